@@ -1,0 +1,44 @@
+# Thin: every target is one command that can be typed without make. Read by GNU make and BSD make alike.
+PYTHON?=	python3
+VENV=		.venv
+BIN=		$(VENV)/bin
+
+.PHONY: help venv lab test test-full lint unit sh hosts down clean
+
+help:
+	@echo 'make lab        provision a practice host on this machine and send mail through it'
+	@echo 'make test       all tests, the heavy ones in a reduced number (under 20 minutes)'
+	@echo 'make test-full  all tests at full size (under 80 minutes)'
+	@echo 'make lint       ansible-lint, yamllint, syntax'
+	@echo 'make sh HOST=h  a shell in the lab; make hosts lists its hosts; make down takes it down'
+	@echo 'make clean      take the lab down and remove the virtual environment'
+
+venv:
+	@sh tools/setup $(PYTHON) $(VENV)
+
+lab: venv
+	@$(BIN)/python tools/run lab
+
+test: venv
+	@$(BIN)/python tools/run test
+
+test-full: venv
+	@$(BIN)/python tools/run test --full
+
+lint: venv
+	@$(BIN)/python tools/run lint
+
+unit: venv
+	@$(BIN)/python -m pytest -q tests/unit
+
+sh: venv
+	@molecule/default/lab sh $${HOST:-mx.home.example}
+
+hosts: venv
+	@molecule/default/lab hosts
+
+down:
+	@molecule/default/lab down
+
+clean: down
+	rm -rf $(VENV) .cache
