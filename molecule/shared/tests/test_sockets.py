@@ -1,0 +1,42 @@
+"""Who listens where, and with which backlog: read from the running system by sockstat and netstat."""
+import hostlib
+import pytest
+
+
+@pytest.fixture(scope="module")
+def sockets(host):
+    return hostlib.listening(host)
+
+
+def ports(sockets, command):
+    return {s.port for s in sockets if s.command == command}
+
+
+@pytest.mark.parametrize("proto", ["tcp4", "udp4"])
+def test_named_listens_on_loopback(sockets, proto):
+    assert [s for s in sockets if s.command == "named" and s.proto == proto and s.port == 53 and s.address in ("127.0.0.1", "*")]
+
+
+def test_nothing_but_named_answers_on_port_53(sockets):
+    assert {s.command for s in sockets if s.port == 53} == {"named"}
+
+
+def test_postfix_listens_on_the_smtp_port(sockets):
+    assert {s.command for s in sockets if s.port == 25} == {"master"}
+
+
+def test_submission_ports_are_open_exactly_when_declared(sockets, declared):
+    wanted = {587, 465} if declared["postfix_submission"] else set()
+    assert {s.port for s in sockets if s.port in (587, 465)} == wanted
+    assert {s.command for s in sockets if s.port in (587, 465)} <= {"master"}
+
+
+def test_dovecot_opens_no_port(sockets):
+    assert not ports(sockets, "dovecot")
+
+
+def test_backlog_of_the_smtp_port_is_the_process_limit(host, declared):
+    found = hostlib.backlog(host, 25)
+    assert found, "netstat -Lan shows no listener on port 25"
+    limit = int(hostlib.postconf(host, "default_process_limit")["default_process_limit"])
+    assert min(found) >= limit, f"backlog {found} below default_process_limit {limit}: kern.ipc.soacceptqueue cut it, or Postfix was not restarted since"
