@@ -1,0 +1,123 @@
+"""Tests on a provisioned practice host: they need a lab that is up (SOKUHAI_LAB names it) and provisioned by site.yml."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+PLAYBOOK = ROOT / ".venv" / "bin" / "ansible-playbook"
+HOST = "mx.home.example"
+
+# What must be equal after two ways to the same state. Keys, certificates and databases hold time or chance and are named
+# by path only; logs, queues and package databases are not configuration.
+FINGERPRINT = r"""
+import hashlib, os, stat
+chance = ('.key', '.pem', '.db', '.lmdb', 'rndc.key', '.crt', 'resolv.conf.bak', 'ssl-parameters')
+for top in ('/etc', '/boot', '/usr/local/etc'):
+    for folder, dirs, files in os.walk(top):
+        dirs.sort()
+        for name in sorted(files):
+            path = os.path.join(folder, name)
+            if os.path.islink(path):
+                print(path, '->', os.readlink(path)); continue
+            info = os.stat(path)
+            digest = '' if path.endswith(chance) or '/ssh/' in path else hashlib.sha256(open(path, 'rb').read()).hexdigest()
+            print(path, oct(info.st_mode), info.st_uid, info.st_gid, digest)
+"""
+
+
+class Lab:
+    """One instance of the lab: commands on its hosts and plays against it."""
+
+    def __init__(self, name):
+        self.name = name
+        self.env = dict(os.environ, SOKUHAI_LAB=name, PYTHONPATH=str(ROOT / "molecule" / "default"), ANSIBLE_NOCOLOR="1")
+        self.state = pathlib.Path("/run/sokuhai-lab") / name
+
+    def command(self, *arguments, **options):
+        return subprocess.run([ROOT / "molecule" / "default" / "lab", *arguments], env=self.env, text=True, capture_output=True, timeout=300, **options)
+
+    def sh(self, *command, host=HOST, stdin=None, check=True):
+        result = self.command("sh", host, "--", *command, input=stdin or "")
+        assert not check or result.returncode == 0, f"{command}: exit {result.returncode}\n{result.stdout}{result.stderr}"
+        return result
+
+    def play(self, book="site.yml", *options, variables=None, timeout=600):
+        """Run a playbook; return the finished process, with .summary from the callback."""
+        with tempfile.TemporaryDirectory() as folder:
+            summary = pathlib.Path(folder) / "summary"
+            command = [PLAYBOOK, "-i", ROOT / "molecule" / "default" / "inventory", ROOT / "playbooks" / book, *options]
+            if variables is not None:
+                extra = pathlib.Path(folder) / "extra.json"
+                extra.write_text(json.dumps(variables))
+                command += ["-e", f"@{extra}"]
+            result = subprocess.run([str(c) for c in command], cwd=ROOT, env=dict(self.env, SOKUHAI_SUMMARY=str(summary)), text=True,
+                                    stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
+            result.summary = json.loads(summary.read_text()) if summary.exists() else None
+        return result
+
+    def play_killed(self, task, *options, timeout=600):
+        """Start site.yml and kill it, with its children, when it begins *task*; return whether it came to that task."""
+        command = [PLAYBOOK, "-i", ROOT / "molecule" / "default" / "inventory", ROOT / "playbooks" / "site.yml", *options]
+        process = subprocess.Popen([str(c) for c in command], cwd=ROOT, env=dict(self.env, PYTHONUNBUFFERED="1"), text=True, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        deadline = time.monotonic() + timeout
+        try:
+            for line in process.stdout:
+                if line.startswith("TASK [") and task in line:
+                    time.sleep(0.8)
+                    return True
+                if time.monotonic() > deadline:
+                    break
+            return False
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def fingerprint(self):
+        """Return {path: mode, owner and content} of the host's configuration as a dict."""
+        lines = self.sh("/usr/local/bin/python3", "-", stdin=FINGERPRINT).stdout.splitlines()
+        return dict(line.split(" ", 1) for line in lines)
+
+    def processes(self):
+        """Return {pid: command} of the daemons that a play may restart."""
+        text = self.sh("ps", "-axo", "pid,comm").stdout.splitlines()[1:]
+        rows = (line.split(None, 1) for line in text)
+        return {int(pid): command.strip() for pid, command in rows if command.strip() in ("named", "master", "dovecot", "sshd", "syslogd")}
+
+
+def changed_lines(result):
+    """Return the `changed:` lines of a play with the task that each belongs to."""
+    task, found = "", []
+    for line in result.stdout.splitlines():
+        if line.startswith(("TASK [", "RUNNING HANDLER [")):
+            task = line
+        elif line.startswith("changed:"):
+            found.append(f"{task}\n{line}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def lab():
+    name = os.environ.get("SOKUHAI_LAB")
+    if not name or not (pathlib.Path("/run/sokuhai-lab") / name).is_dir():
+        pytest.exit("SOKUHAI_LAB names no lab that is up: run these tests by make test", returncode=2)
+    return Lab(name)
+
+
+@pytest.fixture(scope="session")
+def full():
+    return bool(os.environ.get("SOKUHAI_FULL"))
+
+
+def run_module(lab, *arguments, timeout=900):
+    """Run a tool of the simulated internet on the controller and return its finished process."""
+    return subprocess.run([sys.executable, "-m", "labkit.internet", *map(str, arguments)], cwd=ROOT, env=lab.env, text=True, capture_output=True, timeout=timeout)
+
+

@@ -1,0 +1,19 @@
+"""A run that is killed at any task: the next plain run ends in the same state."""
+import pytest
+from conftest import HOST
+
+FEW = ["bind : ", "postfix : "]
+
+
+@pytest.mark.parametrize("role", FEW)
+def test_next_run_ends_in_the_same_state(lab, role):
+    wanted = lab.fingerprint()
+    # something for the run to do: a change of every file, taken back by the next run
+    lab.play("site.yml", variables={"bind_recursive_clients": 15000, "sokuhai_process_limit": 450})
+    changed = lab.fingerprint()
+    assert changed != wanted
+    assert lab.play_killed(role), f"the run never came to {role}"
+    healed = lab.play()
+    assert healed.returncode == 0, healed.stdout[-4000:]
+    assert lab.fingerprint() == wanted
+    assert lab.play().summary["hosts"][HOST]["changed"] == 0

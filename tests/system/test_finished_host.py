@@ -1,0 +1,66 @@
+"""A finished host: a second run changes nothing, costs little, and check mode tells the truth."""
+import pytest
+from conftest import HOST, changed_lines
+
+# one no-change run of preflight, limits, bind, sasl and postfix, facts included
+BUDGET = 60
+
+
+@pytest.fixture(scope="module")
+def second_run(lab):
+    before = lab.fingerprint(), lab.processes()
+    result = lab.play()
+    return result, before, (lab.fingerprint(), lab.processes())
+
+
+def test_second_run_changes_nothing(second_run):
+    result, before, after = second_run
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr
+    assert not changed_lines(result)
+    assert result.summary["hosts"][HOST]["changed"] == 0
+    assert before[0] == after[0]
+
+
+def test_second_run_restarts_nothing(second_run):
+    _result, before, after = second_run
+    assert before[1] == after[1]
+
+
+def test_second_run_stays_within_the_budget_of_remote_commands(second_run):
+    result = second_run[0]
+    print(result.summary["remote_commands_by_task"])
+    assert 0 < result.summary["remote_commands"] <= BUDGET
+
+
+def test_check_mode_predicts_no_change_and_makes_none(lab):
+    before = lab.fingerprint(), lab.processes()
+    result = lab.play("site.yml", "--check", "--diff")
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr
+    assert not changed_lines(result)
+    assert (lab.fingerprint(), lab.processes()) == before
+
+
+def test_check_mode_shows_a_change_and_does_not_make_it(lab):
+    before = lab.fingerprint(), lab.processes()
+    result = lab.play("site.yml", "--check", "--diff", variables={"bind_recursive_clients": 12345})
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr
+    assert any("bind" in line for line in changed_lines(result))
+    assert "12345" in result.stdout
+    assert (lab.fingerprint(), lab.processes()) == before
+
+
+def test_verify_finds_the_host_as_declared(lab):
+    result = lab.play("verify.yml")
+    assert result.returncode == 0, result.stdout[-6000:]
+
+
+def test_verify_goes_red_when_a_running_limit_is_lowered_behind_everybody(lab):
+    """The stand-ins read the system: a limit lowered by the kernel's own call is seen, and healed by a plain re-run."""
+    pid = next(pid for pid, command in lab.processes().items() if command == "named")
+    lab.sh("/usr/local/bin/python3", "-c", f"import resource; resource.prlimit({pid}, resource.RLIMIT_NOFILE, (2000, 2000))")
+    result = lab.play("verify.yml", timeout=300)
+    assert result.returncode != 0
+    assert "test_running_process_may_open_the_declared_descriptors[" in result.stdout and "named]" in result.stdout
+    healed = lab.play()
+    assert healed.returncode == 0, healed.stdout[-4000:]
+    assert lab.play("verify.yml").returncode == 0
