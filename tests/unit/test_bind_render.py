@@ -1,0 +1,188 @@
+"""named.conf as role bind renders it, and the values the role promises by default."""
+
+from __future__ import annotations
+
+import importlib.util
+import pathlib
+import re
+
+import jinja2
+import pytest
+import yaml
+
+ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles" / "bind"
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location("role_" + path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+FILTERS = load(ROLE / "filter_plugins" / "bind.py").FilterModule().filters()
+
+
+def defaults():
+    """The role's defaults with its two shared inventory variables unset, as Ansible would type them."""
+    values = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
+    for name in ("bind_openfiles", "bind_recursive_clients"):
+        values[name] = int(re.search(r"default\((\d+)\)", values[name]).group(1))
+    return values
+
+
+def render(named=None, **changed):
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROLE / "templates"), trim_blocks=True, keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined)
+    environment.filters.update(FILTERS)
+    facts = {"conf": "/usr/local/etc/namedb/named.conf", "knows_files": False, "physmem": 4 << 30}
+    facts.update(named or {})
+    return environment.get_template("named.conf.j2").render(
+        ansible_managed="managed", __bind_named=facts, __bind_directory="/usr/local/etc/namedb/working",
+        __bind_hints_path="/usr/local/etc/namedb/sokuhai.hints", **dict(defaults(), **changed))
+
+
+def bare(text):
+    """Statements without comments, white space folded."""
+    return " ".join(re.sub(r"#.*", "", text).split())
+
+
+def option(text, name):
+    found = re.findall(r"(?:^|[;{]) %s ([^;{]+);" % re.escape(name), bare(text))
+    assert len(found) <= 1, "%s stands %d times" % (name, len(found))
+    return found[0].strip() if found else None
+
+
+def test_defaults_resolve_by_themselves():
+    """Validation on, built-in hints, empty zones on, no forwarders."""
+    text = render()
+    assert option(text, "dnssec-validation") == "auto"
+    assert option(text, "empty-zones-enable") == "yes"
+    assert option(text, "recursion") == "yes"
+    assert "disable-empty-zone" not in text
+    assert "trust-anchors" not in text
+    assert "zone " not in bare(text)
+    assert "forward" not in bare(text)
+
+
+def test_defaults_serve_this_host_only():
+    text = bare(render())
+    assert 'acl "sokuhai_clients" { localhost; };' in text
+    for name in ("allow-recursion", "allow-query-cache", "allow-query"):
+        assert "%s { sokuhai_clients; };" % name in text
+    assert "listen-on { 127.0.0.1; };" in text
+    assert "listen-on-v6 { ::1; };" in text
+    assert "allow-transfer { none; };" in text
+
+
+def test_ceilings():
+    text = render()
+    wanted = {
+        "recursive-clients": "20000", "tcp-clients": "1000", "clients-per-query": "1000", "max-clients-per-query": "0",
+        "fetches-per-server": "0", "fetches-per-zone": "0", "max-cache-size": "1024M"}
+    assert {name: option(text, name) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("knows, value", [(True, "65535"), (False, None)])
+def test_files_only_for_a_named_that_knows_it(knows, value):
+    assert option(render({"knows_files": knows}), "files") == value
+
+
+def test_clients_of_other_networks():
+    text = bare(render(bind_recursion_for=["192.0.2.0/24", "2001:db8::/64"], bind_allow_query=["any"]))
+    assert "{ localhost; 192.0.2.0/24; 2001:db8::/64; }" in text
+    assert "allow-query { sokuhai_clients; any; };" in text
+    assert "allow-recursion { sokuhai_clients; };" in text
+
+
+def test_rate_limit_spares_own_clients_and_can_be_off():
+    assert "responses-per-second 10; exempt-clients { sokuhai_clients; };" in bare(render())
+    assert "rate-limit" not in render(bind_rate_limit=0)
+
+
+def test_own_root():
+    text = bare(render(
+        bind_root_hints=[{"name": "a.root.test", "addresses": ["198.51.100.2"]}],
+        bind_trust_anchors=[{"name": ".", "value": "12345 13 2 AB CD"}],
+        bind_disable_empty_zones=["2.0.192.IN-ADDR.ARPA"], bind_dnssec_validation="yes"))
+    assert 'zone "." { type hint; file "/usr/local/etc/namedb/sokuhai.hints"; };' in text
+    assert 'trust-anchors { "." static-ds 12345 13 2 "ABCD"; };' in text
+    assert 'disable-empty-zone "2.0.192.IN-ADDR.ARPA";' in text
+    assert FILTERS["bind_hints"]([{"name": "a.root.test", "addresses": ["198.51.100.2", "2001:db8:1::2"]}]).splitlines() == [
+        ".\t3600000\tNS\ta.root.test.", "a.root.test.\t3600000\tA\t198.51.100.2", "a.root.test.\t3600000\tAAAA\t2001:db8:1::2"]
+
+
+def test_pid_file_line_is_one_that_rc_subr_reads():
+    """get_pidfile_from_conf takes the first line that holds "pid-file" with no # or ; before it."""
+    line = next(line for line in render().splitlines() if re.match(r"^[^#;]*pid-file", line))
+    assert line.strip() == 'pid-file "/var/run/named/pid";'
+
+
+@pytest.mark.parametrize("physmem, expected", [(0, 64), (128 << 20, 64), (1 << 30, 256), (4 << 30, 1024), (256 << 30, 2048)])
+def test_cache_from_ram(physmem, expected):
+    assert FILTERS["bind_cache_mib"](physmem, 25, 64, 2048) == expected
+
+
+@pytest.mark.parametrize("package, version, knows", [
+    ("bind916", "9.16", True), ("bind918", "9.18", True), ("bind920", "9.20", False), ("bind9-devel", "9.21", False)])
+def test_prediction(package, version, knows):
+    assert FILTERS["bind_predict"](package) == {"version": version, "knows_files": knows}
+
+
+def test_defaults_are_declared():
+    """Every default has its argument_specs entry with the same value, at both entry points, and every entry a default."""
+    values = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
+    specs = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    for entry in ("main", "validate"):
+        options = specs[entry]["options"]
+        assert {name: spec.get("default") for name, spec in options.items()} == values
+        assert all(spec["description"] for spec in options.values())
+
+
+GOOD = defaults()
+
+
+def problems(**changed):
+    return FILTERS["bind_problems"](dict(GOOD, **changed))
+
+
+def test_defaults_are_sound():
+    assert problems() == []
+
+
+@pytest.mark.parametrize("changed, start", [
+    ({"bind_package": "bind"}, "bind_package: "),
+    ({"bind_listen_on": ["127.0.0.1", "192.0.2.1O"]}, "bind_listen_on: 192.0.2.1O "),
+    ({"bind_listen_on": ["127.0.0.1", "::1"]}, "bind_listen_on: ::1 is not an IPv4"),
+    ({"bind_listen_on_v6": ["127.0.0.1"]}, "bind_listen_on_v6: 127.0.0.1 is not an IPv6"),
+    ({"bind_listen_on": ["192.0.2.10"]}, "bind_listen_on: lacks 127.0.0.1"),
+    ({"bind_listen_on": ["127.0.0.1", "127.0.0.1"]}, "bind_listen_on: 127.0.0.1 stands there twice"),
+    ({"bind_listen_on": [], "bind_listen_on_v6": [], "bind_use_for_host": False}, "bind_listen_on: empty"),
+    ({"bind_host_name_servers": ["192.0.2.10"], "bind_listen_on": ["192.0.2.10"]}, "bind_host_name_servers: 192.0.2.10 is not a loopback"),
+    ({"bind_host_name_servers": []}, "bind_host_name_servers: empty"),
+    ({"bind_recursion_for": ["192.0.2.1/24"]}, "bind_recursion_for: 192.0.2.1/24 has host bits set; the network is 192.0.2.0/24"),
+    ({"bind_recursion_for": ["192.0.2.0/2x"]}, "bind_recursion_for: 192.0.2.0/2x "),
+    ({"bind_recursion_for": ["0.0.0.0/0"]}, "bind_recursion_for: 0.0.0.0/0 is the whole internet"),
+    ({"bind_recursion_for": ["any"]}, "bind_recursion_for: any "),
+    ({"bind_allow_query": ["everyone"]}, "bind_allow_query: everyone "),
+    ({"bind_openfiles": 900, "bind_tcp_clients": 100}, "bind_openfiles: 900 is outside"),
+    ({"bind_openfiles": 2000, "bind_tcp_clients": 5000}, "bind_openfiles: 2000 is not more than bind_tcp_clients"),
+    ({"bind_recursive_clients": 0}, "bind_recursive_clients: 0 is outside"),
+    ({"bind_resolver_query_timeout": 10}, "bind_resolver_query_timeout: 10 is outside 301 to 30000"),
+    ({"bind_max_clients_per_query": 100}, "bind_max_clients_per_query: 100 is below bind_clients_per_query"),
+    ({"bind_cache_floor_mib": 4096}, "bind_cache_floor_mib: 4096 is above"),
+    ({"bind_cache_share": 95}, "bind_cache_share: 95 is outside"),
+    ({"bind_disable_empty_zones": ["2..192.in-addr.arpa"]}, "bind_disable_empty_zones: 2..192.in-addr.arpa has the label"),
+    ({"bind_probe_name": "exa mple.test"}, "bind_probe_name: exa mple.test has the label"),
+    ({"bind_root_hints": [{"name": "a.root.test", "addresses": ["198.51.100.300"]}]}, "bind_root_hints: 198.51.100.300 "),
+    ({"bind_root_hints": [{"name": "a.root.test", "addresses": []}]}, "bind_root_hints: a.root.test has no addresses"),
+    ({"bind_trust_anchors": [{"name": "test", "value": "12345 13 ABCD"}]}, "bind_trust_anchors: the value of test "),
+    ({"bind_trust_anchors": [{"name": ".", "value": "12345 13 2 ABCD"}]}, "bind_dnssec_validation: "),
+    ({"bind_extra_options": ["forwarders { 198.51.100.153; };"]}, "bind_extra_options: forwarders "),
+    ({"bind_extra_options": ["files 65535;"]}, "bind_extra_options: files "),
+    ({"bind_extra_options": ["minimal-responses yes"]}, "bind_extra_options: \"minimal-responses yes\" does not end"),
+])
+def test_bad_values_are_named(changed, start):
+    found = problems(**changed)
+    assert any(message.startswith(start) for message in found), found
