@@ -104,12 +104,7 @@ def look_up(internet, zone, name, rdtype, do):
             reply = Reply(zone)
             reply.deny(do, name)
             return reply
-        encloser, below = zone.wire, name
-        for above in suffixes(name)[1:]:
-            if above in zone.exists:
-                encloser = above
-                break
-            below = above
+        encloser = next(above for above in suffixes(name)[1:] if above in zone.exists)
         star = b"\x01*" + encloser
         node = zone.nodes.get(star)
         if node is None:
@@ -121,11 +116,11 @@ def look_up(internet, zone, name, rdtype, do):
         reply.cacheable = False
         rrset = node.get(rdtype) or node.get(int(CNAME))
         if rrset is None:
-            reply.deny(do, star, below)
+            reply.deny(do, star, name)
             return reply
         reply.put(reply.answer, POINTER, rrset, do)
         if do and zone.key:
-            nsec = zone.nsec_before(below)
+            nsec = zone.nsec_before(name)
             reply.put(reply.authority, nsec.name.to_wire(), nsec, True)
         return reply
     reply = Reply(zone)
@@ -136,6 +131,9 @@ def look_up(internet, zone, name, rdtype, do):
         reply.deny(do, name)
     else:
         reply.put(reply.answer, POINTER, rrset, do)
+        if rdtype == NS:
+            for rdata in rrset.rdatas:
+                reply.additional += internet.glue.get(rdata.target.to_wire().lower(), [])
     return reply
 
 
