@@ -1,0 +1,81 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""The documentation says what the code says: reference pages are fresh, links lead somewhere, named variables exist."""
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROLES = sorted(path.parts[-3] for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("roles/*/README.md")])
+EXAMPLE = sorted(ROOT.glob("inventory/home.example/**/*.yml"))
+
+
+def test_the_reference_pages_are_what_the_specs_say():
+    run = subprocess.run([sys.executable, ROOT / "tools/docs", "--check"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_to_one(page):
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists():
+            broken.append(target)
+        elif anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            if anchor not in [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]:
+                broken.append(target)
+    assert broken == []
+
+
+def declared():
+    """Names of all variables that an inventory may set: the roles' options and the shared ones that their defaults read."""
+    names = set()
+    for role in ROLES:
+        names |= set(yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"])
+        names |= set(re.findall(r"\bsokuhai_\w+", (ROOT / "roles" / role / "defaults/main.yml").read_text()))
+    return names
+
+
+def named_in(text):
+    return set(re.findall(r"(?<![\w/.*-])((?:sokuhai|%s)_[a-z0-9_]+)(?![\w/*(-]|\.[a-z])" % "|".join(ROLES), text))
+
+
+# what Postfix, rc.conf(5) and Ansible own among such names, and files of this project
+NOT_OURS = re.compile(r"(postfix_(enable|limits|login_class)|bind9\d*|sokuhai_summary|limits_chain|postfix_config|postfix_capacity|preflight_chain|sasl_dovecot)$")
+
+
+@pytest.mark.parametrize("page", [*PAGES, *EXAMPLE], ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_variable_named_in_a_text_exists(page):
+    unknown = {name for name in named_in(page.read_text()) - declared() if not NOT_OURS.match(name)}
+    assert unknown == set()
+
+
+def test_the_example_inventory_is_read_by_ansible_and_holds_one_host():
+    run = subprocess.run(
+        [pathlib.Path(sys.executable).parent / "ansible-inventory", "-i", ROOT / "inventory/home.example", "--list"],
+        capture_output=True, text=True, cwd=ROOT,
+    )
+    assert run.returncode == 0, run.stderr
+    data = yaml.safe_load(run.stdout)
+    assert data["mailhosts"]["hosts"] == ["mx.home.example"]
+    host = data["_meta"]["hostvars"]["mx.home.example"]
+    assert host["sokuhai_domain"] == "home.example"
+    assert re.match(r"(192\.0\.2|198\.51\.100|203\.0\.113)\.\d+$", host["ansible_host"]), "an address that belongs to somebody"
+
+
+def test_both_readmes_have_the_same_sections_and_commands():
+    english, japanese = (ROOT / "README.md").read_text(), (ROOT / "README.ja.md").read_text()
+    assert len(re.findall(r"^## ", english, re.MULTILINE)) == len(re.findall(r"^## ", japanese, re.MULTILINE))
+    def commands(text):
+        return [line.split("#")[0].strip() for line in re.findall(r"^    (.*)$", text, re.MULTILINE)]
+
+    assert commands(english) == commands(japanese)

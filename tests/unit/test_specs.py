@@ -1,0 +1,173 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""What every role owes: specs that say all its defaults, equal entry points, and no reading of a neighbour's variables."""
+import importlib.machinery
+import importlib.util
+import pathlib
+import re
+import subprocess
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+
+
+def specs(role):
+    return yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())["argument_specs"]
+
+
+def defaults(role):
+    return yaml.safe_load((ROOT / "roles" / role / "defaults/main.yml").read_text()) or {}
+
+
+def walk(options, path=""):
+    for name, option in options.items():
+        yield path + name, option
+        yield from walk(option.get("options", {}), path + name + ".")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_default_is_declared_and_every_option_has_a_default(role):
+    optional = {name for name, option in specs(role)["main"]["options"].items() if not option.get("required")}
+    assert set(defaults(role)) == optional
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_variable_carries_the_roles_name(role):
+    assert [name for name in specs(role)["main"]["options"] if not name.startswith(role + "_")] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_option_has_a_type_and_a_description(role):
+    for path, option in walk(specs(role)["main"]["options"]):
+        assert option.get("type") in {"str", "int", "float", "bool", "list", "dict", "path", "raw"}, path
+        assert len(str(option.get("description", ""))) > 10, path
+        if option["type"] == "list":
+            assert option.get("elements"), path + ": a list says what it is a list of"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_plain_default_has_the_declared_type(role):
+    kinds = {"str": str, "path": str, "int": int, "bool": bool, "list": list, "dict": dict, "float": (int, float)}
+    for name, value in defaults(role).items():
+        option = specs(role)["main"]["options"][name]
+        if option["type"] == "raw" or (isinstance(value, str) and "{{" in value):
+            continue
+        assert isinstance(value, kinds[option["type"]]) and (option["type"] == "bool") == isinstance(value, bool), name
+        if option.get("choices"):
+            assert set(value if isinstance(value, list) else [value]) <= set(option["choices"]), name
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_two_entry_points_take_the_same_options(role):
+    assert set(specs(role)) >= {"main", "validate"}
+    assert specs(role)["main"]["options"] == specs(role)["validate"]["options"]
+    assert (ROOT / "roles" / role / "tasks/validate.yml").exists()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_validation_never_speaks_to_a_host(role):
+    allowed = {"ansible.builtin." + name for name in ("assert", "fail", "debug", "set_fact", "include_tasks")}
+    keywords = {"name", "vars", "loop", "loop_control", "when", "tags", "register", "changed_when", "no_log", "run_once", "delegate_to", "become", "check_mode"}
+
+    def modules(tasks):
+        for task in tasks:
+            for key in set(task) - keywords - {"block", "rescue", "always"}:
+                yield key
+            for part in ("block", "rescue", "always"):
+                yield from modules(task.get(part, []))
+
+    tasks = yaml.safe_load((ROOT / "roles" / role / "tasks/validate.yml").read_text())
+    assert set(modules(tasks)) <= allowed
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_reads_no_neighbours_variables(role):
+    neighbours = {name for other in ROLES if other != role for name in specs(other)["main"]["options"]}
+    found = set()
+    for path in (ROOT / "roles" / role).rglob("*"):
+        if path.suffix not in (".yml", ".j2"):
+            continue
+        for line in path.read_text().splitlines():
+            code = line.split("#")[0] if path.suffix == ".yml" else line
+            # in a sentence for the reader a neighbour may be named; in an expression it may not
+            for expression in re.findall(r"\{\{(.*?)\}\}|\{%(.*?)%\}|\b(?:when|that|loop):(.*)", code):
+                found |= {"%s: %s" % (path.relative_to(ROOT), name) for name in neighbours & set(re.findall(r"\w+", " ".join(expression)))}
+    assert found == set()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_role_has_a_reference_page(role):
+    assert (ROOT / "docs/roles" / (role + ".md")).exists(), "run tools/docs"
+
+
+def test_no_role_playbook_or_filter_names_another_system():
+    """One code path, FreeBSD's: what makes the practice host different is in the lab's own inventory."""
+    found = []
+    for folder in ("roles", "playbooks", "filter_plugins", "callback_plugins"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and path.suffix in (".yml", ".j2", ".py"):
+                for number, line in enumerate(path.read_text().splitlines(), 1):
+                    if "compat.linux" in line:  # a sysctl tree of FreeBSD itself
+                        continue
+                    if re.search(r"\b(linux|debian|ubuntu|trixie|bookworm|systemd|apt)\b|\blab_|sokuhai-lab", line, re.IGNORECASE):
+                        found.append("%s:%d: %s" % (path.relative_to(ROOT), number, line.strip()))
+    assert found == []
+
+
+def tracked():
+    run = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if run.returncode:
+        pytest.skip("not a git checkout: which files belong to the project is not known")
+    return [ROOT / name for name in run.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_nothing_is_left_for_later():
+    words = "|".join(["TO" + "DO", "FIX" + "ME", "X" * 3])
+    found = []
+    for path in tracked():
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        found += ["%s: %s" % (path.relative_to(ROOT), line.strip()) for line in text.splitlines() if re.search(r"\b(%s)\b" % words, line)]
+    assert found == []
+
+
+def test_the_collections_are_pinned_to_the_same_versions_twice():
+    loader = importlib.machinery.SourceFileLoader("collections_tool", str(ROOT / "tools/collections"))
+    tool = importlib.util.module_from_spec(importlib.util.spec_from_loader("collections_tool", loader))
+    loader.exec_module(tool)
+    wanted = yaml.safe_load((ROOT / "requirements.yml").read_text())["collections"]
+    assert {item["name"]: item["version"] for item in wanted} == tool.WANTED
+    for version in tool.WANTED.values():
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+
+
+def test_every_python_requirement_is_pinned():
+    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][\w.]*", line)] == []
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
+    direct = {re.match(r"[\w.-]+", line)[0].lower() for line in (ROOT / "requirements.in").read_text().splitlines() if re.match(r"\w", line)}
+    assert direct <= pinned
+
+
+def test_modules_and_filters_say_what_they_take():
+    """A reader of a module or a filter finds its types, units and sources in the docstring."""
+    import ast
+
+    silent = []
+    for path in [*ROOT.glob("roles/*/filter_plugins/*.py"), *ROOT.glob("filter_plugins/*.py")]:
+        tree = ast.parse(path.read_text())
+        registered = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and node.name == "filters":
+                registered = {value.id for item in ast.walk(node) if isinstance(item, ast.Dict) for value in item.values if isinstance(value, ast.Name)}
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and node.name in registered and not ast.get_docstring(node):
+                silent.append("%s: %s" % (path.relative_to(ROOT), node.name))
+    for path in ROOT.glob("roles/*/library/*.py"):
+        if "DOCUMENTATION" not in path.read_text():
+            silent.append(str(path.relative_to(ROOT)))
+    assert silent == []
