@@ -1,10 +1,5 @@
 """The lab: a practice host that answers like FreeBSD, and a small internet around it, in namespaces of this machine."""
 
-import pathlib
-
-SCENARIO = pathlib.Path(__file__).resolve().parent.parent
-REPOSITORY = SCENARIO.parent.parent
-
 
 class LabError(Exception):
     """Something the person at the keyboard can mend; the message says what."""

@@ -27,8 +27,9 @@ import subprocess
 import sys
 import time
 
-from . import LabError, REPOSITORY, SCENARIO, net, ns
+from . import LabError, net, ns
 from .connect import enter, keeper, state_dir
+from .paths import REPOSITORY, SCENARIO
 
 TOP = "/run/sokuhai-lab"
 UP_LIMIT = 150
@@ -39,6 +40,10 @@ PLACES = net.NAMESPACES
 
 def say(text):
     print(f"lab: {text}", file=sys.stderr, flush=True)
+
+
+def result(text):
+    print(f"lab: {text}", flush=True)
 
 
 def read_json(path):
@@ -98,33 +103,47 @@ def running_rootfs():
 
 # --- up and down
 
-def clear(state):
-    """Remove an instance's files and its processes, running or not. The keeper's end is the end of all that is in it."""
+def end_keeper(state):
+    """End an instance's keeper and thereby all that is in it. False when none runs."""
     pid = keeper(state)
-    if pid:
-        start = ns.start_time(pid)
-        os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + DOWN_LIMIT
-        while ns.start_time(pid) == start:
-            if time.monotonic() > deadline:
-                raise LabError(f"the keeper (pid {pid}) does not end within {DOWN_LIMIT} s")
-            time.sleep(0.01)
+    if pid is None:
+        return False
+    start = ns.start_time(pid)
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + DOWN_LIMIT
+    while ns.start_time(pid) == start:
+        if time.monotonic() > deadline:
+            raise LabError(f"the keeper (pid {pid}) does not end within {DOWN_LIMIT} s")
+        time.sleep(0.01)
+    return True
+
+
+def empty(state):
+    """Remove the files of an instance that does not run."""
     if os.path.ismount(f"{state}/m"):
         raise LabError(f"{state}/m is a mount of this machine, not of the lab: nothing removed")
-    shutil.rmtree(state, ignore_errors=False)
-    return pid is not None
+    for entry in os.scandir(state):
+        shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
+
+
+def clear(state):
+    """Remove an instance's processes and files. True when it was running."""
+    was_up = end_keeper(state)
+    empty(state)
+    os.rmdir(state)
+    return was_up
 
 
 def down(instance=None):
     state = state_dir(instance)
     with lock(state, create=False) as there:
         if not there:
-            say(f"{os.path.basename(state)} is not up")
+            result(f"{os.path.basename(state)} is not up")
             return 0
         was_up = clear(state)
     with contextlib.suppress(OSError):
         os.rmdir(TOP)
-    say(f"{os.path.basename(state)} is down" if was_up else f"{os.path.basename(state)} was not running; its leftovers are removed")
+    result(f"{os.path.basename(state)} is down" if was_up else f"{os.path.basename(state)} was not running; its leftovers are removed")
     return 0
 
 
@@ -252,7 +271,10 @@ def up(args):
             if generation != now.get("generation") or {h["name"] for h in wanted} - set(now.get("hosts", {})):
                 raise LabError(f"{instance} is up with {now.get('generation')}: {', '.join(now.get('hosts', {}))}. "
                                "Take it down first (lab down), or use another instance (SOKUHAI_LAB=name)")
-            say(f"{instance} is already up ({generation}: {', '.join(now['hosts'])})")
+            for host in now.get("hosts", {}):
+                if not (read_json(f"{state}/{host}.json") or {}).get("halted"):
+                    wait_ssh(state, host, 1)
+            result(f"{instance} is already up ({generation}: {', '.join(now['hosts'])})")
             return 0
         generation = args.generation or rootfs.DEFAULT_GENERATION
         hosts = net.pick(description, args.host, generation)
@@ -261,28 +283,21 @@ def up(args):
                 host["rootfs"] = str(rootfs.ensure(host["generation"], in_use=running_rootfs()))
             if os.listdir(state):
                 say(f"{instance}: removing what an earlier run left")
-                for entry in os.listdir(state):
-                    path = os.path.join(state, entry)
-                    if keeper(state):
-                        os.kill(keeper(state), signal.SIGKILL)
-                        while keeper(state):
-                            time.sleep(0.01)
-                    shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+                end_keeper(state)
+                empty(state)
             plan = make_state(state, instance, description, hosts, generation)
             pid, start = keeper_module.launch(plan)
             wait_ready(state, pid, start)
             for host in hosts:
                 wait_ssh(state, host["name"], 1)
         except BaseException as e:
-            keep = isinstance(e, LabError) and os.path.exists(f"{state}/keeper.log")
-            if keep:
+            if isinstance(e, LabError) and os.path.exists(f"{state}/keeper.log"):
                 # the logs are what one wants to read after a failure; `lab up` and `lab down` remove them
-                if keeper(state):
-                    os.kill(keeper(state), signal.SIGKILL)
+                end_keeper(state)
             else:
                 clear(state)
             raise
-    say(f"{instance} is up ({generation}: {', '.join(h['name'] for h in hosts)}) after {time.monotonic() - started:.1f} s")
+    result(f"{instance} is up ({generation}: {', '.join(h['name'] for h in hosts)}) after {time.monotonic() - started:.1f} s")
     return 0
 
 
@@ -431,21 +446,27 @@ def exit_code(status):
 
 
 def plainly(command, env):
-    ours = os.getpid()
+    forwarded = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+    signal.pthread_sigmask(signal.SIG_BLOCK, forwarded)
+    read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
         # a session of its own: signals come through us alone, once, and reach all that the command has started
         os.setsid()
         ns.prctl(ns.PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, forwarded)
+        os.close(write_end)
         become(command, env)
 
     def forward(number, _frame):
         with contextlib.suppress(ProcessLookupError):
-            if os.getpid() == ours:
-                os.killpg(child, number)
+            os.killpg(child, number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+    for number in forwarded:
         signal.signal(number, forward)
+    os.close(write_end)
+    os.read(read_end, 1)  # ends when the child has its session: from then on there is a group to signal
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, forwarded)
     return exit_code(os.waitpid(child, 0)[1])
 
 
@@ -547,7 +568,7 @@ def main(argv):
             started = time.monotonic()
             ask(state, {"op": "reboot", "host": name, "hard": args.hard})
             wait_ssh(state, name, boots + 1)
-            say(f"{name} is back after {time.monotonic() - started:.1f} s")
+            result(f"{name} is back after {time.monotonic() - started:.1f} s")
         elif args.command == "halt":
             ask(state, {"op": "halt", "host": full_name(state, args.host)})
         else:

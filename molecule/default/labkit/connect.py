@@ -146,7 +146,14 @@ def main(host, port):
         return 1
     for fd in (0, 1):
         os.close(fd)
+
+    def forward(number, _frame):
+        try:
+            os.kill(child, number)
+        except ProcessLookupError:
+            pass
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda n, _: os.kill(child, n))
+        signal.signal(number, forward)
     _, status = os.waitpid(child, 0)
-    return max(0, os.waitstatus_to_exitcode(status))
+    return abs(os.waitstatus_to_exitcode(status))

@@ -118,7 +118,8 @@ def main():
                 # a host that nobody can reach cannot be repaired either
                 say("nothing listens on port 22: starting sshd")
                 os.makedirs("/run/sshd", exist_ok=True)
-                run([SSHD], 10, SSHD)
+                # in the foreground: a child of process 1 with a session of its own counts as a daemon already
+                subprocess.Popen([SSHD, "-D"], stdin=subprocess.DEVNULL, env=ENVIRONMENT, start_new_session=True)
                 missing_since = now
         time.sleep(0.1)
 

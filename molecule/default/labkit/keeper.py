@@ -17,7 +17,8 @@ import sys
 import time
 import traceback
 
-from . import LabError, SCENARIO, net, ns
+from . import LabError, net, ns
+from .paths import SCENARIO
 
 INTERNET_LIMIT = 60
 HALT_LIMIT = 60
@@ -47,60 +48,42 @@ def raise_descriptors():
 def launch(plan):
     """Start the keeper as a process of its own. Returns (pid, start time); whether it gets ready is in its state directory."""
     state = plan["state"]
-    read_end, write_end = os.pipe()
-    middle = os.fork()
-    if middle == 0:
-        try:
-            os.close(read_end)
-            os.setsid()
-            os.chdir("/")
-            null = os.open(os.devnull, os.O_RDONLY)
-            log = os.open(f"{state}/keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            os.dup2(null, 0)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            os.closerange(3, write_end)
-            os.closerange(write_end + 1, 1024)
-            for number in range(1, signal.NSIG):
-                if number not in (signal.SIGKILL, signal.SIGSTOP):
-                    try:
-                        signal.signal(number, signal.SIG_DFL)
-                    except (OSError, ValueError):
-                        pass
-            os.environ.clear()
-            os.environ.update(PATH="/usr/sbin:/usr/bin:/sbin:/bin", LANG="C.UTF-8", HOME="/root")
-            ns.unshare(ns.NEWNS | ns.NEWPID | ns.NEWUTS | ns.NEWIPC | ns.NEWNET)
-            go_read, go_write = os.pipe()
-            child = os.fork()
-            if child == 0:
-                os.close(write_end)
-                os.close(go_write)
-                # nothing is done before somebody who could end it knows the pid
-                if os.read(go_read, 1) != b"g":
-                    os._exit(1)
-                os.close(go_read)
-                main(plan)
-                os._exit(1)
-            os.close(go_read)
-            record(state, "keeper.json", {"pid": child, "start": ns.start_time(child), "since": int(time.time()),
-                                          "rootfs": [h["rootfs"] for h in plan["hosts"]], "generation": plan["generation"]})
-            os.write(go_write, b"g")
-            os.write(write_end, f"{child} {ns.start_time(child)}".encode())
-            os._exit(0)
-        except BaseException as e:
-            os.write(write_end, f"error {e}".encode())
-            os._exit(1)
-    os.close(write_end)
-    answer = b""
-    while chunk := os.read(read_end, 4096):
-        answer += chunk
-    os.close(read_end)
-    os.waitpid(middle, 0)
-    text = answer.decode(errors="replace")
-    if not text or text.startswith("error"):
-        raise LabError(f"the keeper could not be started: {text[6:] or 'it ended at once'}; the lab needs root with the right to make namespaces")
-    pid, start = text.split()
+    record(state, "plan.json", plan)
+    with open(f"{state}/keeper.log", "a") as log:
+        done = subprocess.run([sys.executable, "-BIS", str(SCENARIO / "lab"), "keeper", state], stdin=subprocess.DEVNULL, cwd="/",
+                              stdout=subprocess.PIPE, stderr=log, start_new_session=True, timeout=30, check=False,
+                              env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"})
+    if done.returncode:
+        with open(f"{state}/keeper.log", errors="replace") as f:
+            last = (f.read().splitlines() or ["it ended at once"])[-1]
+        raise LabError(f"the keeper could not be started: {last}\n  The lab needs root with the right to make namespaces; see {state}/keeper.log")
+    pid, start = done.stdout.split()
     return int(pid), int(start)
+
+
+def start(state):
+    """What `lab keeper STATE` runs: fork the keeper into new namespaces, write down who it is, say so on stdout."""
+    with open(f"{state}/plan.json") as f:
+        plan = json.load(f)
+    ns.unshare(ns.NEWNS | ns.NEWPID | ns.NEWUTS | ns.NEWIPC | ns.NEWNET)
+    go_read, go_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(2, 1)
+        os.close(go_write)
+        # nothing is done before somebody who could end it knows the pid
+        if os.read(go_read, 1) == b"g":
+            os.close(go_read)
+            main(plan)
+        os._exit(1)
+    born = ns.start_time(child)
+    if born is None:
+        raise LabError("the keeper ended at once")
+    record(state, "keeper.json", {"pid": child, "start": born, "since": int(time.time()), "rootfs": [h["rootfs"] for h in plan["hosts"]],
+                                  "generation": plan["generation"]})
+    os.write(go_write, b"g")
+    print(child, born, flush=True)
+    return 0
 
 
 def record(directory, name, value):

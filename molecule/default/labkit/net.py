@@ -12,7 +12,8 @@ import os
 import subprocess
 import tomllib
 
-from . import LabError, SCENARIO, ns
+from . import LabError, ns
+from .paths import SCENARIO
 
 SWITCH = "switch"
 NAMESPACES = ("operator", "inet", "clients", SWITCH)
@@ -41,6 +42,7 @@ def load():
 def pick(net, names, generation):
     """The practice hosts asked for (list of dict with `generation` filled in). Raises LabError for an unknown name."""
     known = {h["name"]: h for h in net["hosts"]}
+    names = [next((k for k in known if k.split(".")[0] == n), n) for n in names]
     unknown = [n for n in names if n not in known]
     if unknown:
         raise LabError(f"no practice host {', '.join(unknown)}; labkit/net.toml has {', '.join(known)}")

@@ -16,7 +16,8 @@ import subprocess
 import sys
 import time
 
-from . import LabError, SCENARIO
+from . import LabError
+from .paths import SCENARIO
 
 GENERATIONS = ("trixie", "bookworm")
 DEFAULT_GENERATION = "trixie"
@@ -126,9 +127,9 @@ def _say(text):
 
 
 def _run(title, argv, log, env=None, input_text=None):
-    """Run one build step in namespaces of its own, so that nothing it mounts or leaves running outlives it."""
+    """Run one build step in namespaces of its own, so that nothing it mounts or leaves running outlives it, or us."""
     _say(title)
-    wrapped = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--ipc", "--uts", "--propagation", "private", *argv]
+    wrapped = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--ipc", "--uts", "--propagation", "private", *argv]
     try:
         done = subprocess.run(wrapped, stdout=log, stderr=subprocess.STDOUT, env=env, timeout=BUILD_TIMEOUT, check=False,
                               **({"input": input_text.encode()} if input_text is not None else {"stdin": subprocess.DEVNULL}))
@@ -147,7 +148,7 @@ def _chroot(root, title, script, args, log):
 
 
 def _build_base(generation, target, log):
-    for tool in ("debootstrap", "unshare"):
+    for tool in ("debootstrap", "unshare", "setpriv"):
         if not shutil.which(tool):
             raise LabError(f"{tool} is missing: apt-get install debootstrap util-linux")
     if not os.path.exists(KEYRING):
