@@ -3,7 +3,9 @@
 import json
 import os
 import pathlib
+import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -133,6 +135,44 @@ def test_signals_reach_what_the_command_started(up):
     process.terminate()
     assert process.stdout.readline() == "caught\n"
     assert process.wait(10) == 3
+
+
+def test_shell_has_a_terminal_of_the_host_with_job_control(up):
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(LAB, ["lab", "sh", MX], {**os.environ, "SOKUHAI_LAB": INSTANCE})
+    seen = b""
+
+    def until(what):
+        nonlocal seen
+        deadline = time.monotonic() + 15
+        while what not in seen:
+            assert time.monotonic() < deadline and select.select([terminal], [], [], 15)[0], seen
+            seen += os.read(terminal, 4096)
+        seen = seen.split(what, 1)[1]
+
+    try:
+        until(b"# ")
+        os.write(terminal, b"tty; hostname\n")
+        until(b"/dev/pts/")
+        until(MX.encode())
+        # the line is echoed with the arithmetic, the answer has the number
+        os.write(terminal, b"echo up$((1+1)); sleep 60\n")
+        until(b"up2")
+        os.write(terminal, b"\x03")
+        os.write(terminal, b"echo back$((2+2)); exit 9\n")
+        until(b"back4")
+        deadline = time.monotonic() + 10
+        while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        pid = 0
+        assert os.waitstatus_to_exitcode(ended[1]) == 9
+    finally:
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os.close(terminal)
 
 
 def test_unknown_host_is_named(up):

@@ -1,0 +1,283 @@
+"""The chain of limits: what is a floor, what is a problem, and that the value a problem names really mends it."""
+import random
+
+import pytest
+from limits_chain import AT_MOST, ORDER, conflicts, holds, limits_chain, limits_picture, needed_floors, placement_errors
+
+# what a stock FreeBSD 15.0 with 4 GB answered
+STOCK = {
+    "kern.maxfiles": "130352", "kern.maxfilesperproc": "117315", "kern.ipc.maxsockets": "130352", "kern.ipc.nmbclusters": "252212",
+    "kern.maxproc": "9460", "kern.maxprocperuid": "8514", "kern.ipc.soacceptqueue": "128", "kern.ipc.maxsockbuf": "8388608",
+    "net.inet.udp.recvspace": "42080", "net.inet.ip.portrange.hifirst": "49152", "net.inet.ip.portrange.hilast": "65535",
+    "hw.physmem": "4271390720", "hw.ncpu": "2",
+}
+TUNABLE = ["kern.maxproc", "kern.maxfiles", "kern.maxfilesperproc", "kern.ipc.maxsockets", "kern.ipc.nmbclusters"]
+WRITABLE = [name for name in STOCK if name.startswith(("kern.", "net.")) and name != "kern.maxproc"]
+
+
+def measured(**changes):
+    answer = {"sysctl": dict(STOCK), "unknown": [], "tunable": list(TUNABLE), "writable": list(WRITABLE),
+              "classes": {"daemon": "infinity", "sokuhai": None}, "running": {}, "named": {"version": None, "knows_files": None},
+              "pf": {"enabled": False, "states": None}, "jailed": False, "settings": []}
+    answer.update(changes)
+    return answer
+
+
+def declared(**changes):
+    answer = {"openfiles": 65535, "process_limit": 500, "recursive_clients": 20000, "tcp_listen_queue": 128,
+              "udp_receive_buffer": 1048576, "fd_setsize": 16384, "fd_setsize_rebuild": False, "sysctl": {}, "loader": {},
+              "login_class": "sokuhai"}
+    answer.update(changes)
+    return answer
+
+
+def the_link(chain, start):
+    found = [item for item in chain["links"] if item["name"].startswith(start)]
+    assert len(found) == 1, [item["name"] for item in chain["links"]]
+    return found[0]
+
+
+def test_a_stock_host_has_no_problem_and_gets_floors():
+    chain = limits_chain(measured(), declared())
+    assert chain["problems"] == []
+    assert chain["floors"]["kern.maxfilesperproc"] == 65535
+    assert chain["floors"]["kern.ipc.soacceptqueue"] == 500
+    assert list(chain["floors"]) == list(ORDER), "the order in which they are set matters"
+    assert the_link(chain, "kern.ipc.soacceptqueue")["has"] == 128
+    assert the_link(chain, "kern.ipc.soacceptqueue")["will"] == 500
+    assert all(item["ok"] for item in chain["links"])
+
+
+def test_what_the_host_gives_above_a_floor_stays():
+    chain = limits_chain(measured(), declared())
+    assert the_link(chain, "kern.maxfiles ")["will"] == 130352
+
+
+def test_a_declared_value_below_the_descriptors_names_both_ends():
+    chain = limits_chain(measured(), declared(sysctl={"kern.maxfilesperproc": 20000}))
+    assert len(chain["problems"]) == 1
+    text = chain["problems"][0]
+    assert "limits_sysctl['kern.maxfilesperproc'] = 20000" in text and "sokuhai_openfiles = 65535" in text
+    assert "kern.maxfilesperproc" not in chain["floors"]
+    assert {"variable": "sokuhai_openfiles", "value": 20000} in chain["mends"][0]
+
+
+def test_the_same_value_is_fine_for_a_host_that_asks_for_no_more():
+    assert limits_chain(measured(), declared(openfiles=20000, sysctl={"kern.maxfilesperproc": 20000}))["problems"] == []
+
+
+def test_maxfiles_keeps_the_twentieth_that_is_roots():
+    floor = needed_floors(declared(process_limit=1, recursive_clients=1))["kern.maxfiles"][0]
+    assert floor - floor // 20 >= 65535
+
+
+def test_a_floor_that_memory_cannot_carry_is_a_problem_with_numbers():
+    small = dict(STOCK, **{"hw.physmem": str(512 * 2**20)})
+    chain = limits_chain(measured(sysctl=small), declared(process_limit=50, recursive_clients=1000))
+    assert len(chain["problems"]) == 1
+    assert "512 MB" in chain["problems"][0] and "sokuhai_openfiles" in chain["problems"][0] and "32768" in chain["problems"][0]
+
+
+def test_a_loader_value_above_the_clamp_is_a_problem():
+    chain = limits_chain(measured(), declared(loader={"kern.maxfiles": 10**6}))
+    assert any("clamps" in text and "260705" in text for text in chain["problems"])
+
+
+def test_ports_for_outstanding_queries():
+    chain = limits_chain(measured(), declared(recursive_clients=20000))
+    ports = the_link(chain, "UDP source ports")
+    assert ports["has"] == 16384 and ports["needs"] == 25000 and ports["will"] == 25000
+    assert chain["floors"]["net.inet.ip.portrange.hifirst"] == 40536
+    assert limits_chain(measured(), declared(recursive_clients=1000))["floors"]["net.inet.ip.portrange.hifirst"] == 65535 - 1250 + 1
+
+
+def test_more_queries_than_ports_exist():
+    chain = limits_chain(measured(), declared(recursive_clients=60000))
+    assert any(text.startswith("sokuhai_recursive_clients = 60000") and "51609" in text for text in chain["problems"])
+
+
+@pytest.mark.parametrize("states,broken", [(100000, False), (20999, True), (None, True)])
+def test_pf_states_against_outstanding_queries(states, broken):
+    chain = limits_chain(measured(pf={"enabled": True, "states": states}), declared())
+    assert bool(chain["problems"]) is broken
+    assert not broken or "set limit states 21000" in chain["problems"][0]
+
+
+def test_pf_that_is_off_is_no_link():
+    chain = limits_chain(measured(pf={"enabled": False, "states": 1}), declared())
+    assert not [item for item in chain["links"] if item["name"].startswith("pf")]
+
+
+def test_infinity_reads_as_maxfilesperproc():
+    chain = limits_chain(measured(classes={"daemon": "infinity", "sokuhai": "infinity"},
+                                  running={"named": {"pid": 7, "soft": "infinity", "hard": "infinity"}}), declared())
+    assert the_link(chain, "login class sokuhai")["has"] == 117315
+    assert the_link(chain, "named (pid 7)")["has"] == 117315
+
+
+def test_a_running_daemon_with_less_is_shown_but_refuses_nothing():
+    chain = limits_chain(measured(running={"postfix": {"pid": 9, "soft": 1024, "hard": 1024}}), declared())
+    assert chain["problems"] == []
+    assert not the_link(chain, "postfix (pid 9)")["ok"] and the_link(chain, "postfix (pid 9)")["mend"] == "service postfix restart"
+
+
+def test_files_of_an_old_named_above_the_kernel():
+    old = {"version": "9.18.49", "knows_files": True}
+    chain = limits_chain(measured(named=old), declared(sysctl={"kern.maxfilesperproc": 65535}, named_files=100000))
+    assert any("bind_files = 100000" in text and "65535" in text for text in chain["problems"])
+    assert limits_chain(measured(named={"version": "9.20.30", "knows_files": False}),
+                        declared(sysctl={"kern.maxfilesperproc": 65535}, named_files=100000))["problems"] == []
+
+
+def test_fd_setsize_binds_only_when_the_rebuild_is_wanted():
+    assert limits_chain(measured(), declared(openfiles=8000))["problems"] == []
+    chain = limits_chain(measured(), declared(openfiles=8000, fd_setsize_rebuild=True))
+    assert any("sokuhai_openfiles = 8000" in text and "sokuhai_fd_setsize = 16384" in text for text in chain["problems"])
+
+
+def test_a_process_limit_beyond_memory_is_the_capacity_filters_word():
+    chain = limits_chain(measured(), declared(capacity={"ok": False, "max_process_limit": 321, "message": "sokuhai_process_limit: 500 ..."}))
+    assert chain["problems"] == ["sokuhai_process_limit: 500 ..."]
+    assert chain["mends"] == [[{"variable": "sokuhai_process_limit", "value": 321}]]
+
+
+def test_a_jail_cannot_set_the_kernel():
+    assert any("jail" in text for text in limits_chain(measured(jailed=True), declared())["problems"])
+    rich = dict(STOCK, **{name: str(value) for name, (value, because) in needed_floors(declared()).items()})
+    assert limits_chain(measured(jailed=True, sysctl=rich), declared())["problems"] == []
+
+
+def test_a_kernel_without_a_value_the_chain_needs():
+    values = {name: value for name, value in STOCK.items() if name != "net.inet.udp.recvspace"}
+    chain = limits_chain(measured(sysctl=values, unknown=["net.inet.udp.recvspace"]), declared())
+    assert any(text.startswith("net.inet.udp.recvspace") for text in chain["problems"])
+
+
+# ---- placement by the kernel's own flags ----
+
+@pytest.mark.parametrize("sysctl,loader,words", [
+    ({"kern.maxproc": 9999}, {}, ["limits_sysctl['kern.maxproc']", "limits_loader"]),
+    ({}, {"kern.ipc.soacceptqueue": 512}, ["limits_loader['kern.ipc.soacceptqueue']", "limits_sysctl"]),
+    ({"kern.maxfilez": 1}, {}, ["limits_sysctl['kern.maxfilez']", "does not know"]),
+    ({"vfs.zfs.arc_max": 1}, {}, ["vfs.zfs.arc_max", "zfs", "not loaded"]),
+    ({"hw.ncpu": 4}, {}, ["limits_sysctl['hw.ncpu']", "read-only"]),
+    ({}, {"hw.ncpu": 4}, ["limits_loader['hw.ncpu']", "read-only"]),
+    ({"kern.ipc.somaxconn": 1024}, {}, ["kern.ipc.somaxconn", "kern.ipc.soacceptqueue"]),
+    ({"kern.maxfiles": 1}, {"kern.maxfiles": 2}, ["differ"]),
+])
+def test_a_name_in_the_wrong_file(sysctl, loader, words):
+    found = placement_errors(sysctl, loader, measured(unknown=["kern.maxfilez", "vfs.zfs.arc_max"]))
+    assert len(found) == 1
+    for word in words:
+        assert word in found[0]
+
+
+@pytest.mark.parametrize("sysctl,loader", [
+    ({"kern.maxfiles": 200000}, {}), ({}, {"kern.maxfiles": 200000}), ({"kern.maxfiles": 200000}, {"kern.maxfiles": "200000"}),
+    ({"kern.ipc.soacceptqueue": 512}, {}), ({}, {"kern.maxproc": 9999}),
+])
+def test_a_name_in_the_right_file(sysctl, loader):
+    assert placement_errors(sysctl, loader, measured()) == []
+
+
+# ---- keys set elsewhere ----
+
+def line(name, value, file="/etc/sysctl.conf"):
+    return {"file": file, "line": 12, "name": name, "value": value}
+
+
+def test_a_foreign_line_below_the_floor_is_refused_with_file_and_line():
+    found = conflicts([line("kern.ipc.soacceptqueue", "77")], {}, {"kern.ipc.soacceptqueue": 500})
+    assert len(found) == 1
+    assert "/etc/sysctl.conf:12" in found[0] and "77" in found[0] and "500" in found[0]
+
+
+def test_a_foreign_line_that_gives_more_is_what_the_host_has():
+    assert conflicts([line("kern.ipc.soacceptqueue", "4096")], {}, {"kern.ipc.soacceptqueue": 500}) == []
+    assert conflicts([line("net.inet.ip.portrange.hifirst", "10000")], {}, {"net.inet.ip.portrange.hifirst": 40536}) == []
+    assert conflicts([line("net.inet.ip.portrange.hifirst", "50000")], {}, {"net.inet.ip.portrange.hifirst": 40536}) != []
+
+
+def test_a_foreign_line_with_another_than_the_declared_value():
+    assert conflicts([line("kern.maxfiles", "0x10")], {"kern.maxfiles": 16}, {}) == []
+    found = conflicts([line("kern.maxfiles", "20000", "/boot/loader.conf")], {"kern.maxfiles": 300000}, {})
+    assert "/boot/loader.conf:12" in found[0] and "20000" in found[0] and "300000" in found[0]
+
+
+# ---- properties ----
+
+def apply(way, settings):
+    variable, value = way["variable"], way["value"]
+    target = {"sokuhai_openfiles": "openfiles", "sokuhai_process_limit": "process_limit", "sokuhai_recursive_clients": "recursive_clients",
+              "sokuhai_fd_setsize": "fd_setsize", "bind_files": "named_files"}.get(variable)
+    changed = dict(settings, sysctl=dict(settings["sysctl"]), loader=dict(settings["loader"]))
+    if target:
+        changed[target] = value
+    else:
+        kind, _, rest = variable.partition("['")
+        changed[{"limits_sysctl": "sysctl", "limits_loader": "loader"}[kind]][rest[:-2]] = value
+    return changed
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_every_mend_mends(seed):
+    chance = random.Random(seed)
+    host = dict(STOCK)
+    host["hw.physmem"] = str(chance.choice([1, 2, 4, 16]) * 2**30)
+    for name in WRITABLE:
+        if chance.random() < 0.3:
+            host[name] = str(max(1025, int(int(host[name]) * chance.choice([0.1, 0.5, 1, 2])) % 65536 if "portrange" in name
+                                 else int(int(host[name]) * chance.choice([0.1, 0.5, 1, 3]))))
+    wishes = {}
+    for name in ORDER:
+        if name != "kern.maxproc" and "portrange" not in name and chance.random() < 0.25:
+            wishes[name] = chance.choice([500, 20000, 70000, 400000])
+    settings = declared(openfiles=chance.choice([1024, 20000, 65535, 200000]), process_limit=chance.choice([10, 100, 500, 2000]),
+                        recursive_clients=chance.choice([1000, 20000, 60000]), sysctl=wishes,
+                        fd_setsize_rebuild=chance.random() < 0.5)
+    host_answer = measured(sysctl=host)
+    chain = limits_chain(host_answer, settings)
+    for about, ways in zip(chain["about"], chain["mends"]):
+        for way in ways:
+            again = limits_chain(host_answer, apply(way, settings))
+            assert about not in again["about"], (chain["problems"], way, again["problems"])
+    if not chain["problems"]:
+        # nothing refused: then the floors and the declared values together keep every need
+        will = {**{n: int(v) for n, v in host.items()}, **wishes}
+        for name, floor in chain["floors"].items():
+            if not holds(name, will[name], floor):
+                will[name] = floor
+        for name, (need, because) in needed_floors(settings).items():
+            assert holds(name, will[name], need), (name, will[name], need, because)
+        assert will["kern.ipc.maxsockets"] <= will["kern.maxfiles"] or "kern.ipc.maxsockets" not in wishes
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_all_mends_together_leave_no_problem(seed):
+    chance = random.Random(1000 + seed)
+    settings = declared(openfiles=chance.choice([20000, 65535]), process_limit=chance.choice([50, 500]),
+                        sysctl={name: chance.choice([700, 30000]) for name in ORDER
+                                if name not in ("kern.maxproc",) + AT_MOST and "portrange" not in name and chance.random() < 0.4})
+    for _ in range(20):
+        chain = limits_chain(measured(), settings)
+        if not chain["problems"]:
+            return
+        settings = apply(chain["mends"][0][0], settings)
+    pytest.fail("still broken: %s" % chain["problems"])
+
+
+def test_every_link_tells_where_it_is_kept():
+    for item in limits_chain(measured(), declared())["links"]:
+        assert item["persists"] in {"sysctl", "loader", "login_class", "named", "postfix", "none"}
+        assert set(item) == {"name", "has", "will", "needs", "because", "ok", "mend", "persists"}
+        assert item["because"]
+
+
+def test_the_picture_is_aligned_and_names_the_broken_link():
+    chain = limits_chain(measured(), declared(sysctl={"kern.maxfilesperproc": 20000}))
+    lines = limits_picture(chain)
+    assert len(lines) == len(chain["links"]) + 1
+    assert [text for text in lines if "BROKEN" in text and text.startswith("kern.maxfilesperproc")]
+    column = lines[0].index("needs") + len("needs")
+    for text in lines[1:]:
+        assert text[column - 1].isdigit() or text[column - 1] == "-"
