@@ -1,0 +1,51 @@
+"""Checks of what the inventory declares for role limits, without a host."""
+from __future__ import annotations
+
+import re
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_%-]+)+\Z")
+CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
+# The classes of the system's own login.conf: ours would change what other services get.
+RESERVED = ("default", "daemon", "root", "standard", "xuser", "staff", "news", "russian")
+
+
+def limits_declared(values):
+    """Messages for values that no host could take.
+
+    values: dict with sysctl, loader, floors ({name: int|str}), openfiles (int), login_class (str), services (list of str).
+    Each message begins with the variable's name.
+    """
+    messages = []
+    for variable in ("sysctl", "loader", "floors"):
+        for name, value in values[variable].items():
+            where = f"limits_{variable}['{name}']"
+            if not isinstance(name, str) or not NAME.match(name):
+                messages.append(f"{where}: {name!r} is no name of a kernel value, as kern.maxfiles")
+            elif isinstance(value, bool) or value is None or isinstance(value, (list, dict, float)):
+                messages.append(f"{where} = {value!r}: a whole number or a text is needed")
+            elif isinstance(value, int) and value < 0 and variable == "floors":
+                messages.append(f"{where} = {value}: a floor is 0 or more")
+            elif isinstance(value, str) and (not value or re.search(r"[\n\r\"'#\\]", value)):
+                messages.append(f"{where} = {value!r}: quotes, # and line breaks cannot stand in sysctl.conf or loader.conf")
+    if values["openfiles"] < 256:
+        messages.append(f"limits_openfiles = {values['openfiles']}: 256 or more is needed")
+    if not CLASS.match(values["login_class"]):
+        messages.append(f"limits_login_class = {values['login_class']!r}: letters, digits, _ and - are needed")
+    elif values["login_class"] in RESERVED:
+        messages.append(f"limits_login_class = {values['login_class']!r} is one of the system's own classes: choose another name")
+    for service in values["services"]:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", service):
+            messages.append(f"limits_services: {service!r} is no name of an rc script")
+    return messages
+
+
+def limits_methods(services, expected):
+    """[{name, method}] for module limits_apply: services is a list of str, expected {name: login_class|shell}."""
+    return [{"name": name, "method": expected.get(name, "login_class")} for name in services]
+
+
+class FilterModule:
+    """Filters of role limits."""
+
+    def filters(self):
+        return {"limits_declared": limits_declared, "limits_methods": limits_methods}
