@@ -1,0 +1,58 @@
+"""Logging in from outside with the lab's user, and what must not work. Run over real sockets from the clients' network."""
+import json
+
+import pytest
+
+USER, PASSWORD = "alert@home.example", "practice"
+
+LOGIN = """
+import json, smtplib, ssl, sys
+port, mechanism, user, password, recipient = sys.argv[1:6]
+context = ssl.create_default_context(); context.check_hostname = False; context.verify_mode = ssl.CERT_NONE
+kind = smtplib.SMTP_SSL if port == '465' else smtplib.SMTP
+options = {'context': context} if port == '465' else {}
+s = kind(timeout=60, source_address=('203.0.113.78', 0), **options)
+s._host = 'mx.home.example'
+s.connect('192.0.2.10', int(port))
+s.ehlo('client.example')
+before = 'auth' in s.esmtp_features
+refused = s.docmd('AUTH', 'PLAIN AGEAYg==')[0] if port == '587' else 0
+if port == '587':
+    s.starttls(context=context); s.ehlo('client.example')
+s.user, s.password = user, password
+try:
+    code = s.auth(mechanism, getattr(s, 'auth_' + mechanism.lower()))[0]
+except smtplib.SMTPAuthenticationError as error:
+    code = error.smtp_code
+s.mail('alert@home.example')
+print(json.dumps({'before': before, 'in_clear': refused, 'auth': code, 'relay': s.rcpt(recipient)[0]}))
+s.rset(); s.quit()
+"""
+
+
+def login(lab, port, mechanism="PLAIN", user=USER, password=PASSWORD):
+    return json.loads(lab.sh("python3", "-", str(port), mechanism, user, password, "someone@d0001.test", host="clients", stdin=LOGIN).stdout)
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("port", [587, 465])
+def test_the_user_logs_in_over_tls_and_may_send_anywhere(lab, port, mechanism):
+    answer = login(lab, port, mechanism)
+    assert (answer["auth"], answer["relay"]) == (235, 250), answer
+
+
+def test_nothing_is_offered_before_tls(lab):
+    answer = login(lab, 587)
+    assert answer["before"] is False
+    assert 500 <= answer["in_clear"] < 600, answer
+
+
+def test_the_name_may_be_typed_in_capitals(lab):
+    assert login(lab, 587, user=USER.upper())["auth"] == 235
+
+
+@pytest.mark.parametrize("user, password", [(USER, "practise"), (USER, ""), ("alert", PASSWORD), ("root", PASSWORD)])
+def test_a_wrong_password_or_name_is_refused_and_may_not_relay(lab, user, password):
+    answer = login(lab, 587, user=user, password=password)
+    assert 500 <= answer["auth"] < 600, answer
+    assert answer["relay"] >= 450, answer
