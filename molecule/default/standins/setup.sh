@@ -22,6 +22,7 @@ version() { # package: upstream version without Debian's additions
 	echo "bind $(version bind9)"
 	echo "dovecot $(version dovecot-core)"
 	echo "openssl $(version openssl)"
+	echo "doas $(version opendoas)"
 	echo "python $(python3 -c 'import platform; print(platform.python_version())')"
 } > $ports/versions
 
@@ -255,20 +256,31 @@ EOF
 rm -rf /etc/postfix /var/spool/postfix /var/lib/postfix /usr/lib/postfix/configure-instance.sh
 chown 125:0 $p/var/db/postfix
 chmod 700 $p/var/db/postfix
-
-p=$ports/bind
-mkdir -p $p/usr/local/bin $p/usr/local/sbin $p/usr/local/etc/namedb $p/etc
-for tool in arpaname delv dig dnssec-cds dnssec-dsfromkey dnssec-importkey dnssec-keyfromlabel \
-    dnssec-keygen dnssec-ksr dnssec-revoke dnssec-settime dnssec-signzone dnssec-verify mdig \
-    named-checkconf named-checkzone named-compilezone named-journalprint named-nzd2nzf \
-    named-rrchecker nsec3hash nslookup nsupdate dnstap-read; do
-	mv /usr/bin/$tool $p/usr/local/bin/ 2>/dev/null || :
+spool=$p/var/spool/postfix
+for queue in active bounce corrupt defer deferred flush hold incoming private saved trace; do
+	install -d -o 125 -g 0 -m 700 $spool/$queue
 done
+install -d -o 125 -g 126 -m 730 $spool/maildrop
+install -d -o 125 -g 126 -m 710 $spool/public
+install -d -o 0 -g 125 -m 755 $spool/pid
+
+# dig and its kind are a package of their own, which bind920 depends on
+for pair in \
+    bind-tools:arpaname,delv,dig,dnssec-cds,dnssec-dsfromkey,dnssec-importkey,dnssec-keyfromlabel,dnssec-keygen,dnssec-ksr,dnssec-revoke,dnssec-settime,dnssec-signzone,dnssec-verify,dnstap-read,mdig,named-rrchecker,nsec3hash,nslookup,nsupdate \
+    bind:named-checkconf,named-checkzone,named-compilezone,named-journalprint,named-nzd2nzf; do
+	p=$ports/${pair%%:*}
+	mkdir -p $p/usr/local/bin
+	for tool in $(echo ${pair#*:} | tr , ' '); do
+		mv /usr/bin/$tool $p/usr/local/bin/ 2>/dev/null || :
+	done
+done
+cp /usr/bin/host $ports/bind-tools/usr/local/bin/host
+cp $ports/bind-tools/usr/local/bin/dig $debian/bin/dig	# drill(1) of the base asks through it
+p=$ports/bind
+mkdir -p $p/usr/local/sbin $p/usr/local/etc/namedb $p/etc
 for tool in named rndc rndc-confgen ddns-confgen tsig-keygen; do
 	mv /usr/sbin/$tool $p/usr/local/sbin/
 done
-cp /usr/bin/host $p/usr/local/bin/host
-ln $p/usr/local/bin/dig $debian/bin/dig 2>/dev/null || cp $p/usr/local/bin/dig $debian/bin/dig
 namedb=$p/usr/local/etc/namedb
 mkdir -p $namedb/working $namedb/dynamic $namedb/primary $namedb/secondary
 if [ -r /usr/share/dns/root.hints ]; then
@@ -277,6 +289,12 @@ fi
 chown 53:53 $namedb/working $namedb/dynamic $namedb/secondary
 rm -rf /etc/bind /var/cache/bind /var/lib/bind
 ln -s /usr/local/etc/namedb $p/etc/bind
+
+p=$ports/doas
+mkdir -p $p/usr/local/bin $p/usr/local/etc $p/etc
+mv /usr/bin/doas $p/usr/local/bin/doas
+ln -s /usr/local/etc/doas.conf $p/etc/doas.conf
+rm -f /etc/doas.conf
 
 p=$ports/dovecot
 mkdir -p $p/usr/local/sbin $p/usr/local/bin $p/usr/bin $p/usr/local/etc/dovecot/example-config \
@@ -299,6 +317,7 @@ p=$ports/python
 mkdir -p $p/usr/local/bin
 ln -s $debian/bin/$py $p/usr/local/bin/$py
 ln -s $py $p/usr/local/bin/python3
+cp -a $p/usr/local/. /usr/local/	# the bare host has it, as a bootstrapped one does
 ln -sf /usr/libexec/standins/sitecustomize.py /usr/lib/$py/sitecustomize.py
 
 # --- what FreeBSD does not have ------------------------------------------------
