@@ -1,0 +1,1049 @@
+#!/usr/bin/python
+# BSD-2-Clause, see LICENSE
+"""Postfix's whole configuration as one transaction: stage, prove, swap, prove again, else return to what was."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postfix_config
+short_description: Stage, prove, swap and prove again a whole Postfix configuration
+description:
+  - Writes main.cf, master.cf and the declared tables as one set. The set is first built beside the running one and proven there;
+    what Postfix would refuse, ignore, or answer with 451 never gets in.
+  - C(postfix check) reads few parameters. Beyond it the module compares every yes/no and every number with the compiled
+    defaults' kind, every restriction with the names smtpd knows, every C(private/X) with master.cf, opens every table, and
+    starts smtpd(8) on the staged set once for each listener, then holds an RCPT dialogue with it as a stranger.
+  - After the swap every listener is spoken to over the network. One that does not greet, or answers RCPT with 451 4.3.x, brings
+    the previous set back, and the module fails.
+  - What is running counts, not what this call changed. A stopped master, one started before the files were written, one with
+    fewer descriptors than C(openfiles), a stale or missing database are mended, and show in check mode.
+  - Killed between swap and proof, the next call finds C(.previous) in the configuration directory and proves first.
+options:
+  paths: {description: "config_directory, queue_directory, command_directory, daemon_directory, mail_owner.", type: dict, required: true}
+  main_cf: {description: Whole text., type: str, required: true}
+  master_cf: {description: Whole text., type: str, required: true}
+  tables:
+    description: Files of the directory tables below config_directory, which holds nothing else.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: File name., type: str, required: true}
+      type: {description: Postfix's table type., type: str, required: true}
+      text: {description: Whole text., type: str, required: true}
+      aliases: {description: "Text is aliases(5), built by postalias.", type: bool, default: false}
+  watch: {description: "Other files that Postfix reads at start, like a certificate.", type: list, elements: path, default: []}
+  hostname: {description: Name the probes greet with., type: str, required: true}
+  domain: {description: "Probes speak of postmaster there.", type: str, required: true}
+  service: {description: rc name., type: str, default: postfix}
+  replaces: {description: "rc service that must not run beside it, stopped before Postfix starts.", type: str, default: sendmail}
+  openfiles: {description: Descriptors that the running master must have., type: int, default: 0}
+  external_sockets: {description: "Sockets below queue_directory that another program makes.", type: list, elements: str, default: []}
+  maillog: {description: "Read for what was logged when a proof fails.", type: path, default: /var/log/maillog}
+  probe_client: {description: Address the stranger of the staged dialogue comes from., type: str, default: 192.0.2.254}
+  mailer_conf: {description: "mailer.conf(5) to point to this Postfix; empty leaves it alone.", type: str, default: ''}
+  sendmail_path: {description: What mailer.conf names., type: str, default: ''}
+  certificate_predicted:
+    description: The certificate would be made by now were this not check mode.
+    type: bool
+    default: false
+  predicted: {description: "Postfix is not installed; only allowed in check mode.", type: bool, default: false}
+author: sokuhai
+"""
+
+RETURN = r"""
+reasons: {description: What made the call act, in words., type: list, returned: always}
+proofs: {description: What was proven., type: list, returned: always}
+rolled_back: {description: Whether the previous set came back., type: bool, returned: on failure}
+problems: {description: What is wrong, one sentence each., type: list, returned: on failure}
+"""
+
+import json
+import os
+import pwd
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+INDEXED_SUFFIX = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb", "dbm": ".pag", "sdbm": ".pag"}
+# Types that postmap can open here and now. Others (ldap, mysql, tcp, socketmap, memcache …) need their server.
+OPENABLE = set(INDEXED_SUFFIX) | {"cidr", "regexp", "pcre", "texthash", "inline", "static", "randmap", "unionmap", "pipemap"}
+# A lone word:word that is no table: services, sockets, SMTP destinations.
+NO_TABLE = {"inet", "unix", "pass", "smtp", "lmtp", "relay", "local", "virtual", "error", "retry", "discard", "fifo", "file"}
+KNOWN_TYPES = OPENABLE | {"ldap", "mysql", "pgsql", "sqlite", "mongodb", "memcache", "tcp", "socketmap", "environ", "fail",
+                          "internal", "proxy", "nis", "nisplus", "netinfo", "hesiod"}
+
+# The names that smtpd(8) knows in a restriction list, by what follows them. Source: generic_checks() of smtpd_check.c and
+# mail_params.h, Postfix 3.7 to 3.12.
+PLAIN = set("""
+permit defer reject defer_if_permit defer_if_reject reject_unauth_pipelining reject_plaintext_session warn_if_reject
+reject_unknown_client_hostname reject_unknown_client reject_unknown_reverse_client_hostname permit_inet_interfaces
+permit_mynetworks reject_invalid_helo_hostname reject_invalid_hostname reject_unknown_helo_hostname reject_unknown_hostname
+reject_non_fqdn_helo_hostname reject_non_fqdn_hostname reject_unknown_address reject_unknown_sender_domain
+reject_unverified_sender reject_non_fqdn_sender reject_authenticated_sender_login_mismatch
+reject_known_sender_login_mismatch reject_unauthenticated_sender_login_mismatch reject_sender_login_mismatch
+reject_unlisted_sender permit_mx_backup permit_auth_destination reject_unauth_destination defer_unauth_destination
+permit_sasl_authenticated permit_tls_all_clientcerts permit_tls_clientcerts reject_unknown_recipient_domain
+reject_non_fqdn_recipient check_recipient_maps reject_unlisted_recipient reject_multi_recipient_bounce
+reject_unverified_recipient
+""".split())
+WITH_TABLE = set("""
+check_client_access check_reverse_client_hostname_access check_ccert_access check_sasl_access check_client_ns_access
+check_client_mx_access check_client_a_access check_reverse_client_hostname_ns_access
+check_reverse_client_hostname_mx_access check_reverse_client_hostname_a_access check_helo_access check_helo_ns_access
+check_helo_mx_access check_helo_a_access check_sender_access check_sender_ns_access check_sender_mx_access
+check_sender_a_access check_recipient_access check_recipient_ns_access check_recipient_mx_access
+check_recipient_a_access check_etrn_access
+""".split())
+WITH_DOMAIN = set("""
+reject_rbl_client reject_rbl reject_rhsbl_client reject_rhsbl_reverse_client reject_rhsbl_helo reject_rhsbl_sender
+reject_rhsbl_recipient permit_dnswl_client permit_rhswl_client
+""".split())
+REMOVED_IN_3_9 = {"permit_naked_ip_address", "reject_maps_rbl", "check_relay_domains"}
+LISTS = re.compile(r"^smtpd_(client|helo|sender|relay|recipient|etrn|data|end_of_data)_restrictions$")
+NO_SHORTHAND = ("smtpd_data_restrictions", "smtpd_end_of_data_restrictions")
+
+# yes or no by default, but not booleans.
+NOT_BOOLEAN = {"html_directory", "readme_directory", "smtpd_forbid_bare_newline", "smtp_tls_enforce_sts_mx_patterns"}
+NOT_NUMBER = {"compatibility_level"}
+# Read by master(8) when it opens its sockets: a reload does not do.
+AT_START = ("inet_interfaces", "inet_protocols", "default_process_limit", "queue_directory", "data_directory",
+            "daemon_directory", "master_service_disable")
+
+
+# --- pure parts -----------------------------------------------------------------------------------------------------------
+
+def words(value):
+    """Split like mystrtokq() of Postfix: commas and white space separate, except inside braces."""
+    found, current, depth = [], "", 0
+    for char in value:
+        if char == "{":
+            depth += 1
+        elif char == "}":
+            depth = max(0, depth - 1)
+        if depth == 0 and char in ", \t\r\n":
+            if current:
+                found.append(current)
+            current = ""
+        else:
+            current += char
+    if current:
+        found.append(current)
+    return found
+
+
+def parse_parameters(text):
+    """name = value lines, as postconf(1) prints them, as a dict."""
+    found = {}
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals:
+            found[name.strip()] = value.strip()
+    return found
+
+
+def parse_services(text):
+    """Services of postconf -M: list of {name, type, private, unpriv, chroot, wakeup, maxproc, command, args, options}."""
+    services = []
+    for line in text.splitlines():
+        fields = line.split(None, 7)
+        if len(fields) < 8:
+            continue
+        command, dummy, rest = fields[7].partition(" ")
+        options, arguments, parts = {}, [], words(rest.replace(",", "\0"))
+        parts = [part.replace("\0", ",") for part in parts]
+        while parts:
+            part = parts.pop(0)
+            if part == "-o" and parts:
+                pair = parts.pop(0)
+                if pair.startswith("{"):
+                    pair = pair.strip("{} \t")
+                name, dummy, value = pair.partition("=")
+                options[name.strip()] = value.strip()
+            else:
+                arguments.append(part)
+        services.append({"name": fields[0], "type": fields[1], "private": fields[2], "unpriv": fields[3],
+                         "chroot": fields[4], "wakeup": fields[5], "maxproc": fields[6], "command": command,
+                         "args": arguments, "options": options})
+    return services
+
+
+def parse_overrides(text):
+    """service/type/parameter = value lines of postconf -P as [(where, parameter, value)]."""
+    found = []
+    for name, value in parse_parameters(text).items():
+        service, slash, parameter = name.rpartition("/")
+        if slash:
+            found.append((service, parameter, value))
+    return found
+
+
+def kind_problems(values, defaults, overrides):
+    """Values whose kind differs from their compiled default's: a yes/no that is neither, a number that is none.
+
+    Neither postconf(1) nor postfix check reads these; the daemon that needs one dies at its start.
+    """
+    problems = []
+    checked = [("main.cf", name, value) for name, value in values.items()] + list(overrides)
+    for where, name, value in checked:
+        default = defaults.get(name)
+        if default is None or "$" in value:
+            continue
+        if default in ("yes", "no") and name not in NOT_BOOLEAN:
+            if value.lower() not in ("yes", "no"):
+                problems.append("%s: %s = %s: it is yes or no" % (where, name, value or "(empty)"))
+        elif re.match(r"^\d+[smhdw]?$", default) and name not in NOT_NUMBER:
+            if not re.match(r"^-?\d+\s*[smhdw]?$", value):
+                problems.append("%s: %s = %s: a number%s is needed" % (
+                    where, name, value or "(empty)", " with an optional unit s, m, h, d, w" if default[-1:].isalpha() else ""))
+    return problems
+
+
+def restriction_problems(where, name, value, classes, version=(3, 11)):
+    """What smtpd would not understand in one restriction list (it would warn and answer 451 4.3.5)."""
+    problems = []
+    parts = words(value)
+    say = problems.append
+    place = 0
+    while place < len(parts):
+        part = parts[place]
+        word = part.lower()
+        following = parts[place + 1] if place + 1 < len(parts) else None
+        place += 1
+        label = "%s: %s" % (where, name)
+        if ":" in part or part.startswith("{"):
+            if name in NO_SHORTHAND:
+                say("%s: %s needs a check_..._access before it in this list" % (label, part))
+            continue
+        if word in REMOVED_IN_3_9:
+            if version >= (3, 9):
+                say("%s: %s was removed in Postfix 3.9" % (label, part))
+        elif word in WITH_TABLE:
+            place += 1
+            if following is None or ":" not in following:
+                say("%s: %s must be followed by type:table, not %s" % (label, part, following or "nothing"))
+        elif word == "check_policy_service":
+            place += 1
+            if following is None or ":" not in following:
+                say("%s: %s must be followed by inet:host:port or unix:path, not %s" % (label, part, following or "nothing"))
+        elif word in WITH_DOMAIN:
+            place += 1
+            if following is None or "." not in following:
+                say("%s: %s must be followed by a domain, not %s" % (label, part, following or "nothing"))
+        elif word == "sleep":
+            place += 1
+            if following is None or not following.isdigit():
+                say("%s: sleep must be followed by seconds, not %s" % (label, following or "nothing"))
+        elif word in PLAIN or part in classes:
+            continue
+        else:
+            say("%s: %s is no restriction that smtpd knows, no class of smtpd_restriction_classes and no type:table"
+                % (label, part))
+    return problems
+
+
+def private_sockets(value):
+    """The private/X and public/X sockets that a value names."""
+    return re.findall(r"(?:^|[\s,:={])((?:private|public)/[A-Za-z0-9._-]+)", value)
+
+
+def table_names(value, known):
+    """The type:name tables in a value; braces (inline:{…}, pipemap:{…}) stay whole, proxy: is looked through."""
+    found = []
+    for part in words(value):
+        if part.startswith("{"):
+            found += table_names(part[1:].rstrip("}"), known)
+            continue
+        if "={" in part or part.startswith("!"):
+            part = part.lstrip("!")
+        if part.startswith("proxy:"):
+            part = part[len("proxy:"):]
+        match = re.match(r"^([a-z]+):(.+)$", part, re.S)
+        if match and match.group(1) in known and match.group(1) not in NO_TABLE:
+            found.append(part)
+    return found
+
+
+def bad_reply(reply):
+    """Why a reply to RCPT shows a broken configuration, or None. 451 4.3.0 is a table that failed, 4.3.5 a rule that smtpd
+    does not understand; 421 is an smtpd that gives up. Any other refusal is policy at work."""
+    if re.match(r"^451[ -]4\.3\.", reply) or reply.startswith("421"):
+        return reply
+    return None
+
+
+def parse_processes(text):
+    """pid -> (ppid, start in epoch seconds, command) of ps -o pid= -o ppid= -o lstart= -o comm=."""
+    found = {}
+    for line in text.splitlines():
+        match = re.match(r"^\s*(\d+)\s+(\d+)\s+(\w+ \w+ +\d+ [\d:]+ \d+)\s+(.*)$", line)
+        if match:
+            started = time.mktime(time.strptime(" ".join(match.group(3).split()), "%a %b %d %H:%M:%S %Y"))
+            found[int(match.group(1))] = (int(match.group(2)), started, os.path.basename(match.group(4).strip()))
+    return found
+
+
+def same_entries(text, dump, aliases):
+    """Whether postmap -s (postalias -s) shows exactly the entries of the text that it was built from."""
+    wanted = {}
+    for line in text.splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        key, dummy, value = line.partition(": ") if aliases else line.partition(" ")
+        # The first of two equal keys counts, postmap warns of the second.
+        wanted.setdefault(key.strip().lower(), " ".join(value.split()))
+    have = {}
+    for line in dump.splitlines():
+        key, dummy, value = line.partition("\t")
+        key = key.strip().rstrip(":") if aliases else key.strip()
+        if aliases and (key == "@" or key.startswith("YP_")):
+            continue
+        have[key.lower()] = " ".join(value.split())
+    return wanted == have
+
+
+# --- the host -------------------------------------------------------------------------------------------------------------
+
+class Refused(Exception):
+    """The set is not good; problems holds the sentences."""
+
+    def __init__(self, problems):
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class Postfix:
+    def __init__(self, module):
+        self.module = module
+        p = module.params
+        self.p = p
+        paths = p["paths"]
+        self.config = paths["config_directory"]
+        self.queue = paths["queue_directory"]
+        self.commands = paths["command_directory"]
+        self.daemons = paths["daemon_directory"]
+        self.owner = paths["mail_owner"]
+        self.previous = os.path.join(self.config, ".previous")
+        self.tables = os.path.join(self.config, "tables")
+        self.reasons = []
+        self.proofs = []
+        self.warnings = []
+        self.wanted = {"main.cf": p["main_cf"], "master.cf": p["master_cf"]}
+        for table in p["tables"]:
+            self.wanted["tables/" + table["name"]] = table["text"]
+
+    # -- small things
+
+    def run(self, command, **keywords):
+        return self.module.run_command(command, environ_update={"LC_ALL": "C"}, **keywords)
+
+    def tool(self, name):
+        return os.path.join(self.commands, name)
+
+    @staticmethod
+    def read(path):
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape") as handle:
+                return handle.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    @staticmethod
+    def write(path, text):
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.chmod(path, 0o644)
+
+    def suffix(self, table):
+        return INDEXED_SUFFIX.get(table["type"], "")
+
+    def builder(self, table):
+        return self.tool("postalias" if table["aliases"] else "postmap")
+
+    # -- what is there
+
+    def differences(self):
+        """{relative path: (old text or None, new text or None)} of the files that are not as wanted."""
+        found = {}
+        for name, new in self.wanted.items():
+            old = self.read(os.path.join(self.config, name))
+            if old != new:
+                found[name] = (old, new)
+        for name in self.strangers():
+            found["tables/" + name] = (self.read(os.path.join(self.tables, name)) or "", None)
+        return found
+
+    def strangers(self):
+        """Files in tables/ that nothing declares; what postmap builds from a declared one is not among them."""
+        ours = set()
+        for table in self.p["tables"]:
+            ours.add(table["name"])
+            if self.suffix(table):
+                ours.add(table["name"] + self.suffix(table))
+                if self.suffix(table) == ".pag":
+                    ours.add(table["name"] + ".dir")
+                if self.suffix(table) == ".lmdb":
+                    ours.add(table["name"] + ".lmdb-lock")
+        try:
+            return sorted(name for name in os.listdir(self.tables) if name not in ours)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def stale(self):
+        """{table name: why} of the databases that do not say what their text says."""
+        found = {}
+        for table in self.p["tables"]:
+            if not self.suffix(table):
+                continue
+            source = os.path.join(self.tables, table["name"])
+            base = source + self.suffix(table)
+            if self.read(source) != table["text"]:
+                continue  # built anew with its text
+            if not os.path.exists(base):
+                found[table["name"]] = "%s is missing" % base
+            elif os.stat(base).st_mtime < os.stat(source).st_mtime:
+                found[table["name"]] = "%s is older than its text" % base
+            elif not self.database_holds(table, source):
+                found[table["name"]] = "%s does not say what its text says" % base
+        return found
+
+    def database_holds(self, table, source):
+        spec = "%s:%s" % (table["type"], source)
+        code, out, err = self.run([self.builder(table), "-c", self.config, "-s", spec])
+        if code == 0 and not err.strip():
+            return same_entries(table["text"], out, table["aliases"])
+        # cdb has no sequence: ask for every key instead.
+        keys = [line.partition(": " if table["aliases"] else " ")[0].strip() for line in table["text"].splitlines()
+                if line.strip() and not line.startswith("#")]
+        code, out, err = self.run([self.builder(table), "-c", self.config, "-q", "-", spec], data="\n".join(keys) + "\n")
+        return not err.strip() and same_entries(table["text"], out, table["aliases"])
+
+    def master(self):
+        """The running master: {pid, loaded (epoch seconds of the last start or reload), openfiles} or None."""
+        text = self.read(os.path.join(self.queue, "pid", "master.pid"))
+        if not text or not text.strip().isdigit():
+            return None
+        pid = int(text)
+        # Keywords one by one: a header's text would swallow what follows a comma.
+        code, out, err = self.run(["ps", "-ax", "-o", "pid=", "-o", "ppid=", "-o", "lstart=", "-o", "comm="])
+        processes = parse_processes(out)
+        if pid not in processes or processes[pid][2] != "master":
+            return None
+        # master starts a new qmgr at each reload and keeps no other trace of one.
+        loaded = max([start for ppid, start, command in processes.values() if ppid == pid and command in ("qmgr", "oqmgr")]
+                     or [processes[pid][1]])
+        return {"pid": pid, "loaded": loaded}
+
+    def openfiles(self, pid):
+        """The descriptors that a running process may have: the lower of soft and hard; None when unlimited."""
+        code, out, err = self.run(["procstat", "rlimit", str(pid)])
+        for line in out.splitlines():
+            if "openfiles" in line:
+                numbers = line.split()[line.split().index("openfiles") + 1:][:2]
+                finite = [int(number) for number in numbers if number.isdigit()]
+                return min(finite) if finite else None
+        raise Refused(["procstat rlimit %d shows no openfiles: %s" % (pid, (err or out).strip())])
+
+    def newest(self):
+        paths = [os.path.join(self.config, name) for name in self.wanted if name in ("main.cf", "master.cf")]
+        paths += [os.path.join(self.tables, table["name"]) for table in self.p["tables"] if not self.suffix(table)]
+        times = [(os.stat(path).st_mtime, path) for path in paths + list(self.p["watch"]) if os.path.exists(path)]
+        return max(times) if times else (0, "")
+
+    # -- stage and prove
+
+    def stage(self, directory):
+        """Write the wanted set below directory; what else lies in the configuration directory is linked beside it."""
+        os.makedirs(os.path.join(directory, "tables"), 0o755)
+        os.chmod(directory, 0o755)
+        for name, new in self.wanted.items():
+            if name in ("main.cf", "master.cf"):
+                # A table named by its full path must be the staged one, too.
+                new = new.replace(self.tables + "/", os.path.join(directory, "tables") + "/")
+            self.write(os.path.join(directory, name), new)
+        if os.path.isdir(self.config):
+            for name in os.listdir(self.config):
+                if name not in ("main.cf", "master.cf", "tables") and not name.startswith("."):
+                    os.symlink(os.path.join(self.config, name), os.path.join(directory, name))
+
+    def build(self, directory, names=None):
+        problems = []
+        for table in self.p["tables"]:
+            if not self.suffix(table) or (names is not None and table["name"] not in names):
+                continue
+            spec = "%s:%s" % (table["type"], os.path.join(directory, "tables", table["name"]))
+            code, out, err = self.run([self.builder(table), "-c", directory, spec])
+            problems += ["postfix_tables: %s: %s" % (table["name"], line.split(": ", 1)[-1]) for line in err.splitlines()]
+            if code != 0 and not err.strip():
+                problems.append("postfix_tables: %s: %s exits %d" % (table["name"], self.builder(table), code))
+        return problems
+
+    def postconf(self, directory, *arguments):
+        code, out, err = self.run([self.tool("postconf"), "-c", directory, *arguments])
+        notes = [re.sub(r"^\S*postconf: ", "", line).replace(directory, self.config) for line in err.splitlines() if line.strip()]
+        return code, out, notes
+
+    def prove(self, directory, alive, check_queue=True):
+        """Prove the set in directory; raises Refused with all that is wrong in it."""
+        problems = self.build(directory)
+        code, own, notes = self.postconf(directory, "-n")
+        bad = [note for note in notes if "deprecat" not in note and "will be removed" not in note]
+        self.warnings += [note for note in notes if note not in bad]
+        for arguments in (["-M"], ["-P"]):
+            for note in self.postconf(directory, *arguments)[2]:
+                if note not in bad and "deprecat" not in note and "will be removed" not in note:
+                    bad.append(note)
+        problems += [re.sub(r"^warning: ", "", note) for note in bad]
+        values = parse_parameters(self.postconf(directory, "-x")[1])
+        explicit = {name: values.get(name, value) for name, value in parse_parameters(own).items()}
+        defaults = parse_parameters(self.postconf(directory, "-d")[1])
+        overrides = parse_overrides(self.postconf(directory, "-P")[1])
+        services = parse_services(self.postconf(directory, "-M")[1])
+        if code != 0 or not services:
+            raise Refused(problems or ["postconf cannot read the staged set"])
+
+        problems += kind_problems(explicit, defaults, overrides)
+        version = tuple(int(part) for part in re.findall(r"\d+", values.get("mail_version", "3.11"))[:2])
+        classes = words(values.get("smtpd_restriction_classes", ""))
+        for name in classes:
+            if not explicit.get(name):
+                problems.append("main.cf: smtpd_restriction_classes: class %s is not defined" % name)
+        for where, name, value in [("main.cf", n, v) for n, v in explicit.items()] + overrides:
+            if LISTS.match(name) or name in classes:
+                problems += restriction_problems(where, name, value, classes, version)
+        problems += self.socket_problems(explicit, overrides, services)
+        problems += self.table_problems(directory, explicit, overrides)
+        if problems:
+            raise Refused(unique(problems))
+        self.proofs.append("every parameter, restriction, socket and table of the staged set is known")
+        self.certificate(explicit)
+
+        if check_queue:
+            code, out, err = self.run([self.tool("postfix"), "-c", directory, "check"])
+            lines = [line.replace(directory, self.config) for line in (out + err).splitlines() if line.strip()]
+            if code != 0:
+                raise Refused(["postfix check: " + (line.split(": ", 1)[-1]) for line in lines] or ["postfix check exits %d" % code])
+            self.warnings += lines
+            self.proofs.append("postfix check")
+        for service in listeners(services):
+            self.start_once(directory, service, explicit, values, alive)
+        if alive:
+            for service in listeners(services):
+                self.stranger(directory, service)
+        return services, values
+
+    def certificate(self, explicit):
+        """Key and certificate exist and belong together."""
+        chain, key = explicit.get("smtpd_tls_cert_file"), explicit.get("smtpd_tls_key_file")
+        if not chain or not key or self.p["certificate_predicted"]:
+            return
+        key = chain if key == "$smtpd_tls_cert_file" else key
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key)
+        except OSError as error:  # ssl.SSLError is one
+            raise Refused(["main.cf: smtpd_tls_cert_file, smtpd_tls_key_file: %s, %s: %s" % (chain, key, error)])
+        self.proofs.append("key and certificate belong together")
+
+    def socket_problems(self, explicit, overrides, services):
+        # private/X is the socket of the unix service X with private y (the default), public/X of one with n.
+        made = {("public/" if service["private"] == "n" else "private/") + service["name"]
+                for service in services if service["type"] in ("unix", "unix-dgram", "fifo", "pass")}
+        made |= set(self.p["external_sockets"])
+        problems = []
+        for where, name, value in [("main.cf", n, v) for n, v in explicit.items()] + overrides:
+            for wanted in private_sockets(value):
+                if wanted not in made:
+                    problems.append("%s: %s names %s, but master.cf has no service %s of type unix"
+                                    % (where, name, wanted, wanted.partition("/")[2]))
+        return problems
+
+    def table_problems(self, directory, explicit, overrides):
+        types = set(self.run([self.tool("postconf"), "-m"])[1].split())
+        problems, seen = [], set()
+        for where, name, value in [("main.cf", n, v) for n, v in explicit.items()] + overrides:
+            if name.endswith("_time_limit") or name in ("import_environment", "export_environment"):
+                continue
+            for table in table_names(value, KNOWN_TYPES | types):
+                kind = table.partition(":")[0]
+                if table in seen:
+                    continue
+                seen.add(table)
+                if kind not in types:
+                    problems.append("%s: %s: this Postfix has no tables of type %s (it has %s)"
+                                    % (where, name, kind, " ".join(sorted(types))))
+                elif kind in OPENABLE:
+                    err = self.run([self.tool("postmap"), "-c", directory, "-q", "sokuhai.invalid", table])[2]
+                    for line in err.splitlines():
+                        line = re.sub(r"^\S+: (warning|fatal|error): ", "", line).replace(directory, self.config)
+                        problems.append("%s: %s: %s" % (where, name, line))
+        return problems
+
+    def smtpd(self, directory, service, extra, say, user=None, limit=60):
+        """Run smtpd(8) by hand on standard input: (what it said, what it logged). Its log goes to standard error by -V.
+
+        As root it reads all its parameters and the TLS key but does not judge; as the mail owner it judges like under master.
+        """
+        command = [os.path.join(self.daemons, "smtpd"), "-S", "-V", "-n", service["name"]]
+        options = dict(service["options"])
+        options.update(extra)
+        for name, value in options.items():
+            command += ["-o", "%s=%s" % (name, value)]
+        keywords = {}
+        if user:
+            entry = pwd.getpwnam(user)
+            keywords = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.queue,
+                                 env={"MAIL_CONFIG": directory, "PATH": "/usr/bin:/bin", "LC_ALL": "C",
+                                      "MAIL_LOGTAG": "sokuhai"}, **keywords)
+        try:
+            out, err = child.communicate(say.encode(), timeout=limit)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            out, err = child.communicate()
+            err += b"smtpd: fatal: no answer in %d seconds\n" % limit
+        log = [line.strip().replace(directory, self.config) for line in err.decode("utf-8", "replace").splitlines()]
+        return out.decode("utf-8", "replace").splitlines(), log
+
+    def start_once(self, directory, service, explicit, values, alive):
+        """smtpd reads every one of its parameters at its start, and its key: a bad one is fatal there and nowhere before."""
+        # Without a running master nobody answers proxymap(8); the tables themselves are opened directly instead.
+        extra = {name: value.replace("proxy:", "") for name, value in values.items()
+                 if "proxy:" in value and name not in ("proxy_read_maps", "proxy_write_maps")
+                 and (name in explicit or name == "local_recipient_maps")}
+        if not alive or self.p["certificate_predicted"]:
+            # Nor does tlsmgr(8), without which smtpd takes no key; STARTTLS is proven over the network after the start.
+            extra.update({"smtpd_tls_security_level": "none", "smtpd_tls_wrappermode": "no", "smtpd_use_tls": "no",
+                          "smtpd_enforce_tls": "no"})
+        said, log = self.smtpd(directory, service, extra, "QUIT\r\n")
+        label = "%s %s" % (service["name"], service["type"])
+        wrong = [line for line in log if re.search(r": (fatal|panic|error|warning): ", line)]
+        if not any(line.startswith("220 ") for line in said):
+            wrong = wrong or ["smtpd did not greet: %s" % " / ".join(said + log)]
+        if wrong:
+            raise Refused(["smtpd of %s: %s" % (label, re.sub(r"^\S+: ", "", line)) for line in unique(wrong)])
+        self.proofs.append("smtpd of %s starts on the staged set" % label)
+
+    def stranger(self, directory, service):
+        """One RCPT as an unknown client: past permit_mynetworks, where a dialogue from the host itself would end."""
+        domain, host = self.p["domain"], self.p["hostname"]
+        # The key is root's, and the encryption is proven over the network afterwards.
+        extra = {"smtpd_authorized_xclient_hosts": "127.0.0.0/8, [::1]/128", "smtpd_tls_security_level": "none",
+                 "smtpd_tls_wrappermode": "no", "smtpd_tls_auth_only": "no", "smtpd_enforce_tls": "no",
+                 "smtpd_upstream_proxy_protocol": ""}
+        ask = ("EHLO %s\r\nXCLIENT NAME=stranger.%s ADDR=%s\r\nEHLO stranger.%s\r\nMAIL FROM:<postmaster@%s>\r\n"
+               "RCPT TO:<postmaster@%s>\r\nRSET\r\nQUIT\r\n"
+               % (host, domain, self.p["probe_client"], domain, domain, domain))
+        said, log = self.smtpd(directory, service, extra, ask, user=self.owner, limit=180)
+        bad = [line for line in said if bad_reply(line)]
+        fatal = [line for line in log if re.search(r": (fatal|panic): ", line)]
+        if bad or fatal or not any(line.startswith("221 ") for line in said):
+            logged = [line for line in log if re.search(r": (fatal|panic|error|warning): ", line)]
+            raise Refused(["smtpd of %s %s answers a stranger's RCPT with %s; it logged: %s" % (
+                service["name"], service["type"], " / ".join(bad) or "nothing", " / ".join(unique(logged)) or "nothing")])
+        self.proofs.append("a stranger's RCPT to %s %s is judged" % (service["name"], service["type"]))
+
+    # -- swap
+
+    def keep(self):
+        """Copy the set in force to .previous. One that is there already is the last proven one (the call after it was killed
+        before its proof) and stays."""
+        if os.path.isdir(self.previous):
+            return
+        scratch = self.previous + ".new"
+        shutil.rmtree(scratch, ignore_errors=True)
+        os.makedirs(scratch, 0o755)
+        absent = []
+        for name in ("main.cf", "master.cf"):
+            path = os.path.join(self.config, name)
+            if os.path.exists(path):
+                shutil.copy2(path, os.path.join(scratch, name))
+            else:
+                absent.append(name)
+        if os.path.isdir(self.tables):
+            shutil.copytree(self.tables, os.path.join(scratch, "tables"))
+        self.write(os.path.join(scratch, "absent.json"), json.dumps(absent))
+        os.rename(scratch, self.previous)
+
+    def swap(self, directory):
+        """Rename the staged files into place: tables before the files that name them, master.cf before main.cf."""
+        os.makedirs(self.tables, 0o755, exist_ok=True)
+        staged = os.path.join(directory, "tables")
+        # A text before its database: an older database is what Postfix warns of.
+        for name in sorted(os.listdir(staged), key=lambda entry: (entry.count("."), entry)):
+            os.rename(os.path.join(staged, name), os.path.join(self.tables, name))
+        for table in self.p["tables"]:
+            base = os.path.join(self.tables, table["name"] + self.suffix(table))
+            if self.suffix(table) and os.path.exists(base):
+                os.utime(base)
+        for name in ("master.cf", "main.cf"):
+            path = os.path.join(directory, name)
+            self.write(path, self.wanted[name])
+            os.rename(path, os.path.join(self.config, name))
+        for name in self.strangers():
+            os.unlink(os.path.join(self.tables, name))
+
+    def restore(self):
+        absent = json.loads(self.read(os.path.join(self.previous, "absent.json")) or "[]")
+        shutil.rmtree(self.tables, ignore_errors=True)
+        if os.path.isdir(os.path.join(self.previous, "tables")):
+            shutil.copytree(os.path.join(self.previous, "tables"), self.tables)
+        for name in ("master.cf", "main.cf"):
+            path = os.path.join(self.config, name)
+            if name in absent:
+                if os.path.exists(path):
+                    os.unlink(path)
+            else:
+                copy = path + ".returned"
+                shutil.copyfile(os.path.join(self.previous, name), copy)
+                os.chmod(copy, 0o644)
+                os.rename(copy, path)
+        shutil.rmtree(self.previous)
+
+    # -- run
+
+    def rc(self, verb):
+        """service(8) with the one… verbs: a plain start of a service that is not enabled does nothing and exits 0."""
+        code, out, err = self.run(["service", self.p["service"], "one" + verb])
+        return code, (out + err).strip()
+
+    def bring(self, verb):
+        """start, restart or reload, and wait until master runs (with a new qmgr)."""
+        before = self.master()
+        asked = time.time()
+        if verb == "start" and self.p["replaces"]:
+            if self.run(["service", self.p["replaces"], "onestatus"])[0] == 0:
+                self.run(["service", self.p["replaces"], "onestop"])
+        code, said = self.rc(verb)
+        deadline = time.time() + 30
+        while time.time() < deadline:
+            now = self.master()
+            if now and verb == "reload" and before and now["loaded"] >= int(asked) - 1:
+                return now
+            if now and verb != "reload" and (not before or now["pid"] != before["pid"]):
+                return now
+            time.sleep(0.3)
+        raise Refused(["service %s one%s: %s does not run (exit %d: %s)%s" % (
+            self.p["service"], verb, "master" if verb != "reload" else "a new qmgr", code, said or "silent",
+            self.logged(asked))])
+
+    def logged(self, since):
+        """What Postfix logged since then that explains a failure: the last warnings and worse."""
+        text = self.read(self.p["maillog"]) or ""
+        lines = []
+        for line in text.splitlines()[-400:]:
+            if not re.search(r"postfix\S*: (warning|error|fatal|panic): ", line):
+                continue
+            stamp = re.match(r"^(\w{3} +\d+ [\d:]+) ", line)
+            if stamp:
+                try:
+                    when = time.mktime(time.strptime("%s %s" % (time.strftime("%Y"), stamp.group(1)), "%Y %b %d %H:%M:%S"))
+                except ValueError:
+                    continue
+                if when < int(since):
+                    continue
+            lines.append(re.sub(r"^.*?postfix/", "", line))
+        return "; logged: " + " / ".join(unique(lines)[-6:]) if lines else ""
+
+    def speak(self, services, values):
+        """Over the network: every listener greets, takes TLS where it says so, and answers RCPT with anything but 451 4.3.x."""
+        since = time.time()
+        problems = []
+        addresses = [address.strip("[]") for address in words(values.get("inet_interfaces", "all"))]
+        own = {"all": "::1" if values.get("inet_protocols") == "ipv6" else "127.0.0.1", "loopback-only": "127.0.0.1"}
+        address = own.get(addresses[0], addresses[0])
+        for service in services:
+            if service["type"] != "inet" or service["command"] not in ("smtpd", "postscreen"):
+                continue
+            host, colon, port = service["name"].rpartition(":")
+            target = host.strip("[]") if colon and host.strip("[]") not in ("", "0.0.0.0", "::") else address
+            label = "listener %s port %s" % (target, port)
+            try:
+                number = int(port) if port.isdigit() else socket.getservbyname(port, "tcp")
+                problem = self.dialogue(target, number, service)
+            except OSError as error:
+                problem = str(error) or type(error).__name__
+            if problem:
+                problems.append("%s: %s" % (label, problem))
+            else:
+                self.proofs.append("%s answers" % label)
+        if problems:
+            raise Refused([problem + self.logged(since) for problem in problems])
+
+    def dialogue(self, target, port, service):
+        deadline = time.time() + 15
+        while True:
+            try:
+                link = socket.create_connection((target, port), timeout=60)
+                break
+            except ConnectionRefusedError:
+                if time.time() > deadline:
+                    raise
+                time.sleep(0.3)
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        with link:
+            if service["options"].get("smtpd_tls_wrappermode", "").lower() == "yes":
+                link = context.wrap_socket(link)
+            talk = Talk(link)
+            greeting = talk.read()
+            if not greeting.startswith("220"):
+                return "greets with %s" % (greeting or "nothing")
+            if service["command"] == "postscreen":
+                return None
+            said = talk.ask("EHLO %s" % self.p["hostname"])
+            if "STARTTLS" in said.upper():
+                answer = talk.ask("STARTTLS")
+                if not answer.startswith("220"):
+                    return "STARTTLS is answered with %s" % answer
+                talk = Talk(context.wrap_socket(link))
+                talk.ask("EHLO %s" % self.p["hostname"])
+            for command in ("MAIL FROM:<postmaster@%s>" % self.p["domain"], "RCPT TO:<postmaster@%s>" % self.p["domain"]):
+                answer = talk.ask(command)
+                if not answer or bad_reply(answer):
+                    return "%s is answered with %s" % (command, answer or "nothing")
+            talk.ask("QUIT")
+        return None
+
+
+class Talk:
+    def __init__(self, link):
+        self.link = link
+        self.file = link.makefile("rb")
+
+    def read(self):
+        lines = []
+        while True:
+            line = self.file.readline().decode("utf-8", "replace").rstrip("\r\n")
+            lines.append(line)
+            if not line or line[3:4] != "-":
+                return "\n".join(lines)
+
+    def ask(self, command):
+        self.link.sendall(command.encode() + b"\r\n")
+        return self.read()
+
+
+def listeners(services):
+    """The services that are smtpd(8) towards a network, or a socket of ours."""
+    return [service for service in services if service["command"] == "smtpd"]
+
+
+def unique(lines):
+    return list(dict.fromkeys(lines))
+
+
+def must_restart(before, after):
+    """Why a reload is not enough for a change of set, or None. before, after: (values, services)."""
+    for name in AT_START:
+        if before[0].get(name) != after[0].get(name):
+            return "%s changes, which master reads only at its start" % name
+
+    # The backlog of a listening socket is fixed when it is opened: the larger of maxproc and default_process_limit.
+    old, new = ({(s["name"]): s["maxproc"] for s in services if s["type"] == "inet"} for dummy, services in (before, after))
+    changed = sorted(name for name in old if name in new and old[name] != new[name])
+    if changed:
+        return "maxproc of %s changes, and with it the backlog of its socket" % ", ".join(changed)
+    return None
+
+
+def diff_of(differences, stale):
+    result = []
+    for name, (old, new) in sorted(differences.items()):
+        result.append({"before_header": name, "after_header": name, "before": old or "", "after": new or ""})
+    if stale:
+        result.append({"before_header": "databases", "after_header": "databases",
+                       "before": "".join("%s\n" % why for why in stale.values()),
+                       "after": "".join("%s built\n" % name for name in stale)})
+    return result
+
+
+def mailer_text(sendmail):
+    names = ("sendmail", "send-mail", "mailq", "newaliases")
+    return "# Postfix is this host's mailer, see mailer.conf(5).\n" + "".join("%-15s %s\n" % (n, sendmail) for n in names)
+
+
+def work(module):
+    p = module.params
+    postfix = Postfix(module)
+    if p["predicted"]:
+        if not module.check_mode:
+            module.fail_json(msg="predicted is for check mode: without an installed Postfix nothing can be proven")
+        differences = {name: (None, new) for name, new in postfix.wanted.items()}
+        module.exit_json(changed=True, predicted=True, reasons=["predicted: Postfix is not installed"], proofs=[],
+                         diff=diff_of(differences, {}))
+
+    if not module.check_mode:
+        for name in os.listdir(postfix.config):
+            if name.startswith(".stage-"):
+                shutil.rmtree(os.path.join(postfix.config, name))
+    differences = postfix.differences()
+    stale = postfix.stale()
+    running = postfix.master()
+    ran = bool(running)
+    unproven = os.path.isdir(postfix.previous)
+    reasons = postfix.reasons
+    if differences:
+        reasons.append("%s not as declared" % ", ".join(sorted(differences)))
+    reasons += list(stale.values())
+    if unproven:
+        reasons.append("an earlier run was killed between swap and proof")
+
+    verb = None
+    if not running:
+        verb = "start"
+        reasons.append("master does not run")
+    else:
+        have = postfix.openfiles(running["pid"])
+        if have is not None and have < p["openfiles"]:
+            verb = "restart"
+            reasons.append("the running master may have %d descriptors, %d are guaranteed" % (have, p["openfiles"]))
+        else:
+            when, path = postfix.newest()
+            # Both clocks count whole seconds, ps rounds.
+            if when > running["loaded"] + 2:
+                verb = "reload"
+                reasons.append("master was loaded before %s was written" % path)
+
+    mailer = None
+    if p["mailer_conf"]:
+        have = postfix.read(p["mailer_conf"])
+        if have != mailer_text(p["sendmail_path"]):
+            mailer = (have, mailer_text(p["sendmail_path"]))
+            reasons.append("%s does not name this Postfix" % p["mailer_conf"])
+
+    stage = None
+    services = values = None
+    try:
+        if differences or stale or unproven:
+            parent = tempfile.gettempdir() if module.check_mode else postfix.config
+            stage = tempfile.mkdtemp(prefix=".stage-", dir=parent)
+            postfix_stage = os.path.join(stage, "set")
+            postfix.stage(postfix_stage)
+            os.chmod(stage, 0o755)
+            alive = bool(running) and os.path.exists(os.path.join(postfix.queue, "private", "rewrite"))
+            # postfix check makes missing queue directories: not in check mode on a host that never ran it.
+            services, values = postfix.prove(postfix_stage, alive, not module.check_mode or bool(running))
+            if running and verb != "restart" and differences:
+                before = (parse_parameters(postfix.postconf(postfix.config, "-x")[1]),
+                          parse_services(postfix.postconf(postfix.config, "-M")[1]))
+                # The staged set's own directory shows in config_directory only.
+                why = must_restart(before, (values, services))
+                verb = "restart" if why else "reload"
+                if why:
+                    reasons.append(why)
+            elif running and verb is None:
+                verb = "reload"
+    except Refused as refused:
+        if stage:
+            shutil.rmtree(stage, ignore_errors=True)
+        module.fail_json(msg="The staged configuration is refused, nothing was changed: %s" % "; ".join(refused.problems),
+                         problems=refused.problems, proofs=postfix.proofs, rolled_back=False)
+
+    changed = bool(reasons)
+    diff = diff_of(differences, stale)
+    if mailer:
+        diff.append({"before_header": p["mailer_conf"], "after_header": p["mailer_conf"],
+                     "before": mailer[0] or "", "after": mailer[1]})
+    if module.check_mode:
+        if stage:
+            shutil.rmtree(stage, ignore_errors=True)
+        finish(module, postfix, changed, diff, verb)
+
+    swapped = False
+    try:
+        if stage:
+            postfix.keep()
+            swapped = True
+            postfix.swap(os.path.join(stage, "set"))
+            shutil.rmtree(stage, ignore_errors=True)
+        if verb:
+            running = postfix.bring(verb)
+        if services is None:
+            values = parse_parameters(postfix.postconf(postfix.config, "-x")[1])
+            services = parse_services(postfix.postconf(postfix.config, "-M")[1])
+        postfix.speak(services, values)
+        if stage:
+            for service in listeners(services):
+                postfix.stranger(postfix.config, service)
+        if os.path.isdir(postfix.previous):
+            shutil.rmtree(postfix.previous)
+    except Refused as refused:
+        if not swapped:
+            module.fail_json(msg="Postfix does not work with the set in force: %s" % "; ".join(refused.problems),
+                             problems=refused.problems, proofs=postfix.proofs, rolled_back=False)
+        back = give_back(postfix, ran)
+        module.fail_json(
+            msg="The new configuration did not prove itself after the swap, %s: %s" % (back, "; ".join(refused.problems)),
+            problems=refused.problems, proofs=postfix.proofs, rolled_back=True)
+    have = postfix.openfiles(running["pid"])
+    if have is not None and have < p["openfiles"]:
+        # The set is good and stays; what is too low is what the rc script hands on.
+        module.fail_json(
+            msg="postfix_openfiles: master was started anew and still may have only %d descriptors, %d are guaranteed: "
+                "see role limits and /etc/rc.conf.d/%s" % (have, p["openfiles"], p["service"]))
+    if mailer:
+        os.makedirs(os.path.dirname(p["mailer_conf"]), 0o755, exist_ok=True)
+        postfix.write(p["mailer_conf"] + ".new", mailer[1])
+        os.rename(p["mailer_conf"] + ".new", p["mailer_conf"])
+    finish(module, postfix, changed, diff, verb)
+
+
+def give_back(postfix, was_running):
+    """Return to the set before the swap; says how that went."""
+    postfix.restore()
+    try:
+        if was_running:
+            postfix.bring("restart" if postfix.master() else "start")
+            services = parse_services(postfix.postconf(postfix.config, "-M")[1])
+            values = parse_parameters(postfix.postconf(postfix.config, "-x")[1])
+            postfix.speak(services, values)
+            return "the previous set is back and answers"
+        postfix.rc("stop")
+        return "the previous set is back and Postfix stopped, as before"
+    except Refused as refused:
+        return "the previous set is back but does not answer either (%s)" % "; ".join(refused.problems)
+
+
+def finish(module, postfix, changed, diff, verb):
+    for warning in unique(postfix.warnings):
+        module.warn(warning)
+    module.exit_json(changed=changed, reasons=postfix.reasons, proofs=postfix.proofs, diff=diff, verb=verb or "none")
+
+
+def main():
+    work(AnsibleModule(
+        argument_spec={
+            "paths": {"type": "dict", "required": True},
+            "main_cf": {"type": "str", "required": True},
+            "master_cf": {"type": "str", "required": True},
+            "tables": {"type": "list", "elements": "dict", "default": [], "options": {
+                "name": {"type": "str", "required": True}, "type": {"type": "str", "required": True},
+                "text": {"type": "str", "required": True}, "aliases": {"type": "bool", "default": False}}},
+            "watch": {"type": "list", "elements": "path", "default": []},
+            "hostname": {"type": "str", "required": True},
+            "domain": {"type": "str", "required": True},
+            "service": {"type": "str", "default": "postfix"},
+            "replaces": {"type": "str", "default": "sendmail"},
+            "openfiles": {"type": "int", "default": 0},
+            "external_sockets": {"type": "list", "elements": "str", "default": []},
+            "maillog": {"type": "path", "default": "/var/log/maillog"},
+            "probe_client": {"type": "str", "default": "192.0.2.254"},
+            "mailer_conf": {"type": "str", "default": ""},
+            "sendmail_path": {"type": "str", "default": ""},
+            "certificate_predicted": {"type": "bool", "default": False},
+            "predicted": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True))
+
+
+if __name__ == "__main__":
+    main()
