@@ -346,13 +346,17 @@ def limits_chain(measured, declared):
                 problem("memory", f"{given} = {floor} needs kern.maxfiles = {floor}, {short}: lower it to {max(carried, 1)}, or give the "
                                   f"host {megabytes} MB", *([(given, carried)] if carried >= own else []))
             else:
-                fits = _largest_openfiles(declared, carried)
-                text = f"sokuhai_openfiles = {declared['openfiles']} needs kern.maxfiles = {floor} ({needs['kern.maxfiles'][1]}), {short}: "
+                # To blame is the wish that alone asks for most.
+                lowest = {"openfiles": 256, "process_limit": 1, "recursive_clients": 1}
+                alone = {key: needed_floors({**declared, **lowest, key: declared[key]})["kern.maxfiles"][0] for key in lowest}
+                wish = max(alone, key=alone.get)
+                fits = _largest(wish, declared, carried)
+                text = f"sokuhai_{wish} = {declared[wish]} needs kern.maxfiles = {floor} ({needs['kern.maxfiles'][1]}), {short}: "
                 if fits:
-                    problem("memory", text + f"lower sokuhai_openfiles to {fits}, or give the host {megabytes} MB",
-                            ("sokuhai_openfiles", fits))
+                    problem("memory", text + f"lower sokuhai_{wish} to {fits}, or give the host {megabytes} MB", (f"sokuhai_{wish}", fits))
                 else:
-                    problem("memory", text + f"give the host {megabytes} MB, or lower sokuhai_process_limit and sokuhai_recursive_clients")
+                    problem("memory", text + f"give the host {megabytes} MB, or lower sokuhai_openfiles, sokuhai_process_limit and "
+                                             "sokuhai_recursive_clients")
         given = _int(loader.get("kern.maxfiles")) if "kern.maxfiles" in loader else None
         if given is not None and given > carried:
             problem("loader's clamp", f"limits_loader['kern.maxfiles'] = {given}: the kernel clamps the loader's value to {carried} with "
@@ -455,12 +459,12 @@ def _ports(values):
     return None if first is None or last is None else last - first + 1
 
 
-def _largest_openfiles(declared, carried):
-    """The largest openfiles whose kern.maxfiles floor is at most carried, or None when even the rest is too much."""
-    low, high = 0, declared["openfiles"]
+def _largest(wish, declared, carried):
+    """The largest value of declared[wish] whose kern.maxfiles floor is at most carried, or None when even the rest is too much."""
+    low, high = 0, declared[wish]
     while low < high:
         middle = (low + high + 1) // 2
-        if needed_floors({**declared, "openfiles": middle})["kern.maxfiles"][0] <= carried:
+        if needed_floors({**declared, wish: middle})["kern.maxfiles"][0] <= carried:
             low = middle
         else:
             high = middle - 1

@@ -78,6 +78,13 @@ def test_a_floor_that_memory_cannot_carry_is_a_problem_with_numbers():
     assert "512 MB" in chain["problems"][0] and "sokuhai_openfiles" in chain["problems"][0] and "32768" in chain["problems"][0]
 
 
+def test_the_wish_to_blame_is_the_one_that_asks_for_most():
+    chain = limits_chain(measured(), declared(process_limit=200000))
+    assert [text for text in chain["problems"] if text.startswith("sokuhai_process_limit = 200000")]
+    chain = limits_chain(measured(), declared(openfiles=10**6))
+    assert [text for text in chain["problems"] if text.startswith("sokuhai_openfiles = 1000000")]
+
+
 def test_a_loader_value_above_the_clamp_is_a_problem():
     chain = limits_chain(measured(), declared(loader={"kern.maxfiles": 10**6}))
     assert any("clamps" in text and "260705" in text for text in chain["problems"])

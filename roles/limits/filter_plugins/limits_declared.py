@@ -44,8 +44,13 @@ def limits_methods(services, expected):
     return [{"name": name, "method": expected.get(name, "login_class")} for name in services]
 
 
+def limits_reboot(items):
+    """One sentence of what waits for a boot: items is the needs_reboot list of module limits_apply."""
+    return "; ".join("{name} = {wanted} (now {running}: {reason})".format(**item) for item in items)
+
+
 class FilterModule:
     """Filters of role limits."""
 
     def filters(self):
-        return {"limits_declared": limits_declared, "limits_methods": limits_methods}
+        return {"limits_declared": limits_declared, "limits_methods": limits_methods, "limits_reboot": limits_reboot}
