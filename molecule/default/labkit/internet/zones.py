@@ -315,11 +315,8 @@ class Internet:
         return [z for z in self.zones.values() if fnmatch.fnmatchcase(z.name.to_text(omit_final_dot=True), pattern)]
 
     def trust_anchor(self):
-        """The root's key: the fields of its DNSKEY record, and `value`, the same as text."""
-        key = self.zones[b"\x00"].key.dnskey
-        value = key.to_text(chunksize=0)
-        return {"name": ".", "flags": int(key.flags), "protocol": int(key.protocol), "algorithm": int(key.algorithm),
-                "key": value.split()[3], "value": value}
+        """The root's key as role bind's variable bind_trust_anchors takes it: name, type and value of a `trust-anchors` line."""
+        return {"name": ".", "type": "static-key", "value": self.zones[b"\x00"].key.dnskey.to_text(chunksize=0)}
 
     def for_named(self):
         """What a validating resolver must be told about this internet: root hints, trust anchors, empty zones to leave out."""
