@@ -40,7 +40,7 @@ installed: {description: Whether named and named-checkconf are there, type: bool
 version: {description: "Such as 9.20.30", type: str, returned: always}
 package: {description: "Name of the package that owns named, empty when none does", type: str, returned: always}
 knows: {description: For each probe whether named-checkconf took it, type: dict, returned: always}
-rc: {description: rc.conf values with the rc script's defaults, type: dict, returned: always}
+rc_conf: {description: rc.conf values with the rc script's defaults, type: dict, returned: always}
 running: {description: "pid, started, loaded (epoch seconds), openfiles_soft and openfiles_hard (-1: infinity); null when not running",
   type: dict, returned: always}
 stale: {description: named.conf is newer than what the running named has loaded, type: bool, returned: always}
@@ -84,7 +84,7 @@ def main():
     conf_text = read_text(conf)
     result = {
         "changed": False, "installed": installed, "program": program, "checkconf": checkconf or "", "rndc": rndc or "",
-        "conf": conf, "rc": rc, "version": "", "package": "", "knows": {}, "running": None, "stale": False,
+        "conf": conf, "rc_conf": rc, "version": "", "package": "", "knows": {}, "running": None, "stale": False,
         "answers": False, "recurses": False,
         "physmem": sysctl_int("hw.physmem") or 0,
         "maxfilesperproc": sysctl_int("kern.maxfilesperproc") or 0,
