@@ -133,8 +133,9 @@ def needed_floors(declared):
         ),
         "kern.maxfilesperproc": (files, f"sokuhai_openfiles = {files} (named, Postfix)"),
         "kern.ipc.maxsockets": (
-            sockets_named + processes * SOCKETS_PER_PROCESS,
-            f"named's {sockets_named} for sokuhai_recursive_clients = {clients}, {processes} Postfix processes",
+            max(files, sockets_named + processes * SOCKETS_PER_PROCESS),
+            f"named's {sockets_named} for sokuhai_recursive_clients = {clients}, {processes} Postfix processes; at the least one "
+            f"process full of sockets (sokuhai_openfiles = {files})",
         ),
         "kern.ipc.nmbclusters": (
             2 * clients + 4 * processes,
