@@ -1,3 +1,4 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The chain of limits: one place that computes every link and checks it.
 
 Pure functions; nothing here asks a host. Sources of the rules are FreeBSD's own files, named where a rule is used:

@@ -1,3 +1,4 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Role limits' transaction on files in a temporary directory and a kernel that answers as FreeBSD 15.0 does."""
 import importlib.util
 import os

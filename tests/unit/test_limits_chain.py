@@ -1,3 +1,4 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The chain of limits: what is a floor, what is a problem, and that the value a problem names really mends it."""
 import random
 

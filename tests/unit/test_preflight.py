@@ -1,3 +1,4 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What preflight refuses before any host is asked, what it reads from a host's answers, and what role limits' own check refuses."""
 import importlib.util
 import pathlib

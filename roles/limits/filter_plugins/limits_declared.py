@@ -1,3 +1,4 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Checks of what the inventory declares for role limits, without a host."""
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Put the chain of limits in force on a FreeBSD host: one transaction, one call."""
 from __future__ import absolute_import, division, print_function
 

@@ -1,3 +1,4 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What preflight refuses, as pure functions: each takes values and returns messages that begin with a variable's name."""
 from __future__ import annotations
 

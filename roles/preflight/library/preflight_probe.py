@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Ask a FreeBSD host, in one call and without changing anything, what role preflight judges."""
 from __future__ import absolute_import, division, print_function
 
