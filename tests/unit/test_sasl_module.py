@@ -50,7 +50,7 @@ def host(monkeypatch):
 
     program("sbin/dovecot", "echo '2.4.1-4 (7d8c0e5759)'\n")
     # refuses a file that says so, answers base_dir
-    program("bin/doveconf", f'case "$*" in *base_dir*) echo {folder}/run;; *) grep -q BROKEN "$3" && {{ echo "Unknown setting: BROKEN" >&2; exit 89; }}; exit 0;; esac\n')
+    program("bin/doveconf", f'case "$*" in *-[ah]*) exit 89;; *base_dir*) echo base_dir = {folder}/run;; *) grep -q BROKEN "$3" && {{ echo "Unknown setting: BROKEN" >&2; exit 89; }}; exit 0;; esac\n')
     program("bin/doveadm", "echo 'PLAIN SHA512-CRYPT BLF-CRYPT'\n")
     program("bin/sysrc", "exit 1\n")
     monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")

@@ -134,10 +134,12 @@ class Dovecot:
 
         Dovecot's master writes base_dir/master.pid once, when it starts, so the file's age is the age of the process.
         """
-        rc, out, err = self.run(self.doveconf, "-c", self.p["config"], "-h", "base_dir")
-        if rc:
+        # by name and with its name: 2.4 neither lists base_dir with -a nor shows it with -h
+        rc, out, err = self.run(self.doveconf, "-c", self.p["config"], "base_dir")
+        found = re.search(r"^base_dir = (/\S*)", out, re.MULTILINE)
+        if rc or not found:
             return None
-        path = os.path.join(out.strip(), "master.pid")
+        path = os.path.join(found[1], "master.pid")
         try:
             with open(path) as source:
                 pid = int(source.read())
