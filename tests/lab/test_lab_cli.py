@@ -131,10 +131,15 @@ def test_stdin_stdout_and_stderr_pass_through(up):
 def test_signals_reach_what_the_command_started(up):
     process = subprocess.Popen([LAB, "sh", MX, "--", "sh", "-c", "trap 'echo caught; exit 3' TERM; echo ready; while :; do sleep 0.1; done"],
                                env={**os.environ, "SOKUHAI_LAB": INSTANCE}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    process.terminate()
-    assert process.stdout.readline() == "caught\n"
-    assert process.wait(10) == 3
+    try:
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        # communicate, not readline: a signal that got lost must be a failure, not a test that never ends
+        assert process.communicate(timeout=10)[0] == "caught\n"
+        assert process.returncode == 3
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_shell_has_a_terminal_of_the_host_with_job_control(up):
@@ -212,6 +217,10 @@ def test_descriptors_are_the_number_really_in_force(up):
     limits = lab("sh", MX, "--", "cat", "/proc/1/limits").stdout
     assert re.search(r"Max open files\s+(\d+)\s+(\d+)", limits).groups() == (str(said), str(said))
     assert ssh("ulimit -Hn").stdout.strip() == str(said)
+    # the caller's own limits do not count
+    done = subprocess.run(["sh", "-c", f"ulimit -Sn 200; exec {LAB} sh {MX} -- sh -c 'ulimit -Sn'"], env={**os.environ, "SOKUHAI_LAB": INSTANCE},
+                          stdin=subprocess.DEVNULL, text=True, capture_output=True, timeout=30, check=False)
+    assert done.stdout.strip() == str(said), done.stderr
 
 
 PROBE = """

@@ -19,13 +19,17 @@ import fcntl
 import json
 import os
 import pathlib
+import resource
+import select
 import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import termios
 import time
+import tty
 
 from . import LabError, net, ns
 from .connect import enter, keeper, state_dir
@@ -379,12 +383,10 @@ def full_name(state, name):
     return fitting[0]
 
 
-# --- entering
+# --- entering: all modules are loaded before; behind the change of namespaces there is another file system
 
 def enter_host(pid, state, name):
     """Enter a practice host's namespaces; children are in them, chrooted, with the limits of its process 1."""
-    import resource
-
     info = read_json(f"{state}/{name}.json") or {}
     base = f"/proc/{pid}/root/proc"
     if not info.get("pid") or ns.start_time(info["pid"], base) != info["start"]:
@@ -472,10 +474,6 @@ def plainly(command, env):
 
 def in_terminal(command, env):
     """Run with a terminal of the place itself, so that job control works there."""
-    import select
-    import termios
-    import tty
-
     TIOCGPTN, TIOCSPTLCK = 0x80045430, 0x40045431
     master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
     fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
