@@ -539,8 +539,8 @@ def postfix_problems(declared):
     for name, entries in restrictions.items():
         if not re.fullmatch(r"smtpd_[a-z_]+_restrictions", str(name)):
             say(f"postfix_restrictions: {name!r} is no list of restrictions{_near(name, base)}")
-        _check_named(f"postfix_restrictions.{name}", entries, ("name",), say, lambda rows, name=name: _merge(
-            [rows], ("name",), f"postfix_restrictions.{name}"))
+        _check_named(f"postfix_restrictions.{name}", entries, ("name",), say,
+                     lambda lists, name=name: _merge(lists, ("name",), f"postfix_restrictions.{name}"))
     try:
         final = {item["name"]: item["value"] for item in postfix_restriction_items(base, restrictions)}
         problem = _relay_problem(final.get("smtpd_relay_restrictions"))

@@ -67,6 +67,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -279,13 +280,14 @@ def bad_reply(reply):
 
 
 def parse_processes(text):
-    """pid -> (ppid, start in epoch seconds, command) of ps -o pid= -o ppid= -o lstart= -o comm=."""
+    """pid -> (ppid, start in epoch seconds, command) of ps -o pid= -o ppid= -o stat= -o lstart= -o comm=, the dead
+    (zombies) left out."""
     found = {}
     for line in text.splitlines():
-        match = re.match(r"^\s*(\d+)\s+(\d+)\s+(\w+ \w+ +\d+ [\d:]+ \d+)\s+(.*)$", line)
+        match = re.match(r"^\s*(\d+)\s+(\d+)\s+([^Z\s]\S*)\s+(\w+ \w+ +\d+ [\d:]+ \d+)\s+(.*)$", line)
         if match:
-            started = time.mktime(time.strptime(" ".join(match.group(3).split()), "%a %b %d %H:%M:%S %Y"))
-            found[int(match.group(1))] = (int(match.group(2)), started, os.path.basename(match.group(4).strip()))
+            started = time.mktime(time.strptime(" ".join(match.group(4).split()), "%a %b %d %H:%M:%S %Y"))
+            found[int(match.group(1))] = (int(match.group(2)), started, os.path.basename(match.group(5).strip()))
     return found
 
 
@@ -433,7 +435,7 @@ class Postfix:
             return None
         pid = int(text)
         # Keywords one by one: a header's text would swallow what follows a comma.
-        code, out, err = self.run(["ps", "-ax", "-o", "pid=", "-o", "ppid=", "-o", "lstart=", "-o", "comm="])
+        code, out, err = self.run(["ps", "-ax", "-o", "pid=", "-o", "ppid=", "-o", "stat=", "-o", "lstart=", "-o", "comm="])
         processes = parse_processes(out)
         if pid not in processes or processes[pid][2] != "master":
             return None
@@ -521,6 +523,10 @@ class Postfix:
                 problems += restriction_problems(where, name, value, classes, version)
         problems += self.socket_problems(explicit, overrides, services)
         problems += self.table_problems(directory, explicit, overrides)
+        for service in services:
+            path = os.path.join(self.daemons, service["command"])
+            if not os.access(path, os.X_OK):
+                problems.append("master.cf: %s %s: there is no daemon %s" % (service["name"], service["type"], path))
         if problems:
             raise Refused(unique(problems))
         self.proofs.append("every parameter, restriction, socket and table of the staged set is known")
@@ -568,7 +574,9 @@ class Postfix:
     def table_problems(self, directory, explicit, overrides):
         types = set(self.run([self.tool("postconf"), "-m"])[1].split())
         problems, seen = [], set()
-        for where, name, value in [("main.cf", n, v) for n, v in explicit.items()] + overrides:
+        declared = [("postfix_tables", table["name"], "%s:%s" % (table["type"], os.path.join(directory, "tables", table["name"])))
+                    for table in self.p["tables"]]
+        for where, name, value in declared + [("main.cf", n, v) for n, v in explicit.items()] + overrides:
             if name.endswith("_time_limit") or name in ("import_environment", "export_environment"):
                 continue
             for table in table_names(value, KNOWN_TYPES | types):
@@ -587,7 +595,7 @@ class Postfix:
         return problems
 
     def smtpd(self, directory, service, extra, say, user=None, limit=60):
-        """Run smtpd(8) by hand on standard input: (what it said, what it logged). Its log goes to standard error by -V.
+        """Run smtpd(8) by hand on pipes: (its greeting and answers to the lines of say, what it logged). Its log goes to standard error by -V.
 
         As root it reads all its parameters and the TLS key but does not judge; as the mail owner it judges like under master.
         """
@@ -600,17 +608,36 @@ class Postfix:
         if user:
             entry = pwd.getpwnam(user)
             keywords = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.queue,
-                                 env={"MAIL_CONFIG": directory, "PATH": "/usr/bin:/bin", "LC_ALL": "C",
-                                      "MAIL_LOGTAG": "sokuhai"}, **keywords)
-        try:
-            out, err = child.communicate(say.encode(), timeout=limit)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            out, err = child.communicate()
-            err += b"smtpd: fatal: no answer in %d seconds\n" % limit
-        log = [line.strip().replace(directory, self.config) for line in err.decode("utf-8", "replace").splitlines()]
-        return out.decode("utf-8", "replace").splitlines(), log
+        with tempfile.TemporaryFile() as log:
+            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=self.queue,
+                                     env={"MAIL_CONFIG": directory, "PATH": "/usr/bin:/bin", "LC_ALL": "C"}, **keywords)
+            watch = threading.Timer(limit, child.kill)
+            watch.start()
+            answers = []
+            try:
+                # Line by line: smtpd(8) hangs up on a client that does not wait for its turn.
+                talk = Talk(child.stdout, child.stdin)
+                answers.append(talk.read())
+                for command in say:
+                    if not answers[-1]:
+                        break
+                    answers.append(talk.ask(command))
+            except OSError:
+                answers.append("")
+            finally:
+                for pipe in (child.stdin, child.stdout):
+                    try:
+                        pipe.close()
+                    except OSError:
+                        pass
+                child.wait()
+                late = not watch.is_alive()
+                watch.cancel()
+            log.seek(0)
+            lines = log.read().decode("utf-8", "replace").splitlines()
+        if late:
+            lines.append("smtpd: fatal: no answer in %d seconds" % limit)
+        return answers, [line.strip().replace(directory, self.config) for line in lines]
 
     def start_once(self, directory, service, explicit, values, alive):
         """smtpd reads every one of its parameters at its start, and its key: a bad one is fatal there and nowhere before."""
@@ -622,11 +649,11 @@ class Postfix:
             # Nor does tlsmgr(8), without which smtpd takes no key; STARTTLS is proven over the network after the start.
             extra.update({"smtpd_tls_security_level": "none", "smtpd_tls_wrappermode": "no", "smtpd_use_tls": "no",
                           "smtpd_enforce_tls": "no"})
-        said, log = self.smtpd(directory, service, extra, "QUIT\r\n")
+        said, log = self.smtpd(directory, service, extra, ["QUIT"])
         label = "%s %s" % (service["name"], service["type"])
         wrong = [line for line in log if re.search(r": (fatal|panic|error|warning): ", line)]
-        if not any(line.startswith("220 ") for line in said):
-            wrong = wrong or ["smtpd did not greet: %s" % " / ".join(said + log)]
+        if not said[0].startswith("220"):
+            wrong = wrong or ["smtpd: fatal: no greeting: %s" % " / ".join(said + log)]
         if wrong:
             raise Refused(["smtpd of %s: %s" % (label, re.sub(r"^\S+: ", "", line)) for line in unique(wrong)])
         self.proofs.append("smtpd of %s starts on the staged set" % label)
@@ -638,16 +665,17 @@ class Postfix:
         extra = {"smtpd_authorized_xclient_hosts": "127.0.0.0/8, [::1]/128", "smtpd_tls_security_level": "none",
                  "smtpd_tls_wrappermode": "no", "smtpd_tls_auth_only": "no", "smtpd_enforce_tls": "no",
                  "smtpd_upstream_proxy_protocol": ""}
-        ask = ("EHLO %s\r\nXCLIENT NAME=stranger.%s ADDR=%s\r\nEHLO stranger.%s\r\nMAIL FROM:<postmaster@%s>\r\n"
-               "RCPT TO:<postmaster@%s>\r\nRSET\r\nQUIT\r\n"
-               % (host, domain, self.p["probe_client"], domain, domain, domain))
+        ask = ["EHLO " + host, "XCLIENT NAME=stranger.%s ADDR=%s" % (domain, self.p["probe_client"]),
+               "EHLO stranger.%s" % domain, "MAIL FROM:<postmaster@%s>" % domain, "RCPT TO:<postmaster@%s>" % domain, "QUIT"]
         said, log = self.smtpd(directory, service, extra, ask, user=self.owner, limit=180)
         bad = [line for line in said if bad_reply(line)]
         fatal = [line for line in log if re.search(r": (fatal|panic): ", line)]
-        if bad or fatal or not any(line.startswith("221 ") for line in said):
+        if len(said) == len(ask) + 1 and not said[2].startswith("220"):
+            bad.append("XCLIENT: " + said[2])
+        if bad or fatal or not said[-1].startswith("221"):
             logged = [line for line in log if re.search(r": (fatal|panic|error|warning): ", line)]
             raise Refused(["smtpd of %s %s answers a stranger's RCPT with %s; it logged: %s" % (
-                service["name"], service["type"], " / ".join(bad) or "nothing", " / ".join(unique(logged)) or "nothing")])
+                service["name"], service["type"], " / ".join(bad) or said[-1] or "nothing", " / ".join(unique(logged)) or "nothing")])
         self.proofs.append("a stranger's RCPT to %s %s is judged" % (service["name"], service["type"]))
 
     # -- swap
@@ -793,7 +821,7 @@ class Postfix:
         with link:
             if service["options"].get("smtpd_tls_wrappermode", "").lower() == "yes":
                 link = context.wrap_socket(link)
-            talk = Talk(link)
+            talk = talk_over(link)
             greeting = talk.read()
             if not greeting.startswith("220"):
                 return "greets with %s" % (greeting or "nothing")
@@ -804,7 +832,7 @@ class Postfix:
                 answer = talk.ask("STARTTLS")
                 if not answer.startswith("220"):
                     return "STARTTLS is answered with %s" % answer
-                talk = Talk(context.wrap_socket(link))
+                talk = talk_over(context.wrap_socket(link))
                 talk.ask("EHLO %s" % self.p["hostname"])
             for command in ("MAIL FROM:<postmaster@%s>" % self.p["domain"], "RCPT TO:<postmaster@%s>" % self.p["domain"]):
                 answer = talk.ask(command)
@@ -815,21 +843,29 @@ class Postfix:
 
 
 class Talk:
-    def __init__(self, link):
-        self.link = link
-        self.file = link.makefile("rb")
+    """Lines and replies over two binary files."""
+
+    def __init__(self, replies, lines):
+        self.replies = replies
+        self.lines = lines
 
     def read(self):
+        """One reply, its lines joined by line ends; empty when the other side hung up."""
         lines = []
         while True:
-            line = self.file.readline().decode("utf-8", "replace").rstrip("\r\n")
+            line = self.replies.readline().decode("utf-8", "replace").rstrip("\r\n")
             lines.append(line)
             if not line or line[3:4] != "-":
                 return "\n".join(lines)
 
-    def ask(self, command):
-        self.link.sendall(command.encode() + b"\r\n")
+    def ask(self, line):
+        self.lines.write(line.encode() + b"\r\n")
+        self.lines.flush()
         return self.read()
+
+
+def talk_over(link):
+    return Talk(link.makefile("rb"), link.makefile("wb"))
 
 
 def listeners(services):
