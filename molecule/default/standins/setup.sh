@@ -171,11 +171,12 @@ for tool in postalias postcat postconf postfix postkick postlock postlog postmap
 	mv /usr/sbin/$tool $debian/sbin/
 	# The port is built with /usr/local/etc/postfix inside; Debian's build
 	# has to be told.
+	# bash, for its exec -a: messages begin with the name called.
 	cat > $p/usr/local/sbin/$tool <<-EOF
-		#!/bin/sh
+		#!/bin/bash
 		: "\${MAIL_CONFIG:=/usr/local/etc/postfix}"
 		export MAIL_CONFIG
-		exec $debian/sbin/$tool "\$@"
+		exec -a $tool $debian/sbin/$tool "\$@"
 	EOF
 	chmod 755 $p/usr/local/sbin/$tool
 done
@@ -198,6 +199,7 @@ for tool in smtp-sink smtp-source qmqp-sink qmqp-source postfix-add-filter postf
 	mv /usr/sbin/$tool $debian/sbin/ 2>/dev/null || :
 done
 cp -a /usr/lib/postfix/sbin/. $p/usr/local/libexec/postfix/
+sed -i '/configure-instance\.sh/d' $p/usr/local/libexec/postfix/post-install	# Debian's chroot
 ln -s /usr/lib/postfix $p/usr/local/lib/postfix
 ln -s /usr/local/etc/postfix $p/etc/postfix
 meta=$p/usr/local/libexec/postfix
@@ -364,7 +366,13 @@ rm -f /etc/resolv.conf /etc/ssh/ssh_host_*
 for log in maillog messages auth.log debug.log cron; do : > /var/log/$log; chmod 640 /var/log/$log; done
 rm -f /var/log/*.gz /var/log/dpkg.log /var/log/bootstrap.log /var/log/alternatives.log /var/log/faillog \
     /var/log/lastlog /var/log/btmp /var/log/wtmp
-rm -rf /var/log/apt /var/log/journal
+rm -rf /var/log/apt /var/log/journal /var/log/README /var/log/private /var/log/runit
+# openresolv as the base system builds it: services are restarted by service(8) alone
+sed -i -e 's|^RCDIR=.*|RCDIR=/etc/rc.d|' \
+    -e "s|^RESTARTCMD=.*|RESTARTCMD='/usr/sbin/service \$1 onestatus >/dev/null 2>\&1 \&\& /usr/sbin/service \$1 restart'|" \
+    /usr/sbin/resolvconf
+mkdir -p /libexec
+ln -sf /usr/lib/resolvconf /libexec/resolvconf
 # the order in which the host asks: files and DNS, no other service
 printf 'group: files\nhosts: files dns\nnetworks: files\npasswd: files\nshells: files\nservices: files\nprotocols: files\nrpc: files\n' \
     > /etc/nsswitch.conf

@@ -110,7 +110,7 @@ def listen_queues():
 
 def zone(address):
     """A link-local address with its interface, where /proc tells it."""
-    if not address.startswith("fe80:"):
+    if not address.startswith("fe80:") or "%" in address:
         return address
     packed = socket.inet_pton(socket.AF_INET6, address).hex()
     for line in (host.read("/proc/net/if_inet6") or "").splitlines():
