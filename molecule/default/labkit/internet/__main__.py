@@ -2,13 +2,12 @@
 
 import argparse
 import asyncio
-import importlib
 import json
 import os
 import pathlib
 import sys
 
-from . import servers, sink
+from . import compare, dnsload, mail, servers, sink
 
 
 def folder_of(options):
@@ -97,12 +96,8 @@ def main(arguments=None):
     new = command("count", do_count, "what the sinks took of one message: recipients, copies, duplicates")
     new.add_argument("--token", required=True)
     new.add_argument("--recipients-file", help="addresses, one a line, to name the missing ones")
-    for name in ("dnsload", "mail", "compare"):
-        try:
-            module = importlib.import_module(f".{name}", __package__)
-        except ModuleNotFoundError:
-            continue
-        module.arguments(command(name, module.main, module.__doc__.splitlines()[0]))
+    for module in (dnsload, mail, compare):
+        module.arguments(command(module.__name__.rpartition(".")[2], module.main, module.__doc__.splitlines()[0]))
     options = parser.parse_args(arguments)
     try:
         return options.function(options)

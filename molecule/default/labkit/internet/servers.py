@@ -191,9 +191,10 @@ class DnsServers:
         if op == "forget":
             self.resolver.forget()
             return {}
-        if op == "reset":
-            for zone in self.internet.zones.values():
-                zone.behaviour.set(**zone.configured)
+        if op in ("reset", "reset-resolver"):
+            if op == "reset":
+                for zone in self.internet.zones.values():
+                    zone.behaviour.set(**zone.configured)
             data = self.internet.data["resolver"]
             self.resolver.set(rate=data["rate"], burst=data["burst"], over=data["over"])
             self.resolver.forget()

@@ -1,0 +1,234 @@
+"""Stock named against the practice host's own configuration, under the same load in one run; with --mail also what mail sees of it.
+
+Load on named: two private named processes in the practice host, one after the other, are asked for MX records of names that nobody
+asked for before, every authoritative answer coming late. Each begins cold (it has met no server yet) and warm (it has asked the
+same server a few dozen times, so that it knows its round trip). What is counted is printed; nothing is tuned to make either fail.
+
+Mail (--mail): the same message to the same recipients through the provider's resolver, a stock named, and the host's own named.
+"""
+
+import json
+import os
+import pathlib
+import re
+
+from . import servers
+from .host import Host, HostError
+from .mail import Late, deliver, flush, recipients_of, write
+
+CONF = "/usr/local/etc/namedb/named.conf"
+PORT = 5399
+# where and as whom a named works: a private one has its own of these, whatever its options
+PLACE = {"directory", "listen-on", "listen-on-v6", "pid-file", "session-keyfile", "session-keyname", "session-keyalg", "dump-file",
+         "statistics-file", "recursing-file", "secroots-file", "memstatistics-file", "lock-file", "managed-keys-directory", "bindkeys-file",
+         "key-directory", "new-zones-directory", "geoip-directory"}
+
+
+def statements(text):
+    """The statements of a named.conf as named-checkconf -p prints it, one string each: comments and nested braces are kept whole."""
+    found, depth, current, quoted = [], 0, "", False
+    for char in text:
+        current += char
+        if char == '"':
+            quoted = not quoted
+        elif not quoted and char == "{":
+            depth += 1
+        elif not quoted and char == "}":
+            depth -= 1
+        elif not quoted and char == ";" and depth == 0:
+            found.append(current.strip())
+            current = ""
+    if current.strip():
+        raise ValueError(f"named.conf: what is not ended: {current.strip()[:60]}")
+    return found
+
+
+def body(statement):
+    """What stands between the outer braces of a statement."""
+    return statement[statement.index("{") + 1 : statement.rindex("}")]
+
+
+def private(options, others, address, port):
+    """named.conf of a private named: *options* statements, *others* top-level statements, and its own place."""
+    lines = ['directory "@FOLDER@";', 'pid-file "@FOLDER@/pid";', 'session-keyfile "@FOLDER@/session.key";', 'managed-keys-directory "@FOLDER@";',
+             f"listen-on port {port} {{ {address}; }};", "listen-on-v6 { none; };", *options]
+    return "\n".join(["options {", *(f"\t{line}" for line in lines), "};", "controls { };", *others,
+                      'zone "." { type hint; file "@FOLDER@/hints"; };',
+                      'logging { channel own { file "@FOLDER@/named.log" size 4m; severity info; print-category yes; }; category default { own; }; '
+                      "category lame-servers { null; }; };", ""])
+
+
+def stock(dns, address="127.0.0.1", port=PORT):
+    """The configuration of a named that was only told which internet it is in."""
+    options = ["dnssec-validation yes;", *(f'disable-empty-zone "{z}";' for z in dns["disable_empty_zones"])]
+    anchors = ""
+    for a in dns["trust_anchors"]:
+        flags, protocol, algorithm, key = a["value"].split(None, 3)
+        anchors += f'"{a["name"]}" {a["type"]} {flags} {protocol} {algorithm} "{key}"; '
+    return private(options, [f"trust-anchors {{ {anchors}}};"], address, port)
+
+
+def ours(printed, address="127.0.0.1", port=PORT):
+    """A configuration as named-checkconf -p printed it, moved to a private place: its options, acls, anchors and servers."""
+    options, others = [], []
+    for statement in statements(printed):
+        word = statement.split(None, 1)[0]
+        if word == "options":
+            options += [s for s in statements(body(statement)) if re.split(r"[\s{;]", s, maxsplit=1)[0] not in PLACE]
+        elif word in ("acl", "trust-anchors", "managed-keys", "trusted-keys", "server"):
+            others.append(statement)
+    return private(options, others, address, port)
+
+
+def hints(dns):
+    return "".join(f". 3600000 NS {h['name']}\n" + "".join(f"{h['name']} 3600000 {'AAAA' if ':' in a else 'A'} {a}\n" for a in h["addresses"])
+                   for h in dns["root_hints"])
+
+
+def run_named(host, conf, dns, load, warm):
+    """The counts of one load on one fresh named."""
+    from . import dnsload
+
+    job = {"conf": conf, "hints": hints(dns), "source": pathlib.Path(dnsload.__file__).read_text(), "address": "127.0.0.1", "port": PORT, "load": load,
+           "warm": {"rate": 20, "seconds": 5, "zone": load["zone"], "rdtype": load["rdtype"]} if warm else None}
+    _code, out = host.run(*host.python("hostnamed.py"), stdin=json.dumps(job) + "\n", timeout=load["seconds"] + 120)
+    report = json.loads(out)
+    report["answered"] = report["noerror"]
+    return report
+
+
+class HeldNamed:
+    """A stock named on 127.0.0.2 port 53 of the practice host while this context lasts."""
+
+    def __init__(self, host, dns):
+        self.job = {"conf": stock(dns, "127.0.0.2", 53), "hints": hints(dns), "address": "127.0.0.2", "port": 53}
+        self.host = host
+
+    def __enter__(self):
+        self.process = self.host.popen(*self.host.python("hostnamed.py"), stdin=-1, stdout=-1, stderr=-1)
+        self.process.stdin.write(json.dumps(self.job) + "\n")
+        self.process.stdin.flush()
+        if "ready" not in self.process.stdout.readline():
+            raise HostError(f"no stock named on 127.0.0.2: {self.process.stderr.read()[-500:]}")
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(30)
+
+
+class Resolver:
+    """The practice host's programs use another resolver while this context lasts."""
+
+    def __init__(self, host, address):
+        self.host, self.address = host, address
+
+    def put(self, text):
+        self.host.run("sh", "-c", "cat > /etc/resolv.conf && PATH=$PATH:/usr/local/sbin && postfix reload", stdin=text)
+
+    def __enter__(self):
+        self.before = self.host.run("cat", "/etc/resolv.conf")[1]
+        self.put(f"nameserver {self.address}\n")
+
+    def __exit__(self, *_):
+        self.put(self.before)
+
+
+def compare_named(options, folder, host, dns, say):
+    printed = host.run("sh", "-c", f"PATH=$PATH:/usr/local/sbin:/usr/local/bin; named-checkconf -p {options.conf}")[1]
+    confs = {"stock": stock(dns), "ours": ours(printed)}
+    load = {"rate": options.rate, "seconds": options.seconds, "zone": options.zone, "rdtype": "MX"}
+    report = {}
+    say(f"named asked {options.rate:.0f} times a second for {options.seconds:.0f} s, every answer about {options.zone} {options.late:.0f} ms late; "
+        f"{os.cpu_count()} CPUs")
+    say(f"  {'named':12} {'in time':>8} {'SERVFAIL':>9} {'late':>7} {'never':>7} {'p50 ms':>8} {'sockets':>8} {'CPU s':>6} {'asked/s':>8}")
+    with Late(folder, options.late, options.zone):
+        for phase in options.phases:
+            for name, conf in confs.items():
+                found = report.setdefault(phase, {})[name] = run_named(host, conf, dns, load, phase == "warm")
+                sent = found["sent"]
+                say(f"  {name + ', ' + phase:12} {found['answered'] / sent:8.1%} {found['servfail'] / sent:9.1%} {found['late'] / sent:7.1%} "
+                    f"{found['timeout'] / sent:7.1%} {found['latency_ms']['p50'] or 0:8.0f} {found['sockets_peak']:8} {found['cpu_seconds']:6.1f} "
+                    f"{found['achieved']:8.0f}{'' if found['on_rate'] else '  (the generator did not keep up)'}")
+    best = report.get("warm") or report["cold"]
+    ratio = best["ours"]["answered"] / max(1, best["stock"]["answered"])
+    for name, count in best["stock"]["log"].items():
+        say(f"  stock named's log: {name} ({count} lines)")
+    say(f"  answered in time, ours to stock: {best['ours']['answered']} to {best['stock']['answered']} (x {ratio:.1f})")
+    return {**best, "phases": report, "ratio": round(ratio, 2), "rate": options.rate, "late_ms": options.late,
+            "generator_kept_up": all(f["on_rate"] for p in report.values() for f in p.values())}
+
+
+def compare_mail(options, instance, folder, host, dns, say):
+    recipients = recipients_of(options.recipients, min(options.domains, options.recipients))
+    provider = dict(p.split("=", 1) for p in options.provider)
+    report = {"recipients": len(recipients), "domains": min(options.domains, options.recipients), "late_ms": options.late}
+
+    def run(name):
+        found = report[name] = deliver(instance, folder, recipients, sender=options.sender, timeout=options.mail_timeout, settle=True, clean=True,
+                                       name=options.host, say=lambda text: say(f"  {name}: {text.strip()}"))
+        return found
+
+    with Late(folder, options.late):
+        try:
+            limits = servers.request(folder, "dns", {"op": "resolver", "values": provider})
+            servers.request(folder, "dns", {"op": "forget"})
+            with Resolver(host, "198.51.100.153"):
+                run("provider")
+            after = servers.request(folder, "dns", {"op": "resolver", "values": {}})
+            report["provider"]["resolver"] = {**{k: limits[k] for k in ("rate", "burst", "over")},
+                                              **{k: after[k] - limits[k] for k in ("queries", "over_limit")}}
+        finally:
+            data = servers.request(folder, "dns", {"op": "resolver", "values": {}})
+            if provider:
+                servers.request(folder, "dns", {"op": "reset-resolver"})
+        with HeldNamed(host, dns), Resolver(host, "127.0.0.2"):
+            run("stock")
+        flush(host)
+        run("ours")
+    say(f"mail to {report['recipients']} recipients in {report['domains']} domains, answers about them {options.late:.0f} ms late; the provider's "
+        f"resolver answers a client {data['rate'] if not provider else limits['rate']:.0f} times a second, {limits['burst']:.0f} at once")
+    say(f"  {'resolver':12} {'delivered':>10} {'deferred':>9} {'for DNS':>8} {'seconds':>8}")
+    for name in ("provider", "stock", "ours"):
+        found = report[name]
+        say(f"  {name:12} {found['delivered']:10} {found['deferred']:9} {found['deferred_dns']:8} {found['seconds']:8.1f}")
+    if not report["stock"]["deferred_dns"]:
+        say("  a stock named deferred nothing for a DNS reason at this load")
+    return report
+
+
+def arguments(parser):
+    parser.add_argument("--host", default="mx.home.example")
+    parser.add_argument("--conf", default=CONF, help=f"the host's own configuration (default {CONF})")
+    parser.add_argument("--rate", type=float, default=3000, help="queries a second (default 3000)")
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--late", type=float, default=1000, help="milliseconds every answer comes late (default 1000)")
+    parser.add_argument("--zone", default="load.test")
+    parser.add_argument("--phases", type=lambda t: t.split(","), default=["cold", "warm"], help="cold, warm or both (default cold,warm)")
+    parser.add_argument("--mail", action="store_true", help="compare the delivery of mail")
+    parser.add_argument("--no-named", action="store_true", help="leave the load on named out")
+    parser.add_argument("--recipients", type=int, default=500)
+    parser.add_argument("--domains", type=int, default=100)
+    parser.add_argument("--sender", default="postmaster@home.example")
+    parser.add_argument("--provider", nargs="*", default=[], metavar="NAME=VALUE", help="limit of the provider's resolver: rate=N burst=N over=drop|servfail")
+    parser.add_argument("--mail-timeout", type=float, default=90, help="seconds to watch each delivery at most (default 90)")
+    parser.add_argument("--json", help="write the report to this file")
+
+
+def main(options):
+    if not set(options.phases) <= {"cold", "warm"} or not options.phases:
+        raise ValueError("--phases: cold, warm or cold,warm")
+    folder = pathlib.Path(options.instance_dir or f"/run/sokuhai-lab/{options.instance}")
+    host = Host(options.instance, options.host)
+    dns = json.loads((folder / "dns.json").read_text())
+
+    def say(text):
+        print(text, flush=True)
+
+    report = {}
+    if not options.no_named:
+        report.update(compare_named(options, folder, host, dns, say))
+    if options.mail:
+        report["mail"] = compare_mail(options, options.instance, folder, host, dns, say)
+    if options.json:
+        write(options.json, report)
+    return 0
