@@ -36,7 +36,7 @@ def render(named=None, **changed):
         loader=jinja2.FileSystemLoader(ROLE / "templates"), trim_blocks=True, keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined)
     environment.filters.update(FILTERS)
-    facts = {"conf": "/usr/local/etc/namedb/named.conf", "knows_files": False, "physmem": 4 << 30}
+    facts = {"conf": "/usr/local/etc/namedb/named.conf", "knows": {"files": False, "resolver_retry_interval": False}, "physmem": 4 << 30}
     facts.update(named or {})
     return environment.get_template("named.conf.j2").render(
         ansible_managed="managed", __bind_named=facts, __bind_directory="/usr/local/etc/namedb/working",
@@ -86,7 +86,9 @@ def test_ceilings():
 
 @pytest.mark.parametrize("knows, value", [(True, "65535"), (False, None)])
 def test_files_only_for_a_named_that_knows_it(knows, value):
-    assert option(render({"knows_files": knows}), "files") == value
+    text = render({"knows": {"files": knows, "resolver_retry_interval": knows}})
+    assert option(text, "files") == value
+    assert option(text, "resolver-retry-interval") == ("2000" if knows else None)
 
 
 def test_clients_of_other_networks():
@@ -127,7 +129,8 @@ def test_cache_from_ram(physmem, expected):
 @pytest.mark.parametrize("package, version, knows", [
     ("bind916", "9.16", True), ("bind918", "9.18", True), ("bind920", "9.20", False), ("bind9-devel", "9.21", False)])
 def test_prediction(package, version, knows):
-    assert FILTERS["bind_predict"](package) == {"version": version, "knows_files": knows}
+    assert FILTERS["bind_predict"](package) == {
+        "version": version, "knows": {"files": knows, "resolver_retry_interval": knows}}
 
 
 def test_defaults_are_declared():

@@ -27,6 +27,7 @@ RANGES = {
     "bind_fetches_per_server": (0, 1000000, "questions at a time to one server; 0 is no limit"),
     "bind_fetches_per_zone": (0, 1000000, "questions at a time below one zone; 0 is no limit"),
     "bind_resolver_query_timeout": (301, 30000, "milliseconds; named reads 300 and less as seconds"),
+    "bind_resolver_retry_interval": (100, 2000, "milliseconds; named 9.18 cuts more to 2000"),
     "bind_udp_receive_buffer": (4096, 67108864, "bytes of socket buffer for questions"),
     "bind_cache_share": (1, 80, "per cent of RAM"),
     "bind_cache_floor_mib": (2, 1048576, "MiB; named's own least is 2"),
@@ -39,14 +40,15 @@ RANGES = {
 def bind_predict(package):
     """What the named of a port will be, before it is installed.
 
-    package: name such as "bind920"; "bind9-devel" is the development line. Returns {"version" (series, str),
-    "knows_files" (bool)}. `files` is fatal from 9.20 on (BIND 9.20.0 release notes); the run-time question is put to
-    named-checkconf once there is one.
+    package: name such as "bind920"; "bind9-devel" is the development line. Returns {"version" (series, str), "knows"
+    ({statement: bool})}. `files` and `resolver-retry-interval` are fatal from 9.20 on (lib/isccfg/namedconf.c of both
+    branches); the run-time question is put to named-checkconf once there is one.
     """
     match = re.match(r"^bind9(\d{2})$", str(package))
     if not match:
-        return {"version": "9.21", "knows_files": False}
-    return {"version": "9.%d" % int(match.group(1)), "knows_files": int(match.group(1)) < 20}
+        return {"version": "9.21", "knows": {"files": False, "resolver_retry_interval": False}}
+    older = int(match.group(1)) < 20
+    return {"version": "9.%d" % int(match.group(1)), "knows": {"files": older, "resolver_retry_interval": older}}
 
 
 def bind_cache_mib(physmem, share, floor, ceiling):
