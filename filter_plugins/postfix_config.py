@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
+import warnings
 
 from ansible.errors import AnsibleFilterError
 
@@ -17,7 +18,7 @@ PROFILES = ("article", "current")
 FOLD_AT = 100
 
 PARAMETER = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
-LABEL = re.compile(r"^(?!-)[A-Za-z0-9_-]{1,63}(?<!-)$")
+LABEL = re.compile(r"^(?!-)[A-Za-z0-9-]{1,63}(?<!-)$")
 
 # Taken from what is installed: a wrong one makes Postfix use another queue or other daemons than the port's.
 ASKED_PARAMETERS = (
@@ -147,8 +148,9 @@ def rate(per_minute, unit_seconds):
     below, step = scaled // 60, 60
     low, high = -(-below * step // unit_seconds), -(-(below + 1) * step // unit_seconds)
     near = f"{high}" if below == 0 else f"{low} or {high}"
+    unit = "a second" if unit_seconds == 1 else f"in {unit_seconds} seconds"
     raise ValueError(f"{per_minute} a minute cannot be said with anvil_rate_time_unit = {unit_seconds}s: it would be "
-                     f"{scaled / 60:.2f} a unit and Postfix counts whole numbers (0 is no limit). Nearest: {near} a minute")
+                     f"{scaled / 60:.2f} {unit}, and Postfix counts whole numbers (0 is no limit). Nearest: {near} a minute")
 
 
 def postfix_rate_items(per_minute, unit):
@@ -303,6 +305,18 @@ def _network_problem(value):
     return None
 
 
+def _pattern_problem(pattern):
+    """What no dialect of regular expressions takes; everything finer is the host's own library to judge."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(pattern)
+    except re.error as error:
+        if re.search(r"unterminated|unbalanced|missing \)", str(error)):
+            return f"the expression does not compile ({error.msg})"
+    return None
+
+
 def _check_tables(tables, say):
     seen = set()
     for number, table in enumerate(tables or []):
@@ -356,7 +370,10 @@ def _check_entries(where, kind, entries, say):
         elif kind in ("regexp", "pcre"):
             bare = pattern[1:] if pattern.startswith("!") else pattern
             end = bare.rfind(bare[0])
-            if bare[0].isalnum() or end == 0 or not re.fullmatch(r"[A-Za-z]*", bare[end + 1:]):
+            broken = _pattern_problem(bare[1:end]) if end > 0 else None
+            if broken:
+                say(f"{here}: {broken}; Postfix would skip the entry")
+            elif bare[0].isalnum() or end == 0 or not re.fullmatch(r"[A-Za-z]*", bare[end + 1:]):
                 say(f"{here}: a {kind} pattern stands between two delimiters, like /^dyn/; Postfix would skip the entry")
         else:
             if re.search(r"\s", pattern):
