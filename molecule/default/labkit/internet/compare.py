@@ -18,6 +18,7 @@ from .mail import Late, deliver, flush, recipients_of, write
 
 CONF = "/usr/local/etc/namedb/named.conf"
 PORT = 5399
+OUTER = "192.0.2.10"
 # where and as whom a named works: a private one has its own of these, whatever its options
 PLACE = {"directory", "listen-on", "listen-on-v6", "pid-file", "session-keyfile", "session-keyname", "session-keyalg", "dump-file",
          "statistics-file", "recursing-file", "secroots-file", "memstatistics-file", "lock-file", "managed-keys-directory", "bindkeys-file",
@@ -98,10 +99,10 @@ def run_named(host, conf, dns, load, warm):
 
 
 class HeldNamed:
-    """A stock named on 127.0.0.2 port 53 of the practice host while this context lasts."""
+    """A stock named on port 53 of the practice host's outer address while this context lasts: its own listens on the loopback."""
 
-    def __init__(self, host, dns):
-        self.job = {"conf": stock(dns, "127.0.0.2", 53), "hints": hints(dns), "address": "127.0.0.2", "port": 53}
+    def __init__(self, host, dns, address):
+        self.job = {"conf": stock(dns, address, 53), "hints": hints(dns), "address": address, "port": 53}
         self.host = host
 
     def __enter__(self):
@@ -109,7 +110,7 @@ class HeldNamed:
         self.process.stdin.write(json.dumps(self.job) + "\n")
         self.process.stdin.flush()
         if "ready" not in self.process.stdout.readline():
-            raise HostError(f"no stock named on 127.0.0.2: {self.process.stderr.read()[-500:]}")
+            raise HostError(f"no stock named on {self.job['address']}: {self.process.stderr.read()[-500:]}")
 
     def __exit__(self, *_):
         self.process.stdin.close()
@@ -181,7 +182,7 @@ def compare_mail(options, instance, folder, host, dns, say):
             data = servers.request(folder, "dns", {"op": "resolver", "values": {}})
             if provider:
                 servers.request(folder, "dns", {"op": "reset-resolver"})
-        with HeldNamed(host, dns), Resolver(host, "127.0.0.2"):
+        with HeldNamed(host, dns, OUTER), Resolver(host, OUTER):
             run("stock")
         flush(host)
         run("ours")
