@@ -314,7 +314,7 @@ def rows(description, running):
         for address in entry["addresses"]:
             yield entry["name"], address, entry.get("reverse", entry["name"]), entry["role"]
     for own in description["net"]["clients"]["own"]:
-        yield "clients", own, "as the test says", "SMTP clients: any address of the net can be used"
+        yield "clients", own, "by address", "SMTP clients: any address of the net can be used; internet/zones.yml names some"
     for router in (a for where in description["net"].values() for a in where["router"]):
         yield "switch", router.split("/")[0], "-", "router"
 

@@ -33,7 +33,7 @@ def load():
         for number in range(int(first), int(last) + 1):
             v4 = ipaddress.IPv4Address(number)
             octet = str(v4).rsplit(".", 1)[1]
-            internet.append({"name": f"{entry['name']}{number - int(first):02d}", "role": entry["role"],
+            internet.append({"name": f"{entry['name']}{number - int(first):02d}", "role": entry["role"], "reverse": entry["reverse"],
                              "addresses": [str(v4), f"{entry['range6']}{octet}"]})
     net["internet"] = internet
     return net
