@@ -240,7 +240,7 @@ def limits_chain(measured, declared):
     names), classes {class: int|'infinity'|None}, running {service: {pid, soft, hard}}, named {version, knows_files},
     pf {enabled, states}, jailed (bool), settings (see conflicts()).
     declared: openfiles, process_limit, recursive_clients, tcp_listen_queue, udp_receive_buffer, fd_setsize (ints), fd_setsize_rebuild (bool),
-    named_files (int), sysctl, loader ({name: value}), login_class (str), capacity (dict of postfix_capacity or None).
+    own_openfiles ({variable of a role: int}), sysctl, loader ({name: value}), login_class (str), capacity (dict of postfix_capacity or None).
 
     Returns {links, floors, reasons, problems, about, mends}:
     links: [{name, has, will, needs, because, ok, mend, persists}], has = now, will = after role limits (unit: the
@@ -316,8 +316,13 @@ def limits_chain(measured, declared):
         if name in unknown:
             problem(name, f"{name}: this kernel does not know it, so it cannot guarantee what mail and DNS need of it ({needs[name][1]})")
 
-    # Links above the floors: what the operator's own numbers do to each other.
+    # Links above the floors: what the numbers do to each other.
     maxfiles, maxsockets = effective["kern.maxfiles"], effective["kern.ipc.maxsockets"]
+    for name, because in (("kern.maxfilesperproc", "or one process could use up all files"),
+                          ("kern.ipc.maxsockets", "or the kernel refuses to set it: every socket is a file")):
+        lower = effective[name]
+        link(f"maxfiles >= {name.rpartition('.')[2]}", _int(values.get("kern.maxfiles")), maxfiles, lower, because,
+             maxfiles is not None and lower is not None and maxfiles >= lower, "sysctl", f"limits_sysctl['kern.maxfiles']: {lower}")
     if "kern.maxfiles" in explicit and maxfiles is not None:
         above = effective["kern.maxfilesperproc"]
         if above is not None and maxfiles < above and "kern.maxfilesperproc" not in explicit:
@@ -401,15 +406,20 @@ def limits_chain(measured, declared):
         link(f"{service} (pid {process.get('pid')}): openfiles >=", soft, soft, declared["openfiles"],
              "the limit of the running process", soft is not None and soft >= declared["openfiles"], variable,
              f"service {service} restart")
+    # What a role's own variable asks for beyond the shared one.
     named = measured.get("named") or {}
-    files = declared.get("named_files") or declared["openfiles"]
-    if named.get("knows_files"):
+    for variable, files in (declared.get("own_openfiles") or {}).items():
+        if files == declared["openfiles"] and not (variable == "bind_openfiles" and named.get("knows_files")):
+            continue  # the same link as kern.maxfilesperproc's
         ok = perproc is None or files <= perproc
-        link("named files <=", perproc, perproc, files, f"BIND {named.get('version')} sets soft and hard limit to it", ok, "named",
-             "kern.maxfilesperproc")
+        because = f"{variable} = {files}"
+        if variable == "bind_openfiles" and named.get("knows_files"):
+            because += f": BIND {named.get('version')} sets soft and hard limit to it by `files`"
+        link(f"kern.maxfilesperproc >= {variable}", perproc, perproc, files, because, ok, "named" if variable[0] == "b" else "postfix",
+             f"{variable}: {perproc}")
         if not ok:
-            problem("named files", f"bind_files = {files} is above kern.maxfilesperproc = {perproc}: named would start with fewer than its "
-                    f"configuration says; lower it to {perproc}", ("bind_files", perproc))
+            problem(variable, f"{variable} = {files} is above kern.maxfilesperproc = {perproc}: the kernel would quietly give {perproc}; "
+                              f"lower it to {perproc}, or raise sokuhai_openfiles to {files} for the whole host", (variable, perproc))
     rebuild = bool(declared.get("fd_setsize_rebuild"))
     size = declared.get("fd_setsize") or 1024
     link("openfiles >= FD_SETSIZE", declared["openfiles"], declared["openfiles"], size if rebuild else 1024,

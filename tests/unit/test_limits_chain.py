@@ -130,11 +130,15 @@ def test_a_running_daemon_with_less_is_shown_but_refuses_nothing():
 
 
 def test_files_of_an_old_named_above_the_kernel():
-    old = {"version": "9.18.49", "knows_files": True}
-    chain = limits_chain(measured(named=old), declared(sysctl={"kern.maxfilesperproc": 65535}, named_files=100000))
-    assert any("bind_files = 100000" in text and "65535" in text for text in chain["problems"])
-    assert limits_chain(measured(named={"version": "9.20.30", "knows_files": False}),
-                        declared(sysctl={"kern.maxfilesperproc": 65535}, named_files=100000))["problems"] == []
+    kernel = {"kern.maxfilesperproc": 65535}
+    for version, knows in (("9.18.49", True), ("9.20.30", False)):
+        answer = measured(named={"version": version, "knows_files": knows})
+        chain = limits_chain(answer, declared(sysctl=kernel, own_openfiles={"bind_openfiles": 100000, "postfix_openfiles": 65535}))
+        assert chain["about"] == ["bind_openfiles"]
+        assert "bind_openfiles = 100000" in chain["problems"][0] and "kern.maxfilesperproc = 65535" in chain["problems"][0]
+        chain = limits_chain(answer, declared(sysctl=kernel, own_openfiles={"bind_openfiles": 65535}))
+        assert chain["problems"] == []
+        assert bool([item for item in chain["links"] if "`files`" in item["because"]]) is knows
 
 
 def test_fd_setsize_binds_only_when_the_rebuild_is_wanted():
@@ -217,10 +221,12 @@ def test_a_foreign_line_with_another_than_the_declared_value():
 def apply(way, settings):
     variable, value = way["variable"], way["value"]
     target = {"sokuhai_openfiles": "openfiles", "sokuhai_process_limit": "process_limit", "sokuhai_recursive_clients": "recursive_clients",
-              "sokuhai_fd_setsize": "fd_setsize", "bind_files": "named_files"}.get(variable)
+              "sokuhai_fd_setsize": "fd_setsize"}.get(variable)
     changed = dict(settings, sysctl=dict(settings["sysctl"]), loader=dict(settings["loader"]))
     if target:
         changed[target] = value
+    elif variable.endswith("_openfiles"):
+        changed["own_openfiles"] = dict(settings["own_openfiles"], **{variable: value})
     else:
         kind, _, rest = variable.partition("['")
         changed[{"limits_sysctl": "sysctl", "limits_loader": "loader"}[kind]][rest[:-2]] = value
@@ -242,7 +248,7 @@ def test_every_mend_mends(seed):
             wishes[name] = chance.choice([500, 20000, 70000, 400000])
     settings = declared(openfiles=chance.choice([1024, 20000, 65535, 200000]), process_limit=chance.choice([10, 100, 500, 2000]),
                         recursive_clients=chance.choice([1000, 20000, 60000]), sysctl=wishes,
-                        fd_setsize_rebuild=chance.random() < 0.5)
+                        fd_setsize_rebuild=chance.random() < 0.5, own_openfiles={"bind_openfiles": chance.choice([2000, 65535, 150000])})
     host_answer = measured(sysctl=host)
     chain = limits_chain(host_answer, settings)
     for about, ways in zip(chain["about"], chain["mends"]):
