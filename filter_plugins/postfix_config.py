@@ -41,6 +41,8 @@ TEXT_TABLES = ("cidr", "regexp", "pcre", "texthash")
 SERVICE_TYPES = ("inet", "unix", "unix-dgram", "fifo", "pass")
 SERVICE_FIELDS = ("private", "unpriv", "chroot", "wakeup", "maxproc")
 
+RESTRICTION_LISTS = tuple(f"smtpd_{at}_restrictions" for at in (
+    "client", "helo", "sender", "relay", "recipient", "data", "end_of_data", "etrn"))
 # smtpd(8) refuses to start unless one of these stands in smtpd_relay_restrictions or smtpd_recipient_restrictions.
 RELAY_GUARDS = ("reject_unauth_destination", "defer_unauth_destination", "reject", "defer")
 # What may stand before the guard: the answer does not depend on a table that someone edits.
@@ -554,8 +556,8 @@ def postfix_problems(declared):
     restrictions = declared.get("restrictions") or {}
     base = declared.get("base_restrictions") or {}
     for name, entries in restrictions.items():
-        if not re.fullmatch(r"smtpd_[a-z_]+_restrictions", str(name)):
-            say(f"postfix_restrictions: {name!r} is no list of restrictions{_near(name, base)}")
+        if name not in RESTRICTION_LISTS:
+            say(f"postfix_restrictions: {name!r} is no list of restrictions{_near(name, RESTRICTION_LISTS)}")
         _check_named(f"postfix_restrictions.{name}", entries, ("name",), say,
                      lambda lists, name=name: _merge(lists, ("name",), f"postfix_restrictions.{name}"))
     try:

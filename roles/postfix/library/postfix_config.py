@@ -58,6 +58,7 @@ rolled_back: {description: Whether the previous set came back., type: bool, retu
 problems: {description: What is wrong, one sentence each., type: list, returned: on failure}
 """
 
+import fcntl
 import json
 import os
 import pwd
@@ -919,6 +920,17 @@ def work(module):
         module.exit_json(changed=True, predicted=True, reasons=["predicted: Postfix is not installed"], proofs=[],
                          diff=diff_of(differences, {}))
 
+    # A play that was killed may have left its module running here: it ends first.
+    lock = os.open(postfix.config, os.O_RDONLY)
+    deadline = time.time() + 600
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if time.time() > deadline:
+                module.fail_json(msg="another run has been at work on %s for 10 minutes" % postfix.config)
+            time.sleep(0.5)
     if not module.check_mode:
         for name in os.listdir(postfix.config):
             if name.startswith(".stage-"):
