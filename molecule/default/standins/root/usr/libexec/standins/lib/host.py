@@ -49,14 +49,7 @@ def real_cap():
 
 def comm(pid):
     """Command name as FreeBSD keeps it (19 characters)."""
-    name = read(f"/proc/{pid}/comm", "")
-    # scripts show their interpreter on Linux, their own name on FreeBSD
-    if name.startswith("python3"):
-        argv = (read(f"/proc/{pid}/cmdline") or "").split("\0")
-        for arg in argv[1:]:
-            if arg and not arg.startswith("-"):
-                return os.path.basename(arg)[:19]
-    return name[:19]
+    return (read(f"/proc/{pid}/comm") or "")[:19]
 
 
 def uid(pid):
