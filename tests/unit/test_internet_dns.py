@@ -379,7 +379,7 @@ def test_answers_over_udp_and_tcp(running):
 
 
 def test_late_answers_need_no_thread_and_do_not_hold_up_others(running, internet):
-    internet.zones[zones.wire("load.test.")].behaviour.set(delay=500)
+    internet.zones[zones.wire("load.test.")].behaviour.set(delay=1000)
     threads = threading.active_count()
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
@@ -388,7 +388,7 @@ def test_late_answers_need_no_thread_and_do_not_hold_up_others(running, internet
     for n in range(300):
         sock.send(dns.message.make_query(f"q{n}.load.test", "MX", id=n).to_wire())
     reply = dns.query.udp(dns.message.make_query("signed.test", "A"), "127.0.0.1", port=running.place["198.51.100.4"], timeout=5)
-    assert reply.answer and time.monotonic() - start < 0.5
+    assert reply.answer and time.monotonic() - start < 1
     assert threading.active_count() == threads
     came = {}
     while len(came) < 300 and select.select([sock], [], [], 5)[0]:
@@ -396,7 +396,17 @@ def test_late_answers_need_no_thread_and_do_not_hold_up_others(running, internet
         came[int.from_bytes(data[:2], "big")] = time.monotonic() - start
     sock.close()
     assert len(came) == 300
-    assert min(came.values()) >= 0.5 and max(came.values()) < 3
+    assert min(came.values()) >= 1 and max(came.values()) < 4
+
+
+def test_five_thousand_answers_for_a_second_of_cpu(internet):
+    """What the load tools need of one core; names that nobody asked for before, the slowest kind."""
+    authority = Authority(internet, "hoster")
+    queries = [dns.message.make_query(f"q{n}.load.test", "MX", want_dnssec=True).to_wire() for n in range(5000)]
+    start = time.process_time()
+    answers = [authority.respond(query)[0] for query in queries]
+    assert time.process_time() - start < 0.5  # the other half is for the sockets
+    assert all(answers)
 
 
 def test_late_over_tcp(running, internet):

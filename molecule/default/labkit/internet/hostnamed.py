@@ -67,9 +67,9 @@ def seen_in(log):
     found = {}
     with open(log, errors="replace") as lines:
         for line in lines:
-            match = re.search(r"(no more recursive clients|recursive-clients (soft|hard) limit exceeded|quota reached|too many open|out of \w+|unable to \w+)[^:]*", line)
+            match = re.search(r"no more recursive clients|recursive-clients (soft|hard) limit exceeded|quota reached|too many open[^:]*|out of memory", line)
             if match:
-                found[match.group(0).strip()] = found.get(match.group(0).strip(), 0) + 1
+                found[match.group(0)] = found.get(match.group(0), 0) + 1
     return found
 
 

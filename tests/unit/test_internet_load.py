@@ -1,0 +1,238 @@
+"""The load tools: what they count, and the configurations they compare. No lab is needed."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import dns.message
+import pytest
+from labkit.internet import compare, dnsload, hostagent, hostnamed
+
+DNS = {"root_hints": [{"name": "a.root.test.", "addresses": ["198.51.100.2", "2001:db8:1::2"]}],
+       "trust_anchors": [{"name": ".", "type": "static-key", "value": "257 3 13 S2V5"}], "disable_empty_zones": ["2.0.192.in-addr.arpa"]}
+
+
+class Puppet:
+    """A DNS server on the loopback that answers each query as a function of its number says: rcode, None, or seconds to wait first."""
+
+    def __init__(self, how):
+        self.how, self.names = how, []
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.port = self.sock.getsockname()[1]
+        self.timers = []
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                data, peer = self.sock.recvfrom(4096)
+            except OSError:
+                return
+            query = dns.message.from_wire(data)
+            self.names.append(query.question[0].name.to_text())
+            what = self.how(len(self.names) - 1)
+            if what is None:
+                continue
+            rcode, delay = what
+            reply = dns.message.make_response(query)
+            reply.set_rcode(rcode)
+            if delay:
+                timer = threading.Timer(delay, self.sock.sendto, (reply.to_wire(), peer))
+                timer.start()
+                self.timers.append(timer)
+            else:
+                self.sock.sendto(reply.to_wire(), peer)
+
+    def close(self):
+        for timer in self.timers:
+            timer.join()
+        self.sock.close()
+
+
+@pytest.fixture
+def puppet():
+    made = []
+
+    def make(how):
+        made.append(Puppet(how))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_every_query_is_counted_once_as_what_became_of_it(puppet):
+    kinds = [(0, 0), (2, 0), (3, 0), (5, 0), (4, 0), None, (0, 0.7), (0, 0)]
+    server = puppet(lambda n: kinds[n % 8])
+    found = dnsload.load("127.0.0.1", server.port, rate=200, seconds=0.4, timeout=0.4, late=0.8)
+    assert found["sent"] == 80 and len(set(server.names)) == 80 == len(server.names), "each name once"
+    assert {k: found[k] for k in ("noerror", "servfail", "nxdomain", "refused", "other", "timeout", "late")} == {
+        "noerror": 20, "servfail": 10, "nxdomain": 10, "refused": 10, "other": 10, "timeout": 10, "late": 10}
+    assert found["late_rcodes"] == {"noerror": 10}
+    assert found["answered_share"] == 0.25 and found["servfail_share"] == 0.125
+    assert all(name.startswith("q") and name.endswith(".load.test.") for name in server.names)
+
+
+def test_latency_is_what_the_server_takes(puppet):
+    server = puppet(lambda n: (0, 0.2))
+    found = dnsload.load("127.0.0.1", server.port, rate=50, seconds=0.4)
+    assert found["noerror"] == 20 and 200 <= found["latency_ms"]["p50"] < 1500
+
+
+def test_the_generator_does_not_wait_for_answers(puppet):
+    server = puppet(lambda n: None)
+    start = time.monotonic()
+    found = dnsload.load("127.0.0.1", server.port, rate=500, seconds=1, timeout=0.2, late=0.1)
+    assert found["sent"] == 500 and found["timeout"] == 500 and time.monotonic() - start < 5
+
+
+def test_a_rate_that_was_not_reached_is_said(puppet, capsys):
+    server = puppet(lambda n: (0, 0))
+    found = dnsload.load("127.0.0.1", server.port, rate=3_000_000, seconds=0.01, timeout=0.3, late=0.1)
+    assert not found["on_rate"] and found["achieved"] < 3_000_000
+    script = [sys.executable, dnsload.__file__, "--server", "127.0.0.1", "--port", str(server.port), "--rate", "3000000", "--seconds", "0.01", "--timeout", "0.2"]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=True)
+    assert "the machine is too busy" in done.stderr and not json.loads(done.stdout)["on_rate"]
+
+
+def test_sockets_of_a_process_are_sampled(puppet):
+    server = puppet(lambda n: (0, 0))
+    held = [socket.socket() for _ in range(40)]
+    files = [open(os.devnull) for _ in range(7)]
+    found = dnsload.load("127.0.0.1", server.port, rate=100, seconds=0.3, pid=os.getpid())
+    assert found["sockets_peak"] >= 40 and found["descriptors_peak"] >= found["sockets_peak"] + 7
+    for one in (*held, *files):
+        one.close()
+
+
+def test_percentile():
+    assert dnsload.percentile([], 0.5) is None
+    assert dnsload.percentile([n / 1000 for n in range(100)], 0.9) == 90
+
+
+LOG = """\
+Nov 25 00:00:01 mx postfix/smtp[1]: AAAA: to=<a@d0001.test>, relay=none, delay=1, delays=0/0/1/0, dsn=4.4.3, status=deferred (Host or domain name not found. Name service error for name=d0001.test type=MX: Host not found, try again)
+Nov 25 00:00:02 mx postfix/smtp[1]: AAAA: to=<b@d0002.test>, relay=mail.d0002.test[198.51.100.202]:25, delay=1, delays=0/0/1/0, dsn=4.3.0, status=deferred (host mail.d0002.test[198.51.100.202] said: 451 4.3.0 Try again later (in reply to RCPT TO command))
+Nov 25 00:00:03 mx postfix/smtp[1]: BBBB: to=<x@d0003.test>, relay=none, delay=1, delays=0/0/1/0, dsn=4.4.3, status=deferred (Host or domain name not found)
+Nov 25 00:00:04 mx postfix/smtp[1]: AAAA: to=<c@d0004.test>, relay=none, delay=1, delays=0/0/1/0, dsn=5.4.4, status=bounced (Host or domain name not found. Name service error for name=d0004.test type=A: Host not found)
+Nov 25 00:00:05 mx postfix/smtp[1]: AAAA: to=<a@d0001.test>, relay=mail.d0001.test[198.51.100.201]:25, delay=9, delays=0/0/1/0, dsn=2.0.0, status=sent (250 2.0.0 Ok: taken)
+Nov 25 00:00:06 mx postfix/smtp[1]: AAAA: to=<e@d0005.test>, relay=none, delay=1, delays=0/0/1/0, dsn=4.4.1, status=deferred (connect to mail.d0005.test[198.51.100.205]:25: Connection timed out)
+"""
+
+
+def test_reasons_of_the_maillog(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "maillog"
+    path.write_text("before\n" + LOG)
+    monkeypatch.setattr(hostagent, "MAILLOG", str(path))
+    hostagent.log({"ids": ["AAAA"], "offset": 7})
+    found = json.loads(capsys.readouterr().out)
+    assert found["deferred"] == ["a@d0001.test", "b@d0002.test", "e@d0005.test"], "of these ids only, and also when it was sent later"
+    assert found["deferred_dns"] == ["a@d0001.test"] and found["bounced"] == ["c@d0004.test"]
+    assert sum(found["reasons"].values()) == 4 and not any("d000" in reason for reason in found["reasons"])
+    hostagent.log({"ids": ["AAAA"], "offset": path.stat().st_size})
+    assert json.loads(capsys.readouterr().out)["deferred"] == []
+
+
+def test_queue_and_named_are_counted_from_the_system(tmp_path, monkeypatch):
+    for name in ("active/1", "deferred/A/2", "deferred/B/3"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(hostagent, "SPOOL", str(tmp_path))
+    assert hostagent.queue() == {"maildrop": 0, "incoming": 0, "active": 1, "deferred": 2, "hold": 0}
+    me = pathlib.Path("/proc/self/comm").read_text().strip()
+    assert os.getpid() in hostagent.pids(me)
+    assert hostagent.sockets(1 << 30) == (0, 0)
+
+
+def test_scripts_for_the_host_stand_alone():
+    """They are sent as text to whatever Python the host has, so that nothing of this package may be imported."""
+    for module in (dnsload, hostagent, hostnamed):
+        path = module.__file__
+        done = subprocess.run([sys.executable, "-I", "-c", f"import ast; t = ast.parse(open({path!r}).read());\n"
+                               "bad = [ast.unparse(n) for n in ast.walk(t) if isinstance(n, ast.ImportFrom) and n.level]\n"
+                               "names = {a.name.split('.')[0] for n in ast.walk(t) if isinstance(n, ast.Import) for a in n.names}\n"
+                               "import sys; print(bad, sorted(names - set(sys.stdlib_module_names)))"], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[] []", path
+        assert len(pathlib.Path(path).read_bytes()) < 100_000, "one argument of a command holds 128 KiB"
+
+
+PRINTED = '''acl "sokuhai_clients" {
+\t"localhost";
+};
+controls {
+\tinet 127.0.0.1 port 953 allow { 127.0.0.1/32; };
+};
+logging {
+\tcategory "lame-servers" {
+\t\t"null";
+\t};
+};
+options {
+\tdirectory "/usr/local/etc/namedb/working";
+\tlisten-on {
+\t\t127.0.0.1/32;
+\t};
+\tlisten-on-v6 {
+\t\t::1/128;
+\t};
+\tpid-file "/var/run/named/pid";
+\trecursive-clients 20000;
+\tallow-recursion {
+\t\t"sokuhai_clients";
+\t};
+\tversion none;
+};
+trust-anchors {
+\t"." static-key 257 3 13 "S2V5; }";
+};
+zone "." {
+\ttype hint;
+\tfile "/usr/local/etc/namedb/root.hints";
+};
+'''
+
+
+def test_the_hosts_configuration_moves_to_a_private_place():
+    conf = compare.ours(PRINTED)
+    assert "recursive-clients 20000;" in conf and "version none;" in conf and 'acl "sokuhai_clients"' in conf and 'S2V5; }' in conf
+    for gone in ("/usr/local", "/var/run", "port 953", "::1", "listen-on {"):
+        assert gone not in conf
+    assert conf.count("listen-on port 5399 { 127.0.0.1; };") == 1 and conf.count('zone "."') == 1
+    assert len(compare.statements(conf)) == len([s for s in compare.statements(conf) if s.endswith(";")])
+
+
+def test_stock_is_told_only_which_internet_it_is_in():
+    conf = compare.stock(DNS)
+    own = compare.body(next(s for s in compare.statements(conf) if s.startswith("options")))
+    words = {s.split(None, 1)[0] for s in compare.statements(own)}
+    assert words <= compare.PLACE | {"dnssec-validation", "disable-empty-zone"}
+    assert '"." static-key 257 3 13 "S2V5"; ' in conf
+    assert compare.hints(DNS).splitlines() == [". 3600000 NS a.root.test.", "a.root.test. 3600000 A 198.51.100.2", "a.root.test. 3600000 AAAA 2001:db8:1::2"]
+
+
+def test_what_is_not_ended_is_refused():
+    with pytest.raises(ValueError, match="not ended"):
+        compare.statements("options { recursion yes; ")
+
+
+def test_messages_of_named_about_limits(tmp_path):
+    log = tmp_path / "named.log"
+    log.write_text("client: warning: client @0x1 127.0.0.1#1 (q1.load.test): recursive-clients soft limit exceeded (901/900/1000), aborting oldest query\n"
+                   "general: info: running\nclient: warning: recursive-clients soft limit exceeded (905/900/1000), aborting oldest query\n"
+                   "client: warning: no more recursive clients (1000/900/1000)\n")
+    assert hostnamed.seen_in(log) == {"recursive-clients soft limit exceeded": 2, "no more recursive clients": 1}
+
+
+def test_a_held_socket_without_named_is_no_answer():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as quiet:
+        quiet.bind(("127.0.0.1", 0))
+        assert not hostnamed.answers("127.0.0.1", quiet.getsockname()[1])
+
+
