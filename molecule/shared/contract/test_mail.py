@@ -77,7 +77,7 @@ def test_build_record(run, postfix):
 def test_rc_script(run, postfix):
     answer = run("service postfix rcvar")
     assert answer.rc == 0 and re.search(r'^postfix_enable="\w+"$', answer.out, re.MULTILINE)
-    assert run("service postfix extracommands").out == "reload\n"
+    assert run("service postfix oneextracommands").out == "reload\n"
     status = run("service postfix onestatus")
     assert (status.rc, bool(re.fullmatch(r"postfix is (not running|running as pid \d+)\.\n", status.out))) == \
         (0 if "pid" in status.out else 1, True)

@@ -45,7 +45,7 @@ def test_rc_script(run, named):
     assert wrong.err.splitlines()[0] == "/usr/local/etc/rc.d/named: unknown directive 'configtest'."
     assert wrong.err.splitlines()[1] == ("Usage: /usr/local/etc/rc.d/named [fast|force|one|quiet](start|stop|restart|rcvar|enable|"
                                          "disable|delete|enabled|describe|extracommands|reload|status|poll)")
-    assert run("service named extracommands").out == "reload\n"
+    assert run("service named oneextracommands").out == "reload\n"
 
 
 def test_status(run, named):
@@ -70,7 +70,8 @@ def test_start_checks_first_and_a_bad_file_does_not_start(run, named, scratch):
     run("sed 's/^name=.*/name=%s/; s/^rcvar=.*/rcvar=%s_enable/' /usr/local/etc/rc.d/named > /usr/local/etc/rc.d/%s; "
         "chmod 755 /usr/local/etc/rc.d/%s" % ((name,) * 4))
     try:
-        answer = run("service -E named_conf=%s/named.conf -E %s_program=/usr/local/sbin/named %s onestart", scratch, name, name)
+        answer = run("service -E named_conf=%s/named.conf -E %s_program=/usr/local/sbin/named -E %s_enable=YES "
+                     "%s faststart", scratch, name, name, name)
         assert answer.rc != 0, answer
         assert f"named-checkconf for {scratch}/named.conf failed" in answer.err or "checkconf" in answer.err, answer
     finally:
