@@ -86,10 +86,11 @@ class Lab:
         return dict(line.split(" ", 1) for line in lines)
 
     def processes(self):
-        """Return {pid: command} of the daemons that a play may restart."""
-        text = self.sh("ps", "-axo", "pid,comm").stdout.splitlines()[1:]
-        rows = (line.split(None, 1) for line in text)
-        return {int(pid): command.strip() for pid, command in rows if command.strip() in ("named", "master", "dovecot", "sshd", "syslogd")}
+        """Return {pid: command} of the daemons that a play may restart; a session of sshd, by which the play comes, is none."""
+        text = self.sh("ps", "-axo", "pid,ppid,comm").stdout.splitlines()[1:]
+        rows = (line.split(None, 2) for line in text)
+        daemons = ("named", "master", "dovecot", "sshd", "syslogd")
+        return {int(pid): command.strip() for pid, parent, command in rows if parent == "1" and command.strip() in daemons}
 
 
 def changed_lines(result):
