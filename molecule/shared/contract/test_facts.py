@@ -1,6 +1,7 @@
 """Ansible's view of the host: the facts roles read, and the modules they use."""
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -9,24 +10,32 @@ import pytest
 
 @pytest.fixture(scope="module")
 def ansible(host, tmp_path_factory):
-    """ansible(module, arguments): the module's result on this host, with the inventory given to pytest."""
-    name = host.backend.hostname if getattr(host.backend, "hostname", None) else host.backend.host
-    inventory = os.environ.get("CONTRACT_INVENTORY")
-    if not inventory:
-        pytest.skip("CONTRACT_INVENTORY does not name the inventory of this host")
+    """ansible(module, arguments): the module's result on this host, reached as testinfra reaches it."""
+    backend = host.backend
+    if backend.get_connection_type() != "ssh":
+        pytest.skip("these tests need --hosts=ssh://…")
     binary = os.path.join(os.path.dirname(sys.executable), "ansible")
     if not os.path.exists(binary):
         pytest.skip("ansible is not installed beside this python")
-
-    config = tmp_path_factory.mktemp("ansible") / "ansible.cfg"
+    place = tmp_path_factory.mktemp("ansible")
+    config = place / "ansible.cfg"
     config.write_text("")
+    options = (["-F", backend.ssh_config] if backend.ssh_config else []) + shlex.split(backend.ssh_extra_args or "")
+    name = backend.host.name
+    variables = {"ansible_python_interpreter": "/usr/local/bin/python3", "ansible_ssh_common_args": shlex.join(options)}
+    for key, value in (("ansible_user", backend.host.user), ("ansible_port", backend.host.port),
+                       ("ansible_ssh_private_key_file", backend.ssh_identity_file)):
+        if value:
+            variables[key] = str(value)
+    inventory = place / "hosts.json"
+    inventory.write_text(json.dumps({"all": {"hosts": {name: variables}}}))
 
     def call(module, arguments="", check=False):
         # the collections beside this python, and nothing of the project's own settings
         env = dict(os.environ, ANSIBLE_CONFIG=str(config), ANSIBLE_COLLECTIONS_PATH=os.path.join(sys.prefix, "collections"),
                    ANSIBLE_LOAD_CALLBACK_PLUGINS="1", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", ANSIBLE_PIPELINING="1",
                    ANSIBLE_DEPRECATION_WARNINGS="0")
-        command = [binary, "-i", inventory, name, "-m", module, "-a", arguments] + (["--check"] if check else [])
+        command = [binary, "-i", str(inventory), name, "-m", module, "-a", arguments] + (["--check"] if check else [])
         done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
         assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
         return json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"][name]

@@ -27,7 +27,7 @@ def test_checker_takes_the_configuration_and_refuses_nonsense(run, named, scratc
     run("echo 'options { no-such-option yes; };' > %s/named.conf", scratch)
     assert run("named-checkconf %s/named.conf", scratch).rc == 1
     printed = run("named-checkconf -p /usr/local/etc/namedb/named.conf")
-    assert printed.rc == 0 and printed.lines()[0].split()[1] == "{"
+    assert printed.rc == 0 and "options {" in printed.lines()
 
 
 def test_files_is_known_or_fatal_by_version(run, named, scratch):
