@@ -161,10 +161,11 @@ def test_shell_has_a_terminal_of_the_host_with_job_control(up):
         os.write(terminal, b"tty; hostname\n")
         until(b"/dev/pts/")
         until(MX.encode())
-        # the line is echoed with the arithmetic, the answer has the number
-        os.write(terminal, b"echo up$((1+1)); sleep 60\n")
+        # the line is echoed with the arithmetic, the answer has the number; it comes from the job in the foreground
+        os.write(terminal, b"sh -c 'echo up$((1+1)); exec sleep 60'\n")
         until(b"up2")
         os.write(terminal, b"\x03")
+        until(b"# ")
         os.write(terminal, b"echo back$((2+2)); exit 9\n")
         until(b"back4")
         deadline = time.monotonic() + 10
