@@ -8,13 +8,22 @@ They leave nothing behind.  What a host does not have (a package, a loaded modul
 Numbers are never compared, only their form and how they hang together.
 """
 
+import functools
 import shlex
 import uuid
 
 import pytest
+import testinfra
 
 
 PATH = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
+
+
+def pytest_configure(config):
+    """Hands --ssh-extra-args on, which pytest-testinfra 10.2 declares and forgets."""
+    extra = config.getoption("ssh_extra_args", None)
+    if extra and not isinstance(testinfra.get_hosts, functools.partial):
+        testinfra.get_hosts = functools.partial(testinfra.get_hosts, ssh_extra_args=extra)
 
 
 class Answer:
