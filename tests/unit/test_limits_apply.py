@@ -230,7 +230,13 @@ def test_a_run_killed_anywhere_is_finished_by_the_next(tmp_path):
         assert go(host)[0].did == [], stop
 
 
-def test_no_temporary_file_is_left(host):
+def test_no_temporary_file_is_left(host, monkeypatch):
+    monkeypatch.setattr(limits_apply.os, "rename", lambda *names: (_ for _ in ()).throw(Killed()))
+    monkeypatch.setattr(limits_apply.os, "unlink", lambda name: None)  # kill -9 leaves no time to clean up
+    with pytest.raises(Killed):
+        go(host)
+    assert [name for name in host.files() if ".sokuhai." in name]
+    monkeypatch.undo()
     go(host)
     assert not [name for name in host.files() if ".sokuhai." in name]
 

@@ -48,7 +48,6 @@ applied:
 import os
 import re
 import subprocess
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -366,7 +365,11 @@ class Host(object):
             return
         if not os.path.isdir(os.path.dirname(path)):
             os.makedirs(os.path.dirname(path), 0o755)
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".sokuhai.")
+        # One name for each file: what a killed run left behind is replaced by the next one, which writes the same file.
+        temporary = os.path.join(os.path.dirname(path), ".sokuhai.%s" % os.path.basename(path))
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.write(handle, text.encode("utf-8", "surrogateescape"))
             os.fsync(handle)
