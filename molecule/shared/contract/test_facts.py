@@ -54,7 +54,8 @@ def test_facts_that_roles_read(ansible):
 
 def test_pythons_own_view(run, needs):
     needs("python3")
-    script = "import os, platform, sys; print(platform.system(), os.uname().sysname, sys.platform, platform.machine(), platform.release())"
+    script = ("import os, platform, sys; "
+              "print(platform.system(), os.uname().sysname, sys.platform, platform.machine(), platform.release())")
     words = run("python3 -c %s", script).out.split()
     assert words[:2] == ["FreeBSD", "FreeBSD"] and words[2].startswith("freebsd") and words[3] == run("uname -m").out.strip()
     assert words[4] == run("uname -r").out.strip()

@@ -27,7 +27,8 @@ def test_local_mailer_conf_wins(run, keep, scratch):
 
 def test_log_of_mail(run):
     run("logger -p mail.info contract-line")
-    answer = run("i=0; while [ $i -lt 20 ]; do tail -50 /var/log/maillog | grep contract-line && break; sleep 0.1; i=$((i+1)); done")
+    answer = run("i=0; while [ $i -lt 20 ]; do tail -50 /var/log/maillog | grep contract-line && break; "
+                 "sleep 0.1; i=$((i+1)); done")
     assert re.fullmatch(r"(\w{3} [ \d]\d \d\d:\d\d:\d\d \S+ .*contract-line\n)+", answer.out), answer
     assert run("stat -f '%Sp %Su:%Sg' /var/log/maillog").out == "-rw-r----- root:wheel\n"
 

@@ -39,12 +39,13 @@ def test_files_is_known_or_fatal_by_version(run, named, scratch):
 def test_rc_script(run, named):
     answer = run("service named rcvar")
     assert answer.rc == 0
-    assert re.fullmatch(r'# named : named BIND startup script\n#\nnamed_enable="\w+"\n#   \(default: ""\)\n\n', answer.out), answer
+    assert re.fullmatch(r'# named : named BIND startup script\n#\nnamed_enable="\w+"\n#   \(default: ""\)\n\n',
+                        answer.out), answer
     wrong = run("service named configtest")
     assert wrong.rc == 1
     assert wrong.err.splitlines()[0] == "/usr/local/etc/rc.d/named: unknown directive 'configtest'."
-    assert wrong.err.splitlines()[1] == ("Usage: /usr/local/etc/rc.d/named [fast|force|one|quiet](start|stop|restart|rcvar|enable|"
-                                         "disable|delete|enabled|describe|extracommands|reload|status|poll)")
+    assert wrong.err.splitlines()[1] == ("Usage: /usr/local/etc/rc.d/named [fast|force|one|quiet](start|stop|restart|rcvar|"
+                                         "enable|disable|delete|enabled|describe|extracommands|reload|status|poll)")
     assert run("service named oneextracommands").out == "reload\n"
 
 

@@ -92,7 +92,8 @@ def test_table_by_way_of_the_service(run, pf, keep):
 
 def test_a_blocked_address_gets_no_answer(run, pf, scratch, needs):
     needs("python3")
-    run("printf 'table <contract> persist { 127.0.0.9 }\\nblock drop in quick from <contract>\\npass all\\n' > %s/pf.conf", scratch)
+    run("printf 'table <contract> persist { 127.0.0.9 }\\nblock drop in quick from <contract>\\npass all\\n' "
+        "> %s/pf.conf", scratch)
     script = ("import socket\n"
               "s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(5)\n"
               "def reach(source):\n"

@@ -88,5 +88,6 @@ def test_lock_and_annotation(run, pkg):
 
 
 def test_versions_are_ordered_as_ports_are(run, pkg):
-    for left, sign, right in (("9.18.1", "<", "9.20.1"), ("3.10.13,1", ">", "3.11.1"), ("1.2_1", ">", "1.2"), ("1.2", "=", "1.2")):
+    for left, sign, right in (("9.18.1", "<", "9.20.1"), ("3.10.13,1", ">", "3.11.1"), ("1.2_1", ">", "1.2"),
+                              ("1.2", "=", "1.2")):
         assert run("pkg version -t %s %s", left, right).out == sign + "\n"

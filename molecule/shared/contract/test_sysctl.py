@@ -116,7 +116,8 @@ def test_a_word_is_no_number(run):
 
 def test_file_applies_what_it_can_and_names_lines(run, scratch):
     files, queue = number(run, "kern.maxfiles"), number(run, "kern.ipc.soacceptqueue")
-    run("printf 'kern.maxfiles=%d\\nkern.no_such=1\\n# no\\nkern.ipc.soacceptqueue=%d\\n' > %%s/f" % (files + 8, queue + 8), scratch)
+    run("printf 'kern.maxfiles=%d\\nkern.no_such=1\\n# no\\nkern.ipc.soacceptqueue=%d\\n' > %%s/f"
+        % (files + 8, queue + 8), scratch)
     try:
         answer = run("sysctl -f %s/f", scratch)
         assert answer.rc == 1

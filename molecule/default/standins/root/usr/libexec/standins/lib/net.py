@@ -125,5 +125,3 @@ def any_address(address):
 
 
 
-
-__all__ = ["inet", "unix", "holders", "listen_queues", "zone", "any_address", "STATES", "LISTEN"]
