@@ -255,6 +255,14 @@ def test_host_cannot_change_the_kernel_of_the_machine(up):
         pathlib.Path("/proc/sys/kernel/pid_max").write_text(before)
 
 
+def test_sync_renews_programs_and_leaves_the_configuration(up):
+    lab("sh", MX, "--", "sh", "-c", "echo 'mine=YES' >> /etc/rc.conf; echo broken > /etc/rc.subr")
+    lab("sync")
+    assert "mine=YES" in lab("sh", MX, "--", "cat", "/etc/rc.conf").stdout
+    stock = (ROOT / "molecule/default/standins/root/etc/rc.subr").read_text()
+    assert lab("sh", MX, "--", "cat", "/etc/rc.subr").stdout == stock
+
+
 @pytest.mark.parametrize("how", [(), ("--hard",)])
 def test_reboot_keeps_files_and_loses_the_rest(up, how):
     lab("sh", MX, "--", "sh", "-c", "echo kept > /root/kept; echo lost > /tmp/lost")

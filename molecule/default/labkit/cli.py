@@ -6,7 +6,8 @@ lab hosts                         who is in the lab: name, address, reverse name
 lab status [--json]               up or not, generation, hosts, descriptors
 lab reboot HOST [--hard]          end the host and boot it again; its files stay. --hard: as if the power failed
 lab halt HOST                     end the host and leave it off (reboot starts it)
-lab sync                          copy standins/root over the running hosts again
+lab sync                          copy the programs of standins/root over the running hosts again,
+                                  not what is configured there
 lab internet                      restart the servers of the internet
 lab connect HOST PORT             a TCP connection from the operator's place on stdin and stdout (ssh's ProxyCommand)
 lab help

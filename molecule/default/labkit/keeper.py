@@ -309,7 +309,7 @@ class Keeper:
             return {"ok": True}
         if op == "sync":
             for host in self.hosts.values():
-                copy_tree(str(SCENARIO / "standins" / "root"), host["root"])
+                copy_tree(str(SCENARIO / "standins" / "root"), host["root"], skip=is_configuration)
             return {"ok": True}
         if op == "internet":
             if self.internet:
@@ -372,15 +372,24 @@ class Keeper:
                         pass
 
 
-def copy_tree(source, target):
-    """Copy the stand-ins' tree over a root: modes kept, owner root, nothing that an editor or Python left there."""
+def is_configuration(path):
+    """True for a file of the stand-ins' tree that an operator or a role changes on a running host."""
+    programs = ("etc/rc", "etc/rc.subr", "etc/rc.shutdown", "etc/rc.d/", "etc/defaults/")
+    return path.startswith(("etc/", "boot/", "root/", "var/")) and not any(path == p or p.endswith("/") and path.startswith(p) for p in programs)
+
+
+def copy_tree(source, target, skip=lambda path: False):
+    """Copy the stand-ins' tree over a root: modes kept, owner root, nothing that an editor or Python left there.
+
+    skip: says of a path relative to source whether it is left out.
+    """
     for directory, dirs, files in os.walk(source):
         dirs[:] = [d for d in dirs if d != "__pycache__"]
         # a directory of the tree may be a link in the root (/bin, /sbin, /var/run): follow it, inside the root
         there = resolve_in(target, os.path.relpath(directory, source))
         os.makedirs(there, exist_ok=True)
         for name in [*files, *(d for d in dirs if os.path.islink(os.path.join(directory, d)))]:
-            if name.endswith((".pyc", "~", ".swp")):
+            if name.endswith((".pyc", "~", ".swp")) or skip(os.path.relpath(os.path.join(directory, name), source)):
                 continue
             origin, goal = os.path.join(directory, name), os.path.join(there, name)
             temp = goal + ".lab-new"
