@@ -277,6 +277,24 @@ def test_an_autotuned_value_lowered_by_hand_returns_to_what_the_boot_gives(host)
     assert go(host)[0].did == []
 
 
+def test_a_kernel_with_another_rule_gets_the_line_and_keeps_it(tmp_path):
+    class Other(FreeBSD):
+        def boot(self):
+            self.physmem //= 4  # autotunes as if it had a quarter of its memory
+            FreeBSD.boot(self)
+            self.physmem *= 4
+            self.kernel["hw.physmem"] = self.physmem
+
+    host = Other(tmp_path, physmem=2400 * 2**20)
+    assert host.kernel["kern.maxfiles"] < FLOORS["kern.maxfiles"]
+    for boots in range(3):
+        work, wrong = go(host)
+        assert wrong == [] and host.kernel["kern.maxfiles"] >= FLOORS["kern.maxfiles"]
+        assert go(host)[0].did == []
+        host.boot()
+        assert host.kernel["kern.maxfiles"] >= FLOORS["kern.maxfiles"], "the line has to outlive the boot"
+
+
 def test_a_small_host_is_raised_and_the_order_serves_maxsockets(tmp_path):
     host = FreeBSD(tmp_path, physmem=1200 * 2**20)
     work, wrong = go(host)
@@ -432,6 +450,14 @@ def test_where_daemon_is_bounded_the_class_is_not_below_either(host):
     assert host.openfiles("sokuhai") == "90000"
 
 
+def test_a_class_whose_value_changes_is_compiled_anew(host):
+    for path in ("/etc/login.conf", "/etc/login.conf.db"):
+        pathlib.Path(host.root + path).write_text(LOGIN_CONF.replace("unlimited", "1024"))
+    go(host)
+    work, wrong = go(host, openfiles=30000)
+    assert "/etc/login.conf" in work.did and host.openfiles("sokuhai") == "30000"
+
+
 def test_an_inherited_soft_limit_does_not_win(host):
     for path in ("/etc/login.conf", "/etc/login.conf.db"):
         pathlib.Path(host.root + path).write_text(LOGIN_CONF.replace(":openfiles=unlimited:", ":openfiles=unlimited:openfiles-cur=1024:"))
@@ -529,6 +555,14 @@ def test_the_fragment_raises_the_soft_limit():
 
 def test_the_fragment_never_lowers():
     assert shell("ulimit -Sn 800; ulimit -Hn 900") == ["800", "900"]
+
+
+def test_the_fragment_raises_hard_before_soft(tmp_path):
+    """With a shell function in ulimit's place, so that it is shown also where nobody may raise a hard limit."""
+    log = tmp_path / "log"
+    fake = 'ulimit() { if [ $# -eq 1 ]; then case $1 in -Hn) echo 300 ;; *) echo 200 ;; esac; else echo "$*" >> %s; fi; }' % log
+    shell(fake, after=":")
+    assert log.read_text().splitlines() == ["-Hn 600", "-Sn 600"]
 
 
 @pytest.mark.skipif(not may_raise_hard_limits(), reason="whoever runs this may not raise a hard limit")
