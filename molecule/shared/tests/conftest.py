@@ -1,12 +1,9 @@
 """What the inventory declares, handed over by playbooks/verify.yml, which also knows the roles' defaults."""
 import json
 import os
-import pathlib
-import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 
 @pytest.fixture(scope="session")

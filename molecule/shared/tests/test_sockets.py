@@ -22,13 +22,14 @@ def test_nothing_but_named_answers_on_port_53(sockets):
 
 
 def test_postfix_listens_on_the_smtp_port(sockets):
-    assert {s.command for s in sockets if s.port == 25} == {"master"}
+    # a running smtpd holds master's listening socket as well
+    assert "master" in {s.command for s in sockets if s.port == 25} <= {"master", "smtpd"}
 
 
 def test_submission_ports_are_open_exactly_when_declared(sockets, declared):
     wanted = {587, 465} if declared["postfix_submission"] else set()
     assert {s.port for s in sockets if s.port in (587, 465)} == wanted
-    assert {s.command for s in sockets if s.port in (587, 465)} <= {"master"}
+    assert {s.command for s in sockets if s.port in (587, 465)} <= {"master", "smtpd"}
 
 
 def test_dovecot_opens_no_port(sockets):
