@@ -35,7 +35,7 @@ def render(named=None, **changed):
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROLE / "templates"), trim_blocks=True, keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined)
-    environment.filters.update(FILTERS)
+    environment.filters.update(FILTERS, bool=lambda value: str(value).lower() in ("true", "yes", "on", "1"))
     facts = {"conf": "/usr/local/etc/namedb/named.conf", "knows": {"files": False, "resolver_retry_interval": False}, "physmem": 4 << 30}
     facts.update(named or {})
     return environment.get_template("named.conf.j2").render(
@@ -79,7 +79,7 @@ def test_defaults_serve_this_host_only():
 def test_ceilings():
     text = render()
     wanted = {
-        "recursive-clients": "20000", "tcp-clients": "1000", "clients-per-query": "1000", "max-clients-per-query": "0",
+        "recursive-clients": "20000", "tcp-clients": "1000", "clients-per-query": "1000", "max-clients-per-query": "1000",
         "fetches-per-server": "0", "fetches-per-zone": "0", "max-cache-size": "1024M"}
     assert {name: option(text, name) for name in wanted} == wanted
 

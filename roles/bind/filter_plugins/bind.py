@@ -23,7 +23,7 @@ RANGES = {
     "bind_tcp_clients": (10, 100000, "TCP connections at a time"),
     "bind_tcp_listen_queue": (10, 65535, "connections waiting for accept; named raises less to 10"),
     "bind_clients_per_query": (0, 1000000, "clients that wait for one question; 0 is no limit"),
-    "bind_max_clients_per_query": (0, 1000000, "what named may raise it to; 0 is no limit"),
+    "bind_max_clients_per_query": (0, 1000000, "what named may raise bind_clients_per_query to"),
     "bind_fetches_per_server": (0, 1000000, "questions at a time to one server; 0 is no limit"),
     "bind_fetches_per_zone": (0, 1000000, "questions at a time below one zone; 0 is no limit"),
     "bind_resolver_query_timeout": (301, 30000, "milliseconds; named reads 300 and less as seconds"),
@@ -146,8 +146,8 @@ def bind_problems(declared):
         say("bind_openfiles: %d is not more than bind_tcp_clients (%d), each of which holds a descriptor"
             % (declared["bind_openfiles"], declared["bind_tcp_clients"]))
     clients, most = declared["bind_clients_per_query"], declared["bind_max_clients_per_query"]
-    if most and (clients > most or not clients):
-        say("bind_max_clients_per_query: %d is below bind_clients_per_query (%s); raise it, or 0 for no limit"
+    if clients > most or (most and not clients):
+        say("bind_max_clients_per_query: %d is below bind_clients_per_query (%s); named would raise it by itself. Write at least as much"
             % (most, clients or "0 = no limit"))
     if declared["bind_cache_floor_mib"] > declared["bind_cache_ceiling_mib"]:
         say("bind_cache_floor_mib: %d is above bind_cache_ceiling_mib (%d)"

@@ -73,6 +73,7 @@ recurses: {description: Whether named resolves probe_name, type: bool, returned:
 
 import os
 import pwd
+import re
 import tempfile
 import time
 
@@ -81,50 +82,68 @@ from ansible.module_utils.bind_host import (
     answers, beside, loaded_at, openfiles, rc_variables, read_text, recurses, run, running_named, sysctl_int,
     wait_until, write_atomically)
 
-#: Read or acted on only when named starts: descriptors before it gives up root, sockets while it still may bind port 53.
-NEEDS_RESTART = (
-    "directory", "files", "listen-on", "listen-on-v6", "pid-file", "port", "tcp-listen-queue", "tcp-receive-buffer",
-    "tcp-send-buffer", "udp-receive-buffer", "udp-send-buffer")
+#: What a running named takes over from rndc reconfig whole (bin/named/server.c, load_configuration). Everything else restarts it: descriptors
+#: are set before it gives up root, sockets are bound while it still may, and a cache filled under other trust anchors or root
+#: servers would hide that the new ones do not work.
+RELOADABLE = {
+    "allow-query", "allow-query-cache", "allow-recursion", "allow-transfer", "allow-update", "clients-per-query", "fetches-per-server",
+    "fetches-per-zone", "max-cache-size", "max-clients-per-query", "qname-minimization", "rate-limit", "recursive-clients",
+    "resolver-query-timeout", "resolver-retry-interval", "tcp-clients", "version"}
+RELOADABLE_BLOCKS = {"acl", "logging", "zone"}
 
 
-def option_statements(text):
-    """{keyword: [statements]} of the options block in named-checkconf -p's output."""
-    found = {}
-    start = text.find("options {")
-    if start < 0:
-        return found
-    depth, word, quoted = 0, "", False
-    for char in text[start + len("options {"):]:
+def split_statements(text):
+    """The statements of one block level of named-checkconf -p's output, white space folded, without their semicolons."""
+    found, depth, word, quoted = [], 0, "", False
+    for char in text:
         if char == '"':
             quoted = not quoted
-        if not quoted and char == "{":
-            depth += 1
-        elif not quoted and char == "}":
-            depth -= 1
-            if depth < 0:
-                break
-        if not quoted and char == ";" and depth == 0:
+        if not quoted:
+            depth += {"{": 1, "}": -1}.get(char, 0)
+        if char == ";" and not quoted and depth == 0:
             statement = " ".join(word.split())
             if statement:
-                found.setdefault(statement.split()[0], []).append(statement)
+                found.append(statement)
             word = ""
         else:
             word += char
     return found
 
 
+def option_statements(text):
+    """{keyword: [statements]} of the options block in named-checkconf -p's output."""
+    found = {}
+    for statement in split_statements(text):
+        if statement.startswith("options {"):
+            for inner in split_statements(statement[len("options {"):statement.rindex("}")]):
+                found.setdefault(inner.split()[0], []).append(inner)
+    return found
+
+
 def needs_restart(old, new):
-    """Name of the first option whose change a running named cannot take over, or "".
+    """Name of the first statement whose change a running named does not take over whole, or "".
 
     old and new are named-checkconf -p outputs; old is None when it could not be read, which is a reason by itself.
     """
     if old is None:
         return "the previous file"
     before, after = option_statements(old), option_statements(new)
-    for keyword in NEEDS_RESTART:
-        if before.get(keyword) != after.get(keyword):
+    for keyword in sorted(set(before) | set(after)):
+        if before.get(keyword) != after.get(keyword) and keyword not in RELOADABLE:
+            return keyword
+    blocks = [{one for one in split_statements(text) if not one.startswith("options ")} for text in (old, new)]
+    for statement in sorted(blocks[0] ^ blocks[1]):
+        keyword = statement.split()[0]
+        if keyword not in RELOADABLE_BLOCKS or statement.startswith('zone "."'):
             return keyword
     return ""
+
+
+#: Where FreeBSD's stock syslog.conf puts daemon.notice and above.
+MESSAGES = "/var/log/messages"
+COMPLAINT = re.compile(r"error|fail|not found|no such file|denied|exiting|unable|could not|couldn't|cannot|refus", re.I)
+#: Seconds after its start in which named's pid file may still be missing.
+GRACE = 3
 
 
 class Transaction:
@@ -139,6 +158,8 @@ class Transaction:
         self.rndc = beside(self.rc["named_program"], "rndc")
         self.stopped = []
         self.output = ""
+        self.refused = False
+        self.logged = os.path.getsize(MESSAGES) if os.path.exists(MESSAGES) else 0
 
     # -- reading
 
@@ -180,11 +201,23 @@ class Transaction:
         status, out, _err = self.checker(path, "-p")
         return out if status == 0 else None
 
+    def complaints(self):
+        """What named wrote to syslog about itself since this module began: its start says no reason on a terminal."""
+        try:
+            with open(MESSAGES, "rb") as handle:
+                if os.path.getsize(MESSAGES) >= self.logged:
+                    handle.seek(self.logged)
+                lines = handle.read(1 << 20).decode("utf-8", "replace").splitlines()
+        except OSError:
+            return ""
+        lines = [line.partition("]: ")[2] for line in lines if " named[" in line and COMPLAINT.search(line)]
+        return "; ".join(lines[-4:])
+
     # -- acting
 
     def service(self, verb, name="named"):
         status, out, err = run(["service", name, verb], timeout=120)
-        self.output = (out + err).strip()
+        self.output = " ".join((out + err).split())
         return status
 
     def act(self, action):
@@ -200,13 +233,19 @@ class Transaction:
             status, out, err = run([self.rndc, "reconfig"])
             self.output = (out + err).strip()
             if status != 0:
+                self.refused = True
                 return False
 
-        def loaded():
-            process = self.process()
-            return process is not None and not self.stale(process) and self.answers()
+        began = time.monotonic()
 
-        return wait_until(loaded, self.want["timeout"])
+        def settled():
+            process = self.process()
+            if process is None:
+                # named's start returns when it runs (or does not): no need to leave the host without DNS for the whole timeout
+                return "gone" if time.monotonic() - began > GRACE else None
+            return "up" if not self.stale(process) and self.answers() else None
+
+        return wait_until(settled, self.want["timeout"]) == "up"
 
     def install(self, texts):
         """Swap {path: text} in, named.conf last; returns when a load that follows is surely younger than the files."""
@@ -230,7 +269,7 @@ class Transaction:
 
     def revert(self, old, why):
         """Bring back a file that worked, run named with it, and fail saying what happened."""
-        told = self.output
+        told = "; ".join(text for text in (self.output, self.complaints()) if text)
         if not old:
             for name in self.stopped:
                 self.service("onestart", name)
@@ -313,7 +352,7 @@ def plan(host, differs, other, old_printed, new_printed):
     if differs:
         keyword = other[0] if other else needs_restart(old_printed, new_printed)
         if keyword:
-            return "restart", "%s takes effect at start only" % keyword
+            return "restart", "%s changed, which a running named does not take over whole" % keyword
         return "reconfig", "the configuration changed"
     if not host.answers():
         return "restart", "named runs but does not answer at %s" % ", ".join(host.want["servers"])
@@ -371,8 +410,9 @@ def main():
         fallback = {}
     if result["action"] != "none":
         if not host.act(result["action"]):
-            host.revert(fallback, "named does not answer at %s within %d s of the %s with the new configuration." % (
-                ", ".join(host.want["servers"]), host.want["timeout"], result["action"]))
+            host.revert(fallback, "named refuses the new configuration." if host.refused else (
+                "named does not answer at %s after its %s with the new configuration." % (
+                    ", ".join(host.want["servers"]), result["action"])))
         if recursed and not wait_until(
                 lambda: recurses(host.want["servers"][0], host.want["probe_name"]), host.want["timeout"]):
             host.output = ""

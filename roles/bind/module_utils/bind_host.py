@@ -190,11 +190,12 @@ def recurses(server, name, timeout=2.0, tries=2):
 
 
 def wait_until(check, seconds, pause=0.25):
-    """Call check() until it is true; False when it never was within `seconds`."""
+    """Call check() until it is true and return what it gave; False when it never was within `seconds`."""
     end = time.monotonic() + seconds
     while True:
-        if check():
-            return True
+        found = check()
+        if found:
+            return found
         if time.monotonic() >= end:
             return False
         time.sleep(pause)
