@@ -71,6 +71,8 @@ def stock(dns, address="127.0.0.1", port=PORT):
 
 def ours(printed, address="127.0.0.1", port=PORT):
     """A configuration as named-checkconf -p printed it, moved to a private place: its options, acls, anchors and servers."""
+    # named-checkconf writes its warnings to stdout as well, "file:line: text"
+    printed = re.sub(r"(?m)^/\S+:\d+: .*\n", "", printed)
     options, others = [], []
     for statement in statements(printed):
         word = statement.split(None, 1)[0]

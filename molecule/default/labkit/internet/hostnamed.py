@@ -20,6 +20,7 @@ import time
 import types
 
 NAMED = ("/usr/local/sbin/named", "/usr/sbin/named")
+CHECKERS = ("/usr/local/bin/named-checkconf", "/usr/local/sbin/named-checkconf", "/usr/bin/named-checkconf")
 
 
 def answers(address, port):
@@ -45,10 +46,11 @@ def start(job, folder):
     with open(os.path.join(folder, "named.conf"), "w") as out:
         out.write(job["conf"].replace("@FOLDER@", folder))
     program = next(p for p in NAMED if os.path.exists(p))
-    check = subprocess.run([program.replace("/sbin/named", "/sbin/named-checkconf"), os.path.join(folder, "named.conf")], stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, check=False) if os.path.exists(program.replace("sbin/named", "sbin/named-checkconf")) else None
-    if check and check.returncode:
-        raise SystemExit("named-checkconf: " + check.stdout.decode())
+    checker = next((p for p in CHECKERS if os.path.exists(p)), None)
+    if checker:
+        check = subprocess.run([checker, os.path.join(folder, "named.conf")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        if check.returncode:
+            raise SystemExit("named-checkconf refuses the private configuration: " + check.stdout.decode())
     with open(os.path.join(folder, "stderr"), "w") as err:
         named = subprocess.Popen([program, "-f", "-c", os.path.join(folder, "named.conf")], stdin=subprocess.DEVNULL, stdout=err, stderr=err,
                                  preexec_fn=die_with_parent)
