@@ -4,12 +4,16 @@ testinfra's own Socket and Service look for netstat's columns of another system 
 FreeBSD's own tools print. Every function takes testinfra's ``host`` and raises AssertionError when the command fails.
 """
 import collections
+import os
 import re
 
 Socket = collections.namedtuple("Socket", "user command pid proto address port")
 Rlimit = collections.namedtuple("Rlimit", "pid command soft hard")
 
 PATH = "PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
+if os.environ.get("SOKUHAI_BECOME"):
+    # who comes in is not root: what follows env is run through this program (doas -n), which makes a PATH of its own
+    PATH += f" {os.environ['SOKUHAI_BECOME']} env {PATH}"
 
 
 def output(host, command):
