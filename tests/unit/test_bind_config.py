@@ -286,10 +286,10 @@ def test_killed_anywhere_the_next_run_ends_in_the_same_state(tmp_path, monkeypat
 
 @pytest.mark.parametrize("word", ["NOSTART", "MUTE"])
 def test_killed_on_the_way_to_a_bad_file_dns_is_back_after_the_next_run(tmp_path, monkeypatch, word):
-    """Whether the next run has the bad file again or the good one, the host ends with a named that answers."""
-    for again in (conf(word), conf()):
+    """Whether the next run has the bad file again, another bad one or the good one, the host ends with a named that answers."""
+    for number, again in enumerate((conf(word), conf(word, clients=3000), conf())):
         for die_at in range(1, 60):
-            folder = tmp_path / ("%d%s" % (die_at, again == conf()))
+            folder = tmp_path / ("%d-%d" % (number, die_at))
             folder.mkdir()
             host = FakeHost(folder, monkeypatch)
             go(host, monkeypatch, conf())
