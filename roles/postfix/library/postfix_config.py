@@ -381,7 +381,7 @@ class Postfix:
             if old != new:
                 found[name] = (old, new)
         for name in self.strangers():
-            found["tables/" + name] = (self.read(os.path.join(self.tables, name)) or "", None)
+            found["tables/" + name] = ("nothing declares it\n", None)
         return found
 
     def strangers(self):
@@ -472,6 +472,11 @@ class Postfix:
                 # A table named by its full path must be the staged one, too.
                 new = new.replace(self.tables + "/", os.path.join(directory, "tables") + "/")
             self.write(os.path.join(directory, name), new)
+        # A main.cf younger than two seconds is read again, and what was set before the first reading, the configuration
+        # directory, is forgotten for the compiled one (dict_load_file_xt() of dict.c): $config_directory/tables would be the
+        # tables in force, not the staged ones. What goes in is written anew by swap().
+        past = time.time() - 60
+        os.utime(os.path.join(directory, "main.cf"), (past, past))
         if os.path.isdir(self.config):
             for name in os.listdir(self.config):
                 if name not in ("main.cf", "master.cf", "tables") and not name.startswith("."):
@@ -753,13 +758,16 @@ class Postfix:
             if self.run(["service", self.p["replaces"], "onestatus"])[0] == 0:
                 self.run(["service", self.p["replaces"], "onestop"])
         code, said = self.rc(verb)
-        deadline = time.time() + 30
-        while time.time() < deadline:
+        # postfix start waits for master itself and exits non-zero without one; a reload never takes master away.
+        deadline = time.time() + (3 if code != 0 else 30)
+        gone = 0
+        while time.time() < deadline and gone < 10:
             now = self.master()
             if now and verb == "reload" and before and now["loaded"] >= int(asked) - 1:
                 return now
             if now and verb != "reload" and (not before or now["pid"] != before["pid"]):
                 return now
+            gone = gone + 1 if verb == "reload" and not now else 0
             time.sleep(0.3)
         raise Refused(["service %s one%s: %s does not run (exit %d: %s)%s" % (
             self.p["service"], verb, "master" if verb != "reload" else "a new qmgr", code, said or "silent",
@@ -897,7 +905,9 @@ def must_restart(before, after):
 def diff_of(differences, stale):
     result = []
     for name, (old, new) in sorted(differences.items()):
-        result.append({"before_header": name, "after_header": name, "before": old or "", "after": new or ""})
+        # A file that is not UTF-8 is compared byte by byte, but can only be shown without its odd bytes.
+        shown = (old or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        result.append({"before_header": name, "after_header": name, "before": shown, "after": new or ""})
     if stale:
         result.append({"before_header": "databases", "after_header": "databases",
                        "before": "".join("%s\n" % why for why in stale.values()),

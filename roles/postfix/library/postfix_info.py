@@ -27,6 +27,9 @@ default_database_type: {description: The compiled default., type: str, returned:
 map_types: {description: Lines of postconf -m., type: list, returned: when installed}
 """
 
+import os
+import time
+
 from ansible.module_utils.basic import AnsibleModule
 
 DIRECTORIES = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin"]
@@ -44,6 +47,15 @@ def main():
         return code, out.splitlines(), err.strip()
 
     names = ["config_directory", *module.params["names"]]
+    # A main.cf younger than two seconds is read twice, and postconf forgets meanwhile where it was told to look.
+    for dummy in range(10):
+        directory = (ask("-h", "config_directory")[1] or [""])[0]
+        try:
+            if abs(time.time() - os.stat(os.path.join(directory, "main.cf")).st_mtime) > 2.5:
+                break
+        except OSError:
+            break
+        time.sleep(0.3)
     code, values, err = ask("-hx", *names)
     from_file = code == 0 and len(values) == len(names)
     if not from_file:

@@ -1,0 +1,228 @@
+"""Role postfix's transaction on the practice host: what is broken never gets in, what got in and fails goes out again."""
+import json
+import time
+
+import pytest
+from conftest import ROOT, changed_lines
+
+CONFIG = "/usr/local/etc/postfix"
+BOOK = str(ROOT / "tests" / "system" / "postfix_only.yml")
+
+
+def play(lab, *options, **variables):
+    return lab.play(BOOK, *options, variables=variables or None)
+
+
+def applied(lab, *options, **variables):
+    result = play(lab, *options, **variables)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr
+    return result
+
+
+def reasons(result):
+    """What the transaction said moved it, from a play with -v, on one line: the callback folds long ones."""
+    return " ".join(result.stdout[result.stdout.find("Stage, prove, swap"):].split())
+
+
+def message(result):
+    """What the play says of its failure, on one line."""
+    return " ".join(result.stdout[result.stdout.find("fatal: ["):].split())
+
+
+def answers(lab, port=25):
+    """The host's greeting as the operator sees it."""
+    code = ("import socket; s = socket.create_connection(('192.0.2.10', %d), 20); print(s.recv(200).decode())" % port)
+    return lab.sh("python3", "-c", code, host="operator").stdout
+
+
+def restrict(*items, at="smtpd_recipient_restrictions"):
+    return {"postfix_restrictions": {at: list(items)}}
+
+
+def rule(value):
+    return {"name": "tried", "value": value, "weight": 90}
+
+
+def parameter(name, value):
+    return {"postfix_main_cf": [{"name": name, "value": value}]}
+
+
+REFUSED = {
+    "a boolean without its last letter": (parameter("broken_sasl_auth_clients", "ye"), ["broken_sasl_auth_clients", "ye", "yes or no"]),
+    "one that only a listener's options hold": (
+        {"postfix_master_cf": [{"name": "smtp", "type": "inet", "options": {"smtpd_sasl_auth_enable": "ye"}}]}, ["smtp/inet", "smtpd_sasl_auth_enable"]),
+    "a boolean of a daemon that starts later": (parameter("smtp_skip_5xx_greeting", "ye"), ["smtp_skip_5xx_greeting"]),
+    "a number that is none": (parameter("default_destination_concurrency_limit", "many"), ["default_destination_concurrency_limit", "many"]),
+    "a restriction without its last letter": (restrict(rule("permi")), ["smtpd_recipient_restrictions", "permi"]),
+    "a map without its colon": (restrict(rule("check_sender_access hash /x")), ["check_sender_access", "type:table"]),
+    "a class that nobody declared": (restrict(rule("check_client_n")), ["check_client_n"]),
+    "a class without its rules": (parameter("smtpd_restriction_classes", ["check_client_jp"]), ["check_client_jp"]),
+    "a missing map": (restrict(rule(f"check_sender_access hash:{CONFIG}/nothere")), ["smtpd_recipient_restrictions", "nothere"]),
+    "a missing private socket": (restrict(rule("check_policy_service unix:private/policy")), ["private/policy", "master.cf"]),
+    "a map type that this Postfix has not": (parameter("transport_maps", "ldap:/x"), ["transport_maps", "ldap"]),
+    "a parameter with a typo": (parameter("smtpd_recipient_limitt", 5), ["smtpd_recipient_limitt"]),
+    "a daemon that is not there": (
+        {"postfix_master_cf": [{"name": "2525", "type": "inet", "chroot": "n", "command": "smtpdd"}]}, ["2525", "smtpdd"]),
+    "a table that nothing uses yet": (
+        {"postfix_tables": [{"name": "helo", "type": "regexp", "entries": [{"pattern": "/a{2,1}/", "action": "REJECT"}]}]}, ["postfix_tables", "helo"]),
+    "a policy server that does not answer": (restrict(rule("check_policy_service inet:127.0.0.1:9")), ["stranger", "451 4.3.5"]),
+    "a certificate of another key": (
+        {"postfix_tls_cert": f"{CONFIG}/tls/self-signed.crt", "postfix_tls_key": "/etc/ssh/ssh_host_ed25519_key"}, ["smtpd_tls_key_file"]),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def provisioned(lab):
+    """As declared before the first and after the last test."""
+    applied(lab)
+    yield
+    applied(lab)
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=str)
+def test_what_is_broken_is_refused_before_the_swap(lab, case):
+    variables, expected = REFUSED[case]
+    before = lab.fingerprint(), lab.processes()
+    result = play(lab, **variables)
+    assert result.returncode != 0, "accepted"
+    for word in (*expected, "nothing was changed"):
+        assert word in message(result)
+    assert (lab.fingerprint(), lab.processes()) == before
+
+
+def test_check_mode_refuses_it_too(lab):
+    before = lab.fingerprint(), lab.processes()
+    assert play(lab, "--check", **restrict(rule("permi"))).returncode != 0
+    assert (lab.fingerprint(), lab.processes()) == before
+
+
+def test_a_set_that_fails_after_the_swap_gives_way_to_the_previous_one(lab):
+    """Only master finds out that an address is not this host's, and it dies of it."""
+    before = lab.fingerprint()
+    result = play(lab, postfix_master_cf=[{"name": "192.0.2.77:2525", "type": "inet", "private": "n", "chroot": "n", "command": "smtpd"}])
+    assert result.returncode != 0
+    assert "the previous set is back and answers" in message(result)
+    assert "192.0.2.77" in message(result)
+    assert lab.fingerprint() == before
+    assert answers(lab).startswith("220 ")
+    assert not changed_lines(applied(lab))
+
+
+def test_a_good_change_gets_in_and_out_without_a_restart(lab):
+    before = lab.processes()
+    result = applied(lab, "-v", **parameter("smtpd_banner", "$myhostname ESMTP tried"))
+    assert changed_lines(result)
+    assert "tried" in answers(lab)
+    assert lab.processes() == before
+    applied(lab)
+    assert "tried" not in answers(lab)
+    assert lab.processes() == before
+
+
+def test_a_table_is_built_used_and_removed(lab):
+    table = {"name": "senders", "entries": [{"pattern": "spam.example", "action": "REJECT seen before", "reason": "a test"}]}
+    applied(lab, postfix_tables=[table], **restrict(rule("check_sender_access $default_database_type:$config_directory/tables/senders")))
+    kind = lab.sh("postconf", "-h", "default_database_type").stdout.strip()
+    assert lab.sh("postmap", "-q", "spam.example", f"{kind}:{CONFIG}/tables/senders").stdout.strip() == "REJECT seen before"
+    applied(lab)
+    assert lab.sh("ls", f"{CONFIG}/tables").stdout.split() == ["aliases", "aliases.db"]
+
+
+HEALED = {
+    "a missing database": (f"rm {CONFIG}/tables/aliases.db", "aliases.db is missing"),
+    "a database older than its text": (f"touch -t 202601010000 {CONFIG}/tables/aliases.db", "aliases.db is older than its text"),
+    "a database that says something else": (
+        f"echo 'root: nobody' > /tmp/aliases && postalias hash:/tmp/aliases && cp /tmp/aliases.db {CONFIG}/tables/aliases.db && rm /tmp/aliases /tmp/aliases.db",
+        "does not say what its text says"),
+    "a master that is gone": ("postfix stop", "master does not run"),
+    "a file changed by hand": (f"echo soft_bounce=yes >> {CONFIG}/main.cf", "main.cf not as declared"),
+    "a file put into tables": (f"touch {CONFIG}/tables/stray", "tables/stray not as declared"),
+    "another mailer": ("echo 'sendmail /usr/libexec/dma' > /usr/local/etc/mail/mailer.conf", "mailer.conf does not name this Postfix"),
+}
+
+
+@pytest.mark.parametrize("case", HEALED, ids=str)
+def test_what_went_wrong_shows_in_check_mode_and_heals(lab, case):
+    command, why = HEALED[case]
+    lab.sh("sh", "-c", command)
+    broken = lab.fingerprint()
+    check = applied(lab, "--check", "-v")
+    assert why in reasons(check)
+    assert changed_lines(check)
+    assert lab.fingerprint() == broken
+    assert why in reasons(applied(lab, "-v"))
+    assert not changed_lines(applied(lab, "-v"))
+
+
+def master(lab):
+    return next(pid for pid, command in lab.processes().items() if command == "master")
+
+
+def test_a_master_loaded_before_its_files_were_written_is_reloaded(lab):
+    """Killed after the swap and before the reload: the files are right, what runs is old."""
+    time.sleep(4)  # seconds are the resolution of ps
+    lab.sh("touch", f"{CONFIG}/main.cf")
+    before = master(lab)
+    assert "master was loaded before" in reasons(applied(lab, "-v"))
+    assert master(lab) == before
+    assert not changed_lines(applied(lab))
+
+
+def test_a_master_with_too_few_descriptors_is_restarted(lab):
+    before = master(lab)
+    lab.sh("/usr/local/bin/python3", "-c", f"import resource; resource.prlimit({before}, resource.RLIMIT_NOFILE, (1000, 1000))")
+    assert "may have 1000 descriptors" in reasons(applied(lab, "-v"))
+    assert master(lab) != before
+    assert not changed_lines(applied(lab))
+
+
+def test_killed_between_swap_and_proof_the_next_run_proves_or_returns(lab):
+    """The state a killed run leaves: the new files in place, the last proven set in .previous."""
+    lab.sh("sh", "-c", f"mkdir {CONFIG}/.previous && cp -Rp {CONFIG}/main.cf {CONFIG}/master.cf {CONFIG}/tables {CONFIG}/.previous/ && "
+                       f"echo '[]' > {CONFIG}/.previous/absent.json && echo 'soft_bounce = yes' >> {CONFIG}/main.cf")
+    assert "killed between swap and proof" in reasons(applied(lab, "-v"))
+    assert lab.sh("postconf", "-h", "soft_bounce").stdout.strip() == "no"
+    assert lab.sh("ls", "-a", CONFIG).stdout.split().count(".previous") == 0
+    assert not changed_lines(applied(lab))
+
+
+def test_a_change_of_the_process_limit_restarts_and_shows_in_the_backlog(lab):
+    before = master(lab)
+    applied(lab, postfix_process_limit=300)
+    assert master(lab) != before
+    applied(lab)
+    assert lab.sh("postconf", "-h", "default_process_limit").stdout.strip() != "300"
+
+
+def test_profile_current_is_another_set(lab):
+    applied(lab, postfix_profile="current", postfix_rates_per_minute={"connection": 30})
+    said = lab.sh("postconf", "anvil_rate_time_unit", "smtpd_client_connection_rate_limit", "in_flow_delay").stdout.split("\n")
+    assert said[:3] == ["anvil_rate_time_unit = 60s", "smtpd_client_connection_rate_limit = 30", "in_flow_delay = 0s"]
+    applied(lab)
+
+
+def test_rates_of_the_article_are_a_second(lab):
+    applied(lab, postfix_rates_per_minute={"message": 600})
+    assert lab.sh("postconf", "-h", "smtpd_client_message_rate_limit").stdout.strip() == "10"
+    applied(lab)
+
+
+def test_prediction_of_the_port_is_what_the_host_says(lab):
+    """vars/main.yml's paths, used in check mode on a bare host, against the installed Postfix."""
+    import yaml
+    predicted = yaml.safe_load((ROOT / "roles/postfix/vars/main.yml").read_text())["__postfix_port"]
+    said = lab.sh("postconf", "-hx", *[name for name in predicted if name != "default_database_type"]).stdout.splitlines()
+    assert said == [value for name, value in predicted.items() if name != "default_database_type"]
+    assert lab.sh("postconf", "-d", "-h", "default_database_type").stdout.strip() == predicted["default_database_type"]
+
+
+def test_boot_mailer_and_periodic_keys(lab):
+    for key, value in (("postfix_enable", "YES"), ("sendmail_enable", "NONE")):
+        assert lab.sh("sysrc", "-n", key).stdout.strip() == value
+    for key in ("daily_clean_hoststat_enable", "daily_status_mail_rejects_enable", "daily_status_include_submit_mailq", "daily_submit_queuerun"):
+        assert lab.sh("sysrc", "-f", "/etc/periodic.conf", "-n", key).stdout.strip() == "NO"
+
+
+def test_no_change_costs_few_commands(lab):
+    result = applied(lab)
+    assert 0 < result.summary["remote_commands"] <= 8, json.dumps(result.summary["remote_commands_by_task"])
