@@ -57,7 +57,13 @@ def test_verify_finds_the_host_as_declared(lab):
 def test_verify_goes_red_when_a_running_limit_is_lowered_behind_everybody(lab):
     """The stand-ins read the system: a limit lowered by the kernel's own call is seen, and healed by a plain re-run."""
     pid = next(pid for pid, command in lab.processes().items() if command == "named")
-    lab.sh("/usr/local/bin/python3", "-c", f"import resource; resource.prlimit({pid}, resource.RLIMIT_NOFILE, (2000, 2000))")
+    # as named's own user: without CAP_SYS_RESOURCE even root may not touch another user's limits
+    lab.sh("/usr/local/bin/python3", "-c", f"""
+import os, resource
+info = os.stat('/proc/{pid}')
+os.setresgid(*[info.st_gid] * 3); os.setresuid(*[info.st_uid] * 3)
+resource.prlimit({pid}, resource.RLIMIT_NOFILE, (2000, 2000))
+""")
     result = lab.play("verify.yml", timeout=300)
     assert result.returncode != 0
     assert "test_running_process_may_open_the_declared_descriptors[" in result.stdout and "named]" in result.stdout

@@ -6,7 +6,7 @@ import pytest
 SMTP = """
 import json, smtplib, sys
 sender, recipient = sys.argv[1:3]
-s = smtplib.SMTP(timeout=60, source_address=('203.0.113.77', 0))
+s = smtplib.SMTP(timeout=60, source_address=('203.0.113.77', 0), local_hostname='client.example')
 s.connect('192.0.2.10', 25)
 s.ehlo('client.example')
 answers = [s.mail(sender), s.rcpt(recipient)]
