@@ -24,6 +24,10 @@ for top in ('/etc', '/boot', '/usr/local/etc'):
         dirs.sort()
         for name in sorted(files):
             path = os.path.join(folder, name)
+            # what a role keeps to return to is history, and differs with the way that led here
+            if path.endswith('.previous'): continue
+            if path.endswith('.previous'):  # kept for the way back: tells how one came here, not where one is
+                continue
             if os.path.islink(path):
                 print(path, '->', os.readlink(path)); continue
             info = os.stat(path)

@@ -249,3 +249,19 @@ def test_boot_mailer_and_periodic_keys(lab):
 def test_no_change_costs_few_commands(lab):
     result = applied(lab)
     assert 0 < result.summary["remote_commands"] <= 8, json.dumps(result.summary["remote_commands_by_task"])
+
+
+def test_the_articles_auth_on_port_25_by_a_named_item_and_after_tls_only(lab):
+    code = """
+import smtplib, ssl
+s = smtplib.SMTP('192.0.2.10', 25, 'operator.home.example', timeout=30)
+s.ehlo(); print('auth' in s.esmtp_features)
+s.starttls(context=ssl._create_unverified_context()); s.ehlo(); print(s.esmtp_features.get('auth', ''))
+"""
+    assert lab.sh("python3", "-c", code, host="operator").stdout.split() == ["False"]
+    applied(lab, postfix_master_cf=[{"name": "smtp", "type": "inet", "options": {"smtpd_sasl_auth_enable": True}}])
+    said = lab.sh("python3", "-c", code, host="operator").stdout.split()
+    assert said[0] == "False"
+    assert "PLAIN" in said
+    applied(lab)
+    assert lab.sh("python3", "-c", code, host="operator").stdout.split() == ["False"]
