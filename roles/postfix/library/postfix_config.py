@@ -655,8 +655,7 @@ class Postfix:
                  and (name in explicit or name == "local_recipient_maps")}
         if not alive or self.p["certificate_predicted"]:
             # Nor does tlsmgr(8), without which smtpd takes no key; STARTTLS is proven over the network after the start.
-            extra.update({"smtpd_tls_security_level": "none", "smtpd_tls_wrappermode": "no", "smtpd_use_tls": "no",
-                          "smtpd_enforce_tls": "no"})
+            extra.update({"smtpd_tls_security_level": "none", "smtpd_tls_wrappermode": "no"})
         said, log = self.smtpd(directory, service, extra, ["QUIT"])
         label = "%s %s" % (service["name"], service["type"])
         wrong = [line for line in log if re.search(r": (fatal|panic|error|warning): ", line)]
@@ -671,7 +670,7 @@ class Postfix:
         domain, host = self.p["domain"], self.p["hostname"]
         # The key is root's, and the encryption is proven over the network afterwards.
         extra = {"smtpd_authorized_xclient_hosts": "127.0.0.0/8, [::1]/128", "smtpd_tls_security_level": "none",
-                 "smtpd_tls_wrappermode": "no", "smtpd_tls_auth_only": "no", "smtpd_enforce_tls": "no",
+                 "smtpd_tls_wrappermode": "no", "smtpd_tls_auth_only": "no",
                  "smtpd_upstream_proxy_protocol": ""}
         ask = ["EHLO " + host, "XCLIENT NAME=stranger.%s ADDR=%s" % (domain, self.p["probe_client"]),
                "EHLO stranger.%s" % domain, "MAIL FROM:<postmaster@%s>" % domain, "RCPT TO:<postmaster@%s>" % domain, "QUIT"]
