@@ -229,3 +229,11 @@ def test_last_configured_is_preferred_to_the_start(monkeypatch):
     assert HOST.loaded_at("rndc", 5) == 1795554739
     monkeypatch.setattr(HOST, "run", lambda argv, timeout=60: (1, "", "rndc: connect failed"))
     assert HOST.loaded_at("rndc", 5) == 5
+
+
+def test_a_link_to_the_file_stays_a_link(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    HOST.write_atomically(str(tmp_path / "link"), "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "real"]

@@ -202,7 +202,8 @@ def wait_until(check, seconds, pause=0.25):
 
 
 def write_atomically(path, text, mode=0o644):
-    """Replace path by text in one rename, so that no reader ever sees half a file."""
+    """Replace path by text in one rename, so that no reader ever sees half a file; a symbolic link stays one."""
+    path = os.path.realpath(path)
     temporary = path + ".sokuhai-new"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as handle:
