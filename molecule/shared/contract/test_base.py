@@ -42,8 +42,19 @@ def test_processes(run):
 
 
 def test_pgrep_finds_by_exact_name(run):
-    assert re.fullmatch(r"\d+\n", run("pgrep -o -x sshd").out)
-    assert run("pgrep -x no_such_process").rc == 1
+    assert re.fullmatch(r"\d+\n", run("pgrep -o -x syslogd").out)
+    nothing = run("pgrep -x no_such_process")
+    assert (nothing.rc, nothing.out) == (1, "")
+    assert run("pgrep -x syslog").rc == 1 and run("pgrep syslog").rc == 0
+    assert re.fullmatch(r"(\d+ syslogd\n)+", run("pgrep -lx syslogd").out)
+
+
+def test_pgrep_leaves_out_what_it_descends_from(run):
+    listener = run("cat /var/run/sshd.pid").out.strip()
+    if not listener:
+        pytest.skip("this host's sshd is not run by rc.d/sshd")
+    assert listener not in run("pgrep -x sshd").lines(), "this login descends from it"
+    assert listener in run("pgrep -a -x sshd").lines()
 
 
 def test_log_rotation_can_be_tried(run):
