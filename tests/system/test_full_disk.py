@@ -1,0 +1,36 @@
+"""A full file system: the play fails saying so, the daemons run on with what they had, and the next run ends as usual."""
+import pytest
+from conftest import HOST
+
+# a small file system of its own over the daemon's folder, filled to the last block
+FILL = """
+set -e
+cp -a {folder} /tmp/keep
+mount -t tmpfs -o size=1m,mode=755 tmpfs {folder}
+cp -a /tmp/keep/. {folder}/
+chown --reference=/tmp/keep {folder}
+dd if=/dev/zero of={folder}/fill bs=1k 2>/dev/null || :
+rm -rf /tmp/keep
+"""
+
+
+@pytest.mark.parametrize("folder,variables,answers", [
+    ("/usr/local/etc/postfix", {"postfix_main_cf": [{"name": "smtpd_banner", "value": "$myhostname ESMTP new"}]}, ["/usr/local/sbin/postconf", "-h", "smtpd_banner"]),
+    ("/usr/local/etc/namedb", {"bind_recursive_clients": 15000}, ["dig", "+short", "@127.0.0.1", "d0001.test", "MX"]),
+], ids=["postfix", "named"])
+def test_full_file_system(lab, folder, variables, answers):
+    before = lab.fingerprint(), lab.processes(), lab.sh(*answers).stdout
+    lab.sh("sh", "-c", FILL.format(folder=folder))
+    try:
+        result = lab.play("site.yml", variables=variables)
+        assert result.returncode != 0
+        assert "No space left on device" in result.stdout, result.stdout[-3000:]
+        assert "Traceback" not in result.stdout, result.stdout[-3000:]
+        assert lab.sh(*answers).stdout == before[2]
+        assert lab.processes() == before[1]
+    finally:
+        lab.sh("umount", folder)
+    healed = lab.play()
+    assert healed.returncode == 0, healed.stdout[-3000:]
+    assert lab.fingerprint() == before[0]
+    assert healed.summary["hosts"][HOST]["changed"] == 0
