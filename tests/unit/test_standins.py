@@ -16,11 +16,17 @@ PYTHON = sorted(str(p.relative_to(ROOT)) for p in ROOT.rglob("*") if p.is_file()
                 and p.read_bytes().startswith(b"#!/usr/libexec/standins/python3"))
 
 
+@pytest.fixture(autouse=True)
+def no_bytecode(monkeypatch):
+    """root/ is copied into hosts as it is: nothing generated may lie in it."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+
 def call(path, *args):
     """A Python stand-in run here, as the commands of a host run there."""
     file = str(ROOT / path)
     code = RUN.format(lib=str(LIB), argv=[file, *args], path=file)
-    return subprocess.run([sys.executable, "-IS", "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run([sys.executable, "-BIS", "-c", code], capture_output=True, text=True, timeout=30, check=False)
 
 
 def module(path, monkeypatch):
