@@ -36,7 +36,7 @@ def render(named=None, **changed):
         loader=jinja2.FileSystemLoader(ROLE / "templates"), trim_blocks=True, keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined)
     environment.filters.update(FILTERS, bool=lambda value: str(value).lower() in ("true", "yes", "on", "1"))
-    facts = {"conf": "/usr/local/etc/namedb/named.conf", "knows": {"files": False, "resolver_retry_interval": False}, "physmem": 4 << 30}
+    facts = {"conf": "/usr/local/etc/namedb/named.conf", "knows": {"files": False, "resolver_retry_interval": False}, "physmem": 4 << 30, "udp_ports": [10000, 65535]}
     facts.update(named or {})
     return environment.get_template("named.conf.j2").render(
         ansible_managed="managed", __bind_named=facts, __bind_directory="/usr/local/etc/namedb/working",
@@ -89,6 +89,11 @@ def test_files_only_for_a_named_that_knows_it(knows, value):
     text = render({"knows": {"files": knows, "resolver_retry_interval": knows}})
     assert option(text, "files") == value
     assert option(text, "resolver-retry-interval") == ("2000" if knows else None)
+
+
+def test_another_port_range_makes_another_file():
+    """named keeps the range it read when it loaded the file; only a changed file is loaded again."""
+    assert render() != render({"udp_ports": [49152, 65535]})
 
 
 def test_clients_of_other_networks():

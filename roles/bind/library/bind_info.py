@@ -47,6 +47,7 @@ stale: {description: named.conf is newer than what the running named has loaded,
 answers: {description: Something answers DNS at server, type: bool, returned: always}
 recurses: {description: and finds NS of probe_name, type: bool, returned: always}
 physmem: {description: hw.physmem in bytes, type: int, returned: always}
+udp_ports: {description: First and last of the kernel's range for named's outgoing questions, type: list, returned: always}
 local_unbound: {description: local_unbound runs, type: bool, returned: always}
 resolv_conf: {description: "Text of /etc/resolv.conf", type: str, returned: always}
 """
@@ -87,6 +88,7 @@ def main():
         "conf": conf, "rc_conf": rc, "version": "", "package": "", "knows": {}, "running": None, "stale": False,
         "answers": False, "recurses": False,
         "physmem": sysctl_int("hw.physmem") or 0,
+        "udp_ports": [sysctl_int("net.inet.ip.portrange." + end) or 0 for end in ("hifirst", "hilast")],
         "maxfilesperproc": sysctl_int("kern.maxfilesperproc") or 0,
         "resolv_conf": read_text("/etc/resolv.conf") or "",
         "resolvconf_conf": read_text("/etc/resolvconf.conf") or "",
