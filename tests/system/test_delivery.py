@@ -27,5 +27,18 @@ def test_named_holds_where_stock_named_gives_up(lab, full, tmp_path):
     assert both["ours"]["answered"] > 2 * both["stock"]["answered"], both
 
 
+def test_own_resolver_defers_nothing_where_the_providers_resolver_limits(lab, full, tmp_path):
+    """The article's symptom: one message, three resolvers, one run. What stock named does is printed, not judged."""
+    recipients, domains = (1000, 400) if full else (400, 200)
+    report = tmp_path / "mail.json"
+    result = run_module(lab, "compare", "--instance", lab.name, "--mail", "--no-named", "--recipients", recipients, "--domains", domains, "--json", report)
+    assert result.returncode == 0, result.stdout + result.stderr
+    print(result.stdout)
+    mail = json.loads(report.read_text())["mail"]
+    assert mail["provider"]["resolver"]["over_limit"] > 0, "the provider's resolver had nothing to refuse: the load is too small to show anything"
+    assert mail["ours"]["delivered"] == recipients
+    assert mail["ours"]["deferred_dns"] == 0 < mail["provider"]["deferred_dns"]
+
+
 def test_mail_queue_is_empty_afterwards(lab):
     assert "Mail queue is empty" in lab.sh("/usr/local/bin/mailq", host=HOST).stdout

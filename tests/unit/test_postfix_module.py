@@ -216,3 +216,14 @@ def test_a_certificate_is_made_kept_and_renewed(tmp_path):
     other = {**where, "key": str(tmp_path / "tls/b.key"), "certificate": str(tmp_path / "tls/b.crt")}
     certificate.make(Module(**other), openssl)
     assert "belong" in certificate.why(Module(**{**where, "key": other["key"]}), openssl)
+
+
+@pytest.mark.parametrize("wanted, verb", [
+    (["reload", "restart"], "restart"), (["restart", "reload"], "restart"), (["start", "reload"], "start"), (["reload"], "reload"), ([], None)])
+def test_the_strongest_way_to_bring_master_to_it_wins(wanted, verb):
+    plan = object.__new__(module.Plan)
+    plan.verb, plan.reasons = None, []
+    for one in wanted:
+        plan.want(one, "why")
+    assert plan.verb == verb
+    assert plan.reasons == ["why"] * len(wanted)
