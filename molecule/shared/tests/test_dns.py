@@ -4,7 +4,7 @@ import pytest
 
 ASK = """
 import socket,struct,sys
-q=struct.pack('>HHHHHH',4242,0x0100,1,0,0,0)+b'\\x09localhost\\x00'+struct.pack('>HH',1,1)
+q=struct.pack('>HHHHHH',4242,0x0100,1,0,0,0)+b'\\x03127\\x07in-addr\\x04arpa\\x00'+struct.pack('>HH',6,1)
 s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.settimeout(10);s.sendto(q,('127.0.0.1',53))
 a=s.recv(4096);print(struct.unpack('>H',a[:2])[0], a[3]&15, a[3]>>7)
 """
@@ -15,8 +15,9 @@ def checkconf(host):
 
 
 def test_named_answers(host):
+    # a built-in empty zone: named answers it itself, also where the host cannot reach the internet just now
     number, rcode, recursion = hostlib.python(host, ASK).split()
-    assert number == "4242" and rcode in ("0", "3") and recursion == "1"
+    assert (number, rcode, recursion) == ("4242", "0", "1")
 
 
 def test_resolv_conf_names_this_host_alone(host, declared):
