@@ -334,7 +334,6 @@ class Postfix:
         self.owner = paths["mail_owner"]
         self.previous = os.path.join(self.config, ".previous")
         self.tables = os.path.join(self.config, "tables")
-        self.reasons = []
         self.proofs = []
         self.warnings = []
         self.wanted = {"main.cf": p["main_cf"], "master.cf": p["master_cf"]}
@@ -344,7 +343,8 @@ class Postfix:
     # -- small things
 
     def run(self, command, **keywords):
-        return self.module.run_command(command, environ_update={"LC_ALL": "C"}, **keywords)
+        """(exit code, standard output, standard error); OSError when the program is not there."""
+        return self.module.run_command(command, environ_update={"LC_ALL": "C"}, handle_exceptions=False, **keywords)
 
     def tool(self, name):
         return os.path.join(self.commands, name)
@@ -790,8 +790,12 @@ class Postfix:
             lines.append(re.sub(r"^.*?postfix/", "", line))
         return "; logged: " + " / ".join(unique(lines)[-6:]) if lines else ""
 
-    def speak(self, services, values):
-        """Over the network: every listener greets, takes TLS where it says so, and answers RCPT with anything but 451 4.3.x."""
+    def speak(self, services, values, fresh=True):
+        """Over the network: every listener greets, takes TLS where it says so, and answers RCPT with anything but 451 4.3.x.
+
+        fresh: something was changed or started by this call. Else a listener that only takes long is busy, which is no fault
+        of the set: a warning.
+        """
         since = time.time()
         problems = []
         addresses = [address.strip("[]") for address in words(values.get("inet_interfaces", "all"))]
@@ -806,6 +810,11 @@ class Postfix:
             try:
                 number = int(port) if port.isdigit() else socket.getservbyname(port, "tcp")
                 problem = self.dialogue(target, number, service)
+            except socket.timeout:
+                problem = "no answer in 60 seconds"
+                if not fresh:
+                    self.warnings.append("%s: %s, all its processes may be busy" % (label, problem))
+                    continue
             except OSError as error:
                 problem = str(error) or type(error).__name__
             if problem:
@@ -919,141 +928,161 @@ def mailer_text(sendmail):
     return "# Postfix is this host's mailer, see mailer.conf(5).\n" + "".join("%-15s %s\n" % (n, sendmail) for n in names)
 
 
-def work(module):
-    p = module.params
-    postfix = Postfix(module)
-    if p["predicted"]:
-        if not module.check_mode:
-            module.fail_json(msg="predicted is for check mode: without an installed Postfix nothing can be proven")
-        differences = {name: (None, new) for name, new in postfix.wanted.items()}
-        module.exit_json(changed=True, predicted=True, reasons=["predicted: Postfix is not installed"], proofs=[],
-                         diff=diff_of(differences, {}))
+class Plan:
+    """What is not as it should be, why, and what has to be done about it."""
 
-    # A play that was killed may have left its module running here: it ends first.
+    def __init__(self, postfix):
+        p = postfix.p
+        self.reasons = []
+        self.differences = postfix.differences()
+        self.stale = postfix.stale()
+        self.running = postfix.master()
+        self.unproven = os.path.isdir(postfix.previous)
+        self.verb = None
+        self.mailer = None
+        if self.differences:
+            self.reasons.append("%s not as declared" % ", ".join(sorted(self.differences)))
+        self.reasons += list(self.stale.values())
+        if self.unproven:
+            self.reasons.append("an earlier run was killed between swap and proof")
+        if not self.running:
+            self.want("start", "master does not run")
+        else:
+            have = postfix.openfiles(self.running["pid"])
+            when, path = postfix.newest()
+            if have is not None and have < p["openfiles"]:
+                self.want("restart", "the running master may have %d descriptors, %d are guaranteed" % (have, p["openfiles"]))
+            # Both clocks count whole seconds, and ps rounds.
+            elif when > self.running["loaded"] + 2:
+                self.want("reload", "master was loaded before %s was written" % path)
+        if p["mailer_conf"]:
+            have, wanted = postfix.read(p["mailer_conf"]), mailer_text(p["sendmail_path"])
+            if have != wanted:
+                self.mailer = (have or "", wanted)
+                self.reasons.append("%s does not name this Postfix" % p["mailer_conf"])
+
+    @property
+    def new_set(self):
+        """Whether a set is to be staged, proven and swapped in."""
+        return bool(self.differences or self.stale or self.unproven)
+
+    def want(self, verb, why=None):
+        """Note how master is to be brought to it; a start stays a start, a restart is more than a reload."""
+        order = (None, "reload", "restart", "start")
+        self.verb = max(self.verb, verb, key=order.index)
+        if why:
+            self.reasons.append(why)
+
+    def diff(self, p):
+        shown = diff_of(self.differences, self.stale)
+        if self.mailer:
+            shown.append({"before_header": p["mailer_conf"], "after_header": p["mailer_conf"],
+                          "before": self.mailer[0], "after": self.mailer[1]})
+        return shown
+
+
+def hold(postfix):
+    """One at a time: a play that was killed may have left its module running on the host; it ends first."""
     lock = os.open(postfix.config, os.O_RDONLY)
     deadline = time.time() + 600
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
+            return
         except OSError:
             if time.time() > deadline:
-                module.fail_json(msg="another run has been at work on %s for 10 minutes" % postfix.config)
+                raise Refused(["another run has been at work on %s for 10 minutes" % postfix.config])
             time.sleep(0.5)
+
+
+def stage_and_prove(postfix, plan, directory):
+    """Stage the set below directory and prove it; returns its (services, values) and completes the plan."""
+    postfix.stage(directory)
+    alive = bool(plan.running) and os.path.exists(os.path.join(postfix.queue, "private", "rewrite"))
+    # postfix check makes missing queue directories: not in check mode on a host that never ran it.
+    services, values = postfix.prove(directory, alive, not postfix.module.check_mode or bool(plan.running))
+    if plan.running:
+        plan.want("reload")
+        # After a run that was killed, master may still run with the set before the swap.
+        before = postfix.previous if plan.unproven else postfix.config
+        why = must_restart((parse_parameters(postfix.postconf(before, "-x")[1]), parse_services(postfix.postconf(before, "-M")[1])),
+                           (values, services))
+        if why:
+            plan.want("restart", why)
+    return services, values
+
+
+def carry_out(postfix, plan, directory, services, values):
+    """Swap, bring master to it, and prove again; raises Refused."""
+    if directory:
+        postfix.swap(directory)
+    if plan.verb:
+        plan.running = postfix.bring(plan.verb)
+    if services is None:
+        values = parse_parameters(postfix.postconf(postfix.config, "-x")[1])
+        services = parse_services(postfix.postconf(postfix.config, "-M")[1])
+    postfix.speak(services, values, bool(directory or plan.verb))
+    if directory:
+        for service in listeners(services):
+            postfix.stranger(postfix.config, service)
+
+
+def work(module, postfix):
+    p = module.params
+    if p["predicted"]:
+        if not module.check_mode:
+            module.fail_json(msg="predicted is for check mode: without an installed Postfix nothing can be proven")
+        module.exit_json(changed=True, predicted=True, reasons=["predicted: Postfix is not installed"], proofs=[],
+                         diff=diff_of({name: (None, new) for name, new in postfix.wanted.items()}, {}))
+    hold(postfix)
     if not module.check_mode:
         for name in os.listdir(postfix.config):
             if name.startswith(".stage-"):
                 shutil.rmtree(os.path.join(postfix.config, name))
-    differences = postfix.differences()
-    stale = postfix.stale()
-    running = postfix.master()
-    ran = bool(running)
-    unproven = os.path.isdir(postfix.previous)
-    reasons = postfix.reasons
-    if differences:
-        reasons.append("%s not as declared" % ", ".join(sorted(differences)))
-    reasons += list(stale.values())
-    if unproven:
-        reasons.append("an earlier run was killed between swap and proof")
-
-    verb = None
-    if not running:
-        verb = "start"
-        reasons.append("master does not run")
-    else:
-        have = postfix.openfiles(running["pid"])
-        if have is not None and have < p["openfiles"]:
-            verb = "restart"
-            reasons.append("the running master may have %d descriptors, %d are guaranteed" % (have, p["openfiles"]))
-        else:
-            when, path = postfix.newest()
-            # Both clocks count whole seconds, ps rounds.
-            if when > running["loaded"] + 2:
-                verb = "reload"
-                reasons.append("master was loaded before %s was written" % path)
-
-    mailer = None
-    if p["mailer_conf"]:
-        have = postfix.read(p["mailer_conf"])
-        if have != mailer_text(p["sendmail_path"]):
-            mailer = (have, mailer_text(p["sendmail_path"]))
-            reasons.append("%s does not name this Postfix" % p["mailer_conf"])
-
-    stage = None
-    services = values = None
+    plan = Plan(postfix)
+    ran = bool(plan.running)
+    stage = directory = services = values = None
     try:
-        if differences or stale or unproven:
-            parent = tempfile.gettempdir() if module.check_mode else postfix.config
-            stage = tempfile.mkdtemp(prefix=".stage-", dir=parent)
-            postfix_stage = os.path.join(stage, "set")
-            postfix.stage(postfix_stage)
+        if plan.new_set:
+            stage = tempfile.mkdtemp(prefix=".stage-", dir=tempfile.gettempdir() if module.check_mode else postfix.config)
             os.chmod(stage, 0o755)
-            alive = bool(running) and os.path.exists(os.path.join(postfix.queue, "private", "rewrite"))
-            # postfix check makes missing queue directories: not in check mode on a host that never ran it.
-            services, values = postfix.prove(postfix_stage, alive, not module.check_mode or bool(running))
-            if running and verb != "restart" and differences:
-                before = (parse_parameters(postfix.postconf(postfix.config, "-x")[1]),
-                          parse_services(postfix.postconf(postfix.config, "-M")[1]))
-                # The staged set's own directory shows in config_directory only.
-                why = must_restart(before, (values, services))
-                verb = "restart" if why else "reload"
-                if why:
-                    reasons.append(why)
-            elif running and verb is None:
-                verb = "reload"
-    except Refused as refused:
-        if stage:
-            shutil.rmtree(stage, ignore_errors=True)
-        module.fail_json(msg="The staged configuration is refused, nothing was changed: %s" % "; ".join(refused.problems),
-                         problems=refused.problems, proofs=postfix.proofs, rolled_back=False)
-
-    changed = bool(reasons)
-    diff = diff_of(differences, stale)
-    if mailer:
-        diff.append({"before_header": p["mailer_conf"], "after_header": p["mailer_conf"],
-                     "before": mailer[0] or "", "after": mailer[1]})
-    if module.check_mode:
-        if stage:
-            shutil.rmtree(stage, ignore_errors=True)
-        finish(module, postfix, changed, diff, verb)
-
-    swapped = False
-    try:
-        if stage:
+            directory = os.path.join(stage, "set")
+            try:
+                services, values = stage_and_prove(postfix, plan, directory)
+            except Refused as refused:
+                module.fail_json(msg="The staged configuration is refused, nothing was changed: %s" % "; ".join(refused.problems),
+                                 problems=refused.problems, proofs=postfix.proofs, rolled_back=False)
+        if module.check_mode:
+            finish(module, postfix, plan)
+        if directory:
             postfix.keep()
-            swapped = True
-            postfix.swap(os.path.join(stage, "set"))
-            shutil.rmtree(stage, ignore_errors=True)
-        if verb:
-            running = postfix.bring(verb)
-        if services is None:
-            values = parse_parameters(postfix.postconf(postfix.config, "-x")[1])
-            services = parse_services(postfix.postconf(postfix.config, "-M")[1])
-        postfix.speak(services, values)
-        if stage:
-            for service in listeners(services):
-                postfix.stranger(postfix.config, service)
-        if os.path.isdir(postfix.previous):
+        try:
+            carry_out(postfix, plan, directory, services, values)
+        except (Refused, OSError) as error:
+            problems = getattr(error, "problems", None) or [str(error)]
+            if not directory:
+                module.fail_json(msg="Postfix does not work with the set in force: %s" % "; ".join(problems),
+                                 problems=problems, proofs=postfix.proofs, rolled_back=False)
+            back = give_back(postfix, ran)
+            module.fail_json(
+                msg="The new configuration did not prove itself after the swap, %s: %s" % (back, "; ".join(problems)),
+                problems=problems, proofs=postfix.proofs, rolled_back=True)
+        if directory:
             shutil.rmtree(postfix.previous)
-    except Refused as refused:
-        if not swapped:
-            module.fail_json(msg="Postfix does not work with the set in force: %s" % "; ".join(refused.problems),
-                             problems=refused.problems, proofs=postfix.proofs, rolled_back=False)
-        back = give_back(postfix, ran)
-        module.fail_json(
-            msg="The new configuration did not prove itself after the swap, %s: %s" % (back, "; ".join(refused.problems)),
-            problems=refused.problems, proofs=postfix.proofs, rolled_back=True)
-    have = postfix.openfiles(running["pid"])
+    finally:
+        if stage:
+            shutil.rmtree(stage, ignore_errors=True)
+
+    have = postfix.openfiles(plan.running["pid"])
     if have is not None and have < p["openfiles"]:
         # The set is good and stays; what is too low is what the rc script hands on.
-        module.fail_json(
-            msg="postfix_openfiles: master was started anew and still may have only %d descriptors, %d are guaranteed: "
-                "see role limits and /etc/rc.conf.d/%s" % (have, p["openfiles"], p["service"]))
-    if mailer:
+        raise Refused(["postfix_openfiles: master was started anew and still may have only %d descriptors, %d are guaranteed: "
+                       "see role limits and /etc/rc.conf.d/%s" % (have, p["openfiles"], p["service"])])
+    if plan.mailer:
         os.makedirs(os.path.dirname(p["mailer_conf"]), 0o755, exist_ok=True)
-        postfix.write(p["mailer_conf"] + ".new", mailer[1])
+        postfix.write(p["mailer_conf"] + ".new", plan.mailer[1])
         os.rename(p["mailer_conf"] + ".new", p["mailer_conf"])
-    finish(module, postfix, changed, diff, verb)
+    finish(module, postfix, plan)
 
 
 def give_back(postfix, was_running):
@@ -1072,14 +1101,15 @@ def give_back(postfix, was_running):
         return "the previous set is back but does not answer either (%s)" % "; ".join(refused.problems)
 
 
-def finish(module, postfix, changed, diff, verb):
+def finish(module, postfix, plan):
     for warning in unique(postfix.warnings):
         module.warn(warning)
-    module.exit_json(changed=changed, reasons=postfix.reasons, proofs=postfix.proofs, diff=diff, verb=verb or "none")
+    module.exit_json(changed=bool(plan.reasons), reasons=plan.reasons, proofs=postfix.proofs, diff=plan.diff(module.params),
+                     verb=plan.verb or "none")
 
 
 def main():
-    work(AnsibleModule(
+    module = AnsibleModule(
         argument_spec={
             "paths": {"type": "dict", "required": True},
             "main_cf": {"type": "str", "required": True},
@@ -1101,7 +1131,14 @@ def main():
             "certificate_predicted": {"type": "bool", "default": False},
             "predicted": {"type": "bool", "default": False},
         },
-        supports_check_mode=True))
+        supports_check_mode=True)
+    # Postfix's daemons read these files after they have given up root.
+    os.umask(0o022)
+    postfix = Postfix(module)
+    try:
+        work(module, postfix)
+    except (Refused, OSError) as error:
+        module.fail_json(msg=str(error), problems=getattr(error, "problems", [str(error)]), proofs=postfix.proofs)
 
 
 if __name__ == "__main__":
