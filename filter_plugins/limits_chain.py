@@ -43,6 +43,9 @@ FILES_BESIDE = 2000
 PROCESSES_SYSTEM = 250
 # named's outstanding queries hold one socket each; a quarter more for listeners, TCP and prefetch.
 NAMED_SPARE = 1.25
+# named 9.20 draws a port at random for each query and answers SERVFAIL when six draws are all in use (lib/dns/dispatch.c):
+# with every query outstanding that is 0.9 % at 2.2 ports a query, 26 % at 1.25 (reckoned; what was measured is in roles/bind/README.md).
+PORTS_PER_QUERY = 2.2
 PORT_LAST = 65535
 PORT_FIRST = 1024  # IPPORT_RESERVED: in_pcb.c refuses a range below it
 # A query of a stub resolver: header, name, question, EDNS, and the sender's address in the socket buffer.
@@ -122,7 +125,7 @@ def needed_floors(declared):
     opened = sockets_named + processes * FILES_PER_PROCESS + FILES_BESIDE
     # kern_descrip.c keeps a twentieth of kern.maxfiles for root; named and Postfix's daemons are not root.
     unprivileged = math.ceil(max(files, opened) * 20 / 19)
-    ports = math.ceil(clients * NAMED_SPARE)
+    ports = math.ceil(clients * PORTS_PER_QUERY)
     space = processes * QUERY_BYTES
     buffer = max(space, declared.get("udp_receive_buffer") or 0)
     backlog = max(limit, declared.get("tcp_listen_queue") or 0)
@@ -372,15 +375,15 @@ def limits_chain(measured, declared):
 
     # UDP source ports as a range, whatever its two ends are.
     first, last = effective["net.inet.ip.portrange.hifirst"], effective["net.inet.ip.portrange.hilast"]
-    wanted = math.ceil(declared["recursive_clients"] * NAMED_SPARE)
+    wanted = math.ceil(declared["recursive_clients"] * PORTS_PER_QUERY)
     if wanted > PORT_LAST - PORT_FIRST + 1:
-        fits = math.floor((PORT_LAST - PORT_FIRST + 1) / NAMED_SPARE)
+        fits = math.floor((PORT_LAST - PORT_FIRST + 1) / PORTS_PER_QUERY)
         problem("UDP source ports", f"sokuhai_recursive_clients = {declared['recursive_clients']} needs {wanted} UDP source ports, but there are "
                 f"{PORT_LAST - PORT_FIRST + 1} (net.inet.ip.portrange): lower it to {fits}", ("sokuhai_recursive_clients", fits))
     if first is not None and last is not None:
         link("UDP source ports of named", _ports(values), last - first + 1, wanted,
-             f"sokuhai_recursive_clients = {declared['recursive_clients']}: one port for each outstanding query and one in five free, "
-             "or named draws used ones again and again",
+             f"sokuhai_recursive_clients = {declared['recursive_clients']}: more than two ports for each outstanding query, or the six that "
+             "named draws for one are all in use too often",
              last - first + 1 >= wanted, "sysctl", "net.inet.ip.portrange.hifirst")
 
     # The services' own limits.

@@ -94,14 +94,14 @@ def test_a_loader_value_above_the_clamp_is_a_problem():
 def test_ports_for_outstanding_queries():
     chain = limits_chain(measured(), declared(recursive_clients=20000))
     ports = the_link(chain, "UDP source ports")
-    assert ports["has"] == 16384 and ports["needs"] == 25000 and ports["will"] == 25000
-    assert chain["floors"]["net.inet.ip.portrange.hifirst"] == 40536
-    assert limits_chain(measured(), declared(recursive_clients=1000))["floors"]["net.inet.ip.portrange.hifirst"] == 65535 - 1250 + 1
+    assert ports["has"] == 16384 and ports["needs"] == 44000 and ports["will"] == 44000
+    assert chain["floors"]["net.inet.ip.portrange.hifirst"] == 21536
+    assert limits_chain(measured(), declared(recursive_clients=1000))["floors"]["net.inet.ip.portrange.hifirst"] == 65535 - 2200 + 1
 
 
 def test_more_queries_than_ports_exist():
     chain = limits_chain(measured(), declared(recursive_clients=60000))
-    assert any(text.startswith("sokuhai_recursive_clients = 60000") and "51609" in text for text in chain["problems"])
+    assert any(text.startswith("sokuhai_recursive_clients = 60000") and "29323" in text for text in chain["problems"])
 
 
 @pytest.mark.parametrize("states,broken", [(100000, False), (20999, True), (None, True)])
@@ -206,8 +206,8 @@ def test_a_foreign_line_below_the_floor_is_refused_with_file_and_line():
 
 def test_a_foreign_line_that_gives_more_is_what_the_host_has():
     assert conflicts([line("kern.ipc.soacceptqueue", "4096")], {}, {"kern.ipc.soacceptqueue": 500}) == []
-    assert conflicts([line("net.inet.ip.portrange.hifirst", "10000")], {}, {"net.inet.ip.portrange.hifirst": 40536}) == []
-    assert conflicts([line("net.inet.ip.portrange.hifirst", "50000")], {}, {"net.inet.ip.portrange.hifirst": 40536}) != []
+    assert conflicts([line("net.inet.ip.portrange.hifirst", "10000")], {}, {"net.inet.ip.portrange.hifirst": 21536}) == []
+    assert conflicts([line("net.inet.ip.portrange.hifirst", "50000")], {}, {"net.inet.ip.portrange.hifirst": 21536}) != []
 
 
 def test_a_foreign_line_with_another_than_the_declared_value():
