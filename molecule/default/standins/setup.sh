@@ -341,7 +341,7 @@ done
 rm -f /usr/bin/which
 ln -s $debian/bin/which.debianutils /usr/bin/which
 rm -rf /etc/init.d /etc/rc?.d /etc/default /etc/network /etc/ppp /etc/insserv* /etc/apparmor* \
-    /etc/ufw /etc/rsyslog.d /etc/systemd /etc/apt /etc/dpkg /etc/cron* /etc/resolvconf /etc/dhcp \
+    /etc/ufw /etc/rsyslog.d /etc/systemd /etc/apt /etc/dpkg /etc/cron* /etc/resolvconf /etc/resolvconf.conf /etc/dhcp \
     /etc/debian_version /etc/issue* /etc/lsb-release /etc/mailname /etc/aliases /etc/hostname \
     /etc/machine-id /etc/debconf.conf /etc/logrotate* /etc/update-motd.d /etc/adduser.conf \
     /etc/deluser.conf /etc/rc.local /etc/os-release /usr/lib/os-release /etc/profile.d \
