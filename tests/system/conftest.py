@@ -97,6 +97,23 @@ class Lab:
         return {int(pid): command.strip() for pid, parent, command in rows if parent == "1" and command.strip() in daemons}
 
 
+def play_book(book, lab, *options, **variables):
+    """Run the playbook *book* of this folder with extra variables; return the finished process."""
+    return lab.play(str(ROOT / "tests" / "system" / book), *options, variables=variables or None)
+
+
+def applied_book(book, lab, *options, **variables):
+    """As play_book, for a play that must succeed."""
+    result = play_book(book, lab, *options, **variables)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr
+    return result
+
+
+def message(result):
+    """Return what a play says of its failure, on one line: the callback folds long ones."""
+    return " ".join(result.stdout[result.stdout.find("fatal: ["):].split())
+
+
 def changed_lines(result):
     """Return the `changed:` lines of a play with the task that each belongs to."""
     task, found = "", []

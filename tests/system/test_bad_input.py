@@ -4,14 +4,9 @@ import pathlib
 
 import pytest
 import yaml
+from conftest import message
 
 CASES = yaml.safe_load((pathlib.Path(__file__).parent / "bad_input.yml").read_text())
-
-
-def message(result):
-    """Return what the play says about its failure, one string."""
-    text = result.stdout[result.stdout.find("fatal:"):]
-    return text
 
 
 def play(lab, case):

@@ -1,32 +1,21 @@
 """Role bind's transaction on the practice host: what is broken never gets in, what got in and fails goes out, DNS stays."""
+import functools
 import json
 import re
 import time
 
 import pytest
-from conftest import ROOT, changed_lines
+from conftest import ROOT, applied_book, changed_lines, message, play_book
 
 CONFIG = "/usr/local/etc/namedb/named.conf"
-BOOK = str(ROOT / "tests" / "system" / "bind_only.yml")
 PID = "$(cat /var/run/named/pid)"
 # The checker takes it, since it does not load the driver; named itself ends over it.
 NO_DRIVER = {"bind_extra_config": 'dyndb "x" "/nonexistent.so" { };'}
 WRONG_ANCHOR = {"bind_trust_anchors": [{"name": ".", "type": "static-ds", "value": "12345 13 2 " + "AB" * 32}]}
 
 
-def play(lab, *options, **variables):
-    return lab.play(BOOK, *options, variables=variables or None)
-
-
-def applied(lab, *options, **variables):
-    result = play(lab, *options, **variables)
-    assert result.returncode == 0, result.stdout[-4000:] + result.stderr
-    return result
-
-
-def message(result):
-    """What the play says of its failure, on one line."""
-    return " ".join(result.stdout[result.stdout.find("fatal: ["):].split())
+play = functools.partial(play_book, "bind_only.yml")
+applied = functools.partial(applied_book, "bind_only.yml")
 
 
 def shell(lab, text, **options):

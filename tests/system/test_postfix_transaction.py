@@ -1,32 +1,21 @@
 """Role postfix's transaction on the practice host: what is broken never gets in, what got in and fails goes out again."""
+import functools
 import json
 import time
 
 import pytest
-from conftest import ROOT, changed_lines
+from conftest import ROOT, applied_book, changed_lines, message, play_book
 
 CONFIG = "/usr/local/etc/postfix"
-BOOK = str(ROOT / "tests" / "system" / "postfix_only.yml")
 
 
-def play(lab, *options, **variables):
-    return lab.play(BOOK, *options, variables=variables or None)
-
-
-def applied(lab, *options, **variables):
-    result = play(lab, *options, **variables)
-    assert result.returncode == 0, result.stdout[-4000:] + result.stderr
-    return result
+play = functools.partial(play_book, "postfix_only.yml")
+applied = functools.partial(applied_book, "postfix_only.yml")
 
 
 def reasons(result):
     """What the transaction said moved it, from a play with -v, on one line: the callback folds long ones."""
     return " ".join(result.stdout[result.stdout.find("Stage, prove, swap"):].split())
-
-
-def message(result):
-    """What the play says of its failure, on one line."""
-    return " ".join(result.stdout[result.stdout.find("fatal: ["):].split())
 
 
 def answers(lab, port=25):

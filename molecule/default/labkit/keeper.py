@@ -4,7 +4,6 @@ It owns the network namespaces, the file systems of the practice hosts (overlays
 outlive a reboot of the host), the hosts themselves and the servers of the internet. It answers on a Unix socket.
 """
 
-import ctypes  # noqa: F401  (loaded before the file system changes under the children)
 import json
 import os
 import resource
