@@ -138,6 +138,23 @@ def full():
     return bool(os.environ.get("SOKUHAI_FULL"))
 
 
+FIGURES = pytest.StashKey[list]()
+
+
+@pytest.fixture
+def figures(request):
+    """Lines about what was measured; shown at the end of the run, since a test that passes shows nothing."""
+    return request.config.stash.setdefault(FIGURES, [])
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    lines = config.stash.get(FIGURES, [])
+    if lines:
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
 def run_module(lab, *arguments, timeout=900):
     """Run a tool of the simulated internet on the controller and return its finished process."""
     return subprocess.run([sys.executable, "-m", "labkit.internet", *map(str, arguments)], cwd=ROOT, env=lab.env, text=True, capture_output=True, timeout=timeout)
