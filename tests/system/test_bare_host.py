@@ -1,0 +1,28 @@
+"""A bare host: check mode says what would come, calls it predicted, and leaves the host as it was."""
+import pytest
+from conftest import HOST, Lab, changed_lines
+
+
+@pytest.fixture
+def bare(lab):
+    """A second lab beside the first, whose host has Python and nothing else."""
+    second = Lab(lab.name + "-bare")
+    second.command("down")
+    done = second.command("up")
+    assert done.returncode == 0, done.stderr
+    try:
+        assert second.play("bootstrap.yml").returncode == 0
+        yield second
+    finally:
+        second.command("down")
+
+
+def test_check_mode_on_a_bare_host_predicts_and_changes_nothing(bare):
+    before = bare.fingerprint(), bare.processes(), bare.sh("pkg", "query", "%n").stdout
+    result = bare.play("site.yml", "--check", "--diff")
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr
+    assert result.summary["hosts"][HOST]["changed"] > 0
+    assert len(changed_lines(result)) >= 5
+    assert "named 9.20 (predicted)" in result.stdout
+    assert "predicted: Postfix is not installed" in result.stdout
+    assert (bare.fingerprint(), bare.processes(), bare.sh("pkg", "query", "%n").stdout) == before
