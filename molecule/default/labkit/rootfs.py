@@ -26,8 +26,6 @@ STANDINS = SCENARIO / "standins"
 # What a practice host cannot do without; standins/packages adds to it.
 PACKAGES = ("ca-certificates", "iproute2", "openssh-server", "procps", "python3")
 
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
-DEFAULT_SECURITY = "http://deb.debian.org/debian-security"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 BUILD_TIMEOUT = 1500
@@ -95,7 +93,7 @@ def keys(generation):
 
 
 def mirrors():
-    """(main archive, security archive): what this machine's own apt uses, else Debian's."""
+    """(main archive, security archive) as SOKUHAI_MIRROR or this machine's own apt has them; LabError where neither does."""
     main, security = os.environ.get("SOKUHAI_MIRROR"), None
     if shutil.which("apt-get"):
         listing = subprocess.run(
@@ -111,7 +109,10 @@ def mirrors():
                     security = security or uri
             elif label == "Debian" or (not label and uri.endswith("/debian")):
                 main = main or uri
-    return main or DEFAULT_MIRROR, security or DEFAULT_SECURITY
+    if not main:
+        raise LabError("this machine's apt names no Debian archive to build the practice host from: set SOKUHAI_MIRROR to the URL of one "
+                       "(what stands behind deb in a Debian sources.list), its security archive beside it")
+    return main, security or f"{main.rstrip('/')}-security"
 
 
 def apt_proxy():
