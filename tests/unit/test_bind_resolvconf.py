@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pathlib
 import socket
 import struct
-import sys
 import threading
 
 import pytest
+from role_modules import load
 
 ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles" / "bind"
-
-
-def load(path, name):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 HOST = load(ROLE / "module_utils" / "bind_host.py", "ansible.module_utils.bind_host")
