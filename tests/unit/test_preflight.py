@@ -34,7 +34,7 @@ def test_every_role_with_specs_is_known():
 
 @pytest.mark.parametrize("name,near", [
     ("bind_recursve_clients", "bind_recursive_clients"), ("limits_sysctls", "limits_sysctl"), ("sokuhai_openfile", "sokuhai_openfiles"),
-    ("sokuhai_recursiveclients", "sokuhai_recursive_clients"), ("limits_floor", "limits_floors"),
+    ("sokuhai_recursiveclients", "sokuhai_recursive_clients"), ("limits_floor", "limits_floors"), ("rebuild_enable", "rebuild_enabled"),
 ])
 def test_a_typo_is_answered_with_the_name_that_exists(name, near):
     found = checks.preflight_unknown([name, "limits_sysctl", "ansible_host"], SPECS, RULES, FACTS)
@@ -64,6 +64,8 @@ def test_declared_names_facts_and_strangers_pass():
     ("sokuhai_domain", "home.example\n", ["label"]), ("sokuhai_domain", ("a" * 60 + ".") * 5 + "example", ["253"]),
     ("sokuhai_hostname", "mx", ["2 labels"]), ("sokuhai_hostname", "192.0.2.10", ["number"]),
     ("sokuhai_queue_directory", "var/spool", ["absolute"]),
+    ("sokuhai_spf", "reject", ["mark", "refuse", "none"]), ("sokuhai_spf", False, ["mark"]), ("rebuild_enabled", "on demand", ["true or false"]),
+    ("rebuild_parts", "kernel", ["list"]), ("rebuild_parts", ["bind", "named"], ["bind, postfix, kernel"]), ("rebuild_parts", [], ["one or more"]),
 ])
 def test_an_impossible_shared_value(name, value, words):
     found = checks.preflight_shared({name: value}, RULES)
@@ -75,7 +77,7 @@ def test_an_impossible_shared_value(name, value, words):
 @pytest.mark.parametrize("name,value", [
     ("sokuhai_openfiles", 65535), ("sokuhai_openfiles", "65535"), ("sokuhai_profile", "current"), ("sokuhai_submission", False),
     ("sokuhai_domain", "home.example"), ("sokuhai_domain", "xn--wgv71a.example"), ("sokuhai_hostname", "mx.home.example"),
-    ("sokuhai_domain", "localdomain"), ("sokuhai_fd_setsize", 16384),
+    ("sokuhai_domain", "localdomain"), ("sokuhai_fd_setsize", 16384), ("sokuhai_spf", "none"), ("rebuild_enabled", "true"), ("rebuild_parts", ["kernel"]),
 ])
 def test_a_possible_shared_value(name, value):
     assert checks.preflight_shared({name: value}, RULES) == []

@@ -31,14 +31,16 @@ def preflight_unknown(names, spec_texts, shared, facts):
     for text in spec_texts.values():
         for entry in (yaml.safe_load(text) or {}).get("argument_specs", {}).values():
             known |= set(entry.get("options") or {})
-    prefixes = tuple(f"{role}_" for role in spec_texts) + ("sokuhai_",)
+    common = ("sokuhai_", "rebuild_")
+    prefixes = tuple(f"{role}_" for role in spec_texts) + common
     messages = []
     for name in sorted(set(names)):
         if name.startswith(prefixes) and name not in known:
             near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
             hint = f"did you mean {near[0]}?" if near else "its README.md lists what there is"
-            messages.append(f"{name} is no variable of role {name.split('_')[0]}: {hint}" if not name.startswith("sokuhai_")
-                            else f"{name} is none of the shared variables: {hint}")
+            role = next((role for role in spec_texts if name.startswith(f"{role}_")), "")
+            messages.append(f"{name} is none of the shared variables: {hint}" if name.startswith(common)
+                            else f"{name} is no variable of role {role}: {hint}")
     return messages
 
 
@@ -61,8 +63,8 @@ def _domain(value, least):
 def preflight_shared(values, rules):
     """Shared variables whose value cannot be right.
 
-    values: {name: value} as the inventory gives them. rules: {name: {type, min, max, choices}}; type is int, bool, choice, domain,
-    hostname or path. Returns a list of messages.
+    values: {name: value} as the inventory gives them. rules: {name: {type, min, max, choices}}; type is int, bool, choice, choices
+    (a list of them), domain, hostname or path. A bool may be the word that -e on the command line makes of it. Returns a list of messages.
     """
     messages = []
     for name, value in sorted(values.items()):
@@ -76,8 +78,10 @@ def preflight_shared(values, rules):
                 why = "a whole number is needed"
             elif not rule["min"] <= number <= rule["max"]:
                 why = f"it is to be {rule['min']} or more" if number < rule["min"] else f"it is to be at most {rule['max']}"
-        elif kind == "bool" and not isinstance(value, bool):
+        elif kind == "bool" and not (isinstance(value, bool) or str(value).lower() in ("true", "false", "yes", "no")):
             why = "true or false is needed"
+        elif kind == "choices" and not (isinstance(value, list) and value and all(item in rule["choices"] for item in value)):
+            why = "a list of one or more of " + ", ".join(rule["choices"]) + " is needed"
         elif kind == "choice" and value not in rule["choices"]:
             near = difflib.get_close_matches(str(value), rule["choices"], n=1)
             why = "there are " + ", ".join(rule["choices"]) + (f"; did you mean {near[0]}?" if near else "")
