@@ -1,4 +1,6 @@
-"""Tests on a provisioned practice host: they need a lab that is up (SOKUHAI_LAB names it) and provisioned by site.yml."""
+"""Tests on a provisioned practice host: they need a lab that is up (SOKUHAI_LAB names it) and provisioned by site.yml.
+
+With several names, by commas, and as many workers of pytest-xdist, each worker has a practice host of its own; a file's tests stay together."""
 import json
 import os
 import pathlib
@@ -127,10 +129,20 @@ def changed_lines(result):
 
 @pytest.fixture(scope="session")
 def lab():
-    name = os.environ.get("SOKUHAI_LAB")
+    names = os.environ.get("SOKUHAI_LAB", "").split(",")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    name = names[int(worker)] if int(worker) < len(names) else ""
     if not name or not (pathlib.Path("/run/sokuhai-lab") / name).is_dir():
         pytest.exit("SOKUHAI_LAB names no lab that is up: run these tests by make test", returncode=2)
+    os.environ["SOKUHAI_LAB"] = name
     return Lab(name)
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marker in the same hook
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if not item.get_closest_marker("anywhere"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(scope="session")
@@ -145,6 +157,16 @@ FIGURES = pytest.StashKey[list]()
 def figures(request):
     """Lines about what was measured; shown at the end of the run, since a test that passes shows nothing."""
     return request.config.stash.setdefault(FIGURES, [])
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = session.config.stash.get(FIGURES, [])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    node.config.stash.setdefault(FIGURES, []).extend(getattr(node, "workeroutput", {}).get("figures", []))
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -1,7 +1,10 @@
 """One urgent message to very many people, through the provisioned host, counted where it arrives."""
 import json
 
+import pytest
 from conftest import HOST, run_module
+
+pytestmark = pytest.mark.alone
 
 
 def test_every_recipient_gets_the_message_once(lab, full, tmp_path, figures):
