@@ -23,6 +23,10 @@ version() { # package: upstream version without Debian's additions
 	echo "dovecot $(version dovecot-core)"
 	echo "openssl $(version openssl)"
 	echo "doas $(version opendoas)"
+	echo "postgrey $(version postgrey)"
+	echo "policyd-spf-perl $(version postfix-policyd-spf-perl)"
+	echo "spf-engine $(version postfix-policyd-spf-python)"
+	echo "perl $(version perl)"
 	echo "python $(python3 -c 'import platform; print(platform.python_version())')"
 } > $ports/versions
 
@@ -57,6 +61,7 @@ pop:68:6:Post Office Owner:/nonexistent:/usr/sbin/nologin
 auditdistd:78:77:Auditdistd unprivileged user:/var/empty:/usr/sbin/nologin
 www:80:80:World Wide Web Owner:/nonexistent:/usr/sbin/nologin
 postfix:125:125:Postfix Mail System:/var/spool/postfix:/usr/sbin/nologin
+postgrey:225:225:Postgrey Owner:/nonexistent:/usr/sbin/nologin
 dovecot:143:143:Dovecot User:/var/empty:/usr/sbin/nologin
 dovenull:144:144:Dovecot Login User:/nonexistent:/usr/sbin/nologin
 ntpd:123:123:NTP Daemon:/var/db/ntp:/usr/sbin/nologin
@@ -100,6 +105,7 @@ postfix:125:
 maildrop:126:
 dovecot:143:
 dovenull:144:
+postgrey:225:
 _ypldap:160:
 hast:845:
 tests:977:
@@ -194,6 +200,7 @@ chmod 755 $p/usr/local/sbin/sendmail
 ln -s ../sbin/sendmail $p/usr/local/bin/mailq
 ln -s ../sbin/sendmail $p/usr/local/bin/newaliases
 mv /usr/sbin/qshape $p/usr/local/bin/ 2>/dev/null || :
+sed -i '1s,^#!.*perl,#!/usr/local/bin/perl,' $p/usr/local/bin/qshape
 for tool in smtp-sink smtp-source qmqp-sink qmqp-source postfix-add-filter postfix-add-policy \
     postfix-collate; do
 	mv /usr/sbin/$tool $debian/sbin/ 2>/dev/null || :
@@ -309,6 +316,49 @@ ln -s /usr/lib/dovecot $p/usr/local/libexec/dovecot
 cp -a /etc/dovecot/. $p/usr/local/etc/dovecot/example-config/
 rm -rf /etc/dovecot /usr/bin/dovecot-sysreport /usr/bin/maildirmake.dovecot
 ln -s /usr/local/etc/dovecot $p/etc/dovecot
+
+# --- policy services ---------------------------------------------------------------
+# Perl is a package, and not in /usr/bin
+p=$ports/perl
+mkdir -p $p/usr/local/bin
+mv /usr/bin/perl $debian/bin/perl
+rm -f /usr/bin/perl5* /usr/bin/perldoc
+ln -s $debian/bin/perl $p/usr/local/bin/perl
+for tool in /usr/bin/*; do	# what came with it has no perl to run on
+	case $(head -c 20 "$tool" 2>/dev/null | tr -d '\0' | head -1) in
+	'#!'*perl*)	rm -f "$tool" ;;
+	esac
+done
+
+# PG_USER, PG_DBDIR, PG_RUNDIR and the white lists' names are mail/postgrey's
+p=$ports/postgrey
+mkdir -p $p/usr/local/sbin $p/usr/local/etc/postfix $p/var/db/postgrey $p/run/postgrey	# /var/run is a link
+mv /usr/sbin/postgrey $p/usr/local/sbin/
+sed -i -e '1s,^#!.*perl,#!/usr/local/bin/perl,' -e "s,'/var/lib/postgrey','/var/db/postgrey'," \
+    -e "s,'/etc/postgrey','/usr/local/etc/postfix'," -e 's,CONFIG_DIR/whitelist_,CONFIG_DIR/postgrey_whitelist_,' \
+    $p/usr/local/sbin/postgrey
+for list in clients recipients; do
+	cp /etc/postgrey/whitelist_$list $p/usr/local/etc/postfix/postgrey_whitelist_$list.sample
+done
+chown 225:225 $p/var/db/postgrey $p/run/postgrey
+rm -rf /etc/postgrey /var/lib/postgrey /usr/sbin/policy-test
+
+p=$ports/policyd-spf-perl
+mkdir -p $p/usr/local/libexec
+mv /usr/sbin/postfix-policyd-spf-perl $p/usr/local/libexec/
+sed -i '1s,^#!.*perl,#!/usr/local/bin/perl,' $p/usr/local/libexec/postfix-policyd-spf-perl
+
+# The modules go with it: before the package is there nothing may find them
+p=$ports/spf-engine
+modules=usr/lib/python3/dist-packages
+mkdir -p $p/usr/local/bin $p/usr/local/etc/python-policyd-spf $p/$modules
+mv /usr/bin/policyd-spf $p/usr/local/bin/
+sed -i "1s,^#!.*,#!/usr/local/bin/$(basename "$(readlink -f /usr/bin/python3)")," $p/usr/local/bin/policyd-spf
+for module in spf_engine spf.py authres DNS; do mv /$modules/$module $p/$modules/; done
+sed -i 's,/etc/postfix-policyd-spf-python/,/usr/local/etc/python-policyd-spf/,' $p/$modules/spf_engine/policyd_spf.py
+find $p/$modules -name __pycache__ -prune -exec rm -rf {} +
+cp /etc/postfix-policyd-spf-python/policyd-spf.conf $p/usr/local/etc/python-policyd-spf/policyd-spf.conf.sample
+rm -rf /etc/postfix-policyd-spf-python /usr/bin/pyspf* /usr/bin/spfquery* /usr/bin/pyspf-type99*
 
 # --- Python --------------------------------------------------------------------
 py=$(basename "$(readlink -f /usr/bin/python3)")
