@@ -257,8 +257,8 @@ def greets(pid, state, address):
 
 
 def up(args):
+    from . import freebsd, rootfs
     from . import keeper as keeper_module
-    from . import rootfs
 
     need_root()
     state = state_dir()
@@ -284,8 +284,12 @@ def up(args):
         generation = args.generation or rootfs.DEFAULT_GENERATION
         hosts = net.pick(description, args.host, generation)
         try:
+            wheel = freebsd.compiler()
+            if not wheel:
+                say("no ziglang here (make venv installs it): the practice host has no cc and no /usr/include")
             for host in hosts:
                 host["rootfs"] = str(rootfs.ensure(host["generation"], in_use=running_rootfs()))
+                host.update(compiler=wheel, headers=freebsd.headers(wheel, running_rootfs()) if wheel else None)
             if os.listdir(state):
                 say(f"{instance}: removing what an earlier run left")
                 end_keeper(state)

@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 
-from . import LabError, net, ns
+from . import LabError, freebsd, net, ns
 from .paths import SCENARIO
 
 INTERNET_LIMIT = 60
@@ -78,7 +78,7 @@ def start(state):
     born = ns.start_time(child)
     if born is None:
         raise LabError("the keeper ended at once")
-    record(state, "keeper.json", {"pid": child, "start": born, "since": int(time.time()), "rootfs": [h["rootfs"] for h in plan["hosts"]],
+    record(state, "keeper.json", {"pid": child, "start": born, "since": int(time.time()), "rootfs": [p for h in plan["hosts"] for p in (h["rootfs"], h["headers"]) if p],
                                   "generation": plan["generation"]})
     os.write(go_write, b"g")
     print(child, born, flush=True)
@@ -124,12 +124,15 @@ class Keeper:
         root = host["root"] = f"{top}/root"
         for part in ("root", "upper", "work"):
             os.mkdir(f"{top}/{part}")
+        layers = [*([host["headers"]] if host["headers"] else []), host["rootfs"]]
         try:
-            ns.mount("overlay", root, "overlay", 0, f"lowerdir={host['rootfs']},upperdir={top}/upper,workdir={top}/work")
+            ns.mount("overlay", root, "overlay", 0, f"lowerdir={':'.join(layers)},upperdir={top}/upper,workdir={top}/work")
         except OSError as e:
             print(f"keeper: no overlayfs here ({e.strerror}): {host['name']} gets a full copy in memory", flush=True)
-            subprocess.run(["cp", "-a", host["rootfs"] + "/.", root], check=True)
+            for layer in reversed(layers):
+                subprocess.run(["cp", "-a", layer + "/.", root], check=True)
         copy_tree(str(SCENARIO / "standins" / "root"), root)
+        freebsd.lay(root)
         self.furnish(host, root)
 
     def furnish(self, host, root):
@@ -309,6 +312,7 @@ class Keeper:
         if op == "sync":
             for host in self.hosts.values():
                 copy_tree(str(SCENARIO / "standins" / "root"), host["root"], skip=is_configuration)
+                freebsd.lay(host["root"])
             return {"ok": True}
         if op == "internet":
             if self.internet:
@@ -437,6 +441,10 @@ def become_init(host, first):
             if os.path.exists(root + path):
                 ns.mount(root + path, root + path, flags=ns.MS_BIND)
                 ns.mount(None, root + path, flags=ns.MS_BIND | ns.MS_REMOUNT | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
+        if host["compiler"]:
+            os.makedirs(f"{root}/usr/libexec/ziglang", exist_ok=True)
+            ns.mount(host["compiler"], f"{root}/usr/libexec/ziglang", flags=ns.MS_BIND)
+            ns.mount(None, f"{root}/usr/libexec/ziglang", flags=ns.MS_BIND | ns.MS_REMOUNT | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV)
         make_dev(f"{root}/dev")
         for path, options in (("/run", "mode=755"), ("/tmp", "mode=1777")):
             ns.mount("tmpfs", root + path, "tmpfs", ns.MS_NOSUID | ns.MS_NODEV, options)

@@ -194,6 +194,13 @@ def _remove(path):
 
 
 @contextlib.contextmanager
+def locked():
+    """One at a time among all that build something in the cache."""
+    with _locked(cache_dir()):
+        yield
+
+
+@contextlib.contextmanager
 def _locked(cache):
     try:
         cache.mkdir(parents=True, exist_ok=True)

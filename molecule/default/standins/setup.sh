@@ -360,6 +360,10 @@ find $p/$modules -name __pycache__ -prune -exec rm -rf {} +
 cp /etc/postfix-policyd-spf-python/policyd-spf.conf $p/usr/local/etc/python-policyd-spf/policyd-spf.conf.sample
 rm -rf /etc/postfix-policyd-spf-python /usr/bin/pyspf* /usr/bin/spfquery* /usr/bin/pyspf-type99*
 
+# make(1) is bmake; what it reads before every makefile is FreeBSD's, of root/
+mv /usr/bin/bmake /usr/bin/make
+rm -rf /usr/share/mk
+
 # --- Python --------------------------------------------------------------------
 py=$(basename "$(readlink -f /usr/bin/python3)")
 mv /usr/bin/$py $debian/bin/$py

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Writes the program that stands where a built named stands: Debian's named under
+# that name, but -V shows the build's own line. named.sh 'arguments of configure'
+
+real=/usr/share/standins/ports/bind/usr/local/sbin/named
+quoted=$(printf '%s' "$1" | sed "s/'/'\\\\''/g")
+cat <<EOF
+#!/bin/bash
+# bash, for its exec -a: the process is called what its program is called
+for word; do
+	case \$word in
+	-V)	$real -V | while IFS= read -r line; do
+			case \$line in
+			'built by '*)	printf '%s\n' 'built by make with  $quoted' ;;
+			*)	printf '%s\n' "\$line" ;;
+			esac
+		done
+		exit 0 ;;
+	esac
+done
+exec -a /usr/local/sbin/named $real "\$@"
+EOF

@@ -1,0 +1,3 @@
+_WANT=	pre
+.include <bsd.port.mk>
+.undef _WANT
