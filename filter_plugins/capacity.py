@@ -96,6 +96,64 @@ def postfix_capacity(process_limit, physmem_bytes, ncpu, share=0.75, reserved_by
             "bound_by": bound_by, "message": message}
 
 
+# RFC 5321 4.5.3.2: a client waits 5 minutes for the answer to MAIL and RCPT; Postfix's own smtp(8) does. What else takes its time
+# before the answer (DNS, a policy service) has to fit into it as well.
+CLIENT_WAITS = 300
+LONGEST_WAIT = 270
+
+
+def postfix_tarpit_capacity(waits, process_limit, share=0.5):
+    """How many smtpd processes sleep for clients that are made to wait, against default_process_limit.
+
+    waits: list of {name, seconds: int, a_minute: int}: so many RCPT commands a minute are answered so many seconds late; each
+    holds one smtpd(8) process for that long, so a_minute / 60 * seconds of them sleep at once (Little's law).
+    process_limit: int, default_process_limit. share: 0..1, part of it that may sleep.
+
+    Returns {ok: bool, held: float, allowed: float, held_by: {name: float}}. Raises AnsibleFilterError for a value that is no number.
+    """
+    limit = _whole("process_limit", process_limit, 1)
+    try:
+        share = float(share)
+    except (TypeError, ValueError):
+        share = -1
+    if not 0 < share <= 1:
+        raise AnsibleFilterError("access_sleep_share: a number above 0 and up to 1 is needed")
+    held_by = {wait["name"]: _whole(wait["name"], wait["seconds"], 0) * _whole(f"{wait['name']}: a_minute", wait["a_minute"], 0) / 60
+               for wait in waits}
+    held = sum(held_by.values())
+    return {"ok": held <= limit * share, "held": held, "allowed": limit * share, "held_by": held_by}
+
+
+def postfix_tarpit_problems(waits, process_limit, share=0.5, reason=""):
+    """What is wrong with the waits of role access: a list of sentences, each beginning with a variable's name.
+
+    waits, process_limit, share: as for postfix_tarpit_capacity. reason: str, why a wait may outlast what mail servers wait.
+    """
+    found = []
+    for wait in waits:
+        try:
+            seconds = _whole(wait["name"], wait["seconds"], 0)
+        except AnsibleFilterError as error:
+            return [f"{wait['name']}: {error}"]
+        if seconds > LONGEST_WAIT and not str(reason).strip():
+            found.append(f"{wait['name']}: {seconds} s outlast the {CLIENT_WAITS} s that mail servers wait for an answer to RCPT (RFC 5321 4.5.3.2), so "
+                         f"good mail is refused without a code; at most {LONGEST_WAIT}, or say in access_sleep_reason why")
+    try:
+        result = postfix_tarpit_capacity(waits, process_limit, share)
+    except AnsibleFilterError as error:
+        return found + [str(error).removeprefix("postfix_capacity: ")]
+    if not result["ok"]:
+        most = max(result["held_by"], key=result["held_by"].get)
+        wait = next(one for one in waits if one["name"] == most)
+        room = max(0, result["allowed"] - result["held"] + result["held_by"][most])
+        rates = ", ".join(f"{one['name']}: {one['a_minute']} RCPT a minute, {one['seconds']} s each" for one in waits)
+        found.append(f"{most}: waiting clients would hold {result['held']:.0f} smtpd processes at once "
+                     f"({rates}), {result['allowed']:.0f} of the {process_limit} of sokuhai_process_limit may (access_sleep_share {share}); "
+                     f"at {wait['a_minute']} a minute up to {int(room * 60 / max(1, int(wait['a_minute'])))} s fit")
+    return found
+
+
 class FilterModule:
     def filters(self):
-        return {"postfix_capacity": postfix_capacity}
+        return {"postfix_capacity": postfix_capacity, "postfix_tarpit_capacity": postfix_tarpit_capacity,
+                "postfix_tarpit_problems": postfix_tarpit_problems}

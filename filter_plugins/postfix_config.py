@@ -114,6 +114,14 @@ def postfix_merge_services(lists):
     return _merge(filled, ("name", "type"), "postfix_master_cf")
 
 
+def postfix_base_restrictions(own, access=None):
+    """The role's own lists with those of role access (postfix_access) in their place; the relay list is never taken from there."""
+    given = (access or {}).get("restrictions") or {}
+    whole = {**own, **{name: items for name, items in given.items() if name != "smtpd_relay_restrictions"}}
+    order = ("smtpd_relay_restrictions", *RESTRICTION_LISTS)
+    return {name: whole[name] for name in sorted(whole, key=lambda name: order.index(name) if name in order else len(order))}
+
+
 def postfix_restriction_items(base, extra=None):
     """Restriction lists, each a list of named items, as main.cf items.
 
@@ -251,9 +259,24 @@ def postfix_table(table):
 
 
 def postfix_rendered_tables(tables, map_type):
-    """Declared tables as {name, type, text}; a table without a type gets map_type, the host's own."""
-    return [{"name": table["name"], "type": table.get("type") or map_type, "text": postfix_table(table)}
-            for table in tables or []]
+    """Declared tables as {name, type, text, samples}; a table without a type gets map_type, the host's own. Of two with one name
+    the later one counts."""
+    return [{"name": table["name"], "type": table.get("type") or map_type, "text": postfix_table(table),
+             "samples": table.get("samples") or []}
+            for table in {table["name"]: table for table in tables or []}.values()]
+
+
+def postfix_known_items(items, unknown):
+    """Items without the optional ones that the host's Postfix does not know. unknown: names of parameters."""
+    return [item for item in items if not (item.get("optional") and item["name"] in (unknown or []))]
+
+
+def postfix_table_problems(tables, variable="postfix"):
+    """What is wrong with tables {name, type, entries}: entries that Postfix would skip, ignore or read otherwise. Each sentence
+    begins with variable and _tables."""
+    found = []
+    _check_tables(tables, lambda sentence: found.append(sentence.replace("postfix_tables", f"{variable}_tables", 1)))
+    return found
 
 
 def postfix_aliases_text(aliases):
@@ -593,6 +616,9 @@ class FilterModule:
             "postfix_merge": postfix_merge,
             "postfix_merge_services": postfix_merge_services,
             "postfix_restriction_items": postfix_restriction_items,
+            "postfix_base_restrictions": postfix_base_restrictions,
+            "postfix_known_items": postfix_known_items,
+            "postfix_table_problems": postfix_table_problems,
             "postfix_path_items": postfix_path_items,
             "postfix_rate_items": postfix_rate_items,
             "postfix_main_cf": postfix_main_cf,

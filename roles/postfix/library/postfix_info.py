@@ -16,6 +16,11 @@ options:
     type: list
     elements: str
     required: true
+  optional:
+    description: Parameters that only some releases know; what this one lacks is returned as unknown.
+    type: list
+    elements: str
+    default: []
 author: sokuhai
 """
 
@@ -24,6 +29,7 @@ installed: {description: Whether postconf was found., type: bool, returned: alwa
 version: {description: mail_version., type: str, returned: when installed}
 paths: {description: The asked parameters and config_directory., type: dict, returned: when installed}
 default_database_type: {description: The compiled default., type: str, returned: when installed}
+unknown: {description: Names of optional that this Postfix does not know., type: list, returned: when installed}
 map_types: {description: Lines of postconf -m., type: list, returned: when installed}
 """
 
@@ -36,7 +42,8 @@ DIRECTORIES = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin"]
 
 
 def main():
-    module = AnsibleModule(argument_spec={"names": {"type": "list", "elements": "str", "required": True}},
+    module = AnsibleModule(argument_spec={"names": {"type": "list", "elements": "str", "required": True},
+                                          "optional": {"type": "list", "elements": "str", "default": []}},
                            supports_check_mode=True)
     postconf = module.get_bin_path("postconf", opt_dirs=DIRECTORIES)
     if not postconf:
@@ -63,9 +70,12 @@ def main():
         code, values, err = ask("-d", "-hx", *names)
         if code != 0 or len(values) != len(names):
             module.fail_json(msg="postconf does not answer: %s" % err, rc=code)
+    optional = module.params["optional"]
+    # postconf(1) warns of a name it does not know and prints the others.
+    known = {line.partition("=")[0].strip() for line in ask("-d", *optional)[1]} if optional else set()
     built_in = ask("-d", "-h", "mail_version", "default_database_type")[1]
     module.exit_json(changed=False, installed=True, postconf=postconf, paths=dict(zip(names, values)), from_main_cf=from_file,
-                     version=built_in[0], default_database_type=built_in[1],
+                     unknown=[name for name in optional if name not in known], version=built_in[0], default_database_type=built_in[1],
                      map_types=[line.strip() for line in ask("-m")[1] if line.strip()])
 
 
