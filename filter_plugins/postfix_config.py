@@ -262,7 +262,7 @@ def postfix_rendered_tables(tables, map_type):
     """Declared tables as {name, type, text, samples}; a table without a type gets map_type, the host's own. Of two with one name
     the later one counts."""
     return [{"name": table["name"], "type": table.get("type") or map_type, "text": postfix_table(table),
-             "samples": table.get("samples") or []}
+             **({"samples": table["samples"]} if table.get("samples") else {})}
             for table in {table["name"]: table for table in tables or []}.values()]
 
 
