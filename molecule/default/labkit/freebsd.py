@@ -99,7 +99,8 @@ def lay_ports(root):
     """Make /usr/ports of a host: the tree, its distfiles' home and checksums, and the two files by which git says what it is a checkout of."""
     have = versions(root)
     bind = have["bind"]
-    words = {"@BIND_VERSION@": bind, "@BIND_SERIES@": "".join(bind.split(".")[:2]), "@POSTFIX_VERSION@": have["postfix"].split(",")[0]}
+    words = {"@BIND_VERSION@": bind, "@BIND_SERIES@": "".join(bind.split(".")[:2]), "@POSTFIX_VERSION@": have["postfix"].split(",")[0],
+             "@PCRE2_VERSION@": have["pcre2"]}
     for path in sorted(p for p in PORTS.rglob("*") if p.is_file()):
         relative = str(path.relative_to(PORTS))
         if relative.startswith("source/") or relative.endswith((".pyc", "~")):
@@ -108,7 +109,8 @@ def lay_ports(root):
         for word, value in words.items():
             text = text.replace(word, value)
         put(f"{root}/usr/ports/{relative.replace('dns/bind/', 'dns/bind' + words['@BIND_SERIES@'] + '/')}", text)
-    for port, subdir, name in ((f"dns/bind{words['@BIND_SERIES@']}", "", f"bind-{bind}"), ("mail/postfix", "postfix/", f"postfix-{words['@POSTFIX_VERSION@']}")):
+    for port, subdir, name in ((f"dns/bind{words['@BIND_SERIES@']}", "", f"bind-{bind}"), ("mail/postfix", "postfix/", f"postfix-{words['@POSTFIX_VERSION@']}"),
+                               ("devel/pcre2", "", f"pcre2-{have['pcre2']}")):
         content = distfile(name)
         put(f"{root}/usr/share/standins/distfiles/{name}.tar.gz", content)
         put(f"{root}/usr/ports/{port}/distinfo", f"SHA256 ({subdir}{name}.tar.gz) = {hashlib.sha256(content).hexdigest()}\nSIZE ({subdir}{name}.tar.gz) = {len(content)}\n")

@@ -27,6 +27,7 @@ version() { # package: upstream version without Debian's additions
 	echo "policyd-spf-perl $(version postfix-policyd-spf-perl)"
 	echo "spf-engine $(version postfix-policyd-spf-python)"
 	echo "perl $(version perl)"
+	echo "pcre2 $(version libpcre2-8-0)"
 	echo "python $(python3 -c 'import platform; print(platform.python_version())')"
 } > $ports/versions
 
@@ -359,6 +360,11 @@ sed -i 's,/etc/postfix-policyd-spf-python/,/usr/local/etc/python-policyd-spf/,' 
 find $p/$modules -name __pycache__ -prune -exec rm -rf {} +
 cp /etc/postfix-policyd-spf-python/policyd-spf.conf $p/usr/local/etc/python-policyd-spf/policyd-spf.conf.sample
 rm -rf /etc/postfix-policyd-spf-python /usr/bin/pyspf* /usr/bin/spfquery* /usr/bin/pyspf-type99*
+
+# a library that a package brings: Debian's stays where the daemons look for it
+p=$ports/pcre2
+mkdir -p $p/usr/local/lib
+ln -s "$(ls /usr/lib/*/libpcre2-8.so.0)" $p/usr/local/lib/libpcre2-8.so.0
 
 # make(1) is bmake; what it reads before every makefile is FreeBSD's, of root/
 mv /usr/bin/bmake /usr/bin/make

@@ -230,7 +230,7 @@ generate-plist: ${STAGE_COOKIE}
 	@(cd ${STAGEDIR} && find . ! -type d | sed 's,^\.,,' | sort) > ${TMPPLIST}
 	@/bin/sh ${SCRIPTSDIR}/create-manifest.sh '${PKGBASE}' '${PKGVERSION}' '${PKGORIGIN}' '${PREFIX}' ${COMMENT:Q} \
 	    '${MAINTAINER}' '${FLAVOR}' '${OSVERSION}' '${_DEPENDS:C/.*://}' '${SELECTED_OPTIONS}' '${DESELECTED_OPTIONS}' \
-	    '${SHLIBS_REQUIRED}' > ${METADIR}/+MANIFEST
+	    '${SHLIBS_REQUIRED}' '${SHLIBS_PROVIDED}' > ${METADIR}/+MANIFEST
 
 package: ${PACKAGE_COOKIE}
 ${PACKAGE_COOKIE}: ${STAGE_COOKIE} generate-plist
