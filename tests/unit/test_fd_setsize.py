@@ -1,0 +1,301 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Module fd_setsize on headers of every shape that FreeBSD 10 to 15 has, and what compilers for FreeBSD make of the edited one."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+import role_modules
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+module = role_modules.load(ROOT / "roles/fd_setsize/library/fd_setsize.py", "fd_setsize_module")
+filters = role_modules.load(ROOT / "roles/fd_setsize/filter_plugins/fd_setsize.py", "fd_setsize_filters")
+ports_host = role_modules.load(ROOT / "roles/ports/module_utils/ports_host.py", "ports_host_for_probe")
+
+# The lines around the define as the releases have them (sys/sys/select.h).
+OLD = "/*\n * FD_SETSIZE may be defined by the user, but the default here should\n */\n#ifndef\tFD_SETSIZE\n#define\tFD_SETSIZE\t1024U\n#endif\n\nint x;\n"
+NEW = OLD.replace("1024U", "1024")
+SHAPES = {
+    "10.4": OLD,
+    "15.0": NEW,
+    "spaces": NEW.replace("\t", " "),
+    "comment behind": NEW.replace("1024\n", "1024\t/* bits */\n"),
+    "no line end": NEW.rstrip("\n"),
+    "another guard": NEW.replace("#ifndef\tFD_SETSIZE", "#if !defined(FD_SETSIZE)"),
+    "latin-1 text": NEW + "/* \xe9 */\n",
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_one_number_changes_and_nothing_else(shape):
+    before = SHAPES[shape]
+    after = module.replace(before, "x", 16384)
+    changed = [(a, b) for a, b in zip(before.split("\n"), after.split("\n")) if a != b]
+    assert len(changed) == 1
+    assert changed[0][1] == changed[0][0].replace("1024", "16384")
+    assert module.find(after, "x")[1] == 16384
+    assert module.replace(after, "x", 1024) == before
+    assert ("16384U" in after) == ("1024U" in before)
+
+
+REFUSED = {
+    "none": (NEW.replace("FD_SETSIZE", "OTHER"), ["found 0"]),
+    "two": (NEW + "#define FD_SETSIZE 99\n", ["found 2", "line 5", "line 9"]),
+    "an expression": (NEW.replace("1024\n", "(4 * 256)\n"), ["line 5", "(4 * 256)"]),
+    "another suffix": (NEW.replace("1024\n", "1024UL\n"), ["line 5", "1024UL"]),
+    "no guard": (NEW.replace("#ifndef\tFD_SETSIZE", "#ifdef\tOTHER"), ["#ifndef FD_SETSIZE", "#ifdef\tOTHER"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=str)
+def test_what_is_not_exactly_one_guarded_number_is_refused_with_what_was_found(case):
+    text, words = REFUSED[case]
+    with pytest.raises(module.Refused) as caught:
+        module.replace(text, "/usr/include/sys/select.h", 16384)
+    for word in ["/usr/include/sys/select.h", *words]:
+        assert word in str(caught.value)
+
+
+class Host:
+    """A host's two headers and the module's record, below a directory."""
+
+    def __init__(self, folder):
+        self.include, self.source = folder / "include/sys/select.h", folder / "src/sys/sys/select.h"
+        self.keep, self.obj = folder / "keep", folder / "obj"
+        for path in (self.include, self.source):
+            path.parent.mkdir(parents=True)
+            path.write_text(NEW)
+            path.chmod(0o444)
+        self.keep.mkdir()
+        self.now = 1_800_000_000
+
+    def run(self, include="raised", source="raised", value=16384, check=False):
+        self.now += 1000
+        work = module.Headers({
+            "value": value, "keep": str(self.keep), "obj": str(self.obj),
+            "headers": [{"path": str(self.include), "state": include, "optional": False, "installed": True},
+                        {"path": str(self.source), "state": source, "optional": True, "installed": False}]}, check, self.now)
+        work.prepare()
+        if not check:
+            work.execute()
+        return work
+
+    def values(self):
+        return tuple(module.find(path.read_text(), "x")[1] for path in (self.include, self.source))
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "run", lambda argv: (1, ""))
+    return Host(tmp_path)
+
+
+def test_raises_both_once_keeps_the_originals_and_mode(host):
+    assert len(host.run().diff) == 2
+    assert host.values() == (16384, 16384)
+    assert host.include.stat().st_mode & 0o777 == 0o444
+    kept = [path for path in host.keep.iterdir() if path.name != "record.json"]
+    assert sorted(path.read_text() for path in kept) == [NEW, NEW]
+    record = json.loads((host.keep / "record.json").read_text())
+    assert record[str(host.include)]["original_sha256"] == module.digest(NEW)
+    again = host.run()
+    assert again.diff == [] and again.resets == []
+
+
+def test_check_mode_shows_the_change_and_makes_none(host):
+    assert [d["after"].count("16384") for d in host.run(check=True).diff] == [1, 1]
+    assert host.values() == (1024, 1024)
+    assert list(host.keep.iterdir()) == []
+
+
+def test_one_bad_header_leaves_both(host):
+    os.chmod(host.source, 0o644)
+    host.source.write_text(NEW + "#define FD_SETSIZE 5\n")
+    with pytest.raises(module.Refused):
+        host.run()
+    assert host.include.read_text() == NEW
+
+
+def test_sources_may_be_missing_and_the_installed_header_may_not(host):
+    host.source.unlink()
+    assert host.run().result[1]["present"] is False
+    host.include.unlink()
+    with pytest.raises(module.Refused, match="not there"):
+        host.run()
+
+
+def update(path, text=NEW):
+    path.chmod(0o644)
+    path.write_text(text)
+    path.chmod(0o444)
+
+
+def test_an_update_that_put_1024_back_is_named_once(host):
+    host.run()
+    newer = NEW + "/* a security fix */\n"
+    update(host.include, newer)
+    found = host.run()
+    assert len(found.resets) == 1
+    assert str(host.include) in found.resets[0] and "1024" in found.resets[0] and "freebsd-update" in found.resets[0]
+    assert host.values() == (16384, 16384)
+    assert host.run().resets == []
+    host.run("original", "original")
+    assert host.include.read_text() == newer
+
+
+def test_a_pkgbase_upgrade_is_named_by_its_package(host, monkeypatch):
+    host.run()
+    update(host.include)
+    monkeypatch.setattr(module, "run", lambda argv: (0, "FreeBSD-clibs-dev-15.0p1\n"))
+    assert "FreeBSD-clibs-dev-15.0p1" in host.run().resets[0]
+
+
+def test_another_declared_value_is_no_update(host):
+    host.run()
+    found = host.run(value=32768)
+    assert found.resets == [] and host.values() == (32768, 32768)
+    host.run("original", "original", value=32768)
+    assert host.include.read_text() == NEW and host.source.read_text() == NEW
+
+
+def test_put_back_is_byte_for_byte_and_twice_is_no_change(host):
+    host.run()
+    assert len(host.run("original", "original").diff) == 2
+    assert (host.include.read_text(), host.source.read_text()) == (NEW, NEW)
+    assert host.run("original", "original").diff == []
+    # and what we put back ourselves is no update's work
+    assert host.run().resets == []
+
+
+def test_a_header_that_somebody_changed_besides_gets_only_its_number_back(host):
+    host.run()
+    update(host.include, host.include.read_text() + "/* mine */\n")
+    host.run("original", "original")
+    assert host.include.read_text() == NEW + "/* mine */\n"
+
+
+def test_a_header_raised_by_hand_is_adopted_and_goes_back_to_freebsds_number(host):
+    update(host.include, NEW.replace("1024", "16384"))
+    assert len(host.run().diff) == 1
+    host.run("original", "original")
+    assert host.include.read_text() == NEW
+
+
+def test_the_record_may_be_lost(host):
+    host.run()
+    shutil.rmtree(host.keep)
+    host.keep.mkdir()
+    host.run("original", "original")
+    assert host.values() == (1024, 1024)
+
+
+@pytest.mark.parametrize("point", range(1, 7))
+def test_killed_at_any_write_the_next_run_ends_the_same_and_blames_nobody(host, monkeypatch, point):
+    class Killed(BaseException):
+        pass
+
+    real, left = module.write, [point]
+
+    def write(*args, **kwargs):
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(module, "write", write)
+    try:
+        host.run()
+    except Killed:
+        pass
+    monkeypatch.setattr(module, "write", real)
+    found = host.run()
+    assert found.resets == []
+    assert host.values() == (16384, 16384)
+    host.run("original", "original")
+    assert (host.include.read_text(), host.source.read_text()) == (NEW, NEW)
+
+
+def test_contained_the_installed_header_is_raised_for_the_build_alone(host):
+    assert host.run("as_it_is").diff[0]["before_header"] == str(host.source)
+    assert host.values() == (1024, 16384)
+    host.run("raised")
+    assert host.values() == (16384, 16384)
+    host.run("original", "as_it_is")
+    assert host.values() == (1024, 16384)
+    assert host.run("as_it_is").diff == []
+    periods = host.run("as_it_is").periods()
+    assert len(periods) == 1 and periods[0][1] is not None
+
+
+def test_packages_built_while_it_was_raised_are_named_and_no_others():
+    lines = ["old|1|a/old|unknown-repository|50", "mine|2|a/mine|unknown-repository|150", "repo|1|a/repo|FreeBSD-ports|150",
+             "bind920|9|dns/bind920|unknown-repository|150", "after|1|a/after|unknown-repository|250", "again|1|a/again|unknown-repository|350"]
+    packages = module.parse_packages("\n".join(lines))
+    found = module.built_meanwhile(packages, [[100, 200], [300, None]], ["dns/bind920"])
+    assert [p["name"] for p in found] == ["mine", "again"]
+    said = filters.fd_setsize_warnings({"reset": [], "others": found, "worlds": []}, 16384)
+    assert "mine-2" in said[0] and "again-1" in said[0] and "16384" in said[0]
+
+
+def test_a_world_built_from_the_raised_sources_is_named(host):
+    host.run()
+    libc = pathlib.Path(f"{host.obj}{host.source.parents[2]}/amd64.amd64/lib/libc/libc.so.7")
+    libc.parent.mkdir(parents=True)
+    libc.write_text("")
+    os.utime(libc, (host.now - 10_000, host.now - 10_000))
+    assert host.run().worlds() == []
+    os.utime(libc, (host.now + 10_000, host.now + 10_000))
+    assert host.run().worlds() == [str(libc)]
+    assert "installworld" in filters.fd_setsize_warnings({"reset": [], "others": [], "worlds": [str(libc)]}, 16384)[0]
+
+
+@pytest.mark.parametrize("value, word", [(1000, "1024"), (16385, "16448"), (2_000_000, "1048576"), (16384, None)])
+def test_declared_values(value, word):
+    found = filters.fd_setsize_problems(value, [{"path": "/usr/include/sys/select.h"}])
+    assert (len(found) == 0) == (word is None)
+    assert word is None or (found[0].startswith("fd_setsize_value") and word in found[0])
+
+
+def test_declared_headers():
+    assert filters.fd_setsize_problems(16384, [])[0].startswith("fd_setsize_headers")
+    assert "twice" in filters.fd_setsize_problems(16384, [{"path": "/a.h"}, {"path": "/a.h"}])[0]
+    assert "sys/select.h" in filters.fd_setsize_problems(16384, [{"path": "sys/select.h"}])[0]
+
+
+@pytest.fixture(scope="module")
+def zig(tmp_path_factory):
+    """A compiler for FreeBSD with FreeBSD's own headers; returns compile(include folder, flags, target) -> the object's bytes."""
+    ziglang = pytest.importorskip("ziglang", reason="ziglang, which carries FreeBSD's headers, is not installed (requirements.txt)")
+    cache = tmp_path_factory.mktemp("zig")
+    source = cache / "probe.c"
+    source.write_text(ports_host.PROBE)
+    stock = pathlib.Path(ziglang.__file__).parent / "lib/libc/include/generic-freebsd/sys/select.h"
+
+    def compile_(value, flags, target):
+        include = cache / str(value) / "sys"
+        include.mkdir(parents=True, exist_ok=True)
+        (include / "select.h").write_text(module.replace(stock.read_text(), "select.h", value))
+        output = cache / "probe.o"
+        done = subprocess.run([sys.executable, "-m", "ziglang", "cc", "-target", target, "-I", str(include.parent), *flags, "-c", "-o", str(output),
+                               str(source)], capture_output=True, text=True, timeout=300,
+                              env=dict(os.environ, ZIG_GLOBAL_CACHE_DIR=str(cache), ZIG_LOCAL_CACHE_DIR=str(cache)))
+        assert done.returncode == 0, done.stderr
+        return output.read_bytes()
+
+    return compile_
+
+
+@pytest.mark.parametrize("target, machine", [("x86_64-freebsd", 62), ("aarch64-freebsd", 183)])
+def test_sizeof_fd_set_as_freebsds_compiler_has_it(zig, target, machine):
+    """The probe of role ports, compiled for FreeBSD with the header as the module edits it: (bits of fd_set, FD_SETSIZE, -D)."""
+    said = {}
+    for name, value, flags in (("stock", 1024, []), ("header alone", 16384, []), ("flag alone", 1024, ["-DFD_SETSIZE=16384"]),
+                               ("both", 16384, ["-O2", "-DFD_SETSIZE=16384"]), ("the flag taken away", 16384, ["-DFD_SETSIZE=16384", "-UFD_SETSIZE"])):
+        data = zig(value, flags, target)
+        assert data[:4] == b"\x7fELF" and int.from_bytes(data[18:20], "little") == machine
+        said[name] = ports_host.probe_result(data)
+    assert said == {"stock": (1024, 1024, 0), "header alone": (16384, 16384, 0), "flag alone": (16384, 16384, 16384),
+                    "both": (16384, 16384, 16384), "the flag taken away": (16384, 16384, 0)}
