@@ -1,0 +1,284 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Module spf_agent against agents that are small programs: what it believes, what it refuses, what it writes and removes."""
+import os
+import pathlib
+import pwd
+import shutil
+import stat
+import subprocess
+import sys
+
+import pytest
+import role_modules
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+spf_agent = role_modules.load(ROOT / "roles/spf/library/spf_agent.py", "spf_agent")
+Refused = spf_agent.Refused
+
+MARK = {"fail": "mark", "softfail": "mark", "neutral": "mark", "permerror": "mark", "temperror": "mark"}
+REFUSE = {**MARK, "fail": "refuse"}
+
+# an agent that does with a result what its configuration says, by the library that the proof talks through
+AGENT = """\
+#!{python}
+import sys, syslog, spf
+wanted = {{}}
+for line in open(sys.argv[1]):
+    name, _, value = line.strip().partition("=")
+    if name not in ("fail", "other"):
+        syslog.syslog('ERROR: Unknown name "%s"' % name)
+    wanted[name] = value
+attributes = {{}}
+for line in sys.stdin:
+    line = line.rstrip("\\n")
+    if line:
+        name, _, value = line.partition("=")
+        attributes[name] = value
+        continue
+    helo = attributes["helo_name"]
+    query = spf.query("postmaster@" + helo, helo)
+    result = query.check()[0]
+    if result != "fail" and attributes["sender"]:
+        result = spf.query(attributes["sender"], helo).check()[0]
+    print("action=" + wanted.get(result, wanted["other"]) + "\\n", flush=True)
+"""
+LIBRARY = "class query:\n    def __init__(self, s, h):\n        self.s, self.h = s, h\n    def check(self):\n        raise SystemExit('asked the DNS')\n"
+GOOD = "fail=prepend Received-SPF: Fail\nother=prepend Received-SPF: x\n"
+REFUSING = "fail=550 5.7.23 no\nother=prepend Received-SPF: x\n"
+
+
+class Module:
+    check_mode = False
+
+    def __init__(self, **params):
+        self.params, self.warnings = params, []
+
+    def warn(self, text):
+        self.warnings.append(text)
+
+    def run_command(self, argv):
+        run = subprocess.run(argv, capture_output=True, text=True)
+        return run.returncode, run.stdout, run.stderr
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    """A host with an agent, its library and a postconf that says what *service* holds."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "spf.py").write_text(LIBRARY)
+    program = tmp_path / "bin/policyd-spf"
+    program.write_text(AGENT.format(python=sys.executable))
+    program.chmod(0o755)
+    postconf = tmp_path / "bin/postconf"
+    postconf.write_text(f'#!/bin/sh\n[ "$1" = -h ] && echo postfix || cat {tmp_path}/service 2>/dev/null\n')
+    postconf.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    environment = subprocess.run
+
+    def run(*arguments, **options):
+        if "env" in options:
+            options["env"] = dict(options["env"], PYTHONPATH=str(tmp_path))
+        return environment(*arguments, **options)
+
+    monkeypatch.setattr(spf_agent.subprocess, "run", run)
+    # the proof runs as the agent's user: here whoever runs the tests, by another uid than root's
+    me = pwd.getpwuid(os.geteuid())
+    account = pwd.struct_passwd((me.pw_name, "x", 4711, me.pw_gid, "", "/", ""))
+    monkeypatch.setattr(spf_agent.pwd, "getpwnam", lambda name: account)
+    monkeypatch.setattr(spf_agent.os, "geteuid", lambda: 4711)
+    return tmp_path
+
+
+def agent(host, text=GOOD, name="a", check=False, **params):
+    module = Module(agent="python", program=str(host / "bin/policyd-spf"), config=str(host / f"etc/sokuhai-{name}.conf"), text=text,
+                    **{"results": MARK, "helo": "same", "user": "someone", "service": "policyd_spf", "install": True, **params})
+    module.check_mode = check
+    return spf_agent.Agent(module)
+
+
+def test_an_agent_that_does_what_is_declared_gets_its_configuration(host):
+    made = agent(host).present()
+    path = host / "etc/sokuhai-a.conf"
+    assert made["changed"] and path.read_text() == GOOD and stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert made["answers"]["fail"] == "prepend Received-SPF: Fail"
+    assert not agent(host).present()["changed"], "the second run changes nothing"
+
+
+def test_check_mode_proves_and_writes_nothing(host):
+    assert agent(host, check=True).present()["changed"]
+    assert not (host / "etc").exists()
+    with pytest.raises(Refused, match="a result of fail with “550 5.7.23 no”, but mark is declared"):
+        agent(host, text=REFUSING, check=True).present()
+
+
+@pytest.mark.parametrize("text, results, said", [
+    (REFUSING, MARK, "fail with “550 5.7.23 no”, but mark"),
+    (GOOD, REFUSE, "fail with “prepend Received-SPF: Fail”, but refuse"),
+    # a header without a name is none: Postfix adds nothing
+    ("fail=prepend Please see this\nother=prepend Received-SPF: x\n", MARK, "fail with “prepend Please see this”, but mark"),
+    ("fail=dunno\nother=prepend Received-SPF: x\n", MARK, "fail with “dunno”, but mark"),
+    ("fail=550 no\nother=dunno\n", REFUSE, "softfail with “dunno”, but mark"),
+    (GOOD, {**MARK, "temperror": "defer"}, "temperror with “prepend Received-SPF: x”, but defer"),
+])
+def test_an_agent_that_does_otherwise_is_refused_and_nothing_is_written(host, text, results, said):
+    with pytest.raises(Refused, match="spf_results: ") as refusal:
+        agent(host, text=text, results=results).present()
+    assert said in str(refusal.value)
+    assert not (host / "etc").exists()
+
+
+def test_helo_is_judged_by_itself(host):
+    with pytest.raises(Refused, match="fail for HELO with “550"):
+        agent(host, text=REFUSING, results=REFUSE, helo="mark").present()
+    assert agent(host, text=REFUSING, results=REFUSE, helo="same").present()["changed"]
+
+
+def test_a_word_that_the_agent_does_not_know_is_refused(host):
+    with pytest.raises(Refused, match='does not take the configuration: ERROR: Unknown name "extra"'):
+        agent(host, text=GOOD + "extra=1\n").present()
+
+
+def test_a_missing_library_is_seen_before_anything_changes(host):
+    (host / "spf.py").unlink()
+    with pytest.raises(Refused, match="No module named 'spf'"):
+        agent(host).present()
+    assert not (host / "etc").exists()
+
+
+def test_an_agent_that_dies_is_refused(host):
+    (host / "bin/policyd-spf").write_text(f"#!{sys.executable}\nraise SystemExit('out of order')\n")
+    with pytest.raises(Refused, match="exit 1, 0 answers of 14.*out of order"):
+        agent(host).present()
+
+
+def test_no_agent_is_a_prediction_in_check_mode_and_an_error_otherwise(host):
+    (host / "bin/policyd-spf").unlink()
+    made = agent(host, check=True).present()
+    assert made["predicted"] and made["changed"] and made["diff"][0]["after"] == GOOD
+    with pytest.raises(Refused, match="spf_install: there is no"):
+        agent(host).present()
+    with pytest.raises(Refused, match="spf_install: there is no"):
+        agent(host, check=True, install=False).present()
+
+
+def test_a_configuration_that_postfix_still_names_is_kept(host):
+    for name, text in (("a", GOOD), ("b", GOOD + "other=prepend Received-SPF: y\n")):
+        agent(host, text=text, name=name).present()
+        (host / "service").write_text(f"policyd_spf unix - n n - 0 spawn user=nobody argv=/p {host}/etc/sokuhai-a.conf\n")
+    assert sorted(p.name for p in (host / "etc").iterdir()) == ["sokuhai-a.conf", "sokuhai-b.conf"]
+    agent(host, text=GOOD + "other=prepend Received-SPF: z\n", name="c").present()
+    assert sorted(p.name for p in (host / "etc").iterdir()) == ["sokuhai-a.conf", "sokuhai-c.conf"], "b is named by nobody"
+
+
+def test_a_changed_file_is_written_anew(host):
+    agent(host).present()
+    (host / "etc/sokuhai-a.conf").write_text(REFUSING)
+    assert agent(host).present()["changed"]
+    assert (host / "etc/sokuhai-a.conf").read_text() == GOOD
+
+
+def test_root_and_postfix_are_no_users_for_it(host, monkeypatch):
+    entry = spf_agent.pwd.getpwnam("x")
+    monkeypatch.setattr(spf_agent.pwd, "getpwnam", lambda name: pwd.struct_passwd(("toor", "x", 0, 0, "", "/", "")))
+    with pytest.raises(Refused, match="spf_user: spawn"):
+        agent(host).present()
+    monkeypatch.setattr(spf_agent.pwd, "getpwnam", lambda name: pwd.struct_passwd(("postfix", "x", entry.pw_uid, 0, "", "/", "")))
+    with pytest.raises(Refused, match="spf_user: spawn"):
+        agent(host, user="postfix").present()
+
+
+def test_agents_of_a_former_program_are_ended(host, monkeypatch):
+    ended = []
+    ps = host / "bin/ps"
+    program = host / "bin/policyd-spf"
+    ps.write_text("#!/bin/sh\ncat %s/ps.out\n" % host)
+    ps.chmod(0o755)
+    (host / "ps.out").write_text(
+        f" 11  4711  900 /usr/local/bin/python3.11 {program} x.conf\n"   # older than the program
+        f" 12  4711    0 /usr/local/bin/python3.11 {program} x.conf\n"   # younger
+        f" 13   125  900 spawn -n policyd_spf argv={program}\n"          # spawn(8) itself
+        " 14  4711  900 /usr/local/bin/python3.11 /usr/local/bin/other\n")
+    monkeypatch.setattr(spf_agent.os, "kill", lambda pid, number: ended.append(pid))
+    agent(host).present()
+    assert ended == [11]
+    ended.clear()
+    made = agent(host, check=True).present()
+    assert made["changed"] and ended == []
+
+
+def test_a_resolver_elsewhere_is_told(host, monkeypatch):
+    read = spf_agent.read
+    monkeypatch.setattr(spf_agent, "read", lambda path: "nameserver 203.0.113.53\n" if path == "/etc/resolv.conf" else read(path))
+    module = agent(host)
+    module.present()
+    assert "203.0.113.53" in module.module.warnings[0]
+    monkeypatch.setattr(spf_agent, "read", lambda path: "nameserver 127.0.0.1\n" if path == "/etc/resolv.conf" else read(path))
+    module = agent(host)
+    module.present()
+    assert module.module.warnings == []
+
+
+@pytest.mark.parametrize("answer, what", [
+    ("550 5.7.23 no", "refuse"), ("REJECT no", "refuse"), ("reject", "refuse"), ("DEFER_IF_PERMIT SPF", "defer"), ("451 4.7.24 later", "defer"),
+    ("prepend Received-SPF: Fail (x)", "mark"), ("PREPEND X-SPF-Result: fail Please", "mark"), ("PREPEND Please see http://x", "pass"), ("dunno", "pass"), ("", "pass")])
+def test_what_postfix_does_with_an_answer(answer, what):
+    assert spf_agent.action(answer) == what
+
+
+def test_the_interpreter_is_the_scripts_own(tmp_path):
+    script = tmp_path / "x"
+    script.write_text("#!/usr/bin/env python3.11 -s\n")
+    assert spf_agent.interpreter(str(script)) == ["python3.11", "-s"]
+    script.write_text("#!/usr/local/bin/perl -w\n")
+    assert spf_agent.interpreter(str(script)) == ["/usr/local/bin/perl", "-w"]
+    script.write_bytes(b"\x7fELF\x02\x01")
+    with pytest.raises(Refused, match="is no script"):
+        spf_agent.interpreter(str(script))
+
+
+PERL = """\
+#!{perl}
+use Mail::SPF;
+my $server = Mail::SPF::Server->new;
+my %a;
+while (<STDIN>) {{
+    chomp;
+    if (/=/) {{ my ($k, $v) = split /=/, $_, 2; $a{{$k}} = $v; next }}
+    my ($s, $i) = $a{{sender}} eq '' ? ('helo', $a{{helo_name}}) : ('mfrom', $a{{sender}});
+    my $code = $server->process(Mail::SPF::Request->new(scope => $s, identity => $i))->code;
+    print $code eq 'fail' ? "action={fail}\\n\\n" : $code eq 'temperror' ? "action={temperror}\\n\\n" : "action=PREPEND Received-SPF: $code\\n\\n";
+}}
+"""
+PERL_LIBRARY = """\
+package Mail::SPF; package Mail::SPF::Server; sub new { bless {} } sub process { die 'asked the DNS' }
+sub result_class { "Mail::SPF::R::$_[1]" }
+package Mail::SPF::Request; sub new { my $c = shift; bless {@_} } sub scope { $_[0]{scope} } sub identity { $_[0]{identity} }
+sub localpart { (split /\\@/, $_[0]{identity})[0] } sub state { }
+package Mail::SPF::R; sub new { bless {}, $_[0] } sub code { (ref $_[0]) =~ /(\\w+)$/; $1 }
+for my $n (qw(fail softfail neutral permerror temperror none pass)) { @{"Mail::SPF::R::${n}::ISA"} = 'Mail::SPF::R' }
+1;
+"""
+
+
+@pytest.mark.skipif(not shutil.which("perl"), reason="no perl on this machine")
+@pytest.mark.parametrize("fail, temperror, results, said", [
+    ("550 no", "DEFER_IF_PERMIT later", {**MARK, "fail": "refuse", "temperror": "defer"}, None),
+    ("PREPEND X-SPF-Result: fail", "PREPEND X-SPF-Result: temperror", MARK, None),
+    ("550 no", "DEFER_IF_PERMIT later", MARK, "SPF_FAIL='PREPEND X-SPF-Result: fail'"),
+    ("PREPEND X-SPF-Result: fail", "DEFER_IF_PERMIT later", MARK, "SPF_TEMPERROR='PREPEND X-SPF-Result: temperror'"),
+    ("PREPEND X-SPF-Result: fail", "DEFER_IF_PERMIT later", {**REFUSE, "temperror": "defer"}, "the port's own SPF_FAIL"),
+    ("550 no", "DEFER_IF_PERMIT later", {**REFUSE, "softfail": "refuse", "temperror": "defer"}, "no setting for softfail"),
+])
+def test_the_perl_agent_is_believed_by_what_it_does(host, monkeypatch, fail, temperror, results, said):
+    (host / "lib/Mail").mkdir(parents=True)
+    (host / "lib/Mail/SPF.pm").write_text(PERL_LIBRARY)
+    program = host / "bin/policyd-spf"
+    program.write_text(PERL.format(perl=f"{shutil.which('perl')} -I{host}/lib", fail=fail, temperror=temperror))
+    module = Module(agent="perl", program=str(program), config="", text="", results=results, helo="same", user="x", service="policyd_spf", install=False)
+    if said is None:
+        made = spf_agent.Agent(module).present()
+        assert not made["changed"] and made["diff"] == []
+    else:
+        with pytest.raises(Refused) as refusal:
+            spf_agent.Agent(module).present()
+        assert said in str(refusal.value)
