@@ -143,7 +143,7 @@ def safe_action(action, table, reason="", label=""):
     if first.lower() in YES or first.isdigit() and not rest:
         return SAFE_YES
     if first.upper() in ("REJECT", "DEFER", "DEFER_IF_PERMIT", "DEFER_IF_REJECT") or re.fullmatch(r"[45]\d\d", first):
-        told = rest or " ".join(str(reason).split()) or "refused here"
+        told = rest or " ".join(str(reason or "").split()) or "refused here"
         return f"{first.upper()} {told} ({table}{': ' + label if label else ''})"
     return " ".join(str(action).split())
 

@@ -1,0 +1,126 @@
+#!/usr/bin/python
+# BSD-2-Clause, see LICENSE
+"""What the traps have caught, by rule, read from the mail log."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: access_report
+short_description: Count what each rule would have done with the mail to trap addresses
+description:
+  - Reads the mail log. A rule's line for a trap is a reject_warning of smtpd(8) (the rule was asked and did not decide) or a reject (of
+    postscreen(8), which knows no traps, or of the relay list).
+  - Only counts. Changes nothing, blocks nobody; works in check mode.
+options:
+  traps: {description: Addresses., type: list, elements: str, required: true}
+  logs:
+    description: Files to read, older ones first. Compressed ones end in .bz2, .gz or .xz; one that is missing is skipped and named.
+    type: list
+    elements: path
+    default: [/var/log/maillog]
+author: sokuhai
+"""
+
+RETURN = r"""
+traps: {description: "By address: taken (mails thrown away), refused (by postscreen(8) or the relay list), rules (by rule: count).", type: dict, returned: always}
+rules: {description: "By rule: count, over all traps, most first.", type: dict, returned: always}
+clients: {description: "By client address: RCPTs to traps that a rule had something to say about.", type: dict, returned: always}
+missing: {description: Logs that are not there., type: list, returned: always}
+"""
+
+import bz2
+import gzip
+import lzma
+import re
+
+from ansible.module_utils.basic import AnsibleModule
+
+SMTPD = re.compile(r"postfix\S*/(?:smtpd|postscreen)\[\d+\]: (?:\S+: )?(?P<what>reject|reject_warning): RCPT from "
+                   r"(?P<client>.*?\[[0-9A-Fa-f:.]+\])\S*: (?P<text>.*); from=<(?P<sender>[^>]*)>,? to=<(?P<to>[^>]*)>")
+LOCAL = re.compile(r"postfix/local\[\d+\]: \S+: to=<(?P<to>[^>]*)>(?:, orig_to=<(?P<orig>[^>]*)>)?,.* status=sent \(delivered to file: /dev/null\)")
+
+# What smtpd says, and the rule that says so. Our own tables say their name at the end.
+TEXTS = (
+    (r"\(((?:reject_|check_|client_|country_|trap_)\w*(?:: [^()]+)?)\)$", r"\1"),
+    (r"blocked using ([A-Za-z0-9.-]+)", r"dnsbl: \1"),
+    (r"Client host rejected: cannot find your hostname", "reject_unknown_client_hostname"),
+    (r"Client host rejected: cannot find your reverse hostname", "reject_unknown_reverse_client_hostname"),
+    (r"Helo command rejected: Invalid name", "reject_invalid_helo_hostname"),
+    (r"Helo command rejected: need fully-qualified hostname", "reject_non_fqdn_helo_hostname"),
+    (r"Helo command rejected: Host not found", "reject_unknown_helo_hostname"),
+    (r"Sender address rejected: (?:Domain not found|Malformed DNS)", "reject_unknown_sender_domain"),
+    (r"Sender address rejected: need fully-qualified address", "reject_non_fqdn_sender"),
+    (r"Sender address rejected: .*(?:User unknown|undeliverable)", "reject_unlisted_sender"),
+    (r"Recipient address rejected: need fully-qualified address", "reject_non_fqdn_recipient"),
+    (r"Recipient address rejected: .*User unknown", "reject_unlisted_recipient"),
+    (r"Relay access denied", "reject_unauth_destination"),
+    (r"(?i)spf", "spf"),
+    (r"(?i)greylist", "greylist"),
+    (r"Protocol error", "postscreen: pregreet"),
+    (r"Improper use of SMTP command pipelining", "reject_unauth_pipelining"),
+)
+
+
+def rule_of(text):
+    """The name of the rule that gave a reply."""
+    for pattern, name in TEXTS:
+        match = re.search(pattern, text)
+        if match:
+            return match.expand(name)
+    return "other"
+
+
+def counts(lines, traps):
+    """{traps, rules, clients} of the lines of a mail log."""
+    known = {trap.lower(): {"taken": 0, "refused": 0, "rules": {}} for trap in traps}
+    rules, clients = {}, {}
+    for line in lines:
+        match = SMTPD.search(line)
+        if match and match.group("to").lower() in known:
+            trap, rule = known[match.group("to").lower()], rule_of(match.group("text"))
+            trap["rules"][rule] = trap["rules"].get(rule, 0) + 1
+            trap["refused"] += match.group("what") == "reject"
+            rules[rule] = rules.get(rule, 0) + 1
+            address = re.search(r"\[([0-9A-Fa-f:.]+)\]$", match.group("client")).group(1)
+            clients[address] = clients.get(address, 0) + 1
+            continue
+        match = LOCAL.search(line)
+        if match:
+            to = (match.group("orig") or match.group("to")).lower()
+            if to in known:
+                known[to]["taken"] += 1
+    return {"traps": known, "rules": dict(sorted(rules.items(), key=lambda pair: (-pair[1], pair[0]))),
+            "clients": dict(sorted(clients.items(), key=lambda pair: (-pair[1], pair[0])))}
+
+
+def opened(path):
+    for suffix, reader in ((".bz2", bz2.open), (".gz", gzip.open), (".xz", lzma.open)):
+        if path.endswith(suffix):
+            return reader(path, "rt", encoding="utf-8", errors="replace")
+    return open(path, encoding="utf-8", errors="replace")
+
+
+def read(paths, missing):
+    for path in paths:
+        try:
+            with opened(path) as handle:
+                for line in handle:
+                    yield line
+        except FileNotFoundError:
+            missing.append(path)
+
+
+def main():
+    module = AnsibleModule(argument_spec={"traps": {"type": "list", "elements": "str", "required": True},
+                                          "logs": {"type": "list", "elements": "path", "default": ["/var/log/maillog"]}},
+                           supports_check_mode=True)
+    missing = []
+    try:
+        found = counts(read(module.params["logs"], missing), module.params["traps"])
+    except OSError as error:
+        module.fail_json(msg="access_maillog: %s" % error)
+    module.exit_json(changed=False, missing=missing, **found)
+
+
+if __name__ == "__main__":
+    main()
