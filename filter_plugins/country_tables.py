@@ -52,6 +52,10 @@ class CountryError(AnsibleFilterError):
     """A statistics file that cannot be used, or a declaration that names no country. Its text is for the operator."""
 
 
+class DamagedError(CountryError):
+    """A download that is not what the registry published."""
+
+
 def _whole(text, least, most):
     """Return *text* as an int in [least, most], or None. Digits only: int() would also take ' 1_0'."""
     if text.isascii() and text.isdigit():
@@ -433,10 +437,10 @@ def registry_verdict(downloads, codes, now, former=None, max_age=14, min_share=5
     max_age: days since the last day that a file covers. min_share: percent of the former records a file must have.
     max_change: percent by which a declared country's addresses, IPv4 and IPv6 each, may differ from the former.
 
-    Returns {ok: bool, reasons: [str] why not, text: str, the new file of countries ('' when refused), changed: bool,
-    summary: [str], countries, registries: as registry_countries gives them}. Reads the files, changes nothing.
+    Returns {ok: bool, reasons: [str] why not, damaged: [path] whose digest differs (to be fetched anew), text: str, the new file of
+    countries ('' when refused), changed: bool, summary: [str], countries, registries: as registry_countries gives them}. Reads the files, changes nothing.
     """
-    reasons, parsed, wanted = [], [], frozenset(codes)
+    reasons, damaged, parsed, wanted = [], [], [], frozenset(codes)
     today = datetime.datetime.fromtimestamp(float(now), datetime.timezone.utc).date()
     before = parse_countries(former, "the file of countries in force") if former else {"ranges": {}, "registries": {}}
     for registry, got in sorted(downloads.items()):
@@ -444,6 +448,7 @@ def registry_verdict(downloads, codes, now, former=None, max_age=14, min_share=5
             parsed.append(_judged(registry, got, wanted, today, before["registries"].get(registry), max_age, min_share))
         except CountryError as error:
             reasons.append(str(error))
+            damaged += [got["path"]] if isinstance(error, DamagedError) else []
     made = None
     if not reasons:
         try:
@@ -456,7 +461,7 @@ def registry_verdict(downloads, codes, now, former=None, max_age=14, min_share=5
     summary += [f"{code}: {entry['networks4']} networks with {entry['addresses4']} addresses of IPv4, {entry['networks6']} networks of IPv6"
                 for code, entry in sorted(made["countries"].items())]
     summary += [f"left out, claimed by two countries: {', '.join(made['disputed'])}"] if made["disputed"] else []
-    return {"ok": not reasons, "reasons": reasons, "text": "" if reasons else made["text"], "changed": not reasons and made["text"] != (former or ""),
+    return {"ok": not reasons, "reasons": reasons, "damaged": damaged, "text": "" if reasons else made["text"], "changed": not reasons and made["text"] != (former or ""),
             "summary": summary, "countries": made["countries"], "registries": made["registries"]}
 
 
@@ -471,7 +476,7 @@ def _judged(registry, got, wanted, today, before, max_age, min_share):
         raise CountryError(f"{got['md5']}: holds no MD5 digest")
     digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
     if digest != published:
-        raise CountryError(f"{path}: MD5 is {digest}, the registry publishes {published}: the download is damaged, "
+        raise DamagedError(f"{path}: MD5 is {digest}, the registry publishes {published}: the download is damaged, "
                            "or the registry is changing the file just now; try again in half an hour")
     parsed = parse_registry(data.decode("ascii", "replace"), path, wanted)
     if parsed["registry"] != registry:

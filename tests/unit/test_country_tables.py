@@ -322,7 +322,10 @@ def refused(got, said):
 
 
 def test_a_download_that_differs_from_its_md5_is_refused(tmp_path):
-    refused(ct.registry_verdict(downloads(tmp_path, registry(), md5="0" * 32), ["JP"], NOW), "the registry publishes " + "0" * 32)
+    got = ct.registry_verdict(downloads(tmp_path, registry(), md5="0" * 32), ["JP"], NOW)
+    refused(got, "the registry publishes " + "0" * 32)
+    assert got["damaged"] == [str(tmp_path / "delegated-apnic")]
+    assert judge(tmp_path, registry()[:-57])["damaged"] == []
     refused(ct.registry_verdict(downloads(tmp_path, registry(), form="<html>no</html>"), ["JP"], NOW), "holds no MD5 digest")
 
 
@@ -400,3 +403,10 @@ def test_all_five_at_full_size_take_less_than_five_seconds(tmp_path):
     assert sum(entry["records"] for entry in verdict["registries"].values()) == 771199
     assert sum(country["addresses4"] for country in verdict["countries"].values()) > 250_000_000
     assert seconds < 5
+
+
+def test_the_practice_hosts_countries_are_those_of_its_registry_files():
+    folder = pathlib.Path(__file__).parents[2] / "molecule" / "default" / "registry"
+    made = ct.registry_countries([str(folder / "delegated-apnic"), str(folder / "delegated-arin")], ["JP", "US", "XA", "XB"])
+    assert (folder / "countries.txt").read_text() == made["text"]
+    assert made["countries"]["JP"] == {"networks4": 1, "addresses4": 128, "networks6": 1, "addresses6": 2**63}
