@@ -582,3 +582,60 @@ def test_a_written_file_keeps_its_mode(host):
     os.chmod(path, 0o600)
     go(host)
     assert os.stat(path).st_mode & 0o7777 == 0o600
+
+
+def undo(host, check=False, **more):
+    work = limits_apply.Undo(host, {"openfiles": 65535, "login_class": "sokuhai", "services": SERVICES, "sysctl": {}, "floors": {}, "loader": {},
+                                    "at_most": AT_MOST, **more}, check)
+    work.prepare()
+    return work, ([] if check else work.execute())
+
+
+@pytest.mark.parametrize("files", [{}, {"/etc/rc.conf.d/postfix": "postfix_flags=x\n"}])
+def test_undo_gives_the_stock_files_back(host, files):
+    for name, text in files.items():
+        path = pathlib.Path(host.root + name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    stock = host.files()
+    go(host, loader={"kern.maxproc": 12000})
+    assert host.files() != stock
+    work, wrong = undo(host)
+    after = host.files()
+    assert wrong == [] and after == stock
+    assert {item["name"] for item in work.plan["reboot"]} >= {"kern.maxproc", "kern.ipc.soacceptqueue"}, "what waits for the boot is named"
+    again, wrong = undo(host)
+    assert again.did == [] and wrong == [] and again.plan["reboot"] == [] and host.files() == stock
+
+
+def test_undo_in_check_mode_shows_it_and_changes_nothing(host):
+    go(host)
+    before = host.files()
+    work, dummy = undo(host, check=True)
+    assert work.did and host.files() == before
+
+
+def test_undo_leaves_a_class_of_the_operators_own(host):
+    pathlib.Path(host.root + "/etc/rc.conf").write_text('named_login_class="mine"\n')
+    undo(host)
+    assert 'named_login_class="mine"' in host.read("/etc/rc.conf")
+
+
+def test_an_undo_killed_anywhere_is_finished_by_the_next(tmp_path):
+    stock = FreeBSD(tmp_path / "stock").files()
+    for at in range(1, 40):
+        host = FreeBSD(tmp_path / str(at))
+        go(host, loader={"kern.maxproc": 12000})
+        host.calls, host.stop_at = 0, at
+        try:
+            undo(host)
+            killed = False
+        except Killed:
+            killed = True
+        host.stop_at = None
+        assert undo(host)[1] == []
+        assert host.files() == stock, at
+        if not killed:
+            assert at > 3
+            return
+    raise AssertionError("never came to an end")

@@ -15,6 +15,11 @@ description:
   - Then sets the running kernel, and compares it with what was asked for, because rc.d/sysctl ends with status 0 on errors.
   - Every step follows from what is on the host, so a run that was killed is finished by the next one.
 options:
+  state:
+    description: absent takes away everything that present writes. The running kernel keeps its values until the next boot.
+    type: str
+    choices: [present, absent]
+    default: present
   sysctl: {description: Values declared by the operator, exact., type: dict, default: {}}
   floors: {description: Values to be guaranteed; what the host gives beyond stays., type: dict, default: {}}
   at_most: {description: Floors that are upper bounds., type: list, elements: str, default: [net.inet.ip.portrange.hifirst]}
@@ -615,9 +620,62 @@ class Apply(object):
         return found
 
 
+class Undo(Apply):
+    """Takes away what Apply writes: by the marks in the files, not by what is declared today, so that nothing stays of earlier runs."""
+
+    def kernel(self):
+        text = self.host.read("/etc/sysctl.conf") or ""
+        file_name = "/boot/loader.conf.d/sokuhai.conf"
+        loader = self.host.read(file_name)
+        self.held = parse_values(get_block(text, "/etc/sysctl.conf"))
+        self.held.update(parse_values((loader or "").splitlines()))
+        self.stage("/etc/sysctl.conf", text, set_block(text, "/etc/sysctl.conf", []))
+        self.stage(file_name, loader, None)
+        running = self.host.sysctls(in_order(self.held)) if self.held else {}
+        self.plan = {"reboot": [{"name": name, "running": running.get(name), "wanted": None, "reason": "its own value returns at the next boot"}
+                                for name in in_order(self.held)], "apply": []}
+
+    def login_class(self):
+        path = "/etc/login.conf"
+        text = self.host.read(path) or ""
+        wanted = set_block(text, path, [])
+        self.stage(path, text, wanted)
+        if wanted != text or (self.host.mtime(path + ".db") or 0) < (self.host.mtime(path) or 0):
+            self.commands.append(["cap_mkdb", self.host.path(path)])
+            if wanted == text:
+                self.note("/etc/login.conf.db", "older than login.conf", "rebuilt")
+
+    def services(self):
+        for service in self.params["services"]:
+            self.rc_class(service["name"], False)
+            self.rc_shell(service["name"], False)
+
+    def execute(self):
+        wrong = []
+        # the keys first: a service that starts meanwhile must not name a class that is gone
+        for argv in sorted(self.commands, key=lambda one: one[0] != "sysrc"):
+            if argv[0] == "cap_mkdb":
+                for name, text, mode in self.writes:
+                    if not (text is None and self.host.read(name) is None):
+                        self.host.write(name, text, mode)
+                self.writes = []
+            status, out, err = self.host.run(argv)
+            if status:
+                wrong.append("%s: %s" % (" ".join(argv), (err or out).strip()))
+        for name, text, mode in self.writes:
+            self.host.write(name, text, mode)
+        return wrong
+
+    def restart_needed(self):
+        """Services whose next start gives them another limit than they run with, by what this run took away."""
+        return [service["name"] for service in self.params["services"]
+                if self.did and self.host.rc_script(service["name"]) is not None and self.host.service_limit(service["name"]) is not None]
+
+
 def main():
     module = AnsibleModule(
         argument_spec=dict(
+            state=dict(type="str", choices=["present", "absent"], default="present"),
             sysctl=dict(type="dict", default={}),
             floors=dict(type="dict", default={}),
             at_most=dict(type="list", elements="str", default=["net.inet.ip.portrange.hifirst"]),
@@ -631,7 +689,7 @@ def main():
         ),
         supports_check_mode=True,
     )
-    work = Apply(Host(), module.params, module.check_mode)
+    work = (Undo if module.params["state"] == "absent" else Apply)(Host(), module.params, module.check_mode)
     try:
         work.prepare()
     except Refused as reason:
