@@ -429,6 +429,20 @@ def published_md5(text):
     return found[0].lower() if len(found) == 1 else None
 
 
+def registry_downloads(registries, folder, results):
+    """Say where each registry's download lies, and which failed.
+
+    registries: {name: URL}. folder: str, where delegated-NAME and delegated-NAME.md5 were put. results: what the loop of
+    get_url over (registry, suffix) registered. Returns what registry_verdict wants.
+    """
+    found = {name: {"path": f"{folder}/delegated-{name}", "md5": f"{folder}/delegated-{name}.md5", "error": ""} for name in registries}
+    for result in results or []:
+        if result.get("failed"):
+            entry, suffix = result["item"]
+            found[entry["key"]]["error"] = f"{entry['value']}{suffix}: {result.get('response') or result.get('msg') or 'no reason given'}"
+    return found
+
+
 def registry_verdict(downloads, codes, now, former=None, max_age=14, min_share=50, max_change=25, variable="access_countries"):
     """Judge downloaded statistics files before anything is made of them.
 
@@ -511,4 +525,4 @@ def _changes(text, before, codes, max_change, variable):
 class FilterModule:
     def filters(self):
         return {"country_actions": country_actions, "country_table": country_table, "registry_countries": registry_countries,
-                "registry_verdict": registry_verdict}
+                "registry_downloads": registry_downloads, "registry_verdict": registry_verdict}

@@ -333,6 +333,16 @@ def test_a_failed_download_is_a_reason(tmp_path):
     refused(ct.registry_verdict({"apnic": {"path": "x", "md5": "x", "error": "HTTP Error 503"}}, ["JP"], NOW), "apnic: not downloaded: HTTP Error 503")
 
 
+def test_results_of_get_url_become_downloads():
+    registries = {"apnic": "https://a.test/x", "arin": "https://b.test/y"}
+    results = [{"item": [{"key": name, "value": url}, suffix], "failed": name == "arin" and suffix == ".md5", "msg": "Request failed",
+                "response": "HTTP Error 404: Not Found"} for name, url in registries.items() for suffix in ("", ".md5")]
+    got = ct.registry_downloads(registries, "/cache", results)
+    assert got["apnic"] == {"path": "/cache/delegated-apnic", "md5": "/cache/delegated-apnic.md5", "error": ""}
+    assert got["arin"]["error"] == "https://b.test/y.md5: HTTP Error 404: Not Found"
+    assert ct.registry_downloads(registries, "/cache", None)["arin"]["error"] == ""
+
+
 def test_a_cut_file_with_a_right_md5_is_refused(tmp_path):
     refused(judge(tmp_path, registry()[:-57]), "1 records of ipv6, but its summary line says 2")
 
