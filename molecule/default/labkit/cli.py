@@ -290,6 +290,7 @@ def up(args):
             for host in hosts:
                 host["rootfs"] = str(rootfs.ensure(host["generation"], in_use=running_rootfs()))
                 host.update(compiler=wheel, headers=freebsd.headers(wheel, running_rootfs()) if wheel else None)
+                host["kernel"] = freebsd.kernel_path(host) if wheel else None
             if os.listdir(state):
                 say(f"{instance}: removing what an earlier run left")
                 end_keeper(state)

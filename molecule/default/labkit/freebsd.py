@@ -12,13 +12,15 @@ import os
 import pathlib
 import re
 import shutil
+import subprocess
 import sys
 import tarfile
 
-from . import LabError, rootfs
+from . import LabError, ns, rootfs
 from .paths import REPOSITORY, SCENARIO
 
 PORTS = SCENARIO / "standins" / "ports"
+SOURCES = SCENARIO / "standins" / "src"
 OSVERSION = 1500068  # 15.0-RELEASE
 BRANCH = "2026Q4"
 COMMIT = "5f0c2d7e9a4b1836c7d2e5f8a9b0c1d2e3f40516"
@@ -118,6 +120,62 @@ def lay_ports(root):
     put(f"{root}/usr/ports/.git/refs/heads/{BRANCH}", COMMIT + "\n")
 
 
-def lay(root):
-    """Everything of FreeBSD's sources and ports that a host's root has beside the headers."""
+def lay_src(root, again):
+    """Make /usr/src of a host; select.h and param.h are those of its /usr/include. again: leave select.h and newvers.sh as they are."""
+    for path in sorted(p for p in SOURCES.rglob("*") if p.is_file()):
+        relative = str(path.relative_to(SOURCES))
+        if not (again and relative == "sys/conf/newvers.sh") and not relative.endswith((".pyc", "~")):
+            put(f"{root}/usr/src/{relative}", path.read_bytes())
+    for name in ("select.h", "param.h"):
+        header = f"{root}/usr/include/sys/{name}"
+        if os.path.exists(header) and not again:
+            with open(header, "rb") as f:
+                put(f"{root}/usr/src/sys/sys/{name}", f.read())
+
+
+def lay(root, again=False):
+    """Everything of FreeBSD's sources and ports that a host's root has beside the headers. again: over a host that is in use."""
     lay_ports(root)
+    lay_src(root, again)
+
+
+# --- the kernel that the host starts with
+
+def kernel_path(host):
+    """Where the cache has, or will have, the stock kernel for a host (str): it depends on sources, headers and compiler alone."""
+    digest = hashlib.sha256(f"{host['headers']} {os.path.getsize(host['compiler'] + '/zig')}".encode())
+    tools = (SCENARIO / "standins" / "root" / "usr" / "sbin" / "config", SCENARIO / "standins" / "root" / "usr" / "libexec" / "standins" / "lib" / "kernel.py")
+    for path in [*sorted(p for p in SOURCES.rglob("*") if p.is_file()), *tools]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return str(rootfs.cache_dir() / f"kernel-{digest.hexdigest()[:12]}")
+
+
+def stock_kernel(root, wheel, cached):
+    """Put GENERIC, as buildkernel makes it, into /boot/kernel of a host's root; built there when the cache does not have it."""
+    if not wheel:
+        put(f"{root}/boot/kernel/kernel", "made without a compiler\n")
+        return
+    if not os.path.isdir(cached):
+        zig, objects = f"{root}/usr/libexec/ziglang", f"{root}/usr/obj"
+        os.makedirs(zig, exist_ok=True)
+        ns.mount(wheel, zig, flags=ns.MS_BIND)
+        try:
+            done = subprocess.run(["chroot", root, "/usr/bin/make", "-C", "/usr/src", "buildkernel", "installkernel", "INSTKERNNAME=stock"],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
+                                  env={"PATH": "/sbin:/bin:/usr/sbin:/usr/bin", "HOME": "/root"})
+        finally:
+            ns.umount(zig)
+        if done.returncode:
+            raise LabError("the practice host's own kernel could not be built:\n  " + "\n  ".join(done.stdout.splitlines()[-12:]))
+        temp = f"{os.path.dirname(cached)}/.building-{os.path.basename(cached)}.{os.getpid()}"
+        shutil.copytree(f"{root}/boot/stock", temp)
+        try:
+            os.rename(temp, cached)
+        except OSError:  # another lab was quicker
+            shutil.rmtree(temp)
+        for old in pathlib.Path(cached).parent.glob("kernel-*"):
+            if str(old) != cached:
+                shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(f"{root}/boot/stock")
+        shutil.rmtree(objects)
+    shutil.copytree(cached, f"{root}/boot/kernel", dirs_exist_ok=True)

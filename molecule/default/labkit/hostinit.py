@@ -19,7 +19,10 @@ BOOT_LIMIT = 120
 HALT_LIMIT = 40
 SSHD_GRACE = 15
 
+FATE = "/run/lab.fate"
+
 EXIT_REBOOT, EXIT_HALT = 0, 3
+BOOT_PANIC = 86
 ENVIRONMENT = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "HOME": "/root"}
 
 wanted = None
@@ -29,9 +32,18 @@ def say(text):
     print(f"init: {text}", flush=True)
 
 
+def fate():
+    """What boot found that the kernel comes to: good, panic, hang, nonetwork or stuck."""
+    try:
+        with open(FATE) as f:
+            return f.read().strip()
+    except OSError:
+        return "good"
+
+
 def ask(number, _frame):
     global wanted
-    if wanted is None:
+    if wanted is None and fate() != "stuck":
         wanted = EXIT_REBOOT if number == signal.SIGINT else EXIT_HALT
 
 
@@ -49,15 +61,17 @@ def reap(until_pid=None):
             found = status
 
 
-def run(argv, limit, what):
-    """Run a program, reaping all the while; its exit code, or None when it took longer than `limit` seconds."""
+def run(argv, limit, what, until=lambda: False):
+    """Run a program, reaping all the while; its exit code, or None when it took longer than `limit` seconds or `until` came true."""
     try:
         child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=ENVIRONMENT, start_new_session=True)
     except OSError as e:
         say(f"{what}: {e}")
         return 127
     deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or fate() in ("hang", "stuck"):
+        if until():
+            return None
         status = reap(child.pid)
         if status is not None:
             child.returncode = code = os.waitstatus_to_exitcode(status)
@@ -97,7 +111,9 @@ def main():
     if "--first" in sys.argv and os.access(FIRSTBOOT, os.X_OK):
         failed = run([FIRSTBOOT], BOOT_LIMIT, FIRSTBOOT) != 0
     if os.access(BOOT, os.X_OK):
-        code = run([BOOT], BOOT_LIMIT, BOOT)
+        code = run([BOOT], BOOT_LIMIT, BOOT, until=lambda: wanted is not None)
+        if code == BOOT_PANIC:
+            os._exit(EXIT_REBOOT)
         failed = failed or code not in (0, None)
     with open(BOOTED, "w") as f:
         f.write("failed\n" if failed else "ok\n")

@@ -133,6 +133,7 @@ class Keeper:
                 subprocess.run(["cp", "-a", layer + "/.", root], check=True)
         copy_tree(str(SCENARIO / "standins" / "root"), root)
         freebsd.lay(root)
+        freebsd.stock_kernel(root, host["compiler"], host["kernel"])
         self.furnish(host, root)
 
     def furnish(self, host, root):
@@ -312,7 +313,7 @@ class Keeper:
         if op == "sync":
             for host in self.hosts.values():
                 copy_tree(str(SCENARIO / "standins" / "root"), host["root"], skip=is_configuration)
-                freebsd.lay(host["root"])
+                freebsd.lay(host["root"], again=True)
             return {"ok": True}
         if op == "internet":
             if self.internet:

@@ -420,7 +420,6 @@ chown 0:6 /var/mail
 chmod 775 /var/mail
 chmod 755 /usr/local/bin /usr/local/sbin /usr/local/etc /usr/local/lib /usr/local/share
 rm -f /boot/initrd* /boot/vmlinuz*
-: > /boot/kernel/kernel
 rm -f /etc/resolv.conf /etc/ssh/ssh_host_*
 : > /etc/resolv.conf
 for log in maillog messages auth.log debug.log cron; do : > /var/log/$log; chmod 640 /var/log/$log; done

@@ -12,7 +12,16 @@ _linux = os.uname
 
 def uname():
     """The kernel's name as uname(1) of this host gives it; the node name is the real one."""
-    return os.uname_result(("FreeBSD", _linux().nodename, "15.0-RELEASE", "FreeBSD 15.0-RELEASE GENERIC", "amd64"))
+    said = {"osrelease": "15.0-RELEASE", "version": "FreeBSD 15.0-RELEASE GENERIC"}
+    try:
+        with open("/var/db/standins/booted") as f:
+            for line in f:
+                name, _, value = line.rstrip("\n").partition("=")
+                if name in said:
+                    said[name] = value.strip("'")
+    except OSError:
+        pass
+    return os.uname_result(("FreeBSD", _linux().nodename, said["osrelease"], said["version"], "amd64"))
 
 
 os.uname = uname
