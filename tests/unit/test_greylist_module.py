@@ -1,0 +1,284 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Module greylist_postgrey against services that are threads with real sockets: what it starts, what it leaves alone, how it goes back."""
+import os
+import pathlib
+import pwd
+import socket
+import threading
+import time
+import types
+
+import pytest
+import role_modules
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+greylist_postgrey = role_modules.load(ROOT / "roles/greylist/library/greylist_postgrey.py", "greylist_postgrey")
+Refused = greylist_postgrey.Refused
+MARK = greylist_postgrey.MARK
+PROBE = "free@probe.invalid"
+
+
+class Server(threading.Thread):
+    """postgrey as the module sees it: frees the probe's recipient, puts everybody else off; mute where it says nothing."""
+
+    def __init__(self, port, answer="DEFER_IF_PERMIT 4.2.0 Greylisted", mute=False):
+        super().__init__(daemon=True)
+        self.answer, self.mute, self.asked = answer, mute, []
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("127.0.0.1", port))
+        self.listener.listen(5)
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                there = self.listener.accept()[0]
+            except OSError:
+                return
+            request = b""
+            while not request.endswith(b"\n\n"):
+                request += there.recv(4096)
+            self.asked.append(request.decode())
+            if not self.mute:
+                action = "DUNNO" if f"recipient={PROBE}\n" in request.decode() else self.answer
+                there.sendall(f"action={action}\n\n".encode())
+            there.close()
+
+    def end(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+class Host:
+    """Files, rc.conf, processes and the service command of a host."""
+
+    def __init__(self, folder):
+        self.folder, self.rc, self.running, self.calls, self.started = folder, {}, {}, [], 0
+        self.broken, self.answer = lambda name: False, "DEFER_IF_PERMIT 4.2.0 Greylisted"
+        self.check_mode = False
+        self.ports = {}
+        for name in ("mild", "harsh"):
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                self.ports[name] = free.getsockname()[1]
+        (folder / "run").mkdir()
+        (folder / "maillog").write_text("")
+        program = folder / "postgrey"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        os.utime(program, (1, 1))
+
+    def pidfile(self, name):
+        return self.folder / "run" / f"svc.{name}.pid"
+
+    def run_command(self, argv, errors=None):
+        argv = [str(word) for word in argv]
+        if argv[-1] == "--version":
+            return 0, "postgrey 1.37\n", ""
+        if argv[0] == "ps":
+            title = next((title for pid, (title, server) in self.running.items() if str(pid) == argv[-1]), None)
+            return (0, title + " (perl)\n", "") if title else (1, "", "")
+        if argv[0] == "sysrc":
+            if argv[1] == "-n":
+                return (0, self.rc[argv[2]] + "\n", "") if argv[2] in self.rc else (1, "", "sysrc: unknown variable")
+            if argv[1] == "-x":
+                for name in argv[2:]:
+                    del self.rc[name]
+            else:
+                self.rc.update(word.split("=", 1) for word in argv[1:])
+            return 0, "", ""
+        assert argv[0] == "service", argv
+        self.calls.append(argv[2:])
+        word, name = argv[2:]
+        self.stop(name)
+        if not word.endswith("stop") and not self.broken(name):
+            self.launch(name)
+        return 0, "", ""
+
+    def stop(self, name):
+        for pid, (title, server) in list(self.running.items()):
+            if f"svc.{name}.pid" in title:
+                server.end()
+                del self.running[pid]
+
+    def launch(self, name, **options):
+        self.started += 1
+        pid = 4000 + self.started
+        flags = self.rc[f"svc_{name}_flags"]
+        port = int(flags.partition("--inet=127.0.0.1:")[2].split()[0])
+        server = Server(port, options.pop("answer", self.answer), **options)
+        title = f"postgrey -d --pidfile={self.pidfile(name)} --dbdir={self.folder}/db/{name} {flags}"
+        self.pidfile(name).write_text(f"{pid}\n")
+        self.running[pid] = (title, server)
+        return server
+
+    def params(self, delay=15, clients="", state="present", **more):
+        names = more.pop("names", ("mild", "harsh"))
+        flags = {name: [f"--inet=127.0.0.1:{self.ports[name]}", f"--delay={delay}"] for name in names}
+        return {"state": state, "program": str(self.folder / "postgrey"), "install": True, "user": "root", "service": "svc", "script": str(self.folder / "rc"),
+                "script_text": MARK + "\n", "address": "127.0.0.1", "probe": PROBE, "maillog": str(self.folder / "maillog"), "stock": [],
+                "instances": [{"name": name, "port": self.ports[name], "database": f"{self.folder}/db/{name}", "run_directory": str(self.folder / "run"),
+                               "flags": flags[name], "rc": " ".join(flags[name])} for name in names],
+                "lists": [{"path": str(self.folder / "etc/clients"), "text": f"{MARK}\n{clients}"}], **more}
+
+    def play(self, check=False, **options):
+        self.calls.clear()
+        module = types.SimpleNamespace(params=self.params(**options), check_mode=check, run_command=self.run_command)
+        made = greylist_postgrey.Postgrey(module)
+        return getattr(made, module.params["state"])()
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    monkeypatch.setattr(greylist_postgrey.pwd, "getpwnam", lambda name: pwd.getpwuid(os.geteuid()))
+    made = Host(tmp_path)
+    monkeypatch.setattr(greylist_postgrey, "GONE", 0.3)
+    monkeypatch.setattr(greylist_postgrey.Postgrey, "runs", lambda self, instance: self.process(instance) is not None)
+    yield made
+    for name in ("mild", "harsh"):
+        made.stop(name)
+
+
+def test_both_are_started_and_asked_and_the_second_run_changes_nothing(host):
+    made = host.play()
+    assert made["changed"] and made["restarted"] == {"mild": "did not run", "harsh": "did not run"}
+    assert host.calls == [["start", "mild"], ["start", "harsh"]]
+    assert host.rc["svc_enable"] == "YES" and host.rc["svc_instances"] == "mild harsh"
+    assert (host.folder / "rc").stat().st_mode & 0o777 == 0o555
+    for title, server in host.running.values():
+        assert "sender=" in server.asked[0] and f"recipient={PROBE}" not in server.asked[0], "a stranger is asked about first"
+    made = host.play()
+    assert not made["changed"] and made["restarted"] == {} and host.calls == []
+    for title, server in host.running.values():
+        assert f"recipient={PROBE}\n" in server.asked[-1], "a service left alone is asked about nobody's address"
+
+
+def test_check_mode_says_it_and_does_nothing(host):
+    made = host.play(check=True)
+    assert made["changed"] and made["restarted"]
+    assert host.calls == [] and host.rc == {} and not (host.folder / "rc").exists()
+
+
+def test_other_arguments_restart_the_one_they_are_for(host):
+    host.play()
+    host.rc["svc_harsh_flags"] += " --delay=9"
+    host.stop("harsh")
+    host.launch("harsh")
+    made = host.play()
+    assert made["restarted"] == {"harsh": "ran with other arguments"} and host.calls == [["restart", "harsh"]]
+
+
+def test_a_new_white_list_restarts_both(host):
+    host.play()
+    made = host.play(clients="192.0.2.1\n")
+    assert set(made["restarted"].values()) == {"was older than its white lists or its program"}
+    assert "192.0.2.1" in (host.folder / "etc/clients").read_text()
+    assert not host.play(clients="192.0.2.1\n")["changed"]
+
+
+def test_a_run_that_was_killed_after_writing_is_mended_by_the_next(host):
+    host.play()
+    (host.folder / "etc/clients").write_text(f"{MARK}\n192.0.2.1\n")
+    later = time.time() + 5
+    os.utime(host.folder / "etc/clients", (later, later))
+    made = host.play(clients="192.0.2.1\n")
+    assert set(made["restarted"]) == {"mild", "harsh"}, "the files are as declared; the processes are older"
+
+
+def test_a_service_that_does_not_answer_is_started_anew(host, monkeypatch):
+    host.play()
+    host.stop("mild")
+    server = host.launch("mild", mute=True)
+    ended = []
+
+    def kill(pid, number):
+        ended.append((pid, number))
+        server.end()
+        host.running.pop(pid, None)
+        raise ProcessLookupError
+
+    monkeypatch.setattr(greylist_postgrey.os, "kill", kill)
+    made = host.play()
+    assert made["restarted"] == {"mild": "did not answer"} and len(ended) == 1
+
+
+def test_a_failure_brings_the_former_configuration_back(host):
+    host.play()
+    former = dict(host.rc)
+    host.broken = lambda name: name == "harsh" and "--delay=99" in host.rc["svc_harsh_flags"]
+    (host.folder / "maillog").write_text("x postgrey[1]: FATAL: old\n")
+    began = time.monotonic()
+    with pytest.raises(Refused, match="postgrey harsh does not answer.*The former configuration is back in force") as refusal:
+        host.play(delay=99)
+    assert host.rc == former and time.monotonic() - began < 19
+    assert "old" not in str(refusal.value), "only what was logged since then is shown"
+    assert not host.play()["changed"]
+
+
+def test_a_failure_without_a_former_configuration_says_so(host):
+    host.broken = lambda name: True
+    with pytest.raises(Refused, match="There was no former configuration"):
+        host.play()
+
+
+def test_a_service_that_puts_nobody_off_is_no_greylisting(host):
+    host.answer = "DUNNO"
+    with pytest.raises(Refused, match="answers a stranger's first attempt with “DUNNO”"):
+        host.play()
+
+
+def test_a_full_disk_stops_the_run_before_the_services(host, monkeypatch):
+    host.play()
+
+    def full(path, text, mode):
+        raise OSError(28, "No space left on device", path)
+
+    monkeypatch.setattr(greylist_postgrey, "install", full)
+    with pytest.raises(Refused, match="No space left on device"):
+        host.play(clients="192.0.2.1\n")
+    assert "192.0.2.1" not in (host.folder / "etc/clients").read_text()
+
+
+def test_a_port_that_somebody_else_holds_is_refused_first(host):
+    other = Server(host.ports["harsh"])
+    with pytest.raises(Refused, match="greylist_harsh_port: something else listens on"):
+        host.play()
+    assert not (host.folder / "rc").exists()
+    other.end()
+
+
+def test_a_foreign_file_is_left_alone(host):
+    (host.folder / "rc").write_text("#!/bin/sh\n# the operator's\n")
+    with pytest.raises(Refused, match="greylist_service: .*was not written by this role"):
+        host.play()
+
+
+def test_a_program_whose_modules_are_missing_is_refused(host, monkeypatch):
+    run = host.run_command
+    monkeypatch.setattr(host, "run_command", lambda argv, errors=None: (2, "", "Can't locate BerkeleyDB.pm in @INC") if argv[-1] == "--version" else run(argv))
+    with pytest.raises(Refused, match="BerkeleyDB.pm.*pkg check -d postgrey"):
+        host.play()
+
+
+def test_no_program_is_a_prediction_in_check_mode_and_an_error_otherwise(host):
+    (host.folder / "postgrey").unlink()
+    assert host.play(check=True)["predicted"]
+    with pytest.raises(Refused, match="greylist_install"):
+        host.play()
+    with pytest.raises(Refused, match="greylist_install"):
+        host.play(check=True, install=False)
+
+
+def test_a_stock_list_that_is_not_there_is_named(host):
+    with pytest.raises(Refused, match="greylist_stock_lists: there is no /nowhere/list"):
+        host.play(stock=["/nowhere/list"])
+
+
+def test_removing_leaves_nothing_but_the_databases(host, monkeypatch):
+    host.play()
+    monkeypatch.setattr(greylist_postgrey.os, "kill", lambda pid, number: None)
+    assert host.play(state="absent", check=True)["changed"] and host.running
+    assert host.play(state="absent")["changed"]
+    assert host.running == {} and host.rc == {} and not (host.folder / "rc").exists() and not (host.folder / "etc").exists()
+    assert not host.play(state="absent")["changed"]
