@@ -341,10 +341,18 @@ def test_samples_see_a_table_as_smtpd_does():
                  {"table": "reject_client_networks", "key": "192.0.2.200", "expect": "REJECT"}])
     assert access.access_problems(good) == []
     kept = {found["name"]: found["samples"] for found in access.access_set(good, [])["tables"]}
-    assert kept["reject_sender"][1] == {"key": "x@deep.spam.example", "keys": ["x@deep.spam.example", "deep.spam.example", "spam.example", "example", "x@"],
+    assert kept["reject_sender"][1] == {"keys": ["x@deep.spam.example", "deep.spam.example", "spam.example", "example", "x@"],
                                         "expect": "REJECT"}
     good["samples"][1]["expect"] = "OK"
     assert len(access.access_problems(good)) == 1
+
+
+def test_the_roles_own_samples_are_asked_unless_the_inventory_says_otherwise():
+    def asked(**changes):
+        return [sample["keys"][0] for found in made(**changes)["tables"] for sample in found["samples"]]
+    assert {"unknown", "192.0.2.1", "[192.0.2.1]", "mx.home.example", "mx1.sokuhai.invalid"} <= set(asked())
+    gone = set(asked()) - set(asked(dynamic=[{"name": "rule0", "state": "absent"}], helo=[{"name": "bare_address", "state": "absent"}]))
+    assert gone == {"unknown", "192.0.2.1"}
 
 
 @pytest.mark.parametrize("pattern, inside, outside", [

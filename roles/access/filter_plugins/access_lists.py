@@ -331,10 +331,11 @@ def sample_keys(table, key):
     """The keys that smtpd(8) would look up, in its order: access(5)."""
     key = str(key)
     if table == "reject_sender":
+        key = key.lower()
         local, at, domain = key.rpartition("@")
         return [key, *_parents(domain), f"{local}@"] if at else [key]
     if table == "reject_client":
-        return _parents(key) if not _network(key) else [key]
+        return _parents(key.lower()) if not _network(key) else [key]
     return [key]
 
 
@@ -400,30 +401,32 @@ def answers(got, expected):
     return got == expected or got.startswith(expected + " ")
 
 
-def _samples(declared):
-    return list(declared["own_samples"]) + list(declared["samples"])
+def _samples(declared, tables):
+    """The user's samples, and those of the role's own that the user's entries have not made untrue."""
+    kept = []
+    for sample in declared["own_samples"]:
+        got = lookup(sample["table"], tables.get(sample["table"], []), sample_keys(sample["table"], sample["key"]))
+        if got is None or answers(got, sample.get("expect")):
+            kept.append(sample)
+    return kept + list(declared["samples"])
 
 
-def _samples_of(declared, table):
-    return [{"key": str(one["key"]), "keys": sample_keys(table, one["key"]),
+def _samples_of(declared, tables, table):
+    return [{"keys": sample_keys(table, one["key"]),
              "expect": SAFE_YES if str(one.get("expect") or "").lower() in YES else str(one.get("expect") or "")}
-            for one in _samples(declared) if one.get("table") == table]
+            for one in _samples(declared, tables) if one.get("table") == table]
 
 
 def _sample_problems(declared, tables, say):
     for number, sample in enumerate(declared["samples"], 1):
-        if sample.get("table") not in SAMPLED:
-            say(f"access_samples[{number}]: no table {sample.get('table')!r}{near(sample.get('table'), SAMPLED)}")
-    for sample in _samples(declared):
         table = sample.get("table")
-        if table not in tables or "country" in table or table == "postscreen_access":
-            continue  # the networks of countries are read later
-        got = lookup(table, tables[table], sample_keys(table, sample["key"]))
-        if got is None or answers(got, sample.get("expect")):
-            continue
-        own = "" if sample in declared["samples"] else " (a sample of the role's own)"
-        say(f"access_samples: {table} answers {sample['key']} with {got or 'nothing'}, expected is "
-            f"{sample.get('expect') or 'nothing'}{own}")
+        where = f"access_samples[{number}]"
+        if table not in SAMPLED:
+            say(f"{where}: no table {table!r}{near(table, SAMPLED)}")
+        elif table in tables:  # the networks of countries are read later
+            got = lookup(table, tables[table], sample_keys(table, sample["key"]))
+            if got is not None and not answers(got, sample.get("expect")):
+                say(f"{where}: {table} answers {sample['key']} with {got or 'nothing'}, expected is {sample.get('expect') or 'nothing'}")
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------------
@@ -517,8 +520,8 @@ def access_set(declared, healthy, country_text=""):
         "main_cf": main + list(extra.get("main_cf") or []),
         "master_cf": list(declared["master_services"]) + list(extra.get("master_cf") or []),
         "tables": [{"name": name, **({"type": TABLE_TYPES[name]} if TABLE_TYPES[name] else {}), "entries": entries,
-                    "samples": _samples_of(declared, name)
-                    + ([{"key": trap, "keys": [trap], "expect": name} for trap in traps]
+                    "samples": _samples_of(declared, tables, name)
+                    + ([{"keys": [trap], "expect": name} for trap in traps]
                        if name in [f"trap_{one}" for one in TRAP_LISTS] else [])}
                    for name, entries in tables.items() if entries],
         "aliases": [{"name": trap.partition("@")[0], "value": "/dev/null", "reason": f"trap {trap}: counted, never read"}

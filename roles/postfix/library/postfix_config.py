@@ -556,8 +556,10 @@ class Postfix:
         for service in listeners(services):
             self.start_once(directory, service, explicit, values, alive)
         if alive:
+            named = [value for where, name, value in [("main.cf", n, v) for n, v in explicit.items()] + overrides]
+            awaited = any(not os.path.exists(os.path.join(self.queue, wanted)) for value in named for wanted in private_sockets(value))
             for service in listeners(services):
-                self.stranger(directory, service)
+                self.stranger(directory, service, awaited)
         return services, values
 
     def certificate(self, explicit):
@@ -695,15 +697,18 @@ class Postfix:
             raise Refused(["smtpd of %s: %s" % (label, re.sub(r"^\S+: ", "", line)) for line in unique(wrong)])
         self.proofs.append("smtpd of %s starts on the staged set" % label)
 
-    def stranger(self, directory, service):
-        """One RCPT as an unknown client: past permit_mynetworks, where a dialogue from the host itself would end."""
+    def stranger(self, directory, service, awaited=False):
+        """One RCPT as an unknown client: past permit_mynetworks, where a dialogue from the host itself would end.
+
+        awaited: a private/X that the set names is yet to be made; policy services that do not answer are passed over.
+        """
         domain, host = self.p["domain"], self.p["hostname"]
         # The key is root's, and the encryption is proven over the network afterwards.
         extra = {"smtpd_authorized_xclient_hosts": "127.0.0.0/8, [::1]/128", "smtpd_tls_security_level": "none",
                  "smtpd_tls_wrappermode": "no", "smtpd_tls_auth_only": "no",
                  "smtpd_upstream_proxy_protocol": ""}
-        if directory != self.config:
-            # A policy service that comes with this set has no socket yet; it is asked after the swap.
+        if awaited:
+            # A policy service that comes with this set has no socket before master(8) knows it; it is asked after the swap.
             extra.update({"smtpd_policy_service_default_action": "DUNNO", "smtpd_policy_service_try_limit": "1",
                           "smtpd_policy_service_timeout": "10s"})
         ask = ["EHLO " + host, "XCLIENT NAME=stranger.%s ADDR=%s" % (domain, self.p["probe_client"]),
