@@ -91,3 +91,83 @@ def test_versions_are_ordered_as_ports_are(run, pkg):
     for left, sign, right in (("9.18.1", "<", "9.20.1"), ("3.10.13,1", ">", "3.11.1"), ("1.2_1", ">", "1.2"),
                               ("1.2", "=", "1.2")):
         assert run("pkg version -t %s %s", left, right).out == sign + "\n"
+
+
+@pytest.fixture(scope="module")
+def some(run, pkg):
+    """A package that nothing depends on, and whose loss for a moment would hurt nobody: its name."""
+    names = [n.split()[0] for n in run("pkg query -a '%n %k %?r'").lines() if n.endswith(" 0 0") and not n.startswith("pkg ")]
+    if not names:
+        pytest.skip("no unlocked package that nothing depends on")
+    return names[0]
+
+
+def test_where_a_package_came_from_and_what_it_was_built_with(run, pkg, some):
+    assert re.fullmatch(r"[\w.-]+\n", run("pkg query %%R %s", some).out)
+    for line in run("pkg query '%%Ok=%%Ov' %s", some).lines():
+        assert re.fullmatch(r"\w+=(on|off)", line), line
+    notes = dict(line.partition("=")[::2] for line in run("pkg query '%%At=%%Av' %s", some).lines())
+    assert notes.get("repository", "unknown-repository") == run("pkg query %%R %s", some).out.strip()
+
+
+def test_lists_give_one_line_each_and_nothing_for_none(run, pkg):
+    answer = run("pkg query '%n %dn %do' -a")
+    assert run("pkg query -a '%n|%v|%o|%R|%k|%t'").rc == 0
+    assert all(re.fullmatch(r"\S+ \S+ \S+/\S+", line) for line in run("pkg query -a '%n %dn %do'").lines()), answer
+
+
+def test_a_locked_package_stays(run, pkg, some):
+    try:
+        assert run("pkg lock -yq %s", some).out == ""
+        assert run("pkg lock -y %s", some).out.rstrip().endswith(": already locked")
+        answer = run("pkg delete -fy %s", some)
+        assert answer.rc == 7 and "are locked or vital and may not be removed" in answer.out
+        assert "1 packages requested for removal: 1 locked, 0 missing" in answer.out
+        assert run("pkg info -e %s", some).rc == 0
+    finally:
+        run("pkg unlock -yq %s", some)
+    assert run("pkg unlock -y %s", some).out.rstrip().endswith(": already unlocked")
+
+
+def test_annotations_are_added_once_and_changed_by_name(run, pkg, some):
+    try:
+        added = run("pkg annotate -y -A %s contract one", some)
+        assert added.rc == 0 and added.out.rstrip().endswith(": added annotation tagged: contract")
+        assert run("pkg annotate -yq -A %s contract two", some).rc == 1
+        assert run("pkg annotate -q -S %s contract", some).out == "one\n"
+        assert run("pkg annotate -yq -M %s contract two", some).out == ""
+        assert "contract=two" in run("pkg query '%%At=%%Av' %s", some).lines()
+        # without a terminal, and without -y, the answer to the question is no
+        assert run("pkg annotate -q -M %s contract three < /dev/null", some).rc == 0
+        assert run("pkg annotate -q -S %s contract", some).out == "two\n"
+    finally:
+        run("pkg annotate -yq -D %s contract", some)
+    assert run("pkg annotate -yq -D %s contract", some).rc == 1
+
+
+def test_vulnerable_versions_by_a_file(run, pkg, scratch):
+    missing = run(f"pkg audit -f {scratch}/none -q no-such-1.0")
+    assert missing.rc == 1 and missing.out == ""
+    run("printf %%s %s > %s", '<?xml version="1.0"?><vuxml xmlns="http://www.vuxml.org/apps/vuxml-1"><vuln vid="00000000-0000-0000-0000-000000000000">'
+        "<topic>contract</topic><affects><package><name>sokuhai-contract</name><range><lt>1.5</lt></range></package></affects>"
+        "<references/></vuln></vuxml>", f"{scratch}/vuln.xml")
+    hit = run(f"pkg audit -f {scratch}/vuln.xml -q sokuhai-contract-1.4")
+    assert (hit.rc, hit.out) == (1, "sokuhai-contract-1.4\n")
+    assert run(f"pkg audit -f {scratch}/vuln.xml -q sokuhai-contract-1.5").rc == 0
+    assert "0 problem(s) in 0" in run(f"pkg audit -f {scratch}/vuln.xml sokuhai-contract-1.5").out
+
+
+def test_dependencies_and_libraries_are_there(run, pkg, some):
+    answer = run("pkg check -dnq %s", some)
+    assert answer.rc == 0 and all(re.fullmatch(r"\S+\t\S+", line) for line in answer.lines())
+
+
+def test_a_package_file_can_be_made_of_what_is_installed(run, pkg, some, scratch):
+    assert run(f"pkg create -o {scratch} %s", some).rc == 0
+    title = run("pkg query '%%n-%%v' %s", some).out.strip()
+    assert run("test -s %s", f"{scratch}/{title}.pkg").rc == 0
+
+
+def test_repositories(run, pkg):
+    text = run("pkg -vv").out
+    assert re.search(r'^  FreeBSD(-ports)?: \{ ?\n    url +: "\S+",\n    enabled +: (yes|no),$', text, re.MULTILINE), text
