@@ -151,11 +151,39 @@ def test_pf_grammar(monkeypatch, tmp_path):
     state = {"rulesets": {}, "tables": {}, "limits": {}, "skip": [], "policy": "drop"}
     assert pf.parse(str(conf), "", state) == 0
     rules = state["rulesets"][""]
-    assert [r["action"] for r in rules] == ["anchor", "block", "pass", "block", "pass"]
-    assert rules[1]["quick"] and rules[1]["iface"] == ["vtnet0"] and rules[1]["to"][2] == ["25", "587"]
-    assert rules[3]["to"] == (True, ["192.0.2.53"], []) and rules[3]["reply"] == "return"
+    # one for each of a list's words, in the words of FreeBSD 15's pfctl -sr
+    assert [r["text"] for r in rules] == [
+        'anchor "sokuhai" all',
+        "block drop in log quick on vtnet0 inet proto tcp from <bad> to any port = smtp",
+        "block drop in log quick on vtnet0 inet proto tcp from <bad> to any port = submission",
+        "pass in from 192.0.2.0/24 to any flags S/SA keep state",
+        "pass in from 2001:db8::/64 to any flags S/SA keep state",
+        "block return out proto udp from any port = domain to ! 192.0.2.53",
+        "pass all flags S/SA keep state"]
+    assert rules[1]["quick"] and rules[1]["iface"] == ["vtnet0"] and rules[1]["to"][2] == ["25"]
+    assert rules[5]["to"] == (True, ["192.0.2.53"], []) and rules[5]["reply"] == "return"
     assert state["limits"]["states"] == 50000 and state["skip"] == ["lo0"]
     assert state["tables"] == {"\0bad": ["203.0.113.8"]}
+
+
+def test_pf_evaluates_anchors_by_their_names(monkeypatch):
+    pf = module("usr/sbin/pfctl", monkeypatch)
+    state = {"rulesets": {name: [] for name in ("", "sokuhai", "d", "d/25", "d/25/x", "d/22", "sokuhai/d", "dd/1")}}
+    assert pf.evaluated("/d/*", "sokuhai", state) == ["d/22", "d/25"]
+    assert pf.evaluated("d", "sokuhai", state) == ["sokuhai/d"] and pf.evaluated("d", "", state) == ["d"]
+    assert pf.evaluated("nothing", "", state) == []
+
+
+def test_pf_order_and_includes(monkeypatch, tmp_path, capsys):
+    pf = module("usr/sbin/pfctl", monkeypatch)
+    conf, more = tmp_path / "pf.conf", tmp_path / "more"
+    state = {"rulesets": {}, "tables": {}, "limits": {}, "skip": [], "policy": "drop"}
+    more.write_text("pass in proto tcp to port $p\n")
+    conf.write_text(f'p = "22"\ninclude "{more}"\nblock all\n')
+    assert pf.parse(str(conf), "", state) == 0 and [r["action"] for r in state["rulesets"][""]] == ["pass", "block"]
+    conf.write_text("anchor \"x\"\nscrub in all\n")
+    assert pf.parse(str(conf), "", state) == 1
+    assert capsys.readouterr().err == f"{conf}:2: Rules must be in order: options, ethernet, normalization, queueing, translation, filtering\n"
 
 
 @pytest.mark.parametrize("line", ["blok in", "block in from 192.0.2.300", "pass in port 25", "table bad persist", "set limit { x 1 }",

@@ -1,0 +1,106 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""What can be said about the declared blocklist without asking the host."""
+from __future__ import annotations
+
+import ipaddress
+import re
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST = 2**31 - 1  # the daemon keeps seconds in an int (conf_getsecs in contrib/blocklist/bin/conf.c)
+
+
+def seconds(value):
+    """Return the seconds of a duration as blocklistd.conf(5) writes it: 90, 10m, 12h, 1d12h. ValueError for anything else."""
+    text = str(value).strip()
+    if not re.fullmatch(r"\d+|(\d+[smhd])+", text):
+        raise ValueError(f"{text!r} is no duration: 90 (seconds), 10m, 12h, 1d")
+    total = sum(int(number) * UNITS[unit] for number, unit in re.findall(r"(\d+)([smhd]?)", text))
+    if not 1 <= total <= LONGEST:
+        raise ValueError(f"{text!r} is to be at least 1 second and below 68 years")
+    return total
+
+
+def networks(entries):
+    """Return addresses and networks, IPv6 with or without Postfix's brackets, as plain CIDR strings; ValueError for what is none."""
+    found = []
+    for entry in entries:
+        text = str(entry).strip()
+        match = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](/\d+)?", text)
+        found.append(str(ipaddress.ip_network(match[1] + (match[2] or "") if match else text)))
+    return found
+
+
+def _ports(name, ports):
+    bad = [port for port in ports if isinstance(port, bool) or not str(port).isdigit() or not 1 <= int(port) <= 65535]
+    return [f"{name}: {port!r} is no port; 1 to 65535" for port in bad]
+
+
+def problems(declared):
+    """Return what is wrong with *declared* ({variable: value}), one message each, beginning with the variable's name."""
+    found = []
+    services = declared["blocklist_services"]
+    if not services:
+        found.append("blocklist_services: is empty, so nobody would ever be cut off; say sokuhai_blocklist: false for that")
+    seen = {}
+    for number, one in enumerate(services):
+        where = f"blocklist_services[{number}]"
+        if not re.fullmatch(r"[a-z][a-z0-9_-]*", str(one["name"])):
+            found.append(f"{where}.name: {one['name']!r} is to be a word of small letters, as smtp")
+        found += _ports(f"{where}.port", [one["port"]])
+        if one["port"] in seen:
+            found.append(f"{where}.port: {one['port']} is {seen[one['port']]} already; the daemon knows one line a port")
+        seen[one["port"]] = one["name"]
+        if int(one["nfail"]) < 2:
+            found.append(f"{where}.nfail: {one['nfail']} would cut off a user who mistypes once; 2 or more")
+        found += _duration(f"{where}.duration", one["duration"])
+    for name, least, most in (("blocklist_mask_ipv4", 16, 32), ("blocklist_mask_ipv6", 32, 128)):
+        if not least <= declared[name] <= most:
+            found.append(f"{name}: {declared[name]} is to be {least} to {most}: one offender would stand for too many neighbours, or for none")
+    for name in ("blocklist_allow", "blocklist_mynetworks"):
+        for entry in declared[name]:
+            try:
+                networks([entry])
+            except ValueError as problem:
+                text = str(problem)
+                wider = _wider(entry)
+                found.append(f"{name}: {text}{f'; meant is perhaps {wider}' if wider else ''}")
+                continue
+            if ipaddress.ip_network(networks([entry])[0]).prefixlen == 0:
+                found.append(f"{name}: {entry} is everybody, so nobody would ever be cut off")
+    if declared["blocklist_rejects"]:
+        if declared["blocklist_rejects_count"] < 5:
+            found.append(f"blocklist_rejects_count: {declared['blocklist_rejects_count']} is what a mailing list with a few dead addresses reaches; 5 or more")
+        found += _duration("blocklist_rejects_window", declared["blocklist_rejects_window"], 60)
+        found += _duration("blocklist_rejects_duration", declared["blocklist_rejects_duration"], 60)
+        found += _ports("blocklist_rejects_ports", declared["blocklist_rejects_ports"])
+        if not declared["blocklist_rejects_ports"]:
+            found.append("blocklist_rejects_ports: is empty, so it would have no effect; say blocklist_rejects: false")
+    for trap in declared["blocklist_traps"]:
+        if not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", str(trap)):
+            found.append(f"blocklist_traps: {trap!r} is no address, as trap@example.org")
+    if declared["blocklist_from_traps"] and not declared["blocklist_traps"]:
+        found.append("blocklist_from_traps: is true, but no trap is declared")
+    if not 45 <= declared["blocklist_confirm_seconds"] <= 600:
+        found.append(f"blocklist_confirm_seconds: {declared['blocklist_confirm_seconds']} is to be 45 to 600: time enough to come in anew, and not longer locked out than one can bear")
+    return found
+
+
+def _duration(name, value, least=1):
+    try:
+        if seconds(value) < least:
+            return [f"{name}: {value} is less than {least} seconds, and the log is read once a minute"]
+    except ValueError as problem:
+        return [f"{name}: {problem}"]
+    return []
+
+
+def _wider(entry):
+    try:
+        return str(ipaddress.ip_network(str(entry).replace("[", "").replace("]", ""), strict=False))
+    except ValueError:
+        return None
+
+
+class FilterModule:
+    def filters(self):
+        return {"blocklist_problems": problems, "blocklist_networks": networks, "blocklist_seconds": seconds}

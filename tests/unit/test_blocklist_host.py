@@ -1,0 +1,340 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Module blocklist_host: what it writes, where it puts its block into a stranger's pf.conf, and the change that takes itself back."""
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+import pytest
+from role_modules import load
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+host = load(ROOT / "roles/blocklist/library/blocklist_host.py", "blocklist_host")
+SERVICES = [{"name": "smtp", "port": 25, "nfail": 10, "duration": "12h"}, {"name": "ssh", "port": 22, "nfail": 5, "duration": "24h"}]
+BLOCK = host.block("/etc/pf.sokuhai.conf")
+
+
+# -- the daemon's configuration -----------------------------------------------------------------------------------------
+
+
+def rows(text, part):
+    """The columns of a part's lines."""
+    section, found = "local", []
+    for line in text.splitlines():
+        if line in ("[local]", "[remote]"):
+            section = line[1:-1]
+        elif line and not line.startswith("#") and section == part:
+            found.append(line.split())
+    return found
+
+
+def test_each_service_has_a_line_for_each_family_and_seven_columns():
+    text = host.daemon_config(SERVICES, {4: 32, 6: 64}, [])
+    assert rows(text, "local") == [
+        ["25", "stream", "tcp", "*", "*", "10", "12h"], ["25", "stream", "tcp6", "*", "*/64", "10", "12h"],
+        ["22", "stream", "tcp", "*", "*", "5", "24h"], ["22", "stream", "tcp6", "*", "*/64", "5", "24h"]]
+
+
+def test_an_allowed_address_is_never_counted_to_the_end():
+    text = host.daemon_config(SERVICES, {4: 32, 6: 64}, ["192.0.2.1", "198.51.100.0/24", "127.0.0.0/8"])
+    assert rows(text, "remote") == [[place] + ["*"] * 6 for place in ("127.0.0.0/8", "192.0.2.1/32", "198.51.100.0/24")]
+
+
+def test_an_allowed_address_is_as_wide_as_an_offender():
+    """The daemon masks the offender before it looks for an exception: a narrower exception would never be found."""
+    text = host.daemon_config(SERVICES, {4: 24, 6: 64}, ["192.0.2.77", "2001:db8:1::5", "2001:db8::/32"])
+    assert [row[0] for row in rows(text, "remote")] == ["192.0.2.0/24", "[2001:db8::]/32"]
+
+
+def test_networks_within_others_are_left_out():
+    assert [str(n) for n in host.covering(["10.0.0.5", "10.0.0.0/8", "::1", "10.0.0.5/32", "192.0.2.9/24"])] == ["10.0.0.0/8", "192.0.2.0/24", "::1/128"]
+
+
+# -- pf's anchor ------------------------------------------------------------------------------------------------------
+
+
+def test_the_anchor_lets_the_allowed_by_and_closes_the_ports_to_the_refused():
+    text = host.anchor_rules("blacklistd", ["192.0.2.1", "::1/128", "10.0.0.0/8"], [25, 2525], False)
+    assert text.splitlines()[1:] == [
+        "table <sokuhai_allow> persist { 10.0.0.0/8 192.0.2.1 ::1 }", "table <sokuhai_rejects> persist",
+        'anchor "/blacklistd/*" in from ! <sokuhai_allow> to any', "block drop in quick proto tcp from <sokuhai_rejects> to any port { 25 2525 }"]
+
+
+def test_the_daemons_anchor_is_not_evaluated_twice():
+    assert "blocklistd" not in host.anchor_rules("blocklistd", ["::1"], [25], True)
+    for line in ('anchor "blocklistd/*" in', "anchor blocklistd", '  anchor "/blocklistd/*" in on em0', 'anchor "blocklistd" all'):
+        assert host.has_own_anchor(line + "\n", "blocklistd"), line
+    for line in ('# anchor "blocklistd/*"', 'anchor "blocklistd2"', 'pass in # anchor "blocklistd"', 'anchor "blacklistd/*"'):
+        assert not host.has_own_anchor(line + "\n", "blocklistd"), line
+
+
+# -- a stranger's pf.conf -----------------------------------------------------------------------------------------------
+
+RULES = """\
+# mine
+ext_if = "em0"
+ports = "{ 22 25 \\
+   587 }"
+table <friends> persist { 192.0.2.0/24,
+   198.51.100.1 } # block nobody
+set skip on lo0
+scrub in all
+nat on $ext_if from 10.0.0.0/8 to any -> ($ext_if)
+rdr pass on $ext_if proto tcp to port 80 -> 10.0.0.2
+load anchor "x" from "/etc/x"
+
+antispoof quick for $ext_if
+block in quick from any to any port 22
+anchor "x"
+pass all"""
+
+
+def placed(text):
+    return host.with_block(text, host.places(text)[0], BLOCK)
+
+
+def test_the_block_stands_before_the_first_filter_rule_and_nothing_else_is_touched():
+    text = placed(RULES)
+    lines = text.splitlines()
+    assert lines.index(host.BEGIN) + len(BLOCK) == lines.index("antispoof quick for $ext_if")
+    assert host.without_block(text) == RULES
+
+
+@pytest.mark.parametrize("text, after", [
+    ("pass all\n", 0), ("\n\n# words: pass all\nset skip on lo\n", 4), ("", 0), ("set skip on lo0", 1), ("match in all scrub (no-df)\n", 0),
+    ("anchor \"a\" {\n pass\n}\nblock\n", 0), ("table <t> {\n 10.0.0.1 }\nset limit states 9\n  pass in\n", 3)])
+def test_places(text, after):
+    assert host.places(text)[0] == after
+    assert host.without_block(placed(text)).rstrip("\n") == text.rstrip("\n")
+
+
+def test_what_may_hide_the_first_rule_is_the_second_choice():
+    text = 'include "/etc/a"\n$rule\nset skip on lo\npass all\ninclude "/etc/b"\n'
+    assert host.places(text) == [3, 0, 1]
+
+
+def test_only_an_anchor_that_comes_first_is_good():
+    options = "ext_if = \"em0\"\nset skip on { lo }\nscrub in all fragment reassemble\nnat on em0 inet from 10.9.0.0/24 to any -> (em0) round-robin\n"
+    assert host.comes_first(options + 'anchor "sokuhai" all\nblock drop all\n')
+    assert not host.comes_first(options + 'block drop all\nanchor "sokuhai" all\n')
+    assert not host.comes_first(options + 'anchor "other" all\nanchor "sokuhai" all\n')
+    assert not host.comes_first(options)
+
+
+def test_the_minimal_file_holds_our_block_and_lets_everything_pass():
+    text = host.minimal(BLOCK)
+    words = {word for number, word in host.statements(text)}
+    assert words == {"set", "anchor", "load"} and [line for line in text.splitlines() if line in BLOCK] == BLOCK
+
+
+def test_sshd_is_told_before_any_match_and_nothing_is_lost():
+    text = "Port 22\nMatch User git\n\tUseBlocklist no\n"
+    new = host.ssh_config(text, "UseBlacklist")
+    assert new.startswith("# BEGIN sokuhai blocklist\nUseBlacklist yes\n") and new.endswith(text)
+    assert host.ssh_config(new, "UseBlacklist") == new
+    assert host.ssh_config(new, "") == text
+
+
+# -- on a host ----------------------------------------------------------------------------------------------------------
+
+
+class Module:
+    check_mode = False
+
+    def __init__(self, **params):
+        self.params = {"services": SERVICES, "mask_ipv4": 32, "mask_ipv6": 64, "allow": ["192.0.2.1"], "rejects": {}, "reporter": "", "states": 0, "sshd": True,
+                       "confirm_seconds": 90, "replace": False, "token": "", "prove": False, **params}
+
+    def run_command(self, argv, errors=None, data=None, cwd=None):
+        run = subprocess.run(argv, capture_output=True, text=True, input=data, cwd=cwd)
+        return run.returncode, run.stdout, run.stderr
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine whose commands are shell scripts that note how they were called."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "log").write_text("")
+
+    def program(name, body=""):
+        path = tmp_path / "bin" / name
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/log\n{body}\n')
+        path.chmod(0o755)
+
+    for name in ("pfctl", "logger", "sysrc", "service", "kldstat", "sockstat"):
+        program(name)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+
+    def made(**params):
+        module = Module(**params)
+        module.check_mode = params.get("check_mode", False)
+        one = host.Host(module)
+        one.run_dir, one.pf_conf, one.anchor_file = str(tmp_path / "run"), str(tmp_path / "pf.conf"), str(tmp_path / "anchor")
+        one.record, one.state_dir = str(tmp_path / "db/record"), str(tmp_path / "db")
+        return one
+
+    made.path, made.program, made.log = tmp_path, program, lambda: (tmp_path / "log").read_text().splitlines()
+    return made
+
+
+def test_the_connection_is_found_without_the_environment(machine, monkeypatch):
+    """doas and su hand no SSH_CONNECTION on: the socket of the sshd above us tells, and the lowest descriptor is the connection."""
+    one = machine()
+    monkeypatch.setattr(one, "ancestors", lambda: [(900, 800, 1, "python3.11"), (800, 700, 1, "doas"), (700, 600, 9, "sshd-session"), (600, 50, 9, "sshd-session"), (50, 1, 999, "sshd")])
+    rows = ["USER COMMAND PID FD PROTO LOCAL ADDRESS FOREIGN ADDRESS", "root sshd-sess 700 9 tcp4 127.0.0.1:41000 127.0.0.1:8080",
+            "root sshd-sess 700 5 tcp4 203.0.113.5:22 198.51.100.9:50123", "root sshd 50 4 tcp4 203.0.113.5:22 198.51.100.77:1", "root sshd-sess 600 5 tcp4 203.0.113.5:22 198.51.100.9:50123"]
+    machine.program("sockstat", "".join(f"echo '{row}'\n" for row in rows))
+    assert one.connection() == ("198.51.100.9", "50123", 9)
+    monkeypatch.setenv("SSH_CONNECTION", "2001:db8::7%em0 4711 2001:db8::1 22")
+    assert one.connection() == ("2001:db8::7", "4711", 9)
+
+
+def test_without_ssh_somebody_has_to_be_named(machine, monkeypatch):
+    monkeypatch.setattr(host.Host, "ancestors", lambda self: [(900, 1, 1, "python3.11")])
+    assert machine().operator() is None
+    with pytest.raises(host.Refused, match="blocklist_allow"):
+        machine(allow=[]).operator()
+
+
+def test_a_stock_configuration_is_replaced_and_a_foreign_one_refused(machine):
+    stock = "# Blocklist rule\n[local]\nssh\t\tstream\t*\t*\t\t*\t3\t24h\n*\t\t*\t*\t*\t\t*\t3\t60\n[remote]\n#x\n"
+    machine().refuse_foreign("/etc/blocklistd.conf", stock)
+    foreign = stock + "bnx0:ssh * * * * 3 6h\n"
+    with pytest.raises(host.Refused, match="blocklist_replace_config"):
+        machine().refuse_foreign("/etc/blocklistd.conf", foreign)
+    machine(replace=True).refuse_foreign("/etc/blocklistd.conf", foreign)
+    machine().refuse_foreign("/etc/blocklistd.conf", host.MARK + "\n" + foreign)
+
+
+def test_too_few_states_are_refused_only_where_states_are_kept(machine):
+    machine(states=21000).refuse_few_states("set limit states 100\nanchor \"sokuhai\" all\n")
+    machine(states=21000).refuse_few_states("set limit states 30000\npass all flags S/SA keep state\n")
+    with pytest.raises(host.Refused, match="set limit states 21000"):
+        machine(states=21000).refuse_few_states("set limit states 10000\npass all flags S/SA keep state\n")
+    machine.program("pfctl", 'echo "states        hard limit     9000"')
+    with pytest.raises(host.Refused, match="room for 9000 states"):
+        machine(states=21000).refuse_few_states("pass all flags S/SA keep state\n")
+
+
+# -- the change that waits ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def change(machine, monkeypatch):
+    """A change as the host makes it: change.sh run by sh(1) beside the test, with shorter waits."""
+    quick = host.CHANGE.replace("PATH=/sbin:/bin:/usr/sbin:/usr/bin", f"PATH={machine.path}/bin:/bin:/usr/bin").replace("sleep 2", "sleep 0.3").replace("sleep 1", "sleep 0.1")
+    monkeypatch.setattr(host, "CHANGE", quick)
+    started, must = [], host.Host.must
+
+    def daemon_or(self, *argv, **options):
+        # daemon(8) returns at once, and what it starts lives on
+        return started.append(subprocess.Popen(argv[2:])) if argv[0] == "/usr/sbin/daemon" else must(self, *argv, **options)
+
+    monkeypatch.setattr(host.Host, "must", daemon_or)
+    (machine.path / "pf.conf").write_text("pass all\n")
+    machine.program("pfctl", 'case "$*" in "-s Running") [ -e %s/on ] ;; *-e*) : > %s/on ;; *-d*) rm -f %s/on ;; esac' % ((machine.path,) * 3))
+
+    def arm(enabled=False, before=("198.51.100.9", "50000", 5), **params):
+        if enabled:
+            (machine.path / "on").write_text("")
+        one = machine(**{"confirm_seconds": 10, **params})
+        one.token = one.arm(before, "new rules\n", "pass all\n", "new anchor\n", None, enabled)
+        one.p["token"] = one.token
+        return one
+
+    arm.started = started
+    yield arm
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def wait(what, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_an_unconfirmed_change_is_made_and_taken_back(change, machine):
+    change()
+    rules, anchor, on = machine.path / "pf.conf", machine.path / "anchor", machine.path / "on"
+    wait(lambda: on.exists())
+    assert rules.read_text() == "new rules\n" and anchor.read_text() == "new anchor\n"
+    wait(lambda: not on.exists() and not anchor.exists())
+    assert rules.read_text() == "pass all\n"
+    change.started[0].wait()
+    assert any("no new ssh connection" in line for line in machine.log() if line.startswith("logger"))
+
+
+def test_where_pf_was_on_it_stays_on_with_the_former_rules(change, machine):
+    change(enabled=True, confirm_seconds=2)
+    wait(lambda: (machine.path / "pf.conf").read_text() == "new rules\n")
+    change.started[0].wait(timeout=10)
+    assert (machine.path / "pf.conf").read_text() == "pass all\n" and (machine.path / "on").exists()
+    assert not any(" -d" in line for line in machine.log())
+
+
+def test_rules_that_pf_does_not_take_are_taken_back_at_once(change, machine):
+    machine.program("pfctl", 'case "$*" in "-q -f"*) echo "cannot load" >&2; exit 1 ;; esac')
+    one = change(confirm_seconds=600)
+    change.started[0].wait(timeout=10)
+    assert (machine.path / "pf.conf").read_text() == "pass all\n"
+    with pytest.raises(host.Refused, match="cannot load"):
+        one.confirmed()
+
+
+def test_a_new_connection_confirms(change, machine, monkeypatch):
+    monkeypatch.setattr(host.Host, "name", lambda self: "blocklistd")
+    one = change(confirm_seconds=600)
+    monkeypatch.setattr(one, "connection", lambda: ("198.51.100.9", "50001", 0))
+    assert one.confirmed()["changed"]
+    assert "sysrc pf_enable=YES" in machine.log()
+    change.started[0].wait(timeout=10)
+    assert (machine.path / "pf.conf").read_text() == "new rules\n" and (machine.path / "on").exists()
+
+
+@pytest.mark.parametrize("now, says", [(("198.51.100.9", "50000", 0), "still the connection from before"), (("198.51.100.9", "50001", 60), "was there"), (None, "still the connection")])
+def test_an_old_connection_confirms_nothing(change, machine, monkeypatch, now, says):
+    one = change(confirm_seconds=600)
+    monkeypatch.setattr(one, "connection", lambda: now)
+    with pytest.raises(host.Refused, match=says):
+        one.confirmed()
+    assert not any("pf_enable=YES" in line for line in machine.log()) and os.path.exists(one.run_dir + "/" + one.token + "/armed")
+
+
+def test_a_confirmation_that_comes_too_late_is_refused(change, machine, monkeypatch):
+    one = change(confirm_seconds=1)
+    change.started[0].wait(timeout=10)
+    monkeypatch.setattr(one, "connection", lambda: ("198.51.100.9", "50001", 0))
+    with pytest.raises(host.Refused, match="before it was confirmed"):
+        one.confirmed()
+    assert not any("pf_enable=YES" in line for line in machine.log())
+
+
+def test_the_next_run_takes_back_what_was_broken_off(change, machine):
+    one = change(confirm_seconds=600)
+    wait(lambda: (machine.path / "on").exists())
+    machine(confirm_seconds=600).take_back_pending()
+    assert not (machine.path / "on").exists() and (machine.path / "pf.conf").read_text() == "pass all\n"
+    change.started[0].wait(timeout=10)
+    assert os.path.exists(f"{one.run_dir}/{one.token}/undone")
+
+
+def test_check_mode_touches_no_pending_change(change, machine):
+    one = change(confirm_seconds=600)
+    other = machine()
+    other.module.check_mode = True
+    with pytest.raises(host.Refused, match="still waits"):
+        other.take_back_pending()
+    assert os.path.exists(f"{one.run_dir}/{one.token}/armed")
+
+
+def test_what_was_there_before_is_written_down_once(machine):
+    machine.program("sysrc", "echo NO")
+    machine().remember("blocklistd", "pass all\n", True, None)
+    machine().remember("blocklistd", None, False, None)
+    before = json.loads((machine.path / "db/record").read_text())
+    assert before == {"pf_enable": "NO", "pf_was_on": True, "pf_conf": True, "daemon": "blocklistd", "daemon_enable": "NO", "daemon_flags": "NO"}
