@@ -49,7 +49,13 @@ def real_cap():
 
 def comm(pid):
     """Command name as FreeBSD keeps it (19 characters)."""
-    return (read(f"/proc/{pid}/comm") or "")[:19]
+    name = read(f"/proc/{pid}/comm") or ""
+    if " " in name:  # its title, which setproctitle(3) keeps elsewhere
+        try:
+            name = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+        except OSError:
+            pass
+    return name[:19]
 
 
 def uid(pid):
