@@ -45,7 +45,7 @@ def look(path):
             return symbols[name].split(b"\0")[0].decode().rstrip("\n")
         return {"version": string("version"), "ident": string("kern_ident"), "osrelease": string("osrelease"),
                 "osreldate": struct.unpack("<i", symbols["osreldate"])[0],
-                "config": "".join(line[3:] + "\n" for line in config.split(b"\0")[0].decode().splitlines())}
+                "config": config.split(b"\0")[0].decode()}
     except (OSError, struct.error, ValueError, IndexError, KeyError, UnicodeDecodeError):
         return None
 
