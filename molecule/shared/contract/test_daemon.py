@@ -88,6 +88,6 @@ def test_program_not_given(run):
     assert answer.rc == 1 and answer.err.startswith("usage: daemon ")
 
 
-def test_unknown_user(run):
-    answer = run("daemon -u no_such_user true")
-    assert answer.rc == 1 and "unknown user: no_such_user" in answer.err
+def test_unknown_user_shows_too_late_for_the_status(run):
+    answer = run("daemon -u no_such_user true; sleep 1")
+    assert answer.rc == 0 and answer.err == "daemon: unknown user: no_such_user\n"

@@ -42,6 +42,15 @@ def test_trial_boot_of_a_missing_kernel_is_refused(run):
     assert answer.err == "nextboot: stat /boot/no_such_kernel/kernel: No such file or directory\n"
 
 
+def test_nextboot_asked_for_nothing_or_wrongly(run):
+    if run("test -e /boot/nextboot.conf").rc == 0:
+        pytest.skip("a trial boot is already asked for on this host")
+    assert run("nextboot").rc == 0 and run("test -e /boot/nextboot.conf").rc == 1
+    for words in ("kernel", "-Z"):
+        answer = run(f"nextboot {words}")
+        assert answer.rc == 1 and answer.err.splitlines()[-1].startswith("usage: reboot ")
+
+
 def test_trial_boot_is_written_and_taken_back(run, keep):
     if run("test -e /boot/nextboot.conf").rc == 0:
         pytest.skip("a trial boot is already asked for on this host")

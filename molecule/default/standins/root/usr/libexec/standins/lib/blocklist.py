@@ -59,8 +59,10 @@ def parse(path):
             except Bad as problem:
                 complaints.append(str(problem))
     for kind in rules.values():
-        kind.sort(key=lambda r: (r["net"] == "*", -(ipaddress.ip_network(r["net"]).prefixlen if r["net"] != "*" else 0),
-                                 r["port"] == "*", r["family"] == "*"))
+        # the most specific first, the highest port before the others
+        kind.sort(key=lambda r: (r["net"] == "*", -(ipaddress.ip_network(r["net"]).version if r["net"] != "*" else 0),
+                                 -(ipaddress.ip_network(r["net"]).prefixlen if r["net"] != "*" else 0),
+                                 -(r["port"] if r["port"] != "*" else -1), -(r["family"] if r["family"] != "*" else -1)))
     return rules, complaints
 
 
@@ -91,7 +93,10 @@ def listing(rules):
     for kind, head in (("local", "target"), ("remote", "source")):
         out += [f"[{kind}]", f"{head:>20}\ttype\tproto\towner\tname\tnfail\tduration"]
         for one in rules[kind]:
-            place = one["net"] if one["net"] != "*" else str(one["port"])
+            place = str(one["port"])
+            if one["net"] != "*":
+                net = ipaddress.ip_network(one["net"])
+                place = str(net.network_address) if net.prefixlen == net.max_prefixlen else str(net)
             family = {4: "2", 6: "28"}.get(one["family"], "*")
             name = ("*" if one["name"] == "blocklistd" else one["name"]) + (f"/{one['mask']}" if one["mask"] != "*" else "")
             out.append(f"{place:>20}\t{ {'tcp': '6', 'udp': '17'}.get(one['proto'], '*') }\t{family}\t*\t{name}\t{one['nfail']}\t{one['duration']}")
