@@ -239,23 +239,11 @@ def branch_problem(branch, wanted, now):
     return None, None
 
 
-def compare_versions(left, right):
-    """-1, 0 or 1 as pkg_version_cmp orders two versions of one package: epoch, version, revision (pkg-version(8))."""
-    def key(text):
-        text, dummy, epoch = text.partition(",")
-        text, dummy, revision = text.partition("_")
-        parts = [(1, int(part), "") if part.isdigit() else ({"pl": 0, "alpha": -3, "beta": -2, "pre": -2, "rc": -1}.get(part, 2), 0, part)
-                 for part in re.findall(r"[0-9]+|[a-z]+", text)]
-        return int(epoch or 0), parts, int(revision or 0)
-    one, two = key(left), key(right)
-    return (one > two) - (one < two)
-
-
-def judge(item, tree, package, libraries, vulnerable, job, settings):
+def judge(item, tree, package, order, libraries, vulnerable, job, settings):
     """What lies between the port that is there and the declared one, as [{kind, message}].
 
-    tree: parse_make's answer. package: None, or an entry of parse_packages with annotations, options ({name: on|off}). libraries: names of
-    missing ones. vulnerable: bool. job: the record of a build that did not end, or None. settings: fd_setsize, header (bool), lock.
+    tree: parse_make's answer. package: None, or an entry of parse_packages with annotations, options ({name: on|off}). order: -1 where its
+    version is below the tree's, 0, 1. libraries: names of missing ones. vulnerable: bool. job: the record of a build that did not end, or None. settings: fd_setsize, header (bool), lock.
     """
     found, name = [], title(item)
 
@@ -279,8 +267,8 @@ def judge(item, tree, package, libraries, vulnerable, job, settings):
         if tree["FLAVOR"] and flavor != tree["FLAVOR"]:
             say("flavor", "%s is flavor %s, %s is declared" % (full, flavor or "(none)", tree["FLAVOR"]))
         on = set(tree["PORT_OPTIONS"].split())
-        same = compare_versions(package["version"], tree["PKGVERSION"]) == 0
-        asked = set(tree["COMPLETE_OPTIONS_LIST"].split() if same else item["options_set"] + item["options_unset"])
+        # the default of an option may have changed since; that is part of being behind
+        asked = set(tree["COMPLETE_OPTIONS_LIST"].split() if order == 0 else item["options_set"] + item["options_unset"])
         differ = sorted(option for option in asked & set(package["options"]) if (package["options"][option] == "on") != (option in on))
         if differ:
             say("options", "%s was built with %s" % (full, ", ".join(
@@ -295,7 +283,7 @@ def judge(item, tree, package, libraries, vulnerable, job, settings):
                                                                                        settings["fd_setsize"]))
     if libraries:
         say("libraries", "%s lacks %s: what it was linked with was replaced" % (full, ", ".join(libraries)))
-    if compare_versions(package["version"], tree["PKGVERSION"]) < 0:
+    if order < 0:
         say("behind", "%s is behind the ports tree, which has %s" % (full, tree["PKGVERSION"]))
     if vulnerable:
         say("vulnerable", "%s has a known vulnerability (pkg audit)%s" % (
@@ -430,6 +418,11 @@ def installed(item, name, every):
     package["annotations"] = parse_pairs(run(["pkg", "query", "%At=%Av", package["name"]])[1])
     package["options"] = parse_pairs(run(["pkg", "query", "%Ok=%Ov", package["name"]])[1])
     return package
+
+
+def compare_versions(left, right):
+    """-1, 0 or 1: how pkg itself orders two versions."""
+    return {"<": -1, "=": 0, ">": 1}.get(run(["pkg", "version", "-t", left, right])[1].strip(), 0)
 
 
 def missing_libraries(name):
@@ -871,6 +864,7 @@ class Port:
         self.every = every if every is not None else packages()
         self.package, self.drift, self.tree, self.diff = None, [], {}, []
         self.make_conf = self.make_conf_wanted = ""
+        self.order = 0
         self.branch, self.commit = tree_head(settings["tree"]) if settings["method"] == "ports" else (None, None)
 
     def look(self):
@@ -940,8 +934,9 @@ class Port:
         package = self.package
         full = "%s-%s" % (package["name"], package["version"]) if package else ""
         job = self.job.read()
+        self.order = compare_versions(package["version"], self.tree["PKGVERSION"]) if package else 0
         self.drift += judge(
-            item, self.tree, package, missing_libraries(package["name"]) if package else [], vulnerable(full) if package else False,
+            item, self.tree, package, self.order, missing_libraries(package["name"]) if package else [], vulnerable(full) if package else False,
             job, {"fd_setsize": settings["fd_setsize"], "header": bool(settings["header"]), "lock": settings["lock"]})
 
     @property
@@ -968,7 +963,7 @@ class Port:
             found.append("ports_min_memory_mb: %d MB of memory and swap, %d are needed to build %s: add swap" % (
                 memory, settings["min_memory_mb"], title(self.item)))
         package = self.package
-        if package and self.tree["PKGVERSION"] and compare_versions(self.tree["PKGVERSION"], package["version"]) < 0:
+        if self.order > 0:
             found.append("%s: the ports tree has %s, %s-%s is installed; bring the tree up to date (git -C %s pull --ff-only)" % (
                 title(self.item), self.tree["PKGVERSION"], package["name"], package["version"], settings["tree"]))
         return found
