@@ -158,10 +158,18 @@ def test_countries():
     assert table(result, "client_country") == {
         "203.0.113.0/25": "permit_auth_destination",
         "2001:db8:2:c000::/67": "REJECT nobody here writes to us (client_country: XA)"}
-    assert table(result, "check_client_country") == {"203.0.113.0/25": "check_client_ease", "203.0.113.192/27": "check_client_na"}
+    assert table(result, "check_client_country") == {"203.0.113.0/25": "check_client_ease"}
     assert table(result, "country_tarpit") == {"203.0.113.192/27": "check_client_na"}
-    assert parameter(result, "check_dynamic_client") == ["check_client_access cidr:$config_directory/tables/check_client_country", "check_client_na"]
+    # a dynamic client there has waited at country_tarpit already, and waits once
+    assert parameter(result, "check_dynamic_client") == [
+        "check_client_access cidr:$config_directory/tables/check_client_country", "check_client_access cidr:$config_directory/tables/check_client_others"]
+    assert table(result, "check_client_others") == {"203.0.113.192/27": "DUNNO", "0.0.0.0/0": "check_client_na", "::/0": "check_client_na"}
+    without = made(country_text=text, countries=countries, changes=[{"list": "recipient", "remove": "country_tarpit"}])
+    assert parameter(without, "check_dynamic_client")[-1] == parameter(made(), "check_dynamic_client")[-1] == "check_client_na"
     assert table(result, "postscreen_access") == {}
+    current = names(made("current", country_text=text, countries=countries), "client")
+    # a country that is eased skips DNSBLs, not the demand for a reverse name
+    assert current.index("reject_unknown_reverse_client_hostname") < current.index("client_country")
     assert table(made("current", country_text=text, countries=countries), "postscreen_access") == {"203.0.113.0/25": "permit"}
     assert "client_country" not in names(made(), "client")
 

@@ -17,11 +17,11 @@ TRAP_LISTS = ("client", "helo", "sender", "recipient")
 INDEXED_VALUE = "$default_database_type:$config_directory/tables/{}"
 TYPED_VALUE = "{}:$config_directory/tables/{}"
 TABLE_TYPES = {"reject_sender": "", "reject_client": "", "reject_client_networks": "cidr", "reject_helo": "regexp",
-               "check_dynamic_client": "regexp", "check_client_country": "cidr", "client_country": "cidr",
+               "check_dynamic_client": "regexp", "check_client_country": "cidr", "check_client_others": "cidr", "client_country": "cidr",
                "country_tarpit": "cidr", "postscreen_access": "cidr", "trap_dynamic": "regexp", "trap_country": "cidr",
                "trap_client": "", "trap_helo": "", "trap_sender": "", "trap_recipient": ""}
 SAMPLED = ("reject_sender", "reject_client", "reject_client_networks", "reject_helo", "check_dynamic_client",
-           "check_client_country", "client_country", "country_tarpit", "postscreen_access")
+           "check_client_country", "check_client_others", "client_country", "country_tarpit", "postscreen_access")
 
 # access(5): these, and a number alone, end a list with "yes". PERMIT is the restriction of that name.
 YES = ("ok", "relay", "permit")
@@ -233,7 +233,7 @@ def _reason(entry):
 
 def _country_entries(text, countries):
     """{table: entries} from the networks by action, "NETWORK ACTION [CC]" a line (country_table's text)."""
-    tables = {"client_country": [], "check_client_country": [], "country_tarpit": [], "postscreen_access": [], "trap_country": []}
+    tables = {"client_country": [], "check_client_country": [], "check_client_others": [], "country_tarpit": [], "postscreen_access": [], "trap_country": []}
     for line in str(text or "").splitlines():
         if not line.strip() or line.startswith("#"):
             continue
@@ -244,7 +244,7 @@ def _country_entries(text, countries):
             tables["check_client_country"].append({"pattern": network, "action": "check_client_ease"})
             tables["postscreen_access"].append({"pattern": network, "action": "permit"})
         elif action == "tarpit":
-            tables["check_client_country"].append({"pattern": network, "action": "check_client_na"})
+            tables["check_client_others"].append({"pattern": network, "action": "DUNNO"})
             tables["country_tarpit"].append({"pattern": network, "action": "check_client_na"})
             tables["trap_country"].append({"pattern": network, "action": f"REJECT a country that waits (trap_country: {country})"})
         elif action == "refuse":
@@ -252,6 +252,8 @@ def _country_entries(text, countries):
             reason = said.get("reason") if isinstance(said, dict) else ""
             tables["client_country"].append({"pattern": network, "action": safe_action(
                 "REJECT", "client_country", reason or "mail from this country's networks is not accepted", country)})
+    if tables["check_client_others"]:
+        tables["check_client_others"] += [{"pattern": everybody, "action": "check_client_na"} for everybody in ("0.0.0.0/0", "::/0")]
     return tables
 
 
@@ -442,6 +444,8 @@ def _value(item, declared, tables, healthy):
     if item.get("service"):
         service = _service(declared["services"], item["service"])
         return [service if service.startswith(("check_policy_service", "warn_if_reject")) else f"check_policy_service {service}"] if service else []
+    if item.get("others") and tables["check_client_others"]:
+        return [f"check_client_access {TYPED_VALUE.format('cidr', 'check_client_others')}"]
     if item.get("sleep"):
         seconds = int(declared[f"sleep_{item['sleep']}"])
         return [f"sleep {seconds}"] if seconds else []
@@ -486,6 +490,9 @@ def access_set(declared, healthy, country_text=""):
     tables.update(_country_entries(country_text, declared["countries"]))
     if declared["profile"] != "current":
         tables["postscreen_access"] = []
+    if not any(item.get("table") == "country_tarpit" for item in changed["recipient"]):
+        # Nobody has waited yet when the class is asked.
+        tables["check_client_others"] = []
     traps = [str(trap).lower() for trap in declared["traps"]]
     classes = {name: changed[name] for name in declared["classes"]}
     if not traps:
