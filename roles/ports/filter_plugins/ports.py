@@ -70,8 +70,8 @@ def ports_problems(ports, values):
                          "(poudriere.conf: PKG_REPO_SIGNING_KEY)")
     if values["branch"] not in ("auto", "main", "quarterly") and not re.fullmatch(r"\d{4}Q[1-4]", values["branch"]):
         found.append(f"ports_branch = {values['branch']!r}: auto, main, quarterly, or a quarter as 2026Q4")
-    if values["tree_commit"] and not re.fullmatch(r"[0-9a-f]{12,40}", values["tree_commit"]):
-        found.append(f"ports_tree_commit = {values['tree_commit']!r}: 12 to 40 hexadecimal digits")
+    if values["tree_commit"] and not re.fullmatch(r"[0-9a-f]{40}", values["tree_commit"]):
+        found.append(f"ports_tree_commit = {values['tree_commit']!r}: 40 hexadecimal digits are needed")
     return found
 
 

@@ -65,8 +65,11 @@ def main():
     trouble = []
     if settings["method"] == "ports" and module.params["ports"]:
         trouble, result["notes"], result["branch"], result["commit"] = sources(settings)
-        if result["branch"] is None and trouble and "there is no ports tree" in trouble[0]:
-            module.exit_json(**dict(result, problems=trouble, build=[item["origin"] for item in module.params["ports"]]))
+        if not os.path.exists(os.path.join(settings["tree"], "Mk/bsd.port.mk")):
+            # which options it will have, and what has to be built, is known once it is there
+            fetch = settings["fetch"] != "none"
+            module.exit_json(**dict(result, problems=[] if fetch else trouble, build=[item["origin"] for item in module.params["ports"]],
+                                    notes=["predicted: the ports tree is fetched to %s first" % settings["tree"]] if fetch else []))
     every = packages()
     for item in module.params["ports"]:
         port = Port(item, settings, every)

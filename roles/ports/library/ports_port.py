@@ -104,6 +104,9 @@ def apply(module, item, settings):
     job = port.job
     if job.running() and (job.read() or {}).get("phase") not in ("done", "failed"):
         module.exit_json(changed=True, finished=False, attached=True, log=job.log, drift=[])
+    if module.check_mode and settings["fetch"] != "none" and not os.path.exists(os.path.join(settings["tree"], "Mk/bsd.port.mk")):
+        module.exit_json(changed=True, finished=True, log=job.log, build=True, drift=[{
+            "kind": "missing", "message": "%s: predicted: built once the ports tree is fetched" % title(item)}])
     try:
         port.look()
     except Refused as reason:

@@ -831,6 +831,7 @@ SETTINGS = {
     "repository": {"type": "str", "default": ""},
     "tree": {"type": "path", "default": "/usr/ports"},
     "branch": {"type": "str", "default": "auto"},
+    "fetch": {"type": "str", "choices": ["none", "git"], "default": "none"},
     "make_conf_file": {"type": "path", "default": "/etc/make.conf"},
     "work_dir": {"type": "path", "default": "/usr/obj/ports"},
     "package_dir": {"type": "path", "default": "/var/db/sokuhai/packages"},

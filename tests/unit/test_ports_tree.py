@@ -1,0 +1,133 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Module ports_tree with a real git and a repository of its own: the right commit of the right branch, or nothing."""
+import json
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+import role_modules
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+host = role_modules.load(ROOT / "roles/ports/module_utils/ports_host.py", "ansible.module_utils.ports_host")
+module = role_modules.load(ROOT / "roles/ports/library/ports_tree.py", "ports_tree_module")
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
+
+
+class Ended(Exception):
+    pass
+
+
+def call(monkeypatch, check=False, **want):
+    """Run the module; return its answer, with `failed` where it failed."""
+    answers = []
+
+    class Module:
+        def __init__(self, argument_spec, supports_check_mode):
+            self.params = {name: option.get("default") for name, option in argument_spec.items()}
+            self.params.update(want)
+            self.check_mode = check
+
+        def exit_json(self, **answer):
+            answers.append(answer)
+            raise Ended
+
+        def fail_json(self, **answer):
+            answers.append({**answer, "failed": True})
+            raise Ended
+
+    monkeypatch.setattr(module, "AnsibleModule", Module)
+    with pytest.raises(Ended):
+        module.main()
+    return answers[0]
+
+
+@pytest.fixture
+def upstream(tmp_path, monkeypatch):
+    """A ports repository with main and three quarters."""
+    monkeypatch.setattr(module, "PATH", "/usr/bin:/bin:/usr/local/bin")
+    monkeypatch.setitem(module.ENV, "PATH", "/usr/bin:/bin:/usr/local/bin")
+    folder = tmp_path / "upstream"
+    (folder / "Mk").mkdir(parents=True)
+
+    def git(*words):
+        return subprocess.run(["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@example.org", *words], check=True, capture_output=True,
+                              text=True).stdout.strip()
+
+    def commit(branch, text):
+        (folder / "Mk/bsd.port.mk").write_text(text)
+        git("add", ".")
+        git("commit", "-q", "-m", text)
+        git("branch", "-f", branch)
+        return git("rev-parse", "HEAD")
+
+    git("init", "-q", "-b", "work")
+    git("config", "uploadpack.allowAnySHA1InWant", "true")
+    commits = {branch: commit(branch, branch) for branch in ("2025Q4", "2026Q3", "2026Q4", "main")}
+    return {"url": f"file://{folder}", "commits": commits, "commit": commit, "tree": str(tmp_path / "ports")}
+
+
+def test_the_newest_quarter_comes_whole_and_twice_is_no_change(upstream, monkeypatch):
+    want = {"tree": upstream["tree"], "url": upstream["url"], "branch": "quarterly"}
+    assert call(monkeypatch, check=True, **want)["changed"] and not pathlib.Path(upstream["tree"]).exists()
+    answer = call(monkeypatch, **want)
+    assert (answer["changed"], answer["branch"], answer["commit"]) == (True, "2026Q4", upstream["commits"]["2026Q4"])
+    assert host.tree_head(upstream["tree"]) == ("2026Q4", upstream["commits"]["2026Q4"])
+    assert pathlib.Path(upstream["tree"], "Mk/bsd.port.mk").read_text() == "2026Q4"
+    assert call(monkeypatch, **want)["changed"] is False
+    assert list(pathlib.Path(upstream["tree"]).parent.glob("*.sokuhai-new")) == []
+
+
+def test_the_branch_is_that_of_the_packages(upstream, monkeypatch):
+    line = '  FreeBSD: {\n    url             : "pkg+https://pkg.FreeBSD.org/FreeBSD:15:amd64/%s",\n    enabled         : yes\n  }\n'
+    monkeypatch.setattr(module, "run", lambda argv: (0, line % "latest", ""))
+    assert call(monkeypatch, tree=upstream["tree"], url=upstream["url"])["branch"] == "main"
+    monkeypatch.setattr(module, "run", lambda argv: (0, "", ""))
+    assert "ports_branch" in call(monkeypatch, tree=upstream["tree"] + "2", url=upstream["url"])["msg"]
+
+
+def test_a_pinned_commit_or_none(upstream, monkeypatch):
+    older = upstream["commits"]["2026Q3"]
+    want = {"tree": upstream["tree"], "url": upstream["url"], "branch": "2026Q4", "commit": older}
+    assert call(monkeypatch, **want)["commit"] == older
+    other = call(monkeypatch, **{**want, "commit": "0" * 40})
+    assert other["failed"] and "ports_tree_commit" in other["msg"]
+    missing = call(monkeypatch, **{**want, "tree": upstream["tree"] + "2", "commit": "0" * 40})
+    assert missing["failed"] and not pathlib.Path(upstream["tree"] + "2").exists()
+
+
+def test_update_brings_what_is_new_and_keeps_off_what_was_changed_by_hand(upstream, monkeypatch):
+    want = {"tree": upstream["tree"], "url": upstream["url"], "branch": "main"}
+    call(monkeypatch, **want)
+    newer = upstream["commit"]("main", "newer")
+    assert call(monkeypatch, **want)["commit"] == upstream["commits"]["main"]
+    assert call(monkeypatch, check=True, update=True, **want)["changed"]
+    answer = call(monkeypatch, update=True, **want)
+    assert (answer["changed"], answer["commit"]) == (True, newer)
+    assert call(monkeypatch, update=True, **want)["changed"] is False
+    pathlib.Path(upstream["tree"], "Mk/bsd.port.mk").write_text("mine")
+    assert "by hand" in call(monkeypatch, update=True, **want)["msg"]
+    assert pathlib.Path(upstream["tree"], "Mk/bsd.port.mk").read_text() == "mine"
+
+
+def test_what_is_no_tree_is_neither_replaced_nor_made_one(upstream, monkeypatch, tmp_path):
+    tree = pathlib.Path(upstream["tree"])
+    tree.mkdir()
+    (tree / "distfiles").mkdir()
+    want = {"tree": str(tree), "url": upstream["url"], "branch": "main"}
+    assert "distfiles" in call(monkeypatch, **want)["msg"]
+    (tree / "distfiles").rmdir()
+    empty = tmp_path / "empty"
+    subprocess.run(["git", "init", "-q", "-b", "main", empty], check=True)
+    subprocess.run(["git", "-C", empty, "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    assert "no ports tree" in call(monkeypatch, **{**want, "url": f"file://{empty}"})["msg"]
+    assert json.dumps(sorted(path.name for path in tree.iterdir())) == "[]"
+    assert call(monkeypatch, **want)["changed"]
+
+
+def test_without_git_and_without_a_way_to_it_nothing_happens(upstream, monkeypatch):
+    monkeypatch.setattr(module.shutil, "which", lambda name, path=None: None)
+    monkeypatch.setattr(module, "run", lambda argv, timeout=0: (1, "", "pkg: no repository"))
+    answer = call(monkeypatch, tree=upstream["tree"], url=upstream["url"], branch="main")
+    assert answer["failed"] and "git-lite" in answer["msg"] and not pathlib.Path(upstream["tree"]).exists()
