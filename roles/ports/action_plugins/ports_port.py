@@ -41,8 +41,12 @@ class ActionModule(ActionBase):
                     answer = self._execute_module(module_name="ports_port", module_args=arguments, task_vars=task_vars)
                     if not answer.get("failed") and not answer.get("finished", True):
                         continue
-            if answer.get("finished") and not answer.get("failed") and started.get("attached"):
-                # the earlier run may have been told something else
+            if (answer.get("finished") or answer.get("failed")) and not answer.get("lost") and started.get("attached"):
+                # the earlier run may have been told something else, and so has failed or succeeded at something else
+                taken_up += 1
+                if taken_up > TAKE_UP:
+                    answer.update(failed=True, msg="%s: a process of an earlier build has not ended; see ps -ax and %s" % (name, answer.get("log")))
+                    break
                 started = self._execute_module(module_name="ports_port", module_args=arguments, task_vars=task_vars)
                 if started.get("failed") or started.get("finished", True):
                     answer = dict(started, changed=True)

@@ -599,8 +599,8 @@ class Worker:
 
     def clean(self):
         """Remove the port's work directory, whose name is make's own answer. Not by `make clean`, which needs space for its start."""
-        folder = os.path.realpath(self.state["tree"]["WRKDIR"])
-        if self.settings["work_dir"].strip("/") and folder.startswith(self.settings["work_dir"].rstrip("/") + "/"):
+        folder, top = os.path.realpath(self.state["tree"]["WRKDIR"]), os.path.realpath(self.settings["work_dir"])
+        if top.strip("/") and folder.startswith(top + "/"):
             shutil.rmtree(folder, ignore_errors=True)
 
     def probe(self):
