@@ -8,15 +8,11 @@ cat <<EOF
 #!/bin/bash
 # bash, for its exec -a: the process is called what its program is called
 for word; do
-	case \$word in
-	-V)	$real -V | while IFS= read -r line; do
-			case \$line in
-			'built by '*)	printf '%s\n' 'built by make with  $quoted' ;;
-			*)	printf '%s\n' "\$line" ;;
-			esac
-		done
-		exit 0 ;;
-	esac
+	if [ "\$word" = -V ]; then
+		export built='built by make with  $quoted'
+		$real -V | awk '/^built by / { print ENVIRON["built"]; next } { print }'
+		exit 0
+	fi
 done
 exec -a /usr/local/sbin/named $real "\$@"
 EOF

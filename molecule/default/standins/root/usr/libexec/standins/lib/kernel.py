@@ -50,6 +50,15 @@ def look(path):
         return None
 
 
+def starts_with(path, text):
+    """Whether a file begins with these bytes."""
+    try:
+        with open(path, "rb") as f:
+            return f.read(len(text)) == text
+    except OSError:
+        return False
+
+
 def fate(directory):
     """What the lab makes of a kernel: the word in its directory's file labfate, which only a test puts there; else good."""
     try:
