@@ -556,8 +556,11 @@ class Postfix:
         for service in listeners(services):
             self.start_once(directory, service, explicit, values, alive)
         if alive:
+            # What master(8) serves now is in the set it was loaded with; the file of a socket outlives its service.
+            loaded = self.previous if os.path.isdir(self.previous) else self.config
+            made = self.made_sockets(parse_services(self.postconf(loaded, "-M")[1]))
             named = [value for where, name, value in [("main.cf", n, v) for n, v in explicit.items()] + overrides]
-            awaited = any(not os.path.exists(os.path.join(self.queue, wanted)) for value in named for wanted in private_sockets(value))
+            awaited = any(wanted not in made for value in named for wanted in private_sockets(value))
             for service in listeners(services):
                 self.stranger(directory, service, awaited)
         return services, values
@@ -574,11 +577,14 @@ class Postfix:
             raise Refused(["main.cf: smtpd_tls_cert_file, smtpd_tls_key_file: %s, %s: %s" % (chain, key, error)])
         self.proofs.append("key and certificate belong together")
 
-    def socket_problems(self, explicit, overrides, services):
-        # private/X is the socket of the unix service X with private y (the default), public/X of one with n.
+    def made_sockets(self, services):
+        """private/X is the socket of the unix service X with private y (the default), public/X of one with n."""
         made = {("public/" if service["private"] == "n" else "private/") + service["name"]
                 for service in services if service["type"] in ("unix", "unix-dgram", "fifo", "pass")}
-        made |= set(self.p["external_sockets"])
+        return made | set(self.p["external_sockets"])
+
+    def socket_problems(self, explicit, overrides, services):
+        made = self.made_sockets(services)
         problems = []
         for where, name, value in [("main.cf", n, v) for n, v in explicit.items()] + overrides:
             for wanted in private_sockets(value):
