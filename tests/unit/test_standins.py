@@ -43,7 +43,7 @@ def module(path, monkeypatch):
 
 @pytest.mark.parametrize("path", ["usr/bin/sockstat", "usr/bin/netstat", "usr/bin/fstat", "usr/bin/procstat", "usr/bin/kenv",
                                   "usr/bin/limits", "usr/bin/cap_mkdb", "usr/bin/stat", "usr/sbin/sysctl", "usr/sbin/sysrc",
-                                  "usr/sbin/rcorder", "usr/sbin/sha256", "usr/sbin/syslogd"])
+                                  "usr/sbin/rcorder", "usr/sbin/sha256", "usr/sbin/syslogd", "usr/sbin/config", "usr/sbin/daemon"])
 def test_an_unknown_option_is_refused_by_name(path):
     answer = call(path, "-%")
     assert answer.returncode != 0, answer
@@ -209,3 +209,212 @@ def test_sysctl_table_is_sound(monkeypatch):
     # what no stand-in may remember: it has to be asked every time
     for name in ("kern.openfiles", "kern.ipc.numopensockets", "hw.physmem", "hw.ncpu"):
         assert callable(oid.OIDS[name][3]) and oid.OIDS[name][2] == "r"
+
+
+# --- pkg
+
+VUXML = """<vuxml xmlns="http://www.vuxml.org/apps/vuxml-1"><vuln vid="a-b"><topic> two ranges </topic><affects><package>
+<name>postfix</name><name>postfix-sasl</name><range><ge>3.9</ge><lt>3.10.14,1</lt></range><range><eq>4.0</eq></range></package></affects></vuln></vuxml>"""
+
+
+@pytest.mark.parametrize("package, rc", [
+    ("postfix-3.10.13,1", 1), ("postfix-sasl-3.10.13,1", 1), ("postfix-3.10.14,1", 0), ("postfix-3.8", 0), ("postfix-4.0", 1), ("bind920-3.10", 0)])
+def test_pkg_audit_by_ranges(monkeypatch, tmp_path, package, rc):
+    pkg = module("usr/libexec/standins/pkg", monkeypatch)
+    (tmp_path / "vuln.xml").write_text(VUXML)
+    assert pkg.audit(None, ["-q", "-f", str(tmp_path / "vuln.xml"), package]) == rc
+
+
+def test_pkg_audit_without_and_with_a_broken_file(monkeypatch, tmp_path, capsys):
+    pkg = module("usr/libexec/standins/pkg", monkeypatch)
+    assert pkg.audit(None, ["-f", str(tmp_path / "none"), "x-1"]) == 1
+    (tmp_path / "bad").write_text("<vuxml>")
+    assert pkg.audit(None, ["-f", str(tmp_path / "bad"), "x-1"]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert "does not exist. Try running 'pkg audit -F' first" in first and "cannot process vulnxml" in second
+
+
+@pytest.fixture
+def packages(monkeypatch, tmp_path):
+    """pkg with a database of its own, a repository of three packages (b needs a; c has a file of b's), and what was done to files."""
+    pkg = module("usr/libexec/standins/pkg", monkeypatch)
+    monkeypatch.setattr(pkg, "DB", str(tmp_path / "db" / "local.sqlite"))
+    repository = {"a": ("1", "x/a", "A", None, []), "b": ("2", "x/b", "B", None, ["a"]), "c": ("1", "x/c", "C", None, [])}
+    monkeypatch.setattr(pkg, "catalogue", lambda: repository)
+    files = {"a": [str(tmp_path / "a")], "b": [str(tmp_path / "b")], "c": [str(tmp_path / "b")]}
+    plain = pkg.manifest_of
+    monkeypatch.setattr(pkg, "manifest_of", lambda name: {**plain(name), "files": files[name]})
+
+    class Tree:
+        def __init__(self, top):
+            pass
+
+        def put(self, path, goal):
+            pathlib.Path(goal).write_text(path)
+
+    monkeypatch.setattr(pkg, "Tree", Tree)
+    pkg.repository = repository
+    pkg.db = pkg.connect()
+    return pkg
+
+
+def test_pkg_installs_what_is_needed_first_and_removes_what_needs_it(packages, capsys):
+    assert packages.install(packages.db, ["-yU", "b"]) == 0
+    assert [(r[0], r[5], r[7]) for r in packages.installed(packages.db)] == [("a", "FreeBSD-ports", 1), ("b", "FreeBSD-ports", 0)]
+    assert packages.delete(packages.db, ["-y", "a"]) == 0 and packages.installed(packages.db) == []
+    assert "\tb: 2" in capsys.readouterr().out
+
+
+def test_pkg_force_removes_one_alone_and_check_finds_the_gap(packages, capsys):
+    packages.install(packages.db, ["-yU", "b"])
+    assert packages.delete(packages.db, ["-fy", "a"]) == 0
+    capsys.readouterr()
+    assert packages.check(packages.db, ["-dnq", "b"]) == 0 and capsys.readouterr().out == "b\ta\n"
+
+
+def test_pkg_lock_holds_against_delete_install_upgrade_and_conflict(packages, capsys):
+    packages.install(packages.db, ["-yU", "b"])
+    packages.lock(packages.db, ["-yq", "b"], 1)
+    assert packages.delete(packages.db, ["-fy", "b"]) == 7
+    packages.repository["b"] = ("3", "x/b", "B", None, ["a"])
+    for words in (["-fyU", "b"], ["-yU", "b"]):
+        assert packages.install(packages.db, words) == 0
+        assert "b-2 is locked and may not be modified" in capsys.readouterr().out
+    assert packages.upgrade(packages.db, ["-yU"]) == 0
+    assert packages.install(packages.db, ["-yU", "c"]) == 7
+    assert [(r[0], r[1]) for r in packages.installed(packages.db)] == [("a", "1"), ("b", "2")]
+    packages.lock(packages.db, ["-yq", "b"], 0)
+    assert packages.upgrade(packages.db, ["-yU"]) == 0
+    assert packages.installed(packages.db, ["b"])[0][1] == "3"
+    assert packages.install(packages.db, ["-yU", "c"]) == 0
+    assert [r[0] for r in packages.installed(packages.db)] == ["a", "c"]
+
+
+def test_pkg_upgrade_replaces_what_has_other_options_or_is_older(packages, monkeypatch, tmp_path):
+    packages.install(packages.db, ["-yU", "b"])
+    built = {**packages.manifest_of("b"), "annotations": {"flavor": "x"}, "options": {"O": "on"}}
+    packages.lay(packages.db, built, packages.Tree(""))
+    assert packages.installed(packages.db, ["b"])[0][5] == "unknown-repository"
+    assert packages.expand(packages.db, packages.installed(packages.db, ["b"])[0], "%n %Ok=%Ov") == ["b O=on"]
+    assert packages.expand(packages.db, packages.installed(packages.db, ["a"])[0], "%n %?r %#r %?O") == ["a 1 1 0"]
+    assert packages.upgrade(packages.db, ["-yU"]) == 0
+    assert packages.installed(packages.db, ["b"])[0][5] == "FreeBSD-ports"
+    built["options"] = {}
+    packages.lay(packages.db, built, packages.Tree(""))
+    packages.upgrade(packages.db, ["-yU"])
+    assert packages.installed(packages.db, ["b"])[0][5] == "unknown-repository", "the same version with the same options stays"
+
+
+def test_pkg_configuration_file_follows_its_sample_until_it_is_ones_own(packages, tmp_path):
+    sample, mine = tmp_path / "x.conf.sample", tmp_path / "x.conf"
+
+    class Source:
+        text = "one"
+
+        def put(self, path, goal):
+            pathlib.Path(goal).write_text(self.text)
+
+    manifest = {**packages.manifest_of("a"), "files": [str(sample)]}
+    source = Source()
+    packages.lay(packages.db, manifest, source)
+    assert mine.read_text() == "one"
+    source.text = "two"
+    packages.lay(packages.db, manifest, source)
+    assert mine.read_text() == "two"
+    mine.write_text("my own")
+    source.text = "three"
+    packages.lay(packages.db, manifest, source)
+    assert (mine.read_text(), sample.read_text()) == ("my own", "three")
+
+
+# --- config(8)
+
+@pytest.fixture
+def configuration(monkeypatch, tmp_path):
+    """configuration(text) -> what config(8) made of a kernel configuration beside the tree's GENERIC; (object, exit status)."""
+    config = module("usr/sbin/config", monkeypatch)
+    conf = ROOT.parent / "src/sys/amd64/conf"
+
+    def read(text):
+        (tmp_path / "MINE").write_text(text)
+        made = config.Configuration(str(ROOT.parent / "src/sys"), [str(tmp_path), str(conf)])
+        made.read(str(conf / "DEFAULTS"))
+        made.read(str(tmp_path / "MINE"))
+        return made
+
+    read.module = config
+    return read
+
+
+def test_config_takes_a_generic_with_ones_own_changes(configuration):
+    made = configuration("include GENERIC\nident MINE # name\noptions \t KDB_UNATTENDED\nnooptions INET6\nnodevice vt\noptions \"MAXFILES=9\"\n"
+                         "nomakeoptions DEBUG\n")
+    lines = made.text().splitlines()
+    assert lines[:4] == ["options\tCONFIG_AUTOGENERATED", "ident\tMINE", "machine\tamd64", "cpu\tHAMMER"]
+    assert {"options\tKDB_UNATTENDED", "options\tINET", "options\tMAXFILES=9", "options\tINCLUDE_CONFIG_FILE", "device\tvtnet"} <= set(lines)
+    assert not {"options\tINET6", "device\tvt", "makeoptions\tDEBUG=-g"} & set(lines)
+    known = configuration.module.known_options(str(ROOT.parent / "src/sys"))
+    assert set(made.options) <= known and "NO_SUCH" not in known
+
+
+@pytest.mark.parametrize("text, said", [("include NONE\n", "MINE:1: cannot open included file"), ("include MINE\n", "includes itself"),
+                                        ("ident A\nfrobnicate x\n", "MINE:2: syntax error"), ("options\n", "MINE:1: syntax error")])
+def test_config_names_the_line_it_does_not_take(configuration, capsys, text, said):
+    with pytest.raises(SystemExit) as end:
+        configuration(text)
+    assert end.value.code == 1 and said in capsys.readouterr().err
+
+
+# --- kernels
+
+def test_a_file_that_is_no_kernel_cannot_be_loaded(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(LIB))
+    import kernel
+    assert kernel.look(str(tmp_path / "none")) is None
+    for content in (b"", b"made without a compiler\n", b"\x7fELF\x02\x01" + bytes(200), bytes(range(256)) * 9):
+        (tmp_path / "kernel").write_bytes(content)
+        assert kernel.look(str(tmp_path / "kernel")) is None
+    assert kernel.fate(str(tmp_path)) == "good"
+    (tmp_path / "labfate").write_text("panic\n")
+    assert kernel.fate(str(tmp_path)) == "panic"
+    (tmp_path / "labfate").write_text("explode\n")
+    with pytest.raises(ValueError, match="explode"):
+        kernel.fate(str(tmp_path))
+
+
+# --- the tree of ports and sources
+
+@pytest.fixture
+def freebsd(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT.parents[1]))
+    from labkit import freebsd
+    return freebsd
+
+
+def test_ports_tree_is_of_the_daemons_versions(freebsd, tmp_path):
+    import hashlib
+    versions = tmp_path / "usr/share/standins/ports/versions"
+    versions.parent.mkdir(parents=True)
+    versions.write_text("bind 9.18.49\npostfix 3.7.11,1\npcre2 10.42\n")
+    freebsd.lay(str(tmp_path))
+    tree = tmp_path / "usr/ports"
+    assert sorted(p.name for p in (tree / "dns").iterdir()) == ["bind-tools", "bind918"]
+    assert "DISTVERSION=\t9.18.49\n" in (tree / "dns/bind918/Makefile").read_text()
+    assert "../bind918\n" in (tree / "dns/bind-tools/Makefile").read_text()
+    assert "@" not in "".join(line for p in tree.rglob("Makefile") for line in p.read_text().splitlines(True) if "DISTVERSION" in line)
+    word = (tree / "mail/postfix/distinfo").read_text().split()
+    archive = tmp_path / "usr/share/standins/distfiles/postfix-3.7.11.tar.gz"
+    assert word[:4] == ["SHA256", "(postfix/postfix-3.7.11.tar.gz)", "=", hashlib.sha256(archive.read_bytes()).hexdigest()]
+    assert (tree / ".git/HEAD").read_text() == f"ref: refs/heads/{freebsd.BRANCH}\n"
+    assert 'REVISION="15.0"' in (tmp_path / "usr/src/sys/conf/newvers.sh").read_text()
+
+
+def test_the_number_of_the_release_goes_back_into_the_header(freebsd, tmp_path):
+    header = tmp_path / "param.h"
+    header.write_text("a\n/* zig patch: __FreeBSD_version is defined by the compiler */\nb\n")
+    for _ in range(2):
+        freebsd.version(header)
+        assert header.read_text() == f"a\n#undef __FreeBSD_version\n#define __FreeBSD_version {freebsd.OSVERSION}\nb\n"
+    header.write_text("nothing of the kind\n")
+    with pytest.raises(freebsd.LabError):
+        freebsd.version(header)
