@@ -1,0 +1,102 @@
+"""The practice host in one profile, told what the dialogues need, and what was said, logged and delivered there."""
+import json
+import pathlib
+import re
+import time
+
+import yaml
+from conftest import run_module
+
+from . import script
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+ROWS = script.load()
+TOLD = yaml.safe_load((FOLDER / "variables.yml").read_text())
+# --tags postfix runs all that decides who may send
+TAGS = "postfix"
+GREYLIST, AGENT = "sokuhai_postgrey", "/usr/local/bin/policyd-spf"
+
+
+def mailbox(lab):
+    """The text of root's mailbox, which every local address of these rows leads to."""
+    return lab.sh("sh", "-c", "cat /var/mail/root 2>/dev/null || true").stdout
+
+
+def put_back(lab, box):
+    """Give the host the lab's own values and root's former mailbox: later tests rely on both."""
+    lab.sh("sh", "-c", "cat >/var/mail/root" if box else "rm -f /var/mail/root", stdin=box)
+    result = lab.play("site.yml", "--tags", TAGS)
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr
+
+
+class Stage:
+    def __init__(self, lab, profile):
+        self.lab, self.profile = lab, profile
+        self.run = f"{profile}{int(time.time())}"
+        self.replies, self.lines, self.mails = {}, [], []
+
+    def configure(self, changes=None):
+        """Play site.yml for the profile with variables.yml and *changes*. Raises AssertionError with what it said."""
+        variables = {**TOLD["all"], **TOLD[self.profile], "sokuhai_profile": self.profile, **(changes or {})}
+        result = self.lab.play("site.yml", "--tags", TAGS, variables=variables)
+        assert result.returncode == 0, result.stdout[-5000:] + result.stderr
+
+    def speak(self, rows, parallel=script.PARALLEL):
+        """Play rows in the clients' namespace and return {id: replies}."""
+        order = json.dumps(script.plan(rows, self.profile, self.run, parallel))
+        return json.loads(self.lab.sh("python3", str(FOLDER / "player.py"), host="clients", stdin=order).stdout)
+
+    def act(self, phase):
+        """Play the rows of a phase and gather what they left behind."""
+        rows = [row for row in ROWS if row["phase"] == phase and self.profile in row["profiles"]]
+        mark = int(self.lab.sh("sh", "-c", "wc -c </var/log/maillog").stdout)
+        self.replies |= self.speak(rows)
+        wanted = {row["id"]: script.wanted_copies(row, self.profile)[0] for row in rows}
+        deadline = time.monotonic() + 20
+        while True:
+            self.mails = self.arrived()
+            if all(sum(f"X-Lab-Token: {self.run}.{id}\n" in mail for mail in self.mails) >= count for id, count in wanted.items()):
+                break
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        self.lines += self.lab.sh("tail", "-c", f"+{mark + 1}", "/var/log/maillog").stdout.splitlines()
+
+    def arrived(self):
+        """Whole messages from root's mailbox, and the sinks' entries written as if they were some."""
+        mails = re.split(r"^From .*\n", mailbox(self.lab), flags=re.M)
+        log = self.lab.state / "sink.jsonl"
+        for line in log.read_text().splitlines() if log.exists() else []:
+            entry = json.loads(line)
+            if entry.get("token", "").startswith(self.run):
+                mails.append(f"X-Lab-Token: {entry['token']}\n\n")
+        return mails
+
+    # --- the lab's state in each phase of the rows
+
+    def normal(self):
+        self.act("normal")
+
+    def dnsbl_broken(self):
+        try:
+            for words in (("zen.spamhaus.org", "answer=servfail"), ("bl.spamcop.net", "answer=refused")):
+                assert run_module(self.lab, "ctl", "set", *words).returncode == 0
+            self.act("dnsbl-broken")
+        finally:
+            run_module(self.lab, "ctl", "reset")
+
+    def policy_down(self):
+        """Both kinds of service are away while the rows are played, and back afterwards."""
+        # smtpd processes keep their connections to an agent that was started already: a reload ends them
+        self.lab.sh("sh", "-c", f"service {GREYLIST} stop && mv {AGENT} {AGENT}.away && postfix reload")
+        try:
+            self.act("policy-down")
+        finally:
+            self.lab.sh("sh", "-c", f"mv {AGENT}.away {AGENT} && service {GREYLIST} start")
+
+    def policy_back(self):
+        self.act("policy-back")
+
+    def spf_refuse(self):
+        self.configure({"sokuhai_spf": "refuse"})
+        self.act("spf-refuse")
