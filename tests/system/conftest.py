@@ -68,9 +68,9 @@ class Lab:
             result.summary = json.loads(summary.read_text()) if summary.exists() else None
         return result
 
-    def play_killed(self, task, *options, timeout=600):
-        """Start site.yml and kill it, with its children, when it begins *task*; return whether it came to that task."""
-        command = [PLAYBOOK, "-i", ROOT / "molecule" / "default" / "inventory", ROOT / "playbooks" / "site.yml", *options]
+    def play_killed(self, task, *options, timeout=600, book="site.yml"):
+        """Start *book* and kill it, with its children, when it begins *task*; return whether it came to that task."""
+        command = [PLAYBOOK, "-i", ROOT / "molecule" / "default" / "inventory", ROOT / "playbooks" / book, *options]
         process = subprocess.Popen([str(c) for c in command], cwd=ROOT, env=dict(self.env, PYTHONUNBUFFERED="1"), text=True, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         deadline = time.monotonic() + timeout

@@ -24,6 +24,7 @@ bind     named       1350 27  udp4   127.0.0.1:53          *:*
 bind     named       1350 99  udp4   *:51234               *:*
 root     sshd-sessi  2000 9   tcp4   127.0.0.1:6010        *:*
 root     sshd        1094 6   tcp6   *:22                  *:*
+postgrey postgrey -  602  5   tcp4   127.0.0.1:10028       *:*
 """
 
 
@@ -81,7 +82,8 @@ def test_loader_conf_names_one_kernel(text, found):
 
 
 def test_only_what_serves_counts_as_listening():
-    assert kernel.listeners(SOCKETS) == {("master", "tcp4", "127.0.0.1:25"), ("named", "udp4", "127.0.0.1:53"), ("sshd", "tcp6", "*:22")}
+    assert kernel.listeners(SOCKETS) == {
+        ("tcp4", "127.0.0.1:25"), ("udp4", "127.0.0.1:53"), ("tcp6", "*:22"), ("tcp4", "127.0.0.1:10028")}
 
 
 @pytest.mark.parametrize("processors, memory, jobs", [(8, 16384, 8), (8, 2048, 2), (4, 500, 1), (1, 65536, 1)])
@@ -211,8 +213,8 @@ class Host:
             return 0, kernel.ident_of(self.config()) + "\n", ""
         if argv[0] == "swapinfo":
             return 0, "Device          1K-blocks     Used    Avail Capacity\n", ""
-        if argv == ["mount", "-p"]:
-            return 0, "x\t\t/\t\t\t%s\trw\t1 1\ndevfs\t/dev\tdevfs rw 0 0\n" % self.file_system, ""
+        if argv == ["df", "-T", "/boot"]:
+            return 0, "Filesystem       Type 1K-blocks   Used   Avail Capacity  Mounted on\n/dev/gpt/rootfs  %s  7098396 323824 6206704     5%%    /\n" % self.file_system, ""
         if argv[0] == "pkg":
             return (0 if self.pkgbase else 1), "", ""
         if argv[0] == "sockstat":
@@ -363,10 +365,13 @@ def test_a_build_that_goes_on_is_waited_for_and_not_started_twice(host):
 
 
 def test_a_kernel_without_its_configuration_is_not_installed(host, monkeypatch):
+    whole = CONFIG
     monkeypatch.setattr(sys.modules[__name__], "CONFIG", "nothing %s")
     with pytest.raises(kernel.Refused, match="INCLUDE_CONFIG_FILE"):
         make().build(False)
     assert not host.path("/boot/" + make().name).exists()
+    monkeypatch.setattr(sys.modules[__name__], "CONFIG", whole)
+    assert make().build(False)["changed"], "the next run builds from the beginning"
 
 
 @pytest.mark.parametrize("damage, word", [
@@ -435,6 +440,14 @@ def test_on_zfs_a_flag_that_did_not_stick_calls_the_trial_off(tmp_path, monkeypa
     assert not host.path(kernel.SCRIPT).exists() and not host.path(kernel.NEXTBOOT).exists()
 
 
+def test_where_nextboot_cannot_make_it_count_once_there_is_no_trial(tmp_path, monkeypatch):
+    host = Host(tmp_path, monkeypatch, "nfs")
+    make(reboot=False).build(False)
+    with pytest.raises(kernel.Refused, match="as before"):
+        make().arm(False)
+    assert not host.path(kernel.SCRIPT).exists() and not host.path(kernel.NEXTBOOT).exists()
+
+
 @pytest.mark.parametrize("what, word", [("panic", "never came as far as rc"), ("late", "panicked or was reset"), ("expired", "nobody confirmed it within 900")])
 def test_a_trial_that_ends_in_the_old_kernel_is_told_apart_and_not_repeated(host, what, word):
     make(reboot=False).build(False)
@@ -456,7 +469,7 @@ def test_a_trial_that_ends_in_the_old_kernel_is_told_apart_and_not_repeated(host
 
 
 @pytest.mark.parametrize("answers, serves, word", [
-    ({"dns": True, "smtp": True}, False, "does not listen"), ({"dns": False, "smtp": True}, True, "name server"), ({"dns": True, "smtp": False}, True, "mail server")])
+    ({"dns": True, "smtp": True}, False, "nothing listens"), ({"dns": False, "smtp": True}, True, "name server"), ({"dns": True, "smtp": False}, True, "mail server")])
 def test_a_kernel_under_which_the_host_does_not_serve_is_not_kept(host, answers, serves, word):
     make(reboot=False).build(False)
     make().arm(False)

@@ -191,16 +191,18 @@ def loader_value(text, name):
 
 
 def listeners(sockstat):
-    """{(command, proto, local address)} of what serves here, from sockstat -46l: no login's forwarded ports, no port given by chance."""
+    """{(proto, local address)} of what serves here, from sockstat -46l: no login's forwarded ports, no port given by chance.
+
+    Not whose: an smtpd holds master's sockets today and is gone tomorrow. A command's name may have blanks in it.
+    """
     found = set()
     for line in sockstat.splitlines():
-        words = line.split()
-        if len(words) < 6 or not re.match(r"(tcp|udp)", words[4]):
+        match = re.match(r"\S+\s+(.+?)\s+\d+\s+\d+\s+((?:tcp|udp)\S*)\s+(\S+)\s", line + " ")
+        port = match.group(3).rpartition(":")[2] if match else ""
+        if not port.isdigit() or match.group(1).startswith("sshd-sess"):
             continue
-        port = words[5].rpartition(":")[2]
-        if words[1].startswith("sshd-sess") or not port.isdigit() or int(port) >= 49152 or (words[4].startswith("udp") and int(port) >= 1024):
-            continue
-        found.add((words[1], words[4], words[5]))
+        if int(port) < (1024 if match.group(2).startswith("udp") else 49152):
+            found.add((match.group(2), match.group(3)))
     return found
 
 
@@ -407,11 +409,11 @@ class Kernel:
         names = sorted(name for name in os.listdir(at(folder)) if name.endswith(".conf")) if os.path.isdir(at(folder)) else []
         return ["/boot/defaults/loader.conf", "/boot/loader.conf"] + [os.path.join(folder, name) for name in names] + ["/boot/loader.conf.local"]
 
-    def default(self):
-        """The kernel of the next boot, as loader(8) reads its files."""
+    def default(self, without=None):
+        """The kernel of the next boot, as loader(8) reads its files; without: a file that is going to be taken away."""
         value = "kernel"
         for path in self.loader_files():
-            found = loader_value(text_of(path), "kernel")
+            found = loader_value(text_of(path), "kernel") if path != without else None
             if found:
                 value = found[0]
         return value
@@ -524,12 +526,8 @@ class Kernel:
 
     def file_system(self):
         """Type of the file system that holds /boot."""
-        best = ("", "")
-        for line in run(["mount", "-p"])[1].splitlines():
-            words = line.split()
-            if len(words) > 2 and ("/boot" + "/").startswith(words[1].rstrip("/") + "/") and len(words[1]) >= len(best[0]):
-                best = (words[1], words[2])
-        return best[1]
+        lines = run(["df", "-T", "/boot"])[1].splitlines()
+        return lines[-1].split()[1] if len(lines) > 1 else ""
 
     # -- build
 
@@ -573,7 +571,7 @@ class Kernel:
         said = (text_of(status) or "killed").split()
         if said[:1] != ["0"]:
             self.discard()
-            remove(status)
+            self.tidy()
             raise Refused("%s of %s failed (%s). The kernel that runs is untouched. The end of %s:\n%s" % (
                 said[1] if len(said) > 1 else "the build", self.name, "status " + said[0] if said[0].isdigit() else "killed", log,
                 "\n".join(self.tail(log, 25))))
@@ -624,6 +622,7 @@ class Kernel:
                        if not config else "%s carries ident %s" % (self.file, ident_of(config)))
         if why:
             self.discard()
+            self.tidy()
             raise Refused("make ended well, but %s; it is taken away again" % why)
         seconds = int(time.time() - job.get("started", time.time()))
         put(self.folder + "/" + RECORD, json.dumps({
@@ -642,8 +641,8 @@ class Kernel:
     def serving(self):
         """What serves on this host: sockets, and whether DNS and SMTP answer where they should."""
         found = listeners(run(["sockstat", "-46l"])[1])
-        dns = sorted({self.reachable(local) for _command, proto, local in found if proto.startswith("udp") and local.endswith(":53")} - {""})
-        smtp = sorted({self.reachable(local) for _command, proto, local in found if proto.startswith("tcp") and local.endswith(":25")} - {""})
+        dns = sorted({self.reachable(local) for proto, local in found if proto.startswith("udp") and local.endswith(":53")} - {""})
+        smtp = sorted({self.reachable(local) for proto, local in found if proto.startswith("tcp") and local.endswith(":25")} - {""})
         return {"listeners": sorted(found), "dns": [s for s in dns if dns_answers(s)], "smtp": [s for s in smtp if smtp_greets(s)]}
 
     @staticmethod
@@ -700,7 +699,8 @@ class Kernel:
         if not found or found[0] != self.name:
             return False
         if not zfs:
-            return self.armed()
+            # elsewhere nextboot(8) writes no such line, and the loader would boot the trial kernel again and again
+            return self.armed() and 'nextboot_enable="YES"' in text_of(NEXTBOOT)
         # on ZFS the loader cannot write the file back: the flag in the pool's boot area is what makes it count once (sbin/reboot/reboot.c)
         status, out, _err = run(["zfsbootcfg", "-p"])
         return status == 0 and "nextboot_enable" in out
@@ -740,7 +740,7 @@ class Kernel:
         before = trial.get("before") or {}
         now = self.serving()
         missing = sorted(set(map(tuple, before.get("listeners", []))) - set(map(tuple, now["listeners"])))
-        problems += ["%s does not listen on %s %s" % row for row in missing]
+        problems += ["nothing listens on %s %s" % row for row in missing]
         problems += ["no answer from the name server at %s" % s for s in before.get("dns", []) if s not in now["dns"]]
         problems += ["no greeting from the mail server at %s" % s for s in before.get("smtp", []) if s not in now["smtp"]]
         return problems
@@ -832,8 +832,10 @@ class Kernel:
         builder = alive(STATE + "/build.pid")
         if builder:
             raise Refused("a kernel build is under way (process %d): wait for it, or end it" % builder)
-        if self.running in own:
-            notes.append("%s runs until the next boot; reboot, then run this once more to remove it" % self.running)
+        returns = self.default(without=LOADER)
+        if self.running != returns:
+            notes.append("%s runs until the next boot, which is %s's; reboot%s" % (
+                self.running, returns, ", then run this once more to remove it" if self.running in own else ""))
         removable = ["/boot/" + name for name in own if name != self.running]
         text = text_of("%s/%s" % (self.p["configurations"], self.p["ident"]))
         if text is not None and "role kernel of sokuhai" not in text:
