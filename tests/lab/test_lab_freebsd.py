@@ -170,6 +170,19 @@ def test_what_a_build_cannot_compile_it_does_not_stage(up):
     sh("make -C /usr/ports/mail/postfix clean")
 
 
+def test_spf_services_answers_are_chosen_when_its_port_is_built(up):
+    done = sh("""set -e
+cd /usr/ports/mail/postfix-policyd-spf-perl
+make BATCH=yes install-missing-packages >&2
+make BATCH=yes SPF_FAIL='PREPEND X-SPF-Result: fail' stage >&2
+grep -c '"PREPEND X-SPF-Result: fail \\$' work/stage/usr/local/libexec/postfix-policyd-spf-perl
+grep -c '"DEFER_IF_PERMIT SPF-Result' work/stage/usr/local/libexec/postfix-policyd-spf-perl
+! grep '"550 ' work/stage/usr/local/libexec/postfix-policyd-spf-perl
+make clean >&2
+""")
+    assert done.stdout.split() == ["2", "2"], done.stderr
+
+
 def test_distfile_that_is_not_what_the_tree_says_is_refused(up):
     done = sh("cd /usr/ports/mail/postfix && make BATCH=yes fetch && for f in /usr/ports/distfiles/postfix/*; do echo x >> $f; done && make BATCH=yes build", check=False)
     assert done.returncode == 1 and "SHA256 Checksum mismatch" in done.stdout

@@ -395,7 +395,7 @@ def test_ports_tree_is_of_the_daemons_versions(freebsd, tmp_path):
     import hashlib
     versions = tmp_path / "usr/share/standins/ports/versions"
     versions.parent.mkdir(parents=True)
-    versions.write_text("bind 9.18.49\npostfix 3.7.11,1\npcre2 10.42\n")
+    versions.write_text("bind 9.18.49\npostfix 3.7.11,1\npcre2 10.42\npolicyd-spf-perl 2.011\nperl 5.36.0\n")
     freebsd.lay(str(tmp_path))
     tree = tmp_path / "usr/ports"
     assert sorted(p.name for p in (tree / "dns").iterdir()) == ["bind-tools", "bind918"]

@@ -102,7 +102,8 @@ def lay_ports(root):
     have = versions(root)
     bind = have["bind"]
     words = {"@BIND_VERSION@": bind, "@BIND_SERIES@": "".join(bind.split(".")[:2]), "@POSTFIX_VERSION@": have["postfix"].split(",")[0],
-             "@PCRE2_VERSION@": have["pcre2"]}
+             "@PCRE2_VERSION@": have["pcre2"], "@POLICYD_SPF_PERL_VERSION@": have["policyd-spf-perl"],
+             "@PERL_SERIES@": ".".join(have["perl"].split(".")[:2])}
     for path in sorted(p for p in PORTS.rglob("*") if p.is_file()):
         relative = str(path.relative_to(PORTS))
         if relative.startswith("source/") or relative.endswith((".pyc", "~")):
@@ -112,6 +113,7 @@ def lay_ports(root):
             text = text.replace(word, value)
         put(f"{root}/usr/ports/{relative.replace('dns/bind/', 'dns/bind' + words['@BIND_SERIES@'] + '/')}", text)
     for port, subdir, name in ((f"dns/bind{words['@BIND_SERIES@']}", "", f"bind-{bind}"), ("mail/postfix", "postfix/", f"postfix-{words['@POSTFIX_VERSION@']}"),
+                               ("mail/postfix-policyd-spf-perl", "", f"postfix-policyd-spf-perl-{have['policyd-spf-perl']}"),
                                ("devel/pcre2", "", f"pcre2-{have['pcre2']}")):
         content = distfile(name)
         put(f"{root}/usr/share/standins/distfiles/{name}.tar.gz", content)

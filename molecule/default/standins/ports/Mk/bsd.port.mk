@@ -298,7 +298,9 @@ do-configure:
 	@cd ${WRKSRC} && printf '%s\n' "'--prefix=${PREFIX}'" ${CONFIGURE_ARGS:@a@"'${a}'"@} "'--build=${ARCH}-portbld-freebsd${OSREL}'" \
 	    "'build_alias=${ARCH}-portbld-freebsd${OSREL}'" "'CC=${CC}'" "'CFLAGS=${CFLAGS}'" "'LDFLAGS=${LDFLAGS}'" > config.status.args
 .endif
-.if !target(do-build)
+.if defined(NO_BUILD)
+do-build:
+.elif !target(do-build)
 do-build:
 	@cd ${WRKSRC} && for file in *.c; do \
 		echo '${CC} ${CFLAGS} ${CPPFLAGS} -c '$$file; \
