@@ -1,0 +1,114 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Module fd_setsize_sources with a real git: the host's own patch level, or nothing."""
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+import role_modules
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+module = role_modules.load(ROOT / "roles/fd_setsize/library/fd_setsize_sources.py", "fd_setsize_sources_module")
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
+
+
+class Ended(Exception):
+    pass
+
+
+class Host:
+    def __init__(self, folder, monkeypatch):
+        self.src, self.upstream, self.version, self.said, self.monkeypatch = folder / "src", folder / "upstream", "15.0-RELEASE-p1", [], monkeypatch
+        self.base_packages = False
+        (self.upstream / "sys/conf").mkdir(parents=True)
+        self.git("init", "-q", "-b", "main")
+        self.git("config", "uploadpack.allowAnySHA1InWant", "true")
+        self.commits = {level: self.commit(level) for level in ("RELEASE", "RELEASE-p1")}
+        real = module.run
+        monkeypatch.setattr(module, "run", lambda *argv: real(*argv) if argv[0] == "git" else self.answer(argv))
+        monkeypatch.setattr(module, "PATH", "/usr/bin:/bin:/usr/local/bin")
+        monkeypatch.setitem(module.ENV, "PATH", "/usr/bin:/bin:/usr/local/bin")
+
+    def git(self, *words):
+        return subprocess.run(["git", "-C", self.upstream, "-c", "user.name=a", "-c", "user.email=a@example.org", *words], check=True,
+                              capture_output=True, text=True).stdout.strip()
+
+    def commit(self, level):
+        (self.upstream / "sys/conf/newvers.sh").write_text(f'TYPE="FreeBSD"\nREVISION="15.0"\nBRANCH="{level}"\n')
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", level)
+        self.git("branch", "-f", "releng/15.0")
+        return self.git("rev-parse", "HEAD")
+
+    def answer(self, argv):
+        self.said.append(" ".join(argv))
+        if argv[0] == "freebsd-version":
+            return 0, self.version, ""
+        if argv[:2] == ("pkg", "info"):
+            return (0 if self.base_packages else 1), "", ""
+        if argv[:2] == ("pkg", "install") and self.base_packages:
+            shutil.copytree(self.upstream, self.src, dirs_exist_ok=True)
+            return 0, "", ""
+        return 1, "", "no"
+
+    def call(self, check=False, commit=""):
+        answers = []
+
+        class Module:
+            def __init__(inner, argument_spec, supports_check_mode):
+                inner.params = {"path": str(self.src), "url": f"file://{self.upstream}", "commit": commit}
+                inner.check_mode = check
+
+            def exit_json(inner, **answer):
+                answers.append(answer)
+                raise Ended
+
+            def fail_json(inner, **answer):
+                answers.append({**answer, "failed": True})
+                raise Ended
+
+        self.monkeypatch.setattr(module, "AnsibleModule", Module)
+        with pytest.raises(Ended):
+            module.main()
+        return answers[0]
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    return Host(tmp_path, monkeypatch)
+
+
+def test_the_hosts_own_patch_level_comes_and_stays(host):
+    host.src.mkdir()
+    assert host.call(check=True)["changed"] and not list(host.src.iterdir())
+    assert host.call() == {"changed": True, "release": "15.0-RELEASE-p1"}
+    assert host.call() == {"changed": False, "release": "15.0-RELEASE-p1"}
+    assert not host.src.with_name("src.sokuhai-new").exists()
+
+
+def test_another_patch_level_is_refused_and_nothing_is_left(host):
+    host.version = "15.0-RELEASE"
+    answer = host.call()
+    assert answer["failed"] and "RELEASE-p1" in answer["msg"] and "freebsd-update" in answer["msg"]
+    assert not host.src.exists() and not host.src.with_name("src.sokuhai-new").exists()
+    assert host.call(commit=host.commits["RELEASE"])["release"] == "15.0-RELEASE"
+
+
+def test_sources_that_are_there_are_judged_and_never_replaced(host):
+    host.call()
+    host.version = "15.0-RELEASE-p2"
+    answer = host.call()
+    assert answer["failed"] and "is 15.0-RELEASE-p1, this host is 15.0-RELEASE-p2" in answer["msg"]
+    assert module.release_of((host.src / "sys/conf/newvers.sh").read_text()) == "15.0-RELEASE-p1"
+
+
+def test_base_packages_bring_them_where_they_are(host):
+    host.base_packages = True
+    assert host.call()["changed"]
+    assert "pkg install -y -r FreeBSD-base FreeBSD-src FreeBSD-src-sys" in host.said
+
+
+def test_a_branch_in_development_is_not_guessed(host):
+    host.version = "16.0-CURRENT"
+    answer = host.call()
+    assert answer["failed"] and "16.0-CURRENT" in answer["msg"] and not host.src.exists()
