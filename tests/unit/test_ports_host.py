@@ -245,6 +245,28 @@ def test_bad_values_are_refused_by_name(case):
     assert found[0].startswith("ports_") and words in found[0]
 
 
+# ---- one's own repository ----
+
+def repository_drift(monkeypatch, there, **item):
+    settings = {name: option.get("default") for name, option in host.SETTINGS.items()}
+    settings.update(method="repository", repository="mine")
+    monkeypatch.setattr(host, "run", lambda argv, *more, **options: (0, "TLS=on\nBDB=off\n" if "%Ok=%Ov" in argv else "", ""))
+    port = host.Port({**ITEM, "service": "", **item}, settings, there)
+    port.look()
+    return [d["kind"] for d in port.drift], port.to_build
+
+
+def test_a_package_of_ones_own_repository_is_installed_when_it_is_of_another(monkeypatch):
+    there = {"name": "postfix", "version": "3.11.5,1", "origin": "mail/postfix", "repository": "FreeBSD-ports", "locked": False, "installed": 1}
+    assert repository_drift(monkeypatch, []) == (["missing"], True)
+    assert repository_drift(monkeypatch, [there]) == (["repository"], True)
+    mine = {**there, "repository": "mine"}
+    assert repository_drift(monkeypatch, [mine]) == ([], False)
+    assert repository_drift(monkeypatch, [mine], flavor="sasl") == (["repository"], True)
+    # told, and not tried again and again
+    assert repository_drift(monkeypatch, [mine], options_set=["PCRE2"]) == (["options"], False)
+
+
 # ---- the worker ----
 
 class Stage:

@@ -942,6 +942,9 @@ class Port:
 
     @property
     def to_build(self):
+        if self.settings["method"] == "repository":
+            # other options, or other libraries, are the builder's to give; the same package again would not mend them
+            return any(d["kind"] in ("missing", "repository") for d in self.drift)
         return builds(self.drift, self.settings["update"])
 
     def key(self):
