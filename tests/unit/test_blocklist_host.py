@@ -218,6 +218,31 @@ def test_too_few_states_are_refused_only_where_states_are_kept(machine):
         machine(states=21000).refuse_few_states("pass all flags S/SA keep state\n")
 
 
+RUNS = "scrub in all fragment reassemble\nblock drop all\nanchor \"sokuhai\" all\npass in from <__automatic_1f_0> to any flags S/SA keep state\n"
+FILE = "set skip on { lo0 }\nnat on em0 inet from 10.0.0.0/8 to any -> (em0) round-robin\n" + RUNS.replace("_1f_0", "_2e_0")
+
+
+@pytest.mark.parametrize("file, rules, nat, load, good", [
+    (FILE, RUNS, "nat on em0 inet from 10.0.0.0/8 to any -> (em0) round-robin\n", "", True),
+    (FILE, RUNS, "", "", False),
+    (FILE, RUNS.replace("block drop all", "pass all flags S/SA keep state"), "nat on em0 inet from 10.0.0.0/8 to any -> (em0) round-robin\n", "", False),
+    (RUNS + "block drop in proto tcp from any to any port = ssh\n", RUNS, "", "", False),
+    (RUNS, RUNS, "", 'load anchor "x" from "/etc/x"\n', True),
+    (RUNS, RUNS + "pass all flags S/SA keep state\n", "", "", False),
+])
+def test_a_file_that_pf_has_not_read_is_left_alone(machine, monkeypatch, file, rules, nat, load, good):
+    """pf is on; the file on the disk and the rules in the kernel have to be the same, or loading the file would change more than our block."""
+    one = machine()
+    # what a loaded anchor brings would be printed too
+    monkeypatch.setattr(one, "check_rules", lambda text, anchor: (0, file + ("pass in all\n" if "load anchor" in text else ""), ""))
+    machine.program("pfctl", f"case \"$*\" in *nat) printf %s '{nat}' ;; *rules) printf %s '{rules}' ;; esac")
+    if good:
+        one.refuse_unread(load + "pass all\n", "")
+    else:
+        with pytest.raises(host.Refused, match="service pf reload"):
+            one.refuse_unread(load + "pass all\n", "")
+
+
 # -- the change that waits ------------------------------------------------------------------------------------------------
 
 

@@ -56,6 +56,7 @@ ANCHOR, ALLOW, REJECTS = "sokuhai", "sokuhai_allow", "sokuhai_rejects"
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 # what starts a filter rule in pf.conf(5); translation and normalization come before, by pf's own order
 FILTERS = ("block", "pass", "match", "anchor", "antispoof")
+TRANSLATIONS = ("scrub", "nat", "rdr", "binat", "nat-anchor", "rdr-anchor", "binat-anchor")
 # lines of the configuration that the base system comes with (usr.sbin/blocklistd/blocklistd.conf)
 STOCK = {"ssh stream * * * 3 24h", "ftp stream * * * 3 24h", "smtp stream * * * 3 24h", "submission stream * * * 3 24h", "* * * * * 3 60", "[local]", "[remote]"}
 PROVED = "198.51.100.255"  # RFC 5737: nobody's address
@@ -228,6 +229,18 @@ def ssh_config(text, keyword):
     """Return sshd_config *text* with our marked line at the top, where the first value wins and no Match is open yet; keyword '' takes it out."""
     rest = without_block(text)
     return "\n".join([BEGIN, "%s yes" % keyword, END]) + "\n" + rest if keyword else rest
+
+
+def top_rules(printed):
+    """Return the rules of the main ruleset in what pfctl printed (-nvf, or -s nat and -s rules), without ours and without what is inside an anchor."""
+    found = []
+    for line in printed.splitlines():
+        words = line.split()
+        if not words or line[0].isspace() or words[0] not in FILTERS + TRANSLATIONS or words[:2] == ["anchor", '"%s"' % ANCHOR]:
+            continue
+        # the optimizer names its tables by chance
+        found.append(re.sub(r"<__automatic_\w+>", "<__automatic>", line.rstrip(" {")))
+    return found
 
 
 CHANGE = r"""#!/bin/sh
@@ -468,6 +481,16 @@ class Host:
         raise Refused('%s: there is no line before which pf takes our anchor as the first filter rule (%s). Put this before your first filter rule yourself: %s'
                       % (self.pf_conf, "; ".join(tried), " | ".join(lines)))
 
+    def refuse_unread(self, old, anchor_text):
+        """Refuse a pf.conf that pf, being on, has not read: to load it for our block's sake would put the rest into force, and what runs now is in no file."""
+        # what `load anchor` brings is printed after the main ruleset, and is no part of it
+        rc, out, err = self.check_rules(re.sub(r"(?m)^\s*load\s+anchor\b.*$", "", without_block(old)), anchor_text)
+        # sorted: translation is asked for apart from the rules
+        if sorted(top_rules(out)) == sorted(top_rules("".join(self.must("pfctl", "-s", kind) for kind in ("nat", "rules")))):
+            return
+        raise Refused("pf: what it runs is not what %s says, so loading that would change more than is meant and could not be taken back. Load it yourself "
+                      "(service pf reload), see that you still come in, and run this again" % self.pf_conf)
+
     def refuse_few_states(self, verbose):
         found = re.search(r"^set limit states (\d+)", verbose, re.MULTILINE)
         if found:
@@ -518,9 +541,10 @@ class Host:
             self.check_daemon_config(daemon, config)
         self.remember(daemon, old_pf, enabled, old_config)
         self.put(result, where["config"], old_config, config, keep=old_config is not None and MARK not in old_config)
-        self.put_reporter(result, daemon)
 
         old_anchor = read(self.anchor_file)
+        if enabled and old_pf is not None and (new_pf != old_pf or not self.main_has_anchor(daemon, own)):
+            self.refuse_unread(old_pf, anchor_text)
         if not enabled or new_pf != old_pf or self.sysrc("pf_enable", "NO").upper() != "YES" or not self.main_has_anchor(daemon, own):
             result["changed"] = True
             for path, before, after in ((self.pf_conf, old_pf, new_pf), (self.anchor_file, old_anchor, anchor_text)):
@@ -614,8 +638,6 @@ class Host:
         for name, text in (("pf.conf.new", new_pf), ("anchor.new", anchor_text), ("pf.conf.before", old_pf), ("anchor.before", old_anchor)):
             if text is not None:
                 install(os.path.join(here, name), text)
-        if old_pf is not None and old_pf != new_pf and BEGIN not in old_pf:
-            install(self.pf_conf + ".previous", old_pf, 0o600)
         install(here + "/connection", json.dumps(list(operator[:2]) if operator else None))
         script = CHANGE
         for key, value in (("MARK", MARK[2:]), ("HERE", here), ("PFCONF", self.pf_conf), ("ANCHORFILE", self.anchor_file), ("ANCHOR", ANCHOR),
@@ -651,6 +673,10 @@ class Host:
             os.rename(here + "/armed", here + "/confirmed")
         except FileNotFoundError:
             raise Refused("pf: %s" % self.why_undone(here)) from None
+        self.pf_conf = self.sysrc("pf_rules", "/etc/pf.conf") or "/etc/pf.conf"
+        former = read(here + "/pf.conf.before")
+        if former is not None and BEGIN not in former and MARK not in former:
+            install(self.pf_conf + ".previous", former, 0o600)
         if self.sysrc("pf_enable", "NO").upper() != "YES":
             self.must("sysrc", "pf_enable=YES")
         return {"changed": True, "daemon": self.name(), "operator": now[0] if now else ""}
@@ -677,6 +703,8 @@ class Host:
         daemon = self.name()
         where = self.paths(daemon)
         result = {"changed": False, "daemon": daemon, "operator": "", "diff": []}
+        # only now: without pf's part it would complain once a minute
+        self.put_reporter(result, daemon)
         self.tell_sshd(result)
         flags = self.sysrc(daemon + "_flags", "")
         wanted = flags if re.search(r"(^|\s)-[A-Za-z]*r", flags) else (flags + " -r").strip()
@@ -695,7 +723,7 @@ class Host:
             rc, out, err = self.run("service", daemon, "restart" if master else "start")
             self.wait_for_daemon(daemon, where, out + err)
         if self.p["rejects"]:
-            rc, out, err = self.run(self.reporter, self.settings)
+            rc, out, err = self.run(self.reporter, self.settings, "-v")
             if rc:
                 raise Refused("blocklist_rejects: %s exits %d: %s" % (self.reporter, rc, (err or out).strip()[-500:]))
         if self.p["prove"] or result["changed"]:
