@@ -362,6 +362,7 @@ def test_dependencies_are_never_built_with_the_raised_header(tmp_path, monkeypat
     state = stage.work()
     assert state["phase"] == "failed" and "devel/pcre2" in state["message"] and "no repository" in state["message"]
     assert [line for line in stage.done if line.endswith("install-missing-packages")]
+    assert "pkg install -yA pcre2" in stage.done
     assert not [line for line in stage.done if line.endswith(" package")]
 
 

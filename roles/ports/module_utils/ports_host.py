@@ -587,15 +587,29 @@ class Worker:
 
     def dependencies(self):
         """What the port needs comes as packages: built here, it would be compiled with the raised header, too."""
-        missing = run(make_argv(self.item, self.settings, "missing"), self.item, 1800)
-        if missing[0]:
-            raise Failed("make missing: %s" % last_lines(missing[2] or missing[1], 3))
-        if missing[1].split():
-            self.make("install-missing-packages")
-            still = run(make_argv(self.item, self.settings, "missing"), self.item, 1800)[1].split()
-            if still:
-                raise Failed("these dependencies are in no repository, and would be compiled with the raised sys/select.h if they were built "
-                             "here: %s. Install them, or switch off the option that asks for them" % " ".join(still))
+        for step in ("make", "names", "refuse"):
+            status, out, err = run(make_argv(self.item, self.settings, "missing"), self.item, 1800)
+            if status:
+                raise Failed("make missing: %s" % last_lines(err or out, 3))
+            missing = out.split()
+            if not missing:
+                return
+            try:
+                if step == "make":
+                    self.make("install-missing-packages")
+                elif step == "names":
+                    # by name: pkg does not find every origin@flavor
+                    self.command(["pkg", "install", "-yA"] + [self.name_of(origin) for origin in missing])
+            except Failed as reason:
+                self.say("=> sokuhai: %s" % reason)
+        raise Failed("these dependencies are in no repository, and would be compiled with the raised sys/select.h if they were built here: %s. "
+                     "Install them, or switch off the option that asks for them" % " ".join(missing))
+
+    def name_of(self, origin):
+        """Name of the package of an origin@flavor, as its port says it."""
+        place, dummy, flavor = origin.partition("@")
+        other = dict(self.item, origin=place, flavor=flavor)
+        return run(make_argv(other, self.settings, "-V", "PKGBASE"), other)[1].strip() or os.path.basename(place)
 
     def clean(self):
         """Remove the port's work directory, whose name is make's own answer. Not by `make clean`, which needs space for its start."""
@@ -804,8 +818,8 @@ def detach(function):
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         os.chdir("/")
+        os.umask(0o022)
         function()
     finally:
         os._exit(0)
