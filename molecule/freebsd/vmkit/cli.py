@@ -1,0 +1,411 @@
+"""vm up [--offline] [--size 20G] [--clock TIME]   boot the machine; says so and does nothing when it is up
+vm down                   end it: no process and no file of it is left
+vm sh [-- CMD…]           a shell there as root, or CMD (stdin passed on, exit code kept); `vm ssh` is the same
+vm status [--json]        up or not, which image, how it is reached
+vm reboot [--hard]        boot it again and wait for it; --hard: as if the reset button was pressed
+vm console [--attach]     the end of the serial console's log; --attach: the console itself, Ctrl-] leaves it
+vm seed FILE              write the NoCloud seed that `up` would give the machine
+vm fetch [RELEASE]        fetch the official image into the cache; prints its path
+vm accel                  kvm or tcg, and why
+vm help
+
+  --offline    the machine reaches no network, it is only reached
+  --size       grow the disk to this (the image stays as it is); for an official image 20G unless said otherwise
+  --clock      what its clock says at first, 2020-01-01T00:00:00: to see what a wrong clock does
+
+FREEBSD_IMAGE=PATH         qcow2 or raw, also packed as .xz or .zst; without it the official image of
+FREEBSD_RELEASE=15.1       (images.toml; default the newest)
+FREEBSD_SSH_KEY=PATH       the private key that the image lets in; without it one is made and handed over by the seed
+FREEBSD_USER=root          who it lets in
+FREEBSD_BOOT_SECONDS=600   how long a boot may take (1200 where the processor is emulated)
+FREEBSD_MEMORY=4096  FREEBSD_CPUS=2  FREEBSD_ACCEL=kvm|tcg  FREEBSD_UEFI=CODE,VARS
+SOKUHAI_VM=vm              name of the instance; any number of them can be up side by side
+SOKUHAI_CACHE=DIR          where images and disks are kept (default ~/.cache/sokuhai)"""
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import select
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import termios
+import time
+import tty
+
+from . import VmError, images, machine, paths, process, seed
+
+HOSTNAME = "mx.home.example"
+OFFICIAL_SIZE = "20G"
+CLOCK_TOLERANCE = 30
+
+
+def say(text):
+    print(f"vm: {text}", file=sys.stderr, flush=True)
+
+
+def result(text):
+    print(f"vm: {text}", flush=True)
+
+
+def read(state):
+    """What is known of an instance: machine.json as a dict, {} when there is none."""
+    try:
+        return json.loads((state / "machine.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def running(about):
+    return process.runs(about.get("pid"), about.get("start"))
+
+
+@contextlib.contextmanager
+def lock(state):
+    """One at a time per instance. The file lies beside the instance's folder, which `down` removes."""
+    state.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    path = state.parent / f".{state.name}.lock"
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            if not state.exists():
+                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    state.parent.rmdir()
+
+
+# --- up and down
+
+def clear(state):
+    """End an instance's process and remove its files. True when it was running."""
+    about = read(state)
+    pid, start = about.get("pid"), about.get("start")
+    if not pid and (state / "qemu.pid").exists():
+        # broken off between QEMU's start and the note of it: the name in its command line tells whether it is ours
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((state / "qemu.pid").read_text())
+            start = process.started(pid) if str(state / "qemu.pid") in pathlib.Path(f"/proc/{pid}/cmdline").read_text() else None
+    if (state / "control").exists():
+        subprocess.run([*ssh(state), "-O", "exit", "vm"], capture_output=True, check=False)
+    was_up = process.end(pid, start) if pid and start else False
+    for folder in (state, paths.disks(state.name)):
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            raise VmError(f"{folder} cannot be removed")
+    with contextlib.suppress(OSError):
+        paths.disks(state.name).parent.rmdir()
+    return was_up
+
+
+def down(_args):
+    state = paths.state()
+    with lock(state):
+        there = state.exists()
+        was_up = clear(state)
+    result(f"{state.name} is " + ("down" if was_up else "not running; its leftovers are removed" if there else "not up"))
+    return 0
+
+
+def choose(args):
+    """(image, how to call it, size of the disk). Fetches the official image when none is given."""
+    if os.environ.get("FREEBSD_IMAGE"):
+        path = images.given(os.environ["FREEBSD_IMAGE"])
+        return path, pathlib.Path(os.environ["FREEBSD_IMAGE"]).name, args.size
+    release = os.environ.get("FREEBSD_RELEASE") or None
+    path = images.official(release, say)
+    return path, path.name, args.size or OFFICIAL_SIZE
+
+
+def make_key(state):
+    """(path of the private key, public key). The given key stays where it is."""
+    given = os.environ.get("FREEBSD_SSH_KEY")
+    path = pathlib.Path(given).expanduser().resolve() if given else state / "id_ed25519"
+    if not given:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "sokuhai-vm", "-f", str(path)],
+                       check=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(["ssh-keygen", "-y", "-P", "", "-f", str(path)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise VmError(f"FREEBSD_SSH_KEY: {path} cannot be used: {done.stderr.strip()}")
+    return path, done.stdout.strip()
+
+
+def up(args):
+    state = paths.state()
+    missing = machine.tools()
+    if missing:
+        raise VmError(f"missing: apt-get install {' '.join(missing)} (or the like)")
+    started = time.monotonic()
+    user = os.environ.get("FREEBSD_USER") or "root"
+    with lock(state):
+        about = read(state)
+        if running(about) and about.get("ready"):
+            result(f"{state.name} is already up ({about['image']}, {about['accelerator']})")
+            return 0
+        image, called, size = choose(args)
+        if state.exists():
+            clear(state)
+        try:
+            state.mkdir(mode=0o700)
+            code, variables = machine.firmware()
+            shutil.copyfile(variables, state / "firmware.fd")
+            key, public = make_key(state)
+            (state / "seed.iso").write_bytes(seed.image(seed.nocloud(HOSTNAME, user, public)))
+            accel, why = machine.accelerator()
+            limit = machine.boot_seconds(accel)
+            disk = paths.disks(state.name) / "disk.qcow2"
+            machine.overlay(image, disk, size)
+            how = "KVM" if accel == "kvm" else "the processor is emulated, which is slow"
+            say(f"{called}: {how} ({why}); up to {limit} s for the boot")
+            about = {"instance": state.name, "image": called, "path": str(image), "accelerator": accel, "why": why, "offline": args.offline,
+                     "user": user, "key": str(key), "boot_seconds": limit, "clock": args.clock or "", "host": HOSTNAME}
+            boot(state, about, disk, code)
+        except BaseException:
+            abandon(state)
+            raise
+        try:
+            about["boot_took"] = wait_boot(state, about, limit)
+        except BaseException:
+            abandon(state)
+            raise
+        settle(state, about)
+        about["ready"] = True
+        note(state, about)
+    result(f"{state.name} is up ({called}, {accel}: {about['release']}) after {time.monotonic() - started:.0f} s")
+    return 0
+
+
+def abandon(state):
+    """End the process of an `up` that failed; the logs stay to be read, `up` and `down` remove them."""
+    about = read(state)
+    process.end(about.get("pid"), about.get("start"))
+    shutil.rmtree(paths.disks(state.name), ignore_errors=True)
+    if state.exists() and not (state / "console.log").exists():
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def boot(state, about, disk, code):
+    """Start QEMU; another port when someone else was quicker to take it."""
+    for attempt in range(3):
+        about["port"] = machine.free_port()
+        arguments = machine.command(
+            state, disk, code, about["accelerator"], about["port"], memory=machine.number("FREEBSD_MEMORY", 4096),
+            processors=machine.number("FREEBSD_CPUS", 2), offline=about["offline"], clock=about["clock"], name=state.name)
+        try:
+            about["pid"], about["start"] = machine.start(arguments, state, state / "qemu.log")
+            break
+        except VmError as error:
+            if attempt == 2 or "host forwarding" not in str(error):
+                raise
+    note(state, about)
+    (state / "ssh_config").write_text(
+        f"Host {about['host']} vm\n  HostName 127.0.0.1\n  Port {about['port']}\n  User {about['user']}\n"
+        f"  IdentityFile \"{about['key']}\"\n"
+        f"  IdentitiesOnly yes\n  UserKnownHostsFile \"{state / 'known_hosts'}\"\n  StrictHostKeyChecking accept-new\n  HashKnownHosts no\n"
+        f"  ConnectTimeout 30\n  ServerAliveInterval 15\n  ControlPath \"{state}/control\"\n  LogLevel ERROR\n")
+
+
+def note(state, about):
+    new = state / "machine.json.new"
+    new.write_text(json.dumps(about, indent=1) + "\n")
+    new.rename(state / "machine.json")
+
+
+def ssh(state, *options):
+    """The beginning of an ssh command to the machine."""
+    return ["ssh", "-F", str(state / "ssh_config"), "-o", "BatchMode=yes", *options]
+
+
+def there(state, script, timeout=120):
+    """Run a line of sh(1) on the machine. Returns the finished process; exit code 255 is ssh's own."""
+    command = [*ssh(state), "vm", f"exec /bin/sh -c {shlex.quote(script)}"]
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 255, "", f"no answer within {timeout} s")
+
+
+def wait_boot(state, about, limit, before=""):
+    """Until one can log in, and the first boot's own work is over. before: kern.boottime of the boot that must be past.
+
+    Returns the seconds it took. Raises VmError with the end of the console.
+    """
+    began = time.monotonic()
+    last = {"said": ""}
+
+    def ready():
+        if not machine.greets(about["port"]):
+            return False
+        # /firstboot goes at the end of the first boot; until then FreeBSD's own updates may still reboot the machine
+        done = there(state, "test ! -e /firstboot && sysctl -n kern.boottime", timeout=90)
+        last["said"] = done.stderr.strip() or ("it has not finished its first boot" if done.returncode == 1 else "")
+        return done.returncode == 0 and done.stdout.strip() != before
+
+    # in an emulated machine a failed login costs both sides seconds
+    outcome = machine.wait(ready, lambda: running(about), limit, every=2.0)
+    if outcome != "ready":
+        what = "the machine has ended" if outcome == "ended" else f"nobody can log in within {limit} s (FREEBSD_BOOT_SECONDS)"
+        if last["said"]:
+            what += f"; ssh says: {last['said'].splitlines()[-1]}"
+        console = machine.tail(state / "console.log").replace("\n", "\n  ")
+        raise VmError(f"{state.name}: {what}. The end of {state / 'console.log'}:\n  {console}")
+    return round(time.monotonic() - began)
+
+
+def settle(state, about):
+    """Ask what the machine is, and set its clock where that is wrong and nobody asked for it to be."""
+    done = there(state, "freebsd-version -u; date -u +%s")
+    release, seconds = (done.stdout.split() + ["", ""])[:2]
+    about["release"] = release
+    if not seconds.isdecimal():
+        raise VmError(f"{state.name}: lets {about['user']} in but answers {done.stdout!r} {done.stderr.strip()!r}")
+    about["clock_off"] = round(int(seconds) - time.time())
+    if abs(about["clock_off"]) > CLOCK_TOLERANCE and not about["clock"]:
+        now = time.strftime("%Y%m%d%H%M.%S", time.gmtime())
+        done = there(state, f"date -u {now} >/dev/null")
+        say(f"its clock was {about['clock_off']} s off and has been set" if done.returncode == 0 else
+            f"its clock is {about['clock_off']} s off, and {about['user']} may not set it")
+
+
+# --- using it
+
+def need(state):
+    about = read(state)
+    if not running(about) or not about.get("ready"):
+        raise VmError(f"{state.name} is not up: molecule/freebsd/vm up")
+    return about
+
+
+def sh(args):
+    state = paths.state()
+    need(state)
+    command = ["ssh", "-F", str(state / "ssh_config"), *(["-t"] if not args.command and sys.stdin.isatty() else []), "vm"]
+    if args.command:
+        # root's login shell may be csh; one word is a line of sh(1), several are one command
+        line = args.command[0] if len(args.command) == 1 else shlex.join(args.command)
+        command.append(f"exec /bin/sh -c {shlex.quote(line)}")
+    return subprocess.run(command, check=False).returncode
+
+
+def status(args):
+    state = paths.state()
+    about = read(state)
+    about["running"] = running(about)
+    if args.json:
+        print(json.dumps(about, indent=1))
+    elif about["running"]:
+        print(f"{state.name} is up: FreeBSD {about.get('release', '?')} from {about['image']}, {about['accelerator']} ({about['why']})\n"
+              f"ssh -F {state / 'ssh_config'} vm\nconsole: {state / 'console.log'}")
+    else:
+        print(f"{state.name} is not up" + (f"; its last console: {state / 'console.log'}" if (state / "console.log").exists() else ""))
+    return 0 if about["running"] else 1
+
+
+def reboot(args):
+    state = paths.state()
+    with lock(state):
+        about = need(state)
+        before = there(state, "sysctl -n kern.boottime").stdout.strip()
+        if args.hard:
+            machine.ask(state, "system_reset")
+        else:
+            root = "" if about["user"] == "root" else "doas -n "
+            # the answer may be lost with the connection
+            there(state, f"{root}shutdown -r now", timeout=60)
+        seconds = wait_boot(state, about, about["boot_seconds"], before or "unknown")
+        settle(state, about)
+        about["boot_took"] = seconds
+        note(state, about)
+    result(f"{state.name} has booted again, in {seconds} s")
+    return 0
+
+
+def console(args):
+    state = paths.state()
+    if not args.attach:
+        print(machine.tail(state / "console.log", 60))
+        return 0
+    need(state)
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(state / "serial"))
+        old = termios.tcgetattr(0) if sys.stdin.isatty() else None
+        try:
+            if old:
+                tty.setraw(0)
+            sources = [line, sys.stdin.fileno()]
+            while True:
+                ready = select.select(sources, [], [])[0]
+                if line in ready:
+                    data = line.recv(4096)
+                    if not data:
+                        return 0
+                    os.write(1, data)
+                if sys.stdin.fileno() in ready:
+                    data = os.read(0, 1024)
+                    if not data or b"\x1d" in data:
+                        return 0
+                    line.sendall(data)
+        finally:
+            if old:
+                termios.tcsetattr(0, termios.TCSADRAIN, old)
+
+
+def write_seed(args):
+    key = os.environ.get("FREEBSD_SSH_KEY")
+    if not key:
+        raise VmError("FREEBSD_SSH_KEY: name the key whose owner shall be let in")
+    public = make_key(pathlib.Path("/nonexistent"))[1]
+    pathlib.Path(args.file).write_bytes(seed.image(seed.nocloud(HOSTNAME, os.environ.get("FREEBSD_USER") or "root", public)))
+    return 0
+
+
+def fetch(args):
+    print(images.official(args.release or os.environ.get("FREEBSD_RELEASE") or None, say))
+    return 0
+
+
+def accel(_args):
+    if machine.tools((machine.QEMU,)):
+        raise VmError(f"missing: apt-get install {machine.PACKAGES[machine.QEMU]}")
+    print(": ".join(machine.accelerator()))
+    return 0
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(prog="vm", usage=__doc__, add_help=False)
+    commands = parser.add_subparsers(required=True, dest="command_name")
+
+    def add(name, function, *aliases):
+        one = commands.add_parser(name, aliases=list(aliases), add_help=False)
+        one.set_defaults(function=function)
+        return one
+
+    one = add("up", up)
+    one.add_argument("--offline", action="store_true")
+    one.add_argument("--size", default="")
+    one.add_argument("--clock", default="")
+    add("down", down)
+    add("sh", sh, "ssh").add_argument("command", nargs="*")
+    add("status", status).add_argument("--json", action="store_true")
+    add("reboot", reboot).add_argument("--hard", action="store_true")
+    add("console", console).add_argument("--attach", action="store_true")
+    add("seed", write_seed).add_argument("file")
+    add("fetch", fetch).add_argument("release", nargs="?")
+    add("accel", accel)
+    if not arguments or arguments[0] in ("help", "-h", "--help"):
+        print(__doc__)
+        return 0
+    try:
+        args = parser.parse_args(arguments)
+        return args.function(args)
+    except (VmError, subprocess.CalledProcessError) as error:
+        print(f"vm: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
