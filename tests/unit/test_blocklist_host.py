@@ -243,6 +243,27 @@ def test_a_file_that_pf_has_not_read_is_left_alone(machine, monkeypatch, file, r
             one.refuse_unread(load + "pass all\n", "")
 
 
+def test_cron_counts_every_minute_and_renews_the_daemon_every_night(machine):
+    counted = {"log": "/var/log/maillog", "count": 30, "window": 600, "duration": 60, "ports": [25], "traps": [], "from_traps": False}
+
+    def put(rejects):
+        one = machine(rejects=rejects, reporter="#!/bin/sh\n")
+        one.reporter, one.settings, one.cron = (str(machine.path / name) for name in ("reporter", "settings", "cron"))
+        one.allowed = lambda: ["127.0.0.0/8", "192.0.2.1"]
+        result = {"changed": False, "diff": []}
+        one.put_reporter(result, "blacklistd")
+        lines = [line.split("\t") for line in (machine.path / "cron").read_text().splitlines() if not line.startswith("#")]
+        return result["changed"], [(fields[0], fields[1], fields[2].split()[0]) for fields in lines]
+
+    assert put(counted) == (True, [("* * * * *", "root", str(machine.path / "reporter")), ("23 4 * * *", "root", "/usr/sbin/service")])
+    assert put(counted)[0] is False
+    settings = json.loads((machine.path / "settings").read_text())
+    assert settings["allow"] == ["127.0.0.0/8", "192.0.2.1/32"] and settings["count"] == 30 and settings["table"] == "sokuhai_rejects"
+    assert put({}) == (True, [("23 4 * * *", "root", "/usr/sbin/service")])
+    assert not (machine.path / "reporter").exists() and not (machine.path / "settings").exists()
+    assert "pfctl -q -a sokuhai -t sokuhai_rejects -T flush" in machine.log()
+
+
 # -- the change that waits ------------------------------------------------------------------------------------------------
 
 
