@@ -96,7 +96,7 @@ def test_spfs_agent_is_nobody_special(host, spf):
     script = (
         "import os,socket,subprocess,sys,time\n"
         "s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);s.sendall(b'client_address=127.0.0.1\\nhelo_name=x\\nsender=a@b\\n\\n');s.recv(4096)\n"
-        "print(subprocess.run(['ps','-axww','-o','user=,command='],capture_output=True,text=True).stdout)\n")
+        "print(subprocess.run(['ps','-axww','-o','user=','-o','command='],capture_output=True,text=True).stdout)\n")
     program = {"python": "bin/policyd-spf", "perl": "libexec/postfix-policyd-spf-perl"}[spf["spf_agent"]]
     lines = [line.split() for line in hostlib.python(host, script, place).splitlines() if program in line and "spawn" not in line]
     assert lines and {line[0] for line in lines} == {spf["spf_user"]}, lines

@@ -149,7 +149,7 @@ class Postgrey:
         except (FileNotFoundError, ValueError):
             return None
         rc, out, err = self.run("ps", "-ww", "-o", "command=", "-p", str(pid))
-        title = re.sub(r" \(\S+\)$", "", out.strip())
+        title = out.strip()
         if rc or not title.startswith("postgrey "):
             return None
         return pid, title, started
@@ -175,7 +175,8 @@ class Postgrey:
         if now is None:
             return "did not run"
         pid, title, started = now
-        if title != "postgrey %s" % " ".join(self.arguments(instance)):
+        # ps(1) adds the program's own name, perl, in parentheses
+        if not re.fullmatch(re.escape("postgrey %s" % " ".join(self.arguments(instance))) + r"( \(\S+\))?", title):
             return "ran with other arguments"
         if started < newest:
             return "was older than its white lists or its program"

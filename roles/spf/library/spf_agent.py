@@ -201,7 +201,7 @@ class Agent:
 
         Postfix asks an agent it has for up to smtpd_policy_service_max_ttl, a former program's too. A former configuration ends by itself: it changes master.cf.
         """
-        rc, out, err = self.module.run_command(["ps", "-axww", "-o", "pid=,uid=,etimes=,command="])
+        rc, out, err = self.module.run_command(["ps", "-axww", "-o", "pid=", "-o", "uid=", "-o", "etimes=", "-o", "command="])
         # the package keeps the build's mtime
         installed = time.time() - os.stat(self.p["program"]).st_ctime
         found = []
@@ -218,6 +218,7 @@ class Agent:
         cases = [(scope, result) for result in RESULTS for scope in ("mfrom", "helo")]
         probe = os.path.join(folder, "probe")
         with open(probe, "w") as target:
+            os.fchmod(target.fileno(), 0o644)
             target.write(PROBES[self.p["agent"]])
         identity = {}
         if entry.pw_uid != os.geteuid():
