@@ -19,7 +19,7 @@ def emptied(profile):
 
 
 def yes_to_all(_profile):
-    """OK for every client, HELO and sender of these dialogues in every table, and one more table ahead of each list that says OK to anybody."""
+    """OK for every client, HELO and sender of these dialogues in every table, and ahead of each list one that says OK to anybody."""
     domains = ("sender.test", "other.test", "isp.test", "abroad.test", "dynamic.test", "home.example")
     reason = {"reason": "a user who trusts everybody", "date": "2026-11-01"}
     return {
@@ -51,5 +51,6 @@ def test_relay_stays_closed(lab, full, profile, hostile, full_only):
     witnesses = [{**row, "expect": WITNESSES[row["id"]] or row["expect"]} for row in ROWS if row["id"] in WITNESSES]
     replies = stage.speak(RELAY + witnesses)
     assert len(RELAY) >= 12 and len(witnesses) == len(WITNESSES)
-    wrong = [f"{row['id']}: {problem}\n{script.show(replies[row['id']])}" for row in RELAY + witnesses for problem in script.judge(row, profile, replies[row["id"]])]
+    wrong = [f"{row['id']}: {problem}\n{script.show(replies[row['id']])}" for row in RELAY + witnesses
+             for problem in script.judge(row, profile, replies[row["id"]])]
     assert not wrong, "\n".join(wrong)

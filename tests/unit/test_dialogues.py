@@ -11,7 +11,6 @@ import dns.name
 import dns.rdatatype
 import dns.reversename
 import pytest
-import yaml
 from labkit.internet import zones
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -178,9 +177,11 @@ def play(port, steps):
 
 
 def test_the_player_says_a_row_and_stops_where_nothing_was_accepted():
-    port, heard = serve([(None, b"220 hi\r\n"), (1, b"250-a\r\n250 b\r\n"), (1, b"250 ok\r\n"), (1, b"554 5.7.1 denied\r\n"), (1, b"554 no\r\n"), (1, b"221 bye\r\n")])
+    port, heard = serve([(None, b"220 hi\r\n"), (1, b"250-a\r\n250 b\r\n"), (1, b"250 ok\r\n"), (1, b"554 5.7.1 denied\r\n"), (1, b"554 no\r\n"),
+                         (1, b"221 bye\r\n")])
     replies = play(port, script.steps(row(), "article", RUN))
-    assert [(r["at"], r["code"]) for r in replies] == [("banner", 220), ("helo", 250), ("mail", 250), ("rcpt", 554), ("data", 554), ("quit", 221)]
+    assert [(r["at"], r["code"]) for r in replies] == [
+        ("banner", 220), ("helo", 250), ("mail", 250), ("rcpt", 554), ("data", 554), ("quit", 221)]
     assert replies[1]["text"] == "a\nb"
     assert heard == [b"EHLO mail.sender.test\r\n", b"MAIL FROM:<a@sender.test>\r\n", b"RCPT TO:<postmaster@home.example>\r\n", b"DATA\r\n", b"QUIT\r\n"]
 
@@ -194,54 +195,54 @@ def test_the_player_notes_how_a_connection_ended():
 
 def test_the_player_sends_bytes_as_they_stand():
     port, heard = serve([(None, b"220 hi\r\n"), (1, b""), (1, b"")])
-    play(port, [{"do": "connect"}, {"do": "send", "data": "a\n.\rb\xe9\n"}, {"do": "read", "at": "banner"}, {"do": "rest", "at": "rest", "seconds": 1}])
+    play(port, [{"do": "connect"}, {"do": "send", "data": "a\n.\rb\xe9\n"}, {"do": "read", "at": "banner"},
+                {"do": "rest", "at": "rest", "seconds": 1}])
     assert b"".join(heard) == b"a\n.\rb\xe9\n"
 
 
 # --- every item of every list, once refused and once let through
 
-def access_data(name):
-    return yaml.safe_load((ROOT / "roles/access/vars/main.yml").read_text())[name]
-
-
-def items(profile):
-    """All that a row can prove in a profile: items of lists and classes, rules of tables, DNSBLs."""
-    found = [f"relay/{item['name']}" for item in
-             yaml.safe_load((ROOT / "roles/postfix/vars/main.yml").read_text())["__postfix_restrictions"]["smtpd_relay_restrictions"]]
-    for part in ("lists", "classes"):
-        for name, entries in access_data(f"__access_{part}_{profile}").items():
-            found += [f"{name}/{item['name']}" for item in entries]
-    found += [f"dynamic/{rule['name']}" for rule in access_data("__access_dynamic_rules")]
-    found += [f"reject_helo/{rule['name']}" for rule in access_data("__access_helo_rules")]
-    found += [f"dnsbl/{entry['name']}" for entry in access_data(f"__access_dnsbl_{profile}")]
-    return found
-
-
 def proven(profile, what):
     return set().union(*(script.proves(one, profile, what) for one in ROWS))
 
 
-WAIVED = yaml.safe_load((script.FOLDER / "waived.yml").read_text())
+WAIVED = script.waived()
 
 
 @pytest.mark.parametrize("what", ["refuses", "passes"])
 @pytest.mark.parametrize("profile", script.PROFILES)
 def test_every_item_is_once_refused_and_once_let_through(profile, what):
-    missing = [item for item in items(profile) if item not in proven(profile, what) and item not in WAIVED[profile][what]]
+    missing = [item for item in script.items(profile) if item not in proven(profile, what) and item not in WAIVED[profile][what]]
     assert not missing, f"profile {profile}: no row {what} {', '.join(missing)}"
 
 
-@pytest.mark.parametrize("what", ["refuses", "passes"])
+@pytest.mark.parametrize("what", ["refuses", "passes", "removed"])
 @pytest.mark.parametrize("profile", script.PROFILES)
 def test_no_item_is_waived_without_need(profile, what):
     for item, reason in WAIVED[profile][what].items():
-        assert item in items(profile), f"{item} is no item of {profile}"
-        assert item not in proven(profile, what), f"{item} has a row now"
+        assert item in script.items(profile), f"{item} is no item of {profile}"
+        assert what == "removed" or item not in proven(profile, what), f"{item} has a row now"
         assert len(reason) >= 20
 
 
+@pytest.mark.parametrize("parameter, restriction, item", [
+    ("smtpd_client_restrictions", "check_client_access $default_database_type:$config_directory/tables/reject_client", "client/reject_client"),
+    ("smtpd_client_restrictions", "reject_rbl_client zen.spamhaus.org=127.0.0.[2..9]", "dnsbl/zen.spamhaus.org"),
+    ("postscreen_dnsbl_sites", "list.dnswl.org=127.0.[0..255].[1..3]*-2", "dnsbl/list.dnswl.org"),
+    ("smtpd_helo_restrictions", "reject_invalid_helo_hostname", "helo/reject_invalid_helo_hostname"),
+    ("smtpd_recipient_restrictions", "check_policy_service unix:private/policyd_spf", "recipient/spf"),
+    ("check_client_ease", "check_policy_service inet:127.0.0.1:10027", "check_client_ease/service"),
+    ("check_client_ease", "permit_auth_destination", "check_client_ease/permit"),
+    ("check_client_na", "sleep 2", "check_client_na/sleep"),
+    ("check_dynamic_client", "check_client_access cidr:$config_directory/tables/check_client_others", "check_dynamic_client/check_client_na"),
+])
+def test_a_restriction_is_known_by_its_item(parameter, restriction, item):
+    assert script.item_of(parameter, restriction) == item
+    assert item in script.items("article") + script.items("current")
+
+
 def test_rows_prove_only_what_there_is():
-    known = set(items("article")) | set(items("current"))
+    known = set(script.items("article")) | set(script.items("current"))
     for one in ROWS:
         for profile in script.PROFILES:
             assert not (script.proves(one, profile, "refuses") | script.proves(one, profile, "passes")) - known, one["id"]

@@ -37,7 +37,7 @@ class Dialogue:
         self.began = time.monotonic()
 
     def note(self, at, code, text):
-        self.replies.append({"at": at, "code": code, "text": text, "seconds": round(time.monotonic() - self.began, 3)})
+        self.replies.append({"at": at, "code": code, "text": text, "seconds": round(time.monotonic() - self.began, 5)})
 
     def connect(self, step):
         self.close()

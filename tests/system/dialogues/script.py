@@ -35,7 +35,7 @@ import yaml
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 PROFILES = ("article", "current")
-PHASES = ("normal", "policy-down", "policy-back", "dnsbl-broken", "spf-refuse")
+PHASES = ("normal", "policy-down", "policy-back", "dnsbl-broken", "dnsbl-silent", "spf-refuse")
 PLACES = ("connect", "banner", "helo", "starttls", "helo-tls", "auth", "mail", "rcpt", "rcpt2", "rcpt3", "data", "end", "rest", "quit")
 TLS = ("none", "starttls", "wrapped")
 DEFAULTS = {"profiles": list(PROFILES), "phase": "normal", "port": 25, "tls": "none", "greet": "ehlo", "verified": True,
@@ -80,6 +80,44 @@ def proves(row, profile, what):
         return set()
     named = row[what]
     return set(named.get(profile, []) if isinstance(named, dict) else named)
+
+
+def items(profile, root=FOLDER.parents[2]):
+    """All that rows can prove in a profile: items of role postfix's relay list and of role access' lists and classes, rules of
+    tables, DNSBLs; as list/item."""
+    relay = yaml.safe_load((root / "roles/postfix/vars/main.yml").read_text())["__postfix_restrictions"]["smtpd_relay_restrictions"]
+    data = yaml.safe_load((root / "roles/access/vars/main.yml").read_text())
+    found = [f"relay/{item['name']}" for item in relay]
+    for part in ("lists", "classes"):
+        for name, entries in data[f"__access_{part}_{profile}"].items():
+            found += [f"{name}/{item['name']}" for item in entries]
+    found += [f"dynamic/{rule['name']}" for rule in data["__access_dynamic_rules"]]
+    found += [f"reject_helo/{rule['name']}" for rule in data["__access_helo_rules"]]
+    return found + [f"dnsbl/{entry['name']}" for entry in data[f"__access_dnsbl_{profile}"]]
+
+
+def waived():
+    """{profile: {"refuses": {item: reason}, "passes": {…}, "removed": {…}}}: what no dialogue can show at work."""
+    return yaml.safe_load((FOLDER / "waived.yml").read_text())
+
+
+def item_of(parameter, restriction):
+    """The list/item that a restriction in main.cf stands for, or None for what is no item of role access.
+
+    parameter: like smtpd_client_restrictions, or a class; restriction: one element of its value, or of postscreen_dnsbl_sites.
+    """
+    words = restriction.split()
+    where = re.sub(r"^smtpd_(.*)_restrictions$", r"\1", parameter)
+    zone = re.match(r"([^=*]+)=", words[-1])
+    if parameter == "postscreen_dnsbl_sites" or words[0] == "reject_rbl_client":
+        return f"dnsbl/{zone[1]}"
+    if words[0] == "check_policy_service":
+        return f"{where}/{'spf' if words[-1].startswith('unix:') else 'service'}"
+    if len(words) > 1 and "/tables/" in words[-1]:
+        table = words[-1].rpartition("/")[2]
+        # the class of everybody else, written as a table where countries are left out of it
+        return f"{where}/{'check_client_na' if table == 'check_client_others' else table}"
+    return f"{where}/{'permit' if where == 'check_client_ease' and words[0].startswith('permit') else words[0]}"
 
 
 def schema_problems(row):
@@ -287,4 +325,6 @@ def judge_log(row, lines):
         return []
     client = f"[{row['client']}]"
     own = [line for line in lines if client in line]
-    return [] if any(re.search(row["log"], line) for line in own) else [f"no line of {client} in the maillog has {row['log']!r}; there are:\n" + "\n".join(own[-12:])]
+    if any(re.search(row["log"], line) for line in own):
+        return []
+    return [f"no line of {client} in the maillog has {row['log']!r}; there are:\n" + "\n".join(own[-12:])]

@@ -78,10 +78,16 @@ class Stage:
         self.act("normal")
 
     def dnsbl_broken(self):
+        self.lists_that({"zen.spamhaus.org": "answer=servfail", "bl.spamcop.net": "answer=refused"}, "dnsbl-broken")
+
+    def dnsbl_silent(self):
+        self.lists_that({"zen.spamhaus.org": "loss=1", "bl.spamcop.net": "loss=1"}, "dnsbl-silent")
+
+    def lists_that(self, behave, phase):
         try:
-            for words in (("zen.spamhaus.org", "answer=servfail"), ("bl.spamcop.net", "answer=refused")):
-                assert run_module(self.lab, "ctl", "set", *words).returncode == 0
-            self.act("dnsbl-broken")
+            for zone, how in behave.items():
+                assert run_module(self.lab, "ctl", "set", zone, how).returncode == 0
+            self.act(phase)
         finally:
             run_module(self.lab, "ctl", "reset")
 
