@@ -7,6 +7,9 @@ vm console [--attach]     the end of the serial console's log; --attach: the con
 vm seed FILE              write the NoCloud seed that `up` would give the machine
 vm fetch [RELEASE]        fetch the official image into the cache; prints its path
 vm accel                  kvm or tcg, and why
+vm probe                  ask the machine what it has, for the inventory; prints it as JSON
+vm test [STEP…]           the scenario on the machine that is up: every step, or those named; `vm test --list` names them
+vm proved [FILE]          take a run's results (default: the last run's) into molecule/freebsd/results and write docs/proved-on-freebsd.md anew
 vm help
 
   --offline    the machine reaches no network, it is only reached
@@ -38,7 +41,7 @@ import termios
 import time
 import tty
 
-from . import VmError, images, machine, paths, process, seed
+from . import VmError, images, machine, paths, probe, process, proved, scenario, seed
 
 HOSTNAME = "mx.home.example"
 OFFICIAL_SIZE = "20G"
@@ -164,7 +167,7 @@ def up(args):
             how = "KVM" if accel == "kvm" else "the processor is emulated, which is slow"
             say(f"{called}: {how} ({why}); up to {limit} s for the boot")
             about = {"instance": state.name, "image": called, "path": str(image), "accelerator": accel, "why": why, "offline": args.offline,
-                     "user": user, "key": str(key), "boot_seconds": limit, "clock": args.clock or "", "host": HOSTNAME}
+                     "user": user, "key": str(key), "public_key": public, "boot_seconds": limit, "clock": args.clock or "", "host": HOSTNAME}
             boot(state, about, disk, code)
         except BaseException:
             abandon(state)
@@ -356,6 +359,59 @@ def console(args):
                 termios.tcsetattr(0, termios.TCSADRAIN, old)
 
 
+def look(state, about):
+    """What the machine has, also as probe.json for the inventory."""
+    done = there(state, probe.script(about["offline"]), timeout=300)
+    try:
+        has = probe.read(done.stdout)
+    except ValueError as error:
+        raise VmError(f"{state.name}: {error} {done.stderr.strip()}") from None
+    (state / "probe.json").write_text(json.dumps(has, indent=1) + "\n")
+    return has
+
+
+def ask(_args):
+    state = paths.state()
+    print(json.dumps(look(state, need(state)), indent=1))
+    return 0
+
+
+def results_folder():
+    return paths.cache() / "results" / paths.instance()
+
+
+def test(args):
+    if args.list:
+        print("\n".join(step.name for step in scenario.STEPS))
+        return 0
+    unknown = set(args.steps) - {step.name for step in scenario.STEPS}
+    if unknown:
+        raise VmError(f"no step {', '.join(sorted(unknown))}: vm test --list")
+    state = paths.state()
+    about = need(state)
+    folder = results_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    has = look(state, about)
+    context = scenario.Context(about, has, state, folder, rebuild=os.environ.get("REBUILD") == "1")
+    results = scenario.run(scenario.STEPS, context, only=args.steps)
+    # what it has by now, BIND and Postfix from the repository with it; what it lacked at first decided what was tried
+    context.has = {**has, **{key: value for key, value in look(state, need(state)).items() if key in probe.TEXTS}}
+    scenario.record(context, results, folder / "results.json", time.strftime("%Y-%m-%d", time.gmtime()))
+    print()
+    for one in results:
+        print(f"  {one['outcome']:8} {one['step']:36} {one['seconds']:6} s  {one['detail']}")
+    print(f"  logs and results: {folder}; into the documentation: molecule/freebsd/vm proved")
+    return 1 if any(one["outcome"] == "failed" for one in results) else 0
+
+
+def take_in(args):
+    path = pathlib.Path(args.file) if args.file else results_folder() / "results.json"
+    if not path.is_file():
+        raise VmError(f"{path}: no results of a run; molecule/freebsd/vm test makes some")
+    result(f"{proved.add(path)} and {proved.PAGE} written")
+    return 0
+
+
 def write_seed(args):
     key = os.environ.get("FREEBSD_SSH_KEY")
     if not key:
@@ -398,6 +454,11 @@ def main(arguments):
     add("seed", write_seed).add_argument("file")
     add("fetch", fetch).add_argument("release", nargs="?")
     add("accel", accel)
+    add("probe", ask)
+    one = add("test", test)
+    one.add_argument("steps", nargs="*")
+    one.add_argument("--list", action="store_true")
+    add("proved", take_in).add_argument("file", nargs="?")
     if not arguments or arguments[0] in ("help", "-h", "--help"):
         print(__doc__)
         return 0

@@ -21,6 +21,7 @@ from .paths import SCENARIO, cache
 CHUNK = 1 << 20
 QCOW2 = b"QFI\xfb"
 TIMEOUT = 60
+WITHOUT_NETWORK = "Without a network name an image that is here: FREEBSD_IMAGE=/path/to/freebsd.qcow2 FREEBSD_SSH_KEY=/path/to/key make vm"
 
 
 @contextlib.contextmanager
@@ -157,7 +158,7 @@ def expected(entry, folder, say):
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
             text = answer.read(CHUNK).decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
-        raise VmError(f"{url}: {error}") from None
+        raise VmError(f"{url}: {getattr(error, 'reason', error)}. {WITHOUT_NETWORK}") from None
     digest = listed(text, entry["file"])
     if not digest:
         raise VmError(f"{url}: has no SHA-512 for {entry['file']}")
@@ -208,6 +209,8 @@ def transfer(url, part):
             return
         raise VmError(f"{url}: {error}") from None
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.URLError):
+            raise VmError(f"{url}: {error.reason}. {WITHOUT_NETWORK}") from None
         raise VmError(f"{url}: broken off ({error}); the next try goes on from there") from None
     if whole is not None and part.stat().st_size < whole:
         raise VmError(f"{url}: broken off at {part.stat().st_size} of {whole} bytes; the next try goes on from there")

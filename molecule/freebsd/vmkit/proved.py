@@ -1,0 +1,83 @@
+"""docs/proved-on-freebsd.md from the results in molecule/freebsd/results: what was proved on which release, what was skipped and why."""
+
+import json
+
+from .paths import REPOSITORY, SCENARIO
+
+RESULTS = SCENARIO / "results"
+PAGE = REPOSITORY / "docs" / "proved-on-freebsd.md"
+HEAD = """# Proved on FreeBSD
+
+Made by `molecule/freebsd/vm proved` from `molecule/freebsd/results/`; not written by hand. One chapter a run: the newest of a release, an
+image and an accelerator. How to make one: [vm.md](vm.md).
+"""
+
+
+def cell(text):
+    return str(text).replace("|", "\\|").replace("\n", " ")
+
+
+def duration(seconds):
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
+
+
+def counted(step):
+    counts = step["counts"]
+    if "tests" in counts:
+        passed = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
+        bad = counts["failures"] + counts["errors"]
+        return f"{passed} tests passed" + (f", {bad} failed" if bad else "") + (f", {counts['skipped']} skipped" if counts["skipped"] else "")
+    if "changed" in counts:
+        return f"{counts['changed']} changed, {counts['remote_commands']} remote commands"
+    return ""
+
+
+def chapter(data):
+    """One run as Markdown."""
+    machine, has = data["machine"], data["has"]
+    accel = "KVM" if machine["accelerator"] == "kvm" else "emulated processor"
+    brought = [f"{label} {has[key]}".strip() for key, label in
+               (("python", "Python"), ("named", "BIND"), ("postfix", "Postfix")) if has[key]]
+    lacks = [label for key, label in (("pkg", "a package repository"), ("compiler", "a compiler"), ("sources", "/usr/src"), ("ports", "/usr/ports"),
+                                      ("zfs", "ZFS"), ("nuageinit", "nuageinit")) if not has[key]]
+    lines = [f"## {data['release']}, {data['date']}", "",
+             f"Image `{machine['image']}`, {accel}, kernel {has['ident']} on {has['root']}; up {machine['boot_took']} s after the start"
+             f"{', no network' if machine['offline'] else ''}. When the run was over it had {', '.join(brought) or 'no programs of ours'}"
+             f"; it lacks {', '.join(lacks) or 'nothing that is asked for'}.", "",
+             "| step | came out | | took |", "| --- | --- | --- | --- |"]
+    for step in data["steps"]:
+        text = "; ".join(part for part in (counted(step), step["detail"]) if part)
+        lines.append(f"| {cell(step['step'])} | {step['outcome']} | {cell(text)} | {duration(step['seconds']) if step['outcome'] != 'skipped' else ''} |")
+    for step in data["steps"]:
+        if step["tests"]:
+            lines += ["", f"Of *{step['step']}*, not passed:", ""]
+            lines += [f"- `{name}`: {why}" for name, why in sorted(step["tests"].items())]
+    return "\n".join(lines) + "\n"
+
+
+def page(results):
+    """The whole page. results: list of dicts as scenario.record writes them."""
+    order = sorted(results, key=lambda data: (data["release"], data["machine"]["image"], data["machine"]["accelerator"]))
+    body = "\n".join(chapter(data) for data in order)
+    return HEAD + "\n" + (body or "Nothing yet.\n")
+
+
+def committed():
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+
+
+def name(data):
+    """A result's file name, the same for a later run of the same."""
+    machine = data["machine"]
+    kind = "official" if "BASIC-CLOUDINIT" in machine["image"] else "own"
+    return f"{data['release']}-{kind}-{machine['accelerator']}.json"
+
+
+def add(path):
+    """Take a run's results in and write the page anew. Returns the file's new place."""
+    data = json.loads(path.read_text())
+    RESULTS.mkdir(exist_ok=True)
+    target = RESULTS / name(data)
+    target.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    PAGE.write_text(page(committed()))
+    return target
