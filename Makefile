@@ -3,12 +3,13 @@ PYTHON?=	python3
 VENV=		.venv
 BIN=		$(VENV)/bin
 
-.PHONY: help venv lab test test-full lint unit sh hosts down clean
+.PHONY: help venv lab test test-full vm lint unit sh hosts down clean
 
 help:
 	@echo 'make lab        provision a practice host on this machine and send mail through it'
 	@echo 'make test       all tests, the heavy ones in a reduced number (under 20 minutes)'
 	@echo 'make test-full  all tests at full size (under 80 minutes)'
+	@echo 'make vm         all of it on a real FreeBSD in a virtual machine (docs/vm.md)'
 	@echo 'make lint       ansible-lint, yamllint, syntax'
 	@echo 'make sh HOST=h  a shell in the lab; make hosts lists its hosts; make down takes it down'
 	@echo 'make clean      take the lab down and remove the virtual environment'
@@ -24,6 +25,9 @@ test: venv
 
 test-full: venv
 	@$(BIN)/python tools/run test --full
+
+vm: venv
+	@$(BIN)/python tools/run vm
 
 lint: venv
 	@$(BIN)/python tools/run lint
