@@ -558,7 +558,8 @@ class Postfix:
         if alive:
             # What master(8) serves now is in the set it was loaded with; the file of a socket outlives its service.
             loaded = self.previous if os.path.isdir(self.previous) else self.config
-            made = self.made_sockets(parse_services(self.postconf(loaded, "-M")[1]))
+            # One that the set changes is not what will be asked either, and the reason for the change may be that it answers no more.
+            made = self.made_sockets([service for service in parse_services(self.postconf(loaded, "-M")[1]) if service in services])
             named = [value for where, name, value in [("main.cf", n, v) for n, v in explicit.items()] + overrides]
             awaited = any(wanted not in made for value in named for wanted in private_sockets(value))
             for service in listeners(services):
