@@ -393,10 +393,16 @@ def test(args):
     folder.mkdir(parents=True, exist_ok=True)
     has = look(state, about)
     context = scenario.Context(about, has, state, folder, rebuild=os.environ.get("REBUILD") == "1")
-    results = scenario.run(scenario.STEPS, context, only=args.steps)
-    # what it has by now, BIND and Postfix from the repository with it; what it lacked at first decided what was tried
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+
+    def save(results):
+        # also when the run is broken off, what is done is known
+        scenario.record(context, results, folder / "results.json", today)
+
+    results = scenario.run(scenario.STEPS, context, only=args.steps, save=save)
+    # the programs it has by now; what it lacked at first decided what was tried
     context.has = {**has, **{key: value for key, value in look(state, need(state)).items() if key in probe.TEXTS}}
-    scenario.record(context, results, folder / "results.json", time.strftime("%Y-%m-%d", time.gmtime()))
+    save(results)
     print()
     for one in results:
         print(f"  {one['outcome']:8} {one['step']:36} {one['seconds']:6} s  {one['detail']}")

@@ -210,8 +210,8 @@ STEPS = [
 ]
 
 
-def run(steps, context, say=print, clock=time.monotonic, only=()):
-    """All steps in order. Returns a list of {step, outcome, detail, seconds, counts, tests}; a step that failed or could not be tried takes
+def run(steps, context, say=print, clock=time.monotonic, only=(), save=lambda results: None):
+    """All steps in order, handing what there is to save() after each. Returns a list of {step, outcome, detail, seconds, counts, tests}; a step that failed or could not be tried takes
     those with it that mean nothing without it, by name."""
     results, state = [], {}
     for step in steps:
@@ -230,6 +230,7 @@ def run(steps, context, say=print, clock=time.monotonic, only=()):
             tests = more[0] if more else {}
         state[step.name] = outcome
         results.append({"step": step.name, "outcome": outcome, "detail": detail, "seconds": round(clock() - began), "counts": counts, "tests": tests})
+        save(results)
         say(f"== {step.name}: {outcome}" + (f" ({detail})" if detail else ""))
     return results
 
