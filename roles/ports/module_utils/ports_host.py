@@ -404,6 +404,14 @@ def ask_tree(item, settings, make_conf=None):
     return tree
 
 
+def check_groups(item, settings, make_conf=None):
+    """Refused where the port's groups of options (one of, at most one of) do not let the declared ones be, in the port's own words."""
+    words = (["__MAKE_CONF=" + make_conf] if make_conf else []) + ["check-config"]
+    status, out, err = run(make_argv(item, settings, *words), item)
+    if status:
+        raise Refused("options_set, options_unset of %s: %s" % (title(item), last_lines(out + err, 6)))
+
+
 def packages():
     return parse_packages(run(["pkg", "query", "-a", "%n|%v|%o|%R|%k|%t"])[1])
 
@@ -939,20 +947,26 @@ class Port:
                 handle.write(self.make_conf_wanted)
         try:
             self.tree = ask_tree(item, settings, staged)
+            wrong = problems_of_names(item, self.tree)
+            if wrong:
+                raise Refused("; ".join(wrong))
+            self.compare()
+            if self.to_build:
+                check_groups(item, settings, staged)
         finally:
             if staged:
                 os.unlink(staged)
-        wrong = problems_of_names(item, self.tree)
-        if wrong:
-            raise Refused("; ".join(wrong))
-        self.package = installed(item, self.tree["PKGBASE"], self.every)
-        package = self.package
+
+    def compare(self):
+        """What is there against what the tree would give."""
+        item, settings = self.item, self.settings
+        self.package = package = installed(item, self.tree["PKGBASE"], self.every)
         full = "%s-%s" % (package["name"], package["version"]) if package else ""
-        job = self.job.read()
         self.order = compare_versions(package["version"], self.tree["PKGVERSION"]) if package else 0
         self.drift += judge(
-            item, self.tree, package, self.order, missing_libraries(package["name"]) if package else [], vulnerable(full) if package else False,
-            job, {"fd_setsize": settings["fd_setsize"], "header": bool(settings["header"]), "lock": settings["lock"]})
+            item, self.tree, package, self.order, missing_libraries(package["name"]) if package else [],
+            vulnerable(full) if package else False, self.job.read(),
+            {"fd_setsize": settings["fd_setsize"], "header": bool(settings["header"]), "lock": settings["lock"]})
 
     @property
     def to_build(self):
