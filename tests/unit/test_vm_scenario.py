@@ -8,7 +8,7 @@ import pytest
 from vm_modules import SCENARIO, vmkit
 
 probe, scenario, proved = (vmkit(name) for name in ("probe", "scenario", "proved"))
-ANSWER = {**{key: "x" for key in probe.TEXTS}, **{key: "no" for key in probe.FLAGS}, "disk_mib": "6000", "memory_mib": "4044"}
+ANSWER = {**{key: "x" for key in probe.TEXTS}, **{key: "no" for key in probe.FLAGS}, "disk_mib": "6000", "kernel_mib": "100", "memory_mib": "4044"}
 
 
 def answer(**more):
@@ -71,6 +71,14 @@ def test_without_pkg_what_is_there_is_configured():
 
 def test_without_pkg_and_without_programs_nothing_can_be_provisioned():
     assert "postfix" in steps()["site"].needs(context(answer(postfix="")))
+
+
+def test_a_disk_that_is_nearly_full():
+    there = {"python": "3.11", "named": "9.18", "postfix": "3.10"}
+    assert "vm up --size" in steps()["site"].needs(context(answer(disk_mib="240", **there)))
+    assert steps()["site"].needs(context(answer(disk_mib="300", **there))) == "", "nothing is to be installed"
+    assert "1500 are needed" in steps()["site"].needs(context(answer(disk_mib="300", pkg_reaches="yes")))
+    assert "a copy of the kernel takes 100" in steps()["trial boot of a copied kernel"].needs(context(answer(disk_mib="300")))
 
 
 def test_nothing_is_built_unasked():
@@ -145,8 +153,9 @@ def test_pytests_report(tmp_path):
 
 def test_the_page_says_what_the_results_say(tmp_path):
     one = context(answer(release="15.0-RELEASE", python="3.11", named="", postfix="3.10.13"))
-    one.about = {"image": "own.qcow2", "accelerator": "tcg", "offline": True, "boot_took": 90, "clock_off": 0, "key": "/secret/key", "host": "h"}
-    results = [{"step": "site", "outcome": "passed", "detail": "", "seconds": 300, "counts": {"changed": 9, "remote_commands": 20, "tasks": 5}, "tests": {}},
+    one.about = {"image": "own.qcow2", "accelerator": "tcg", "offline": True, "boot_took": 90, "clock_off": 0, "key": "/secret/key"}
+    results = [{"step": "site", "outcome": "passed", "detail": "", "seconds": 300,
+                "counts": {"changed": 9, "remote_commands": 20, "tasks": 5}, "tests": {}},
                {"step": "contract", "outcome": "failed", "detail": "exit 1", "seconds": 60,
                 "counts": {"tests": 10, "failures": 1, "errors": 0, "skipped": 2}, "tests": {"test_pf::t": "failure: a | b"}},
                {"step": "drift", "outcome": "skipped", "detail": "there is none", "seconds": 0, "counts": {}, "tests": {}}]

@@ -163,7 +163,7 @@ def up(args):
             accel, why = machine.accelerator()
             limit = machine.boot_seconds(accel)
             disk = paths.disks(state.name) / "disk.qcow2"
-            machine.overlay(image, disk, size)
+            grown = machine.overlay(image, disk, size)
             how = "KVM" if accel == "kvm" else "the processor is emulated, which is slow"
             say(f"{called}: {how} ({why}); up to {limit} s for the boot")
             about = {"instance": state.name, "image": called, "path": str(image), "accelerator": accel, "why": why, "offline": args.offline,
@@ -178,6 +178,8 @@ def up(args):
             abandon(state)
             raise
         settle(state, about)
+        if grown:
+            grow(state, about)
         about["ready"] = True
         note(state, about)
     result(f"{state.name} is up ({called}, {accel}: {about['release']}) after {time.monotonic() - started:.0f} s")
@@ -274,6 +276,13 @@ def settle(state, about):
         done = there(state, f"date -u {now} >/dev/null")
         say(f"its clock was {about['clock_off']} s off and has been set" if done.returncode == 0 else
             f"its clock is {about['clock_off']} s off, and {about['user']} may not set it")
+
+
+def grow(state, about):
+    """Let the file system fill the disk that was made larger than the image; official images have done so by themselves."""
+    root = "" if about["user"] == "root" else "doas -n "
+    done = there(state, f"{root}service growfs onestart >/dev/null 2>&1; df -m / | awk 'NR == 2 {{ print $4 }}'", timeout=300)
+    say(f"the disk was made larger than the image: {done.stdout.strip() or '?'} MiB are free in /")
 
 
 # --- using it

@@ -113,7 +113,10 @@ def command(state, disk, code, accel, port, *, memory, processors, offline, cloc
 
 
 def overlay(image, disk, size=""):
-    """A new disk over *image*, which is only ever read. size: as qemu-img understands it; never smaller than the image."""
+    """A new disk over *image*, which is only ever read. size: as qemu-img understands it; never smaller than the image.
+
+    Returns whether the disk is larger than the image.
+    """
     disk.parent.mkdir(parents=True, exist_ok=True)
     arguments = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(pathlib.Path(image).resolve()), "-F", images.form(image), str(disk)]
     if size:
@@ -126,6 +129,7 @@ def overlay(image, disk, size=""):
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if done.returncode:
         raise VmError(f"{image}: {done.stderr.strip()}")
+    return arguments[-1] != str(disk)
 
 
 def in_bytes(size):

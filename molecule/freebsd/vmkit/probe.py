@@ -7,6 +7,7 @@ TEXTS = {
     "ident": "uname -i",
     "root": "mount -p | awk '$2 == \"/\" { print $3 }'",
     "disk_mib": "df -m / | awk 'NR == 2 { print $4 }'",
+    "kernel_mib": "du -sm /boot/kernel | cut -f 1",
     "memory_mib": "echo $(($(sysctl -n hw.physmem) / 1048576))",
     "python": "/usr/local/bin/python3 -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])'",
     "named": "/usr/local/sbin/named -v | awk '{ print $2 }'",
@@ -45,7 +46,7 @@ def read(output):
         raise ValueError(f"the machine did not say: {', '.join(sorted(missing)) or 'release'}")
     has = {key: found[key].strip() for key in TEXTS}
     has.update({key: found[key] == "yes" for key in FLAGS})
-    for key in ("disk_mib", "memory_mib"):
+    for key in ("disk_mib", "kernel_mib", "memory_mib"):
         has[key] = int(has[key]) if has[key].lstrip("-").isdecimal() else 0
     has["pkg"] = has["pkg_reaches"]
     return has

@@ -38,8 +38,9 @@ def chapter(data):
     accel = "KVM" if machine["accelerator"] == "kvm" else "emulated processor"
     brought = [f"{label} {has[key]}".strip() for key, label in
                (("python", "Python"), ("named", "BIND"), ("postfix", "Postfix")) if has[key]]
-    lacks = [label for key, label in (("pkg", "a package repository"), ("compiler", "a compiler"), ("sources", "/usr/src"), ("ports", "/usr/ports"),
-                                      ("zfs", "ZFS"), ("nuageinit", "nuageinit")) if not has[key]]
+    names = {"pkg": "a package repository", "compiler": "a compiler", "sources": "/usr/src", "ports": "/usr/ports", "zfs": "ZFS",
+             "nuageinit": "nuageinit"}
+    lacks = [label for key, label in names.items() if not has[key]]
     lines = [f"## {data['release']}, {data['date']}", "",
              f"Image `{machine['image']}`, {accel}, kernel {has['ident']} on {has['root']}; up {machine['boot_took']} s after the start"
              f"{', no network' if machine['offline'] else ''}. When the run was over it had {', '.join(brought) or 'no programs of ours'}"
@@ -47,7 +48,8 @@ def chapter(data):
              "| step | came out | | took |", "| --- | --- | --- | --- |"]
     for step in data["steps"]:
         text = "; ".join(part for part in (counted(step), step["detail"]) if part)
-        lines.append(f"| {cell(step['step'])} | {step['outcome']} | {cell(text)} | {duration(step['seconds']) if step['outcome'] != 'skipped' else ''} |")
+        took = "" if step["outcome"] == "skipped" else duration(step["seconds"])
+        lines.append(f"| {cell(step['step'])} | {step['outcome']} | {cell(text)} | {took} |")
     for step in data["steps"]:
         if step["tests"]:
             lines += ["", f"Of *{step['step']}*, not passed:", ""]

@@ -14,6 +14,8 @@ BIN = REPOSITORY / ".venv" / "bin"
 BOOKS = REPOSITORY / "playbooks"
 INVENTORY = SCENARIO / "inventory"
 COPY = "kernel.sokuhai-copy"
+# packages, logs and a queue; what is there already needs only the latter two
+INSTALL_MIB, CONFIGURE_MIB = 1500, 250
 
 
 class Step:
@@ -54,7 +56,8 @@ class Context:
         code = self.command(name, [BIN / "ansible-playbook", "-i", INVENTORY, BOOKS / book, *options], SOKUHAI_SUMMARY=str(summary), **more)
         try:
             data = json.loads(summary.read_text())
-            counted = {"changed": data["hosts"][self.about["host"]]["changed"], "remote_commands": data["remote_commands"], "tasks": data["tasks"]}
+            counted = {"changed": data["hosts"][self.about["host"]]["changed"],
+                       "remote_commands": data["remote_commands"], "tasks": data["tasks"]}
         except (OSError, ValueError, KeyError):
             counted = {}
         return code, counted
@@ -82,7 +85,8 @@ def report(path):
         for kind in ("skipped", "failure", "error"):
             found = case.find(kind)
             if found is not None:
-                why[f"{case.get('classname').rsplit('.', 1)[-1]}::{case.get('name')}"] = f"{kind}: {(found.get('message') or '').splitlines()[0][:200]}"
+                first = (found.get("message") or "no reason given").splitlines()[0][:200]
+                why[f"{case.get('classname').rsplit('.', 1)[-1]}::{case.get('name')}"] = f"{kind}: {first}"
     return counts, why
 
 
@@ -99,6 +103,9 @@ def needs_pkg(context):
 
 
 def needs_programs(context):
+    room = INSTALL_MIB if context.has["pkg"] else CONFIGURE_MIB
+    if context.has["disk_mib"] < room:
+        return f"{context.has['disk_mib']} MiB are free, {room} are needed: molecule/freebsd/vm up --size 20G grows the disk"
     missing = [name for name in ("python", "named", "postfix") if not context.has[name]]
     return f"the machine has neither a package repository within reach nor {', '.join(missing)}" if missing and not context.has["pkg"] else ""
 
@@ -162,6 +169,8 @@ def rebuild(context):
 def no_trial(context):
     if context.rebuild and not no_rebuild(context):
         return "the kernel that was built has had its trial"
+    if context.has["disk_mib"] < context.has["kernel_mib"] + CONFIGURE_MIB:
+        return f"{context.has['disk_mib']} MiB are free, a copy of the kernel takes {context.has['kernel_mib']}"
     return "role kernel wants bectl on ZFS; not written yet for a copied kernel" if context.has["root"] == "zfs" else ""
 
 
@@ -229,7 +238,8 @@ def run(steps, context, say=print, clock=time.monotonic, only=(), save=lambda re
             outcome, detail, counts, *more = step.run(context)
             tests = more[0] if more else {}
         state[step.name] = outcome
-        results.append({"step": step.name, "outcome": outcome, "detail": detail, "seconds": round(clock() - began), "counts": counts, "tests": tests})
+        results.append({"step": step.name, "outcome": outcome, "detail": detail, "seconds": round(clock() - began),
+                        "counts": counts, "tests": tests})
         save(results)
         say(f"== {step.name}: {outcome}" + (f" ({detail})" if detail else ""))
     return results
@@ -239,6 +249,6 @@ def record(context, results, path, when):
     """The results of one run as JSON: what the page is made of. No path of this machine is in it."""
     about = {key: context.about.get(key) for key in ("image", "accelerator", "offline", "boot_took", "clock_off")}
     data = {"date": when, "release": context.has["release"], "machine": about,
-            "has": {key: value for key, value in context.has.items() if key not in ("kernel", "disk_mib")}, "steps": results}
+            "has": {key: value for key, value in context.has.items() if key not in ("kernel", "disk_mib", "kernel_mib")}, "steps": results}
     pathlib.Path(path).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     return data
