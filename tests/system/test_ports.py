@@ -315,7 +315,7 @@ REFUSED = {
     "an option with a typing error": ({"ports_list": [{"origin": "mail/postfix", "options_set": ["PCRE3"]}]}, ["options_set of mail/postfix", "PCRE3", "did you mean PCRE2?"]),
     "a flavor that there is not": ({"ports_list": [{"origin": "mail/postfix", "flavor": "sas"}]}, ["flavor of mail/postfix", "did you mean sasl?"]),
     "a port that there is not": ({"ports_list": [{"origin": "mail/postfixx"}]}, ["mail/postfixx", "is not there"]),
-    "two of which one may be on": ({"ports_list": [{"origin": "mail/postfix", "options_set": ["SASLKMIT", "SASLKRB5"]}]}, ["options_set, options_unset of mail/postfix", "SASLK"]),
+    "two of which one may be on": ({"ports_list": [{"origin": "mail/postfix", "options_set": ["SASLKMIT", "SASLKRB5"]}]}, ["options_set, options_unset of mail/postfix", "RG1"]),
     "no room": ({"ports_min_disk_mb": 100000000, "ports_list": [{"origin": "mail/postfix", "options_unset": ["CDB"]}]}, ["ports_min_disk_mb", "100000000 are needed"]),
     "no memory": ({"ports_min_memory_mb": 100000000, "ports_list": [{"origin": "mail/postfix", "options_unset": ["CDB"]}]}, ["ports_min_memory_mb", "add swap"]),
     "no tree": ({"ports_tree": "/usr/nothing"}, ["there is no ports tree in /usr/nothing", "git-lite", "git clone --depth 1 -b 2026Q4"]),

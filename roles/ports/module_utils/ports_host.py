@@ -409,7 +409,8 @@ def check_groups(item, settings, make_conf=None):
     words = (["__MAKE_CONF=" + make_conf] if make_conf else []) + ["check-config"]
     status, out, err = run(make_argv(item, settings, *words), item)
     if status:
-        raise Refused("options_set, options_unset of %s: %s" % (title(item), last_lines(out + err, 6)))
+        said = [line.replace("====>", "").strip() for line in (out + err).splitlines() if line.startswith("====>")]
+        raise Refused("options_set, options_unset of %s: %s" % (title(item), "; ".join(said) or last_lines(out + err, 4)))
 
 
 def packages():
