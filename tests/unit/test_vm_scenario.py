@@ -1,7 +1,11 @@
 """The scenario's order and what it leaves out by name; the probe; the page made from the results."""
+import importlib.machinery
+import importlib.util
 import json
 import pathlib
+import re
 import subprocess
+import sys
 import types
 
 import pytest
@@ -149,6 +153,43 @@ def test_pytests_report(tmp_path):
     assert scenario.report(tmp_path / "none.xml") == ({}, {})
 
 
+# --- make test
+
+@pytest.fixture
+def steps_of_make_test(monkeypatch, tmp_path):
+    """What make test does about a virtual machine, with a `vm accel` that answers as told."""
+    loader = importlib.machinery.SourceFileLoader("tools_run", str(SCENARIO.parents[1] / "tools" / "run"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    run = importlib.util.module_from_spec(importlib.util.spec_from_loader("tools_run", loader))
+    loader.exec_module(run)
+    monkeypatch.delenv("FREEBSD_IMAGE", raising=False)
+
+    def ask(accel, image=True):
+        program = tmp_path / "vm"
+        program.write_text(f"#!/bin/sh\necho '{accel}'\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(run, "VM", program)
+        if image:
+            monkeypatch.setenv("FREEBSD_IMAGE", str(program) if image is True else image)
+        return run.vm_steps("test")
+
+    return ask
+
+
+def test_make_test_boots_freebsd_with_an_image_and_kvm(steps_of_make_test):
+    steps, why = steps_of_make_test("kvm: /dev/kvm works")
+    assert why == ""
+    assert [command[1] for _, command, _ in steps] == ["up", "test", "down"], "whatever is booted is taken down"
+    assert steps[1][1][2] == "contract" and all(env == {"SOKUHAI_VM": "test"} for *_, env in steps)
+
+
+@pytest.mark.parametrize(("accel", "image", "why"), [
+    ("kvm: works", False, "no image"), ("kvm: works", "/nowhere", "no /nowhere"), ("tcg: there is no /dev/kvm", True, "no KVM: there is no /dev/kvm")])
+def test_make_test_says_why_it_does_not(steps_of_make_test, accel, image, why):
+    steps, said = steps_of_make_test(accel, image)
+    assert steps == [] and why in said
+
+
 # --- the page
 
 def test_the_page_says_what_the_results_say(tmp_path):
@@ -182,6 +223,5 @@ def test_results_hold_no_path_of_a_workplace():
 
 def test_the_inventory_reads_only_what_is_written():
     text = "".join(path.read_text() for path in pathlib.Path(SCENARIO / "inventory").rglob("*.yml"))
-    import re
     asked = set(re.findall(r"vm_has\.(\w+)", text))
     assert asked and asked <= set(answer())

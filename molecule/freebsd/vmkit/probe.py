@@ -15,7 +15,8 @@ TEXTS = {
 }
 FLAGS = {
     "pkg_there": "pkg -N",
-    "pkg_reaches": "test \"$offline\" = 0 && fetch -T 20 -q -o /dev/null https://pkg.FreeBSD.org/",
+    "pkg_reaches": "test \"$offline\" = 0 && fetch -T 20 -q -o /dev/null "
+                   "https://pkg.FreeBSD.org/FreeBSD:$(uname -r | cut -d. -f1):$(uname -p)/quarterly/meta.conf",
     "dovecot": "test -x /usr/local/sbin/dovecot",
     "postgrey": "test -x /usr/local/sbin/postgrey",
     "spf": "test -x /usr/local/bin/policyd-spf || test -x /usr/local/libexec/postfix-policyd-spf-perl",
