@@ -95,8 +95,6 @@ def clear(state):
         with contextlib.suppress(OSError, ValueError):
             pid = int((state / "qemu.pid").read_text())
             start = process.started(pid) if str(state / "qemu.pid") in pathlib.Path(f"/proc/{pid}/cmdline").read_text() else None
-    if (state / "control").exists():
-        subprocess.run([*ssh(state), "-O", "exit", "vm"], capture_output=True, check=False)
     was_up = process.end(pid, start) if pid and start else False
     for folder in (state, paths.disks(state.name)):
         shutil.rmtree(folder, ignore_errors=True)
@@ -213,7 +211,7 @@ def boot(state, about, disk, code):
         f"Host {about['host']} vm\n  HostName 127.0.0.1\n  Port {about['port']}\n  User {about['user']}\n"
         f"  IdentityFile \"{about['key']}\"\n"
         f"  IdentitiesOnly yes\n  UserKnownHostsFile \"{state / 'known_hosts'}\"\n  StrictHostKeyChecking accept-new\n  HashKnownHosts no\n"
-        f"  ConnectTimeout 30\n  ServerAliveInterval 15\n  ControlPath \"{state}/control\"\n  LogLevel ERROR\n")
+        f"  ConnectTimeout 30\n  ServerAliveInterval 15\n  LogLevel ERROR\n")
 
 
 def note(state, about):
@@ -222,14 +220,9 @@ def note(state, about):
     new.rename(state / "machine.json")
 
 
-def ssh(state, *options):
-    """The beginning of an ssh command to the machine."""
-    return ["ssh", "-F", str(state / "ssh_config"), "-o", "BatchMode=yes", *options]
-
-
 def there(state, script, timeout=120):
     """Run a line of sh(1) on the machine. Returns the finished process; exit code 255 is ssh's own."""
-    command = [*ssh(state), "vm", f"exec /bin/sh -c {shlex.quote(script)}"]
+    command = ["ssh", "-F", str(state / "ssh_config"), "-o", "BatchMode=yes", "vm", f"exec /bin/sh -c {shlex.quote(script)}"]
     try:
         return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
