@@ -208,6 +208,7 @@ def test_the_page_says_what_the_results_say(tmp_path):
     assert "| contract | failed | 7 tests passed, 1 failed, 2 skipped; exit 1 | 60 s |" in text
     assert "| drift | skipped | there is none |  |" in text
     assert "- `test_pf::t`: failure: a | b" in text
+    assert "| rollback | not run |" in text and "| site | not run |" not in text, "what a broken-off run did not reach is not left out"
     assert "lacks a package repository, a compiler" in text
 
 

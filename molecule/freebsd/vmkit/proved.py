@@ -50,6 +50,8 @@ def chapter(data):
         text = "; ".join(part for part in (counted(step), step["detail"]) if part)
         took = "" if step["outcome"] == "skipped" else duration(step["seconds"])
         lines.append(f"| {cell(step['step'])} | {step['outcome']} | {cell(text)} | {took} |")
+    done = {step["step"] for step in data["steps"]}
+    lines += [f"| {cell(name)} | not run | this run ended before, or was asked for other steps | |" for name in data["planned"] if name not in done]
     for step in data["steps"]:
         if step["tests"]:
             lines += ["", f"Of *{step['step']}*, not passed:", ""]

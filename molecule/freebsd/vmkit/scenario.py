@@ -249,6 +249,7 @@ def record(context, results, path, when):
     """The results of one run as JSON: what the page is made of. No path of this machine is in it."""
     about = {key: context.about.get(key) for key in ("image", "accelerator", "offline", "boot_took", "clock_off")}
     data = {"date": when, "release": context.has["release"], "machine": about,
-            "has": {key: value for key, value in context.has.items() if key not in ("kernel", "disk_mib", "kernel_mib")}, "steps": results}
+            "has": {key: value for key, value in context.has.items() if key not in ("kernel", "disk_mib", "kernel_mib")},
+            "planned": [step.name for step in STEPS], "steps": results}
     pathlib.Path(path).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     return data
