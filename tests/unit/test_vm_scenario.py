@@ -153,6 +153,23 @@ def test_pytests_report(tmp_path):
     assert scenario.report(tmp_path / "none.xml") == ({}, {})
 
 
+def test_results_of_one_machine_come_together(tmp_path):
+    def one(step, outcome):
+        return {"step": step, "outcome": outcome, "detail": "", "seconds": 1, "counts": {}, "tests": {}}
+
+    def outcomes():
+        return [(step["step"], step["outcome"]) for step in json.loads(path.read_text())["steps"]]
+
+    path, here = tmp_path / "r.json", context()
+    here.about = {"pid": 1, "start": "7"}
+    scenario.record(here, [one("site", "passed"), one("reboot", "failed")], path, "2026-01-02")
+    scenario.record(here, [one("contract", "passed"), one("reboot", "passed")], path, "2026-01-02")
+    assert outcomes() == [("site", "passed"), ("contract", "passed"), ("reboot", "passed")]
+    here.about = {"pid": 2, "start": "9"}
+    scenario.record(here, [one("contract", "failed")], path, "2026-01-02")
+    assert outcomes() == [("contract", "failed")], "another machine's results were kept"
+
+
 # --- make test
 
 @pytest.fixture

@@ -8,7 +8,8 @@ vm seed FILE              write the NoCloud seed that `up` would give the machin
 vm fetch [RELEASE]        fetch the official image into the cache; prints its path
 vm accel                  kvm or tcg, and why
 vm probe                  ask the machine what it has, for the inventory; prints it as JSON
-vm test [STEP…]           the scenario on the machine that is up: every step, or those named; `vm test --list` names them
+vm test [STEP…]           the scenario on the machine that is up: every step, or those named, whose results join what it has shown
+                          since it was started; `vm test --list` names them
 vm proved [FILE]          take a run's results (default: the last run's) into molecule/freebsd/results and write docs/proved-on-freebsd.md anew
 vm help
 

@@ -80,6 +80,7 @@ def name(data):
 def add(path):
     """Take a run's results in and write the page anew. Returns the file's new place."""
     data = json.loads(path.read_text())
+    data.pop("run", None)
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / name(data)
     target.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
