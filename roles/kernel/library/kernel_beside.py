@@ -78,7 +78,7 @@ ENV = dict(os.environ, LC_ALL="C", PATH="/sbin:/bin:/usr/sbin:/usr/bin:/usr/loca
 MACHINES = {"amd64": 62, "arm64": 183, "riscv": 243}
 #: Drivers that register a hardware timer with watchdog(9): what attaches a handler to watchdog_list in FreeBSD 15's sys/dev.
 WATCHDOGS = ("ichwd", "i6300esbwd", "ipmi", "amdsbwd", "viawd", "wdatwd", "wbwd", "ftwd", "itwd", "dwwdt", "aw_wdog", "bcmwd")
-#: Minutes that one processor needs for GENERIC with its modules: the order of FreeBSD 14's and 15's build logs on server hardware.
+#: Minutes that one processor needs for GENERIC with its modules: an assumption, replaced by what the host itself took as soon as it has built one.
 #: Only for the first build on a host; the next one is reckoned from what the last one took.
 PROCESSOR_MINUTES = 75
 #: MiB that one compiler process is given: clang needs 300 to 500 for a kernel file, the linker more, once.
@@ -215,7 +215,7 @@ def estimate(last, processors, jobs):
     """A sentence about how long a build takes, with its basis. last: seconds the last build on this host took, or None."""
     if last:
         return "about %d minutes: what the last build on this host took" % max(1, round(last / 60))
-    return ("about %d minutes: some %d minutes of one processor, the order of FreeBSD's build logs, on %d of %d at a time; the next "
+    return ("about %d minutes: some %d minutes of one processor, an assumption, on %d of %d at a time; the next "
             "estimate is reckoned from what this build takes") % (max(1, round(PROCESSOR_MINUTES / jobs)), PROCESSOR_MINUTES, jobs, processors)
 
 
