@@ -162,8 +162,6 @@ def test_one_changed_option_builds_one_port(lab):
     assert greeting(lab).startswith("220 ")
     assert not lab.sh("find", "/usr/obj/ports", "-name", "work*").stdout
     lab.sh("rm", f"{TREE}/Makefile.local")
-    built(lab)
-    assert options(lab, "postfix")["BLOCKLISTD"] == "on"
 
 
 def worker(lab):
@@ -192,18 +190,21 @@ def start_and_kill(lab, *words, **variables):
 
 def test_a_run_killed_while_it_builds_is_taken_up_by_the_next(lab):
     changed = {"ports_list": [{"origin": "mail/postfix", "options_set": ["EAI"], "options_unset": ["CDB"]}]}
-    write(lab, f"{TREE}/Makefile.local", "pre-build:\n\t@echo waiting; sleep 12\n")
+    write(lab, f"{TREE}/Makefile.local", "pre-build:\n\t@echo waiting; sleep 6\n")
     start_and_kill(lab, "building mail/postfix", **changed)
     result = built(lab, **changed)
     assert "building mail/postfix, log" not in said(result), "the next run began a build of its own"
-    assert options(lab, "postfix")["CDB"] == "off"
+    # what the failed build was to bring is there as well
+    assert {"CDB": "off", "BLOCKLISTD": "on"}.items() <= options(lab, "postfix").items()
     log = lab.sh("cat", "/var/log/sokuhai-ports-mail_postfix.log").stdout
     assert log.count("=> sokuhai: build\n") == 1, log
     lab.sh("rm", f"{TREE}/Makefile.local")
 
 
-def test_a_host_that_died_during_the_installation_is_mended_without_a_second_build(lab):
+def test_a_host_that_died_during_the_installation_is_mended_without_a_second_build(lab, full):
     """The package was ready, the old one gone, the new one not yet there."""
+    if not full:
+        pytest.skip("in make test-full")
     changed = {"ports_list": [{"origin": "mail/postfix", "options_set": ["EAI"], "options_unset": ["CDB"]}]}
     job = "/var/db/sokuhai/ports/mail_postfix/job.json"
     lab.sh("sh", "-c", f"sed -i.bak 's/\"phase\": \"[a-z]*\"/\"phase\": \"swap\"/' {job} && rm {job}.bak && pkg unlock -yq postfix && pkg delete -fy postfix")
@@ -325,8 +326,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED, ids=str)
 def test_what_cannot_be_is_refused_before_anything_changes(lab, full, case):
-    if not full and case not in ("an option with a typing error", "no room"):
-        pytest.skip("two of them here, all in make test-full")
+    if not full and case != "an option with a typing error":
+        pytest.skip("one of them here, all in make test-full")
     variables, words = REFUSED[case]
     before = lab.fingerprint(), state(lab)
     result = tried(lab, **variables)
