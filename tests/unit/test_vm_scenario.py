@@ -229,6 +229,11 @@ def test_the_page_says_what_the_results_say(tmp_path):
     assert "lacks a package repository, a compiler" in text
 
 
+def test_reasons_are_told_once():
+    lines = proved.reasons({"test_a::one": "skipped: no pf", "test_b::two": "skipped: no pf", "test_a::x": "failure: bad", "test_a::y": "skipped: alone"})
+    assert lines == ["- `test_a::x`: failure: bad", "- `test_a::y`: skipped: alone", "- 2 tests of `test_a`, `test_b`: skipped: no pf"]
+
+
 def test_the_committed_page_is_made_from_the_committed_results():
     assert proved.PAGE.read_text() == proved.page(proved.committed()), "run: molecule/freebsd/vm proved FILE"
 

@@ -32,6 +32,19 @@ def counted(step):
     return ""
 
 
+def reasons(tests):
+    """One line a reason, failures first: with the test's name where it is one, with the files where it is many."""
+    by_reason = {}
+    for test, why in tests.items():
+        by_reason.setdefault(why, []).append(test)
+    lines = []
+    for why, names in sorted(by_reason.items(), key=lambda pair: (pair[0].startswith("skipped"), pair[0])):
+        files = sorted({test.partition("::")[0] for test in names})
+        who = f"`{names[0]}`" if len(names) == 1 else f"{len(names)} tests of " + ", ".join(f"`{one}`" for one in files)
+        lines.append(f"- {who}: {why}")
+    return lines
+
+
 def chapter(data):
     """One run as Markdown."""
     machine, has = data["machine"], data["has"]
@@ -55,7 +68,7 @@ def chapter(data):
     for step in data["steps"]:
         if step["tests"]:
             lines += ["", f"Of *{step['step']}*, not passed:", ""]
-            lines += [f"- `{name}`: {why}" for name, why in sorted(step["tests"].items())]
+            lines += reasons(step["tests"])
     return "\n".join(lines) + "\n"
 
 
