@@ -11,6 +11,7 @@ help:
 	@echo 'make test-full  all tests at full size (under 80 minutes)'
 	@echo 'make vm         all of it on a real FreeBSD in a virtual machine (docs/vm.md)'
 	@echo 'make lint       ansible-lint, yamllint, syntax'
+	@echo 'make drift      what on the hosts is no longer as the inventory declares it (tools/drift has options)'
 	@echo 'make sh HOST=h  a shell in the lab; make hosts lists its hosts; make down takes it down'
 	@echo 'make clean      take the lab down and remove the virtual environment'
 
@@ -34,6 +35,9 @@ lint: venv
 
 unit: venv
 	@$(BIN)/python -m pytest -q tests/unit
+
+drift: venv
+	@$(BIN)/python tools/drift
 
 sh: venv
 	@molecule/default/lab sh $${HOST:-mx.home.example}

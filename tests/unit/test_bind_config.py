@@ -222,7 +222,7 @@ def test_a_limit_that_a_restart_does_not_mend_names_the_links(host, monkeypatch)
 def test_check_mode_writes_and_starts_nothing(host, monkeypatch):
     pathlib.Path(host.conf).write_text("old")
     end = go(host, monkeypatch, conf(), check_mode=True)
-    assert end.result["changed"] and end.result["diff"]["before"] == "old" and end.result["diff"]["after"] == conf()
+    assert end.result["changed"] and end.result["diff"][0]["before"] == "old" and end.result["diff"][0]["after"] == conf()
     assert host.text() == "old" and host.did == [] and sorted(p.name for p in host.folder.iterdir()) == ["named.conf", "sbin"]
     assert go(host, monkeypatch, conf("REFUSE"), check_mode=True).failed
 

@@ -381,7 +381,8 @@ def main():
     differs = current != content or bool(other)
     result = {
         "changed": False, "path": host.conf, "action": "none", "reason": "",
-        "diff": {"before": current or "", "after": content, "before_header": host.conf, "after_header": host.conf},
+        "diff": [{"before": read_text(path) or "", "after": wanted[path], "before_header": path, "after_header": path}
+                 for path in [host.conf] + other],
     }
     if host.checkconf is None or not os.access(host.rc["named_program"], os.X_OK):
         if module.check_mode:

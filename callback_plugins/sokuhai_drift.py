@@ -1,0 +1,132 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Records what a check run would change, refuses, and found out besides; tools/drift makes a report of it."""
+
+DOCUMENTATION = """
+name: sokuhai_drift
+type: notification
+short_description: Records the results of a check run for tools/drift
+description:
+  - Appends one JSON object a line to the file that C(SOKUHAI_DRIFT) names, and does nothing where it names none.
+  - While it records, no failure ends a host's run (every play gets C(ignore_errors)), so that what one role refuses does not hide
+    what the next one would say. It is an error outside check mode, where this would be dangerous.
+  - The record C(end) is written last. A file without it is of a run that was broken off.
+requirements:
+  - enable in configuration
+"""
+
+import functools
+import json
+import os
+
+from ansible import context
+from ansible.plugins.callback import CallbackBase
+
+# What these modules know beside "changed" and is worth a report even when the run would change nothing.
+TOLD = {
+    "access_dnsbl_health": ("zones", "resolver"),
+    "bind_config": ("action", "reason"),
+    "community.general.sysrc": ("name", "value"),
+    "drift_probe": ("findings", "notes"),
+    "fd_setsize": ("reset", "others", "worlds"),
+    "greylist_postgrey": ("restarted",),
+    "kernel_beside": ("plan",),
+    "limits_apply": ("needs_reboot", "changes"),
+    "ports_plan": ("drift", "notes"),
+    "postfix_certificate": ("reason",),
+    "postfix_config": ("reasons",),
+}
+NAMED = ("name", "path", "dest", "state", "value")
+
+
+def guarded(method):
+    """A callback that fails is a warning to Ansible; here it would be a finding that is lost, so it is recorded itself."""
+    @functools.wraps(method)
+    def wrapper(self, *args, **kwargs):
+        if not self.target:
+            return
+        try:
+            method(self, *args, **kwargs)
+        except Exception as problem:
+            self.write({"event": "broken", "where": method.__name__, "message": "%s: %s" % (type(problem).__name__, problem)})
+    return wrapper
+
+
+def hidden(result):
+    """Whether a task result (dict) was censored by no_log."""
+    return bool(result.get("_ansible_no_log")) or "censored" in result
+
+
+class CallbackModule(CallbackBase):
+    """One instance per run, in the controlling process."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "sokuhai_drift"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self):
+        super().__init__()
+        self.target = os.environ.get("SOKUHAI_DRIFT")
+
+    def write(self, record):
+        with open(self.target, "a", encoding="utf-8") as out:
+            out.write(json.dumps(record, default=str) + "\n")
+
+    @guarded
+    def v2_playbook_on_start(self, playbook):
+        if not context.CLIARGS.get("check"):
+            # an exception of a callback is only a warning to Ansible
+            self._display.error("sokuhai_drift: SOKUHAI_DRIFT is set, but this is no check run")
+            raise SystemExit(1)
+        for play in playbook.get_plays():
+            play.ignore_errors = True
+        self.write({"event": "start"})
+
+    def record(self, result, status):
+        data = result._result
+        # a loop's own result repeats those of its items
+        if "results" in data and status != "unreachable":
+            return
+        task = result._task
+        action = task.resolved_action or task.action
+        told = TOLD.get(action) or TOLD.get(action.rpartition(".")[2]) or ()
+        changed = bool(data.get("changed"))
+        if status == "ok" and not changed and not told:
+            return
+        role = task._role.get_name() if task._role else ""
+        record = {"event": "result", "host": result._host.get_name(), "role": role, "task": task.get_name().rpartition(" : ")[2], "action": action,
+                  "path": task.get_path() or "", "status": status, "changed": changed}
+        if hidden(data):
+            record["hidden"] = True
+        else:
+            given = (data.get("invocation") or {}).get("module_args") or {}
+            record.update(
+                item=str(data.get("_ansible_item_label", "")), msg=str(data.get("msg", "")), diff=data.get("diff") or [],
+                crashed="module_stdout" in data or "module_stderr" in data or (action == "ansible.builtin.include_role"),
+                given={key: given[key] for key in NAMED if key in given}, told={key: data[key] for key in told if key in data},
+            )
+        self.write(record)
+
+    @guarded
+    def v2_runner_on_ok(self, result):
+        self.record(result, "ok")
+
+    @guarded
+    def v2_runner_item_on_ok(self, result):
+        self.record(result, "ok")
+
+    @guarded
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self.record(result, "failed")
+
+    @guarded
+    def v2_runner_item_on_failed(self, result):
+        self.record(result, "failed")
+
+    @guarded
+    def v2_runner_on_unreachable(self, result):
+        self.record(result, "unreachable")
+
+    @guarded
+    def v2_playbook_on_stats(self, stats):
+        self.write({"event": "end", "hosts": sorted(stats.processed)})
