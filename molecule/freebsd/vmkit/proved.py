@@ -55,7 +55,7 @@ def chapter(data):
              "nuageinit": "nuageinit"}
     lacks = [label for key, label in names.items() if not has[key]]
     lines = [f"## {data['release']}, {data['date']}", "",
-             f"Image `{machine['image']}`, {accel}, kernel {has['ident']} on {has['root']}; up {machine['boot_took']} s after the start"
+             f"Image `{machine['image']}`, {accel}, kernel {has['ident']} on {has['root']}; its last boot took {machine['boot_took']} s"
              f"{', no network' if machine['offline'] else ''}. When the run was over it had {', '.join(brought) or 'no programs of ours'}"
              f"; it lacks {', '.join(lacks) or 'nothing that is asked for'}.", "",
              "| step | came out | | took |", "| --- | --- | --- | --- |"]
