@@ -3,7 +3,9 @@
 import importlib.machinery
 import importlib.util
 import json
+import os
 import pathlib
+import pwd
 import subprocess
 import sys
 
@@ -197,6 +199,18 @@ def test_the_command_ends_with_the_documented_status_and_writes_what_the_schema_
     assert (tmp_path / "state" / "last.json").exists() == (not report["errors"]), "a broken run is no last run"
 
 
+@pytest.mark.parametrize("words", [["--skip-tags", "bind"], ["--tags=bind"], ["-t", "bind"], ["--start-at-task", "x"], ["--list-tasks"], ["--syntax-check"]])
+def test_an_option_that_would_leave_something_out_is_refused(words, capsys):
+    with pytest.raises(SystemExit) as end:
+        drift.arguments(words)
+    assert end.value.code == 1 and "half a run" in capsys.readouterr().err
+
+
+def test_what_is_ansibles_is_handed_on_in_its_order(tmp_path):
+    options = drift.arguments(["-i", "here", "-e", "a=1", "--ask-vault-pass", "-u", "ops", "--limit", "x", "--vault-password-file", "f"])
+    assert options.ansible == ["-e", "a=1", "--ask-vault-pass", "-u", "ops", "--vault-password-file", "f"] and (options.inventory, options.limit) == (["here"], "x")
+
+
 def test_the_callback_refuses_a_run_that_would_change_something(tmp_path):
     book = tmp_path / "book.yml"
     book.write_text("- hosts: localhost\n  gather_facts: false\n  tasks:\n    - ansible.builtin.debug:\n")
@@ -225,3 +239,18 @@ def test_rows_of_procstat_for_several_processes():
 
 def test_inet_services_of_a_master_cf():
     assert probe.listeners("smtp       inet  n - n - - smtpd -o x=y\n127.0.0.1:10025 inet n - n - - smtpd\npickup unix n - n 60 1 pickup\n") == {"smtp": "smtpd", "10025": "smtpd"}
+
+
+@pytest.mark.parametrize("mode, at_most, told", [(0o644, False, False), (0o600, False, True), (0o600, True, False), (0o666, True, True), (0o4644, True, True)])
+def test_a_mode_is_exact_or_an_upper_bound(tmp_path, mode, at_most, told):
+    path = tmp_path / "file"
+    path.write_text("")
+    path.chmod(mode)
+    owner = pwd.getpwuid(os.stat(path).st_uid).pw_name
+    host = probe.Host.__new__(probe.Host)
+    host.findings = []
+    host.mode({"role": "limits", "mode": "0644", "owner": owner, "group": "", "at_most": at_most}, str(path))
+    assert [entry["thing"] for entry in host.findings] == (["mode of %s" % path] if told else [])
+    host.findings = []
+    host.mode({"role": "limits", "mode": "0644", "owner": "nobody-such", "group": "", "at_most": True}, str(path))
+    assert len(host.findings) == 1, "another owner is always told"

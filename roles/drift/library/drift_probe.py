@@ -24,6 +24,7 @@ options:
       mode: {description: "Wanted mode, octal.", type: str, required: true}
       owner: {description: Wanted owner., type: str, default: root}
       group: {description: Wanted group; empty is any., type: str, default: ''}
+      at_most: {description: "Whether less than the mode is right as well, for files that are not the roles' alone.", type: bool, default: false}
   packages:
     description: Programs and the package that is to have brought them.
     type: list
@@ -216,7 +217,9 @@ class Host:
     def modes(self):
         for wanted in self.p["files"]:
             for path in sorted(glob.glob(wanted["path"])):
-                self.mode(wanted["role"], path, int(wanted["mode"], 8), wanted["owner"], wanted["group"])
+                # LMDB's lock is the program's own
+                if not path.endswith("-lock"):
+                    self.mode(wanted, path)
         # what lets an unprivileged sendmail(1) drop mail into the queue (postdrop(1), postqueue(1))
         commands, group = self.postconf("-h", "command_directory"), self.postconf("-h", "setgid_group")
         for name in ("postdrop", "postqueue") if commands else ():
@@ -239,17 +242,20 @@ class Host:
     def words(self, info):
         return "%04o %s:%s" % (stat.S_IMODE(info.st_mode), self.name_of(pwd.getpwuid, info.st_uid), self.name_of(grp.getgrgid, info.st_gid))
 
-    def mode(self, role, path, mode, owner, group):
+    def mode(self, wanted, path):
+        mode, owner, group = int(wanted["mode"], 8), wanted["owner"], wanted["group"]
         try:
             info = os.stat(path)
         except OSError:
             return
         if not stat.S_ISREG(info.st_mode):
             return
-        wrong = stat.S_IMODE(info.st_mode) != mode or self.name_of(pwd.getpwuid, info.st_uid) != owner
-        if wrong or (group and self.name_of(grp.getgrgid, info.st_gid) != group):
-            self.tell(role, "mode of %s" % path, "%04o %s%s" % (mode, owner, ":" + group if group else ""), self.words(info),
-                      "chmod %o %s; chown %s%s %s" % (mode, path, owner, ":" + group if group else "", path))
+        now = stat.S_IMODE(info.st_mode)
+        wrong = now & ~mode if wanted["at_most"] else now != mode
+        if wrong or self.name_of(pwd.getpwuid, info.st_uid) != owner or (group and self.name_of(grp.getgrgid, info.st_gid) != group):
+            both = owner + (":" + group if group else "")
+            self.tell(wanted["role"], "mode of %s" % path, "%s%04o %s" % ("at most " if wanted["at_most"] else "", mode, both), self.words(info),
+                      "chmod %o %s; chown %s %s" % (mode, path, both, path))
 
     # -- packages, kernel, firewall
 
@@ -303,7 +309,7 @@ def main():
             "openfiles": {"type": "int", "required": True},
             "files": {"type": "list", "elements": "dict", "default": [], "options": {
                 "role": {"type": "str", "required": True}, "path": {"type": "str", "required": True}, "mode": {"type": "str", "required": True},
-                "owner": {"type": "str", "default": "root"}, "group": {"type": "str", "default": ""}}},
+                "owner": {"type": "str", "default": "root"}, "group": {"type": "str", "default": ""}, "at_most": {"type": "bool", "default": False}}},
             "packages": {"type": "list", "elements": "dict", "default": [], "options": {
                 "role": {"type": "str", "required": True}, "program": {"type": "str", "default": ""}, "package": {"type": "str", "required": True},
                 "audited": {"type": "bool", "default": False}}},
