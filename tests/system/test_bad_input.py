@@ -9,9 +9,11 @@ import pytest
 import yaml
 from conftest import PLAYBOOK, ROOT, message
 
+EVERY = 1 if os.environ.get("SOKUHAI_FULL") else 3
 CASES = yaml.safe_load((pathlib.Path(__file__).parent / "bad_input.yml").read_text())
 DECLARED = [c for c in CASES if not c.get("host")]
-HOSTS = {c["name"]: f"bad{number}.home.example" for number, c in enumerate(DECLARED)}
+TRIED = DECLARED[::EVERY]
+HOSTS = {c["name"]: f"bad{number}.home.example" for number, c in enumerate(TRIED)}
 
 
 def said(case, text):
@@ -24,7 +26,7 @@ def refused(lab, tmp_path_factory):
     """{host: what one run of site.yml said of it}, a host for each bad value: an inventory with only one of them would cost a run each."""
     folder = tmp_path_factory.mktemp("inventory")
     (folder / "group_vars").symlink_to(ROOT / "molecule" / "default" / "inventory" / "group_vars")
-    hosts = {HOSTS[c["name"]]: c["variables"] for c in DECLARED}
+    hosts = {HOSTS[c["name"]]: c["variables"] for c in TRIED}
     (folder / "hosts.yml").write_text(yaml.safe_dump({"mailhosts": {"hosts": hosts}}))
     summary = folder / "summary"
     result = subprocess.run([str(PLAYBOOK), "-i", str(folder / "hosts.yml"), "-f", "10", str(ROOT / "playbooks" / "site.yml")], cwd=ROOT, text=True,
@@ -37,7 +39,10 @@ def refused(lab, tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", DECLARED, ids=lambda c: c["name"])
-def test_refused_before_any_command_on_the_host(refused, case):
+def test_refused_before_any_command_on_the_host(request, case):
+    if case not in TRIED:
+        pytest.skip("one row of three here, all in make test-full")
+    refused = request.getfixturevalue("refused")
     texts, summary, output = refused
     assert HOSTS[case["name"]] in texts, f"accepted:\n{output[-3000:]}"
     said(case, texts[HOSTS[case["name"]]])
