@@ -1,6 +1,6 @@
 """Tests on a provisioned practice host: they need a lab that is up (SOKUHAI_LAB names it) and provisioned by site.yml.
 
-With several names, by commas, and as many workers of pytest-xdist, each worker has a practice host of its own; a file's tests stay together."""
+With several names, by commas, and as many workers of pytest-xdist, each worker has a practice host of its own; --dist loadfile keeps a file's tests together."""
 import json
 import os
 import pathlib
@@ -136,13 +136,6 @@ def lab():
         pytest.exit("SOKUHAI_LAB names no lab that is up: run these tests by make test", returncode=2)
     os.environ["SOKUHAI_LAB"] = name
     return Lab(name)
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marker in the same hook
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if not item.get_closest_marker("anywhere"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture(scope="session")

@@ -56,26 +56,5 @@ def test_one_bad_value_on_the_command_line_ends_the_run(lab):
     assert result.summary["remote_commands"] == 0, result.summary["remote_commands_by_task"]
 
 
-@pytest.mark.anywhere
-@pytest.mark.parametrize("case", [c for c in CASES if c.get("host")], ids=lambda c: c["name"])
-def test_refused_before_any_change_on_the_host(lab, case):
-    if case.get("unless_descriptors"):
-        given = json.loads((lab.state / "status.json").read_text())["descriptors"]
-        if given >= case["unless_descriptors"]:
-            pytest.skip(f"this machine gives {given} descriptors: nothing to refuse")
-    if "before" in case:
-        lab.sh("sh", "-c", case["before"])
-    try:
-        before = lab.fingerprint(), lab.processes()
-        result = lab.play("site.yml", variables=case["variables"])
-        assert result.returncode != 0, f"accepted:\n{result.stdout[-3000:]}"
-        said(case, message(result))
-        assert (lab.fingerprint(), lab.processes()) == before
-        assert all(host["changed"] == 0 for host in result.summary["hosts"].values())
-    finally:
-        if "after" in case:
-            lab.sh("sh", "-c", case["after"])
-
-
 def test_there_are_enough_cases():
     assert len(CASES) >= 80
