@@ -153,6 +153,34 @@ def test_a_listing_ends():
     assert not state["listed"] and not state["seen"]
 
 
+def repeated(number, now, form="{stamp} mx syslogd: "):
+    stamp, utc = time.strftime("%b %e %H:%M:%S", time.localtime(now)), time.strftime("%Y-%m-%dT%H:%M:%S.000000+00:00", time.gmtime(now))
+    return form.format(stamp=stamp, utc=utc) + f"last message repeated {number} times"
+
+
+@pytest.mark.parametrize("form", ["{stamp} mx syslogd: ", "{stamp} mx ", "{stamp} <2.6> mx syslogd: ", "{stamp} <mail.info> mx syslogd: ", "<22>1 {utc} mx syslogd - - - "])
+def test_what_syslogd_folded_counts_as_often_as_it_came(form):
+    now, state = int(time.time()), {}
+    assert rejects.count(refused("198.51.100.7", 1, now) + [repeated(3, now, form)], SETTINGS, state, now) == []
+    # the fold goes on in the next reading, after the state was in its file
+    state = json.loads(json.dumps(state))
+    assert rejects.count([repeated(1, now, form)], SETTINGS, state, now) == [("198.51.100.7/32", 5)]
+
+
+def test_a_fold_of_anything_else_counts_for_nobody():
+    now = int(time.time())
+    one, other = refused("198.51.100.7", 1, now), [f"{time.strftime('%b %e %H:%M:%S', time.localtime(now))} mx postfix/smtpd[1]: connect from unknown[198.51.100.7]"]
+    for lines in (one + other + [repeated(50, now)], [repeated(50, now)], refused("192.0.2.77", 1, now) + [repeated(50, now)],
+                  # too old, and not syslogd's own words
+                  one + [repeated(50, now - 700)], one + [other[0] + " last message repeated 50 times"]):
+        state = {}
+        assert rejects.count(lines, SETTINGS, state, now) == [] and not state["listed"], lines
+    # a number that nobody can have reached is no list of that length
+    state = {}
+    rejects.count(one + [repeated(10**9, now)], SETTINGS, state, now)
+    assert list(state["listed"]) == ["198.51.100.7/32"]
+
+
 def test_a_log_is_read_once_from_where_it_was_left_and_anew_when_turned_over(tmp_path):
     log, state = tmp_path / "maillog", {}
     log.write_text("old\n")
@@ -189,6 +217,13 @@ def test_the_program_writes_the_whole_table_each_time(tmp_path):
     run()
     call = "-q -a sokuhai -t sokuhai_rejects -T replace -f -"
     assert (tmp_path / "log").read_text().splitlines() == [call, call, "198.51.100.7/32", call, "198.51.100.7/32"]
+    # a log that is not there is for who asked by hand; cron comes again in a minute
+    (tmp_path / "maillog").rename(tmp_path / "maillog.0")
+    done = subprocess.run([sys.executable, program, tmp_path / "settings"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run([sys.executable, program, tmp_path / "settings", "-v"], capture_output=True, text=True)
+    assert done.returncode == 1 and "maillog: there is no such log" in done.stderr
+    (tmp_path / "maillog").write_text("")
     pf.write_text("#!/bin/sh\necho 'pfctl: Table does not exist.' >&2; exit 255\n")
     done = subprocess.run([sys.executable, program, tmp_path / "settings"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, ""), "cron would mail this every minute"

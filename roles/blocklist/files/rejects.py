@@ -25,6 +25,9 @@ LINE = re.compile(
     r"postfix[\w./-]*/(?:smtpd|postscreen)\[\d+\]: (?:\w+: (?P<what>reject|reject_warning|discard|hold|warn): [A-Z-]+ from [\w.-]*\[(?P<client>[0-9A-Fa-f.:]+)\](?::\d+)?: (?P<text>.*)"
     r"|PREGREET \d+ after [\d.]+ from \[(?P<early>[0-9A-Fa-f.:]+)\])"
 )
+# What syslogd(8) writes for identical successive lines (fprintlog_successive in usr.sbin/syslogd/syslogd.c), in each of its formats; the whole line, so that
+# nothing a client may choose passes for it.
+REPEATED = re.compile(r"(?:<\d+>1 \S+|[A-Z][a-z][a-z] [ \d]\d [\d:]{8}(?: <[\w.]+>)?|\d{4}-\d\d-\d\dT\S+) \S+ (?:syslogd(?:: | - - - ))?last message repeated (\d+) times?")
 MONTHS = dict(zip("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), range(1, 13)))
 MOST_READ = 64 * 2**20  # bytes in one go; more has piled up only when cron did not run, and is too old to matter
 MOST_LISTED = 20000  # a tenth of pf's table-entries
@@ -93,21 +96,31 @@ def new_lines(path, state):
 
 
 def count(lines, settings, state, now):
-    """Bring *state* up to *now*: seen {network: [times]} and listed {network: until}. Return [(network, number of offences)] that are new in the list."""
+    """Bring *state* up to *now*: seen {network: [times]}, listed {network: until} and last, the offence (network, whether it is to be listed at
+    once) in the last line or None. Return [(network, number of offences)] that are new in the list.
+
+    What the last line repeats may come in the next reading only: syslogd holds a repetition back for up to ten minutes, unless another line comes.
+    """
     masks = {4: settings["mask_ipv4"], 6: settings["mask_ipv6"]}
     allow = [ipaddress.ip_network(text) for text in settings["allow"]]
     traps = {trap.lower() for trap in settings["traps"]}
     seen, listed = state.setdefault("seen", {}), state.setdefault("listed", {})
     for line in lines:
-        found = offence(line, traps, settings["from_traps"])
-        if not found:
+        repeated = REPEATED.fullmatch(line)
+        if not repeated:
+            state["last"] = None
+            found = offence(line, traps, settings["from_traps"])
+            place = network(found[0], masks) if found else None
+            if place is None or any(place.version == one.version and (place.subnet_of(one) or one.subnet_of(place)) for one in allow):
+                continue
+            state["last"] = [str(place), found[1]]
+        elif not state.get("last"):
             continue
-        place = network(found[0], masks)
-        if place is None or any(place.version == one.version and (place.subnet_of(one) or one.subnet_of(place)) for one in allow):
-            continue
+        place, at_once = state["last"]
         at = when(line, now)
         if at > now - settings["window"]:
-            seen.setdefault(str(place), []).extend([at] * (settings["count"] if found[1] else 1))
+            # more than it takes would only fill the state
+            seen.setdefault(place, []).extend([at] * (settings["count"] if at_once else min(int(repeated[1]), settings["count"]) if repeated else 1))
     new = []
     for place in list(seen):
         seen[place] = [at for at in seen[place] if at > now - settings["window"]]
@@ -144,12 +157,15 @@ def main():
         except (FileNotFoundError, ValueError):
             state = {}
         now = time.time()
-        try:
-            lines = list(new_lines(settings["log"], state))
-        except FileNotFoundError:
-            # between two logs
-            lines = []
-        new = count(lines, settings, state, now)
+        lines = None
+        # between two logs there is none for a moment; only who asked wants to know that it does not come
+        for pause in (2, 0) if verbose else (0,):
+            try:
+                lines = list(new_lines(settings["log"], state))
+                break
+            except FileNotFoundError:
+                time.sleep(pause)
+        new = count(lines or [], settings, state, now)
         with open(settings["state"] + ".new", "w", encoding="utf-8") as target:
             json.dump(state, target)
         os.rename(settings["state"] + ".new", settings["state"])
@@ -162,6 +178,9 @@ def main():
             syslog.syslog(syslog.LOG_ERR, "pfctl: %s" % pf.stderr.strip())
             if verbose:
                 sys.stderr.write(pf.stderr)
+            return 1
+        if lines is None and verbose:
+            sys.stderr.write("%s: there is no such log, so nothing can be counted\n" % settings["log"])
             return 1
     return 0
 
