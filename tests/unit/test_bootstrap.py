@@ -66,3 +66,11 @@ def test_changed_is_said_by_the_script_itself(task):
     assert task["changed_when"] is False or "sokuhai=changed" in str(task["changed_when"])
     if task["changed_when"] is not False:
         assert "echo sokuhai=changed" in task["ansible.builtin.raw"]
+
+
+def test_su_is_not_given_what_the_inventory_says_of_doas():
+    """Ansible's plugin for su reads ansible_become_exe and ansible_become_flags, too."""
+    inventory = yaml.safe_load((ROOT / "inventory/home.example/group_vars/mailhosts/main.yml").read_text())
+    declared = {name for name in inventory if name.startswith("ansible_become")}
+    assert {"ansible_become_exe", "ansible_become_flags"} <= declared <= set(PLAY["vars"])
+    assert PLAY["vars"]["ansible_become_exe"] == "su" and PLAY["vars"]["ansible_become_flags"] == ""

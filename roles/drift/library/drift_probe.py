@@ -12,7 +12,10 @@ description:
     main process has too low a limit, is told by its role; here its children are looked at.
   - What is not installed is not judged.
 options:
-  openfiles: {description: "Descriptors that every process of named and Postfix must be allowed, in the soft and the hard limit.", type: int, required: true}
+  openfiles:
+    description: Descriptors that every process of a role's daemon must be allowed, in the soft and the hard limit, as V({bind: int, postfix: int}).
+    type: dict
+    required: true
   files:
     description: Files and the mode and owner they must have. One that is not there is not told here.
     type: list
@@ -155,19 +158,20 @@ class Host:
     def limits(self, role, service, main):
         """Too low a limit of a child while the main process has enough."""
         pids = [main] + descendants(self.processes, main)
+        wanted = int(self.p["openfiles"][role])
         measured = parse_rlimits(self.run("procstat", "rlimit", *map(str, pids))[1])
         if main not in measured:
             self.notes.append("procstat says nothing of %s (pid %d)" % (service, main))
             return
-        if low(measured[main], self.p["openfiles"]):
+        if low(measured[main], wanted):
             return
         told = set()
         for pid in pids[1:]:
             command = self.processes[pid][2]
             # a process may have ended meanwhile; the same limit in a hundred smtpd is one thing
-            if pid in measured and command not in told and low(measured[pid], self.p["openfiles"]):
+            if pid in measured and command not in told and low(measured[pid], wanted):
                 told.add(command)
-                self.tell(role, "process %s: openfiles" % command, "at least %d" % self.p["openfiles"], shown(measured[pid]),
+                self.tell(role, "process %s: openfiles" % command, "at least %d" % wanted, shown(measured[pid]),
                           "service %s restart: the limit of a process that runs is not raised by its configuration" % service)
 
     def program(self, role, service, main, path):
@@ -306,7 +310,7 @@ class Host:
 def main():
     module = AnsibleModule(
         argument_spec={
-            "openfiles": {"type": "int", "required": True},
+            "openfiles": {"type": "dict", "required": True},
             "files": {"type": "list", "elements": "dict", "default": [], "options": {
                 "role": {"type": "str", "required": True}, "path": {"type": "str", "required": True}, "mode": {"type": "str", "required": True},
                 "owner": {"type": "str", "default": "root"}, "group": {"type": "str", "default": ""}, "at_most": {"type": "bool", "default": False}}},
