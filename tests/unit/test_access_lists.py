@@ -25,7 +25,7 @@ def declared(profile="article", **changes):
         "main": DATA["__access_main_both"] + DATA[f"__access_main_{profile}"],
         "master_services": DATA[f"__access_services_{profile}"], "changes": [], "services": SERVICES, "sender": [], "client": [],
         "helo": [], "helo_rules": DATA["__access_helo_rules"], "dynamic": [], "dynamic_rules": DATA["__access_dynamic_rules"],
-        "dynamic_exceptions": [], "samples": [],
+        "dynamic_exceptions": [], "dynamic_good": DATA["__access_dynamic_good"], "samples": [],
         "own_samples": [{**sample, "key": sample["key"].replace("{{ access_hostname }}", "mx.home.example")}
                         for sample in DATA["__access_samples"]],
         "countries": {}, "dnsbl": [], "dnsbl_base": DATA[f"__access_dnsbl_{profile}"], "dnsbl_fates": DATA["__access_dnsbl_fates"],
@@ -258,7 +258,8 @@ def test_rules_are_merged_by_name_and_exceptions_come_first():
         "REJECT refused here (reject_helo: local)", "REJECT you are not this host (reject_helo: own_name)",
         "REJECT no (reject_helo: own_domain)"]
     patterns = list(table(result, "check_dynamic_client"))
-    assert patterns[:3] == [r"/(^|\.)mail5\.example\.net$/", r"/^out[0-9]+\./", "/^cable/"] and len(patterns) == 9
+    good = len(DATA["__access_dynamic_good"])
+    assert patterns[:2] == [r"/(^|\.)mail5\.example\.net$/", r"/^out[0-9]+\./"] and patterns[2 + good] == "/^cable/" and len(patterns) == 9 + good
     assert set(table(result, "check_dynamic_client").values()) == {"DUNNO", "check_dynamic_client"}
 
 
@@ -277,6 +278,36 @@ def test_each_s25r_rule_alone_finds_its_kind_of_name_and_none_finds_an_honest_on
     assert [host for host in HONEST if access.lookup("check_dynamic_client", entries, [host])] == []
     # smtpd looks up the address as well, when no name matched
     assert [a for a in ("192.0.2.123", "10.0.0.1", "2001:db8:1234:5678:9abc:def0:1234:5678") if access.lookup("check_dynamic_client", entries, [a])] == []
+
+
+GREAT = ["mail-ej1-f54.google.com", "mail-db8eur05on2104.outbound.protection.outlook.com", "a8-87.smtp-out.amazonses.com",
+         "sonic301-3.consmr.mail.ne1.yahoo.com", "mx0a-001b2d01.pphosted.com", "mta-61-1.mailgun.net", "nmmta014-005.docomo.ne.jp",
+         "ms11p00im-qufo17281301.me.com"]
+
+
+@pytest.mark.parametrize("host", GREAT)
+def test_the_great_senders_pass_though_the_rules_would_take_them(host):
+    def said(**changes):
+        entries = [{"pattern": p, "action": a} for p, a in table(made(**changes), "check_dynamic_client").items()]
+        return access.lookup("check_dynamic_client", entries, [host])
+    assert said() == "DUNNO" and said(dynamic_good=[]) == "check_dynamic_client"
+    (name,) = [good["name"] for good in DATA["__access_dynamic_good"] if host.endswith("." + good["name"])]
+    without = [{"name": name, "state": "absent"}]
+    assert said(dynamic_exceptions=without) == said(dynamic_exceptions=[{"pattern": name, "state": "absent"}]) == "check_dynamic_client"
+    assert access.access_problems(declared(dynamic_exceptions=without)) == []
+    # the role's own sample of it goes with it
+    samples = next(found["samples"] for found in made(dynamic_exceptions=without)["tables"] if found["name"] == "check_dynamic_client")
+    assert [host] not in [sample["keys"] for sample in samples]
+
+
+def test_a_great_sender_is_that_domain_alone_and_each_has_a_reason_and_a_sample():
+    entries = [{"pattern": p, "action": a} for p, a in table(made(), "check_dynamic_client").items()]
+    for host in ("mail-ej1-f54.google.com.isp.test", "1-2-3-4.notgoogle.com", "ec2-192-0-2-1.compute-1.amazonaws.com", "p1-2.spmode.ne.jp"):
+        assert access.lookup("check_dynamic_client", entries, [host]) == "check_dynamic_client", host
+    page = (ROOT / "docs/restrictions.md").read_text().split("## S25R")[1].split("\n## ")[0]
+    for good in DATA["__access_dynamic_good"]:
+        assert good["reason"] and good["name"] in page
+        assert [one for one in DATA["__access_samples"] if one["expect"] == "DUNNO" and one["key"].endswith("." + good["name"])], good
 
 
 def test_the_hosts_own_name_is_taken_literally():
@@ -300,6 +331,8 @@ def test_the_hosts_own_name_is_taken_literally():
     ({"helo": [{"name": "own_domian", "state": "absent"}]}, ["access_helo", "own_domian", "own_domain"]),
     ({"dynamic": [{"name": "rule9", "state": "absent"}]}, ["access_dynamic", "rule9"]),
     ({"dynamic_exceptions": [{"pattern": "not a name"}]}, ["access_dynamic_exceptions", "not a name"]),
+    ({"dynamic_exceptions": [{"name": "gogle.com", "state": "absent"}]}, ["access_dynamic_exceptions", "gogle.com", "google.com"]),
+    ({"dynamic_exceptions": [{"name": "mine"}]}, ["access_dynamic_exceptions", "neither"]),
     ({"dnsbl": [{"name": "all.rbl.jp", "filter": "127.0.0.2"}]}, ["access_dnsbl", "all.rbl.jp", "closed"]),
     ({"dnsbl": [{"name": "sbl-xbl.spamhaus.org", "filter": "127.0.0.2"}]}, ["access_dnsbl", "zen.spamhaus.org"]),
     ({"dnsbl": [{"name": "x.example"}]}, ["access_dnsbl", "x.example", "filter"]),

@@ -208,7 +208,9 @@ def _entries(declared, say):
         for rule in _merged(rules, declared["helo"], say, "access_helo")]
 
     rules = []
-    for entry in declared["dynamic_exceptions"]:
+    # An exception without a name is known by its pattern.
+    exceptions = [{**entry, "name": entry.get("name") or entry.get("pattern")} for entry in declared["dynamic_exceptions"]]
+    for entry in _merged(declared["dynamic_good"], exceptions, say, "access_dynamic_exceptions"):
         pattern = str(entry.get("pattern", ""))
         if not pattern.startswith("/"):
             if not DOMAIN.match(pattern):
@@ -481,7 +483,7 @@ def access_set(declared, healthy, country_text=""):
     """What role postfix is to write.
 
     declared: the role's public variables without the prefix access_, and its data (lists, classes, helo_rules, dynamic_rules,
-    own_samples, main, master_services). healthy: DNSBLs that may be asked, as access_dnsbl_lists gives them.
+    dynamic_good, own_samples, main, master_services). healthy: DNSBLs that may be asked, as access_dnsbl_lists gives them.
     country_text: "NETWORK ease|tarpit|refuse [CC]" a line. Returns {restrictions: {parameter: [{name, value, weight}]}, main_cf,
     master_cf, tables: [{name, type, entries, samples}], aliases}. Pure; problems are access_problems' matter.
     """
