@@ -127,7 +127,7 @@ def apply(module, item, settings):
             if "unlocked" in kinds:
                 must(["pkg", "lock", "-yq", port.package["name"]])
             if "process" in kinds:
-                must(["service", item["service"], "restart"])
+                must(["service", item["service"], "onerestart"])
             module.exit_json(**result)
         if settings["method"] == "repository":
             from_repository(port)
@@ -169,7 +169,7 @@ def from_repository(port):
                 must(["pkg", "delete", "-fy", package["name"]])
     must(["pkg", "install", "-fy", "-r", port.settings["repository"], name])
     if restart_due(port.item):
-        must(["service", port.item["service"], "restart"])
+        must(["service", port.item["service"], "onerestart"])
 
 
 def undo(module, item, settings):
@@ -211,6 +211,9 @@ def undo(module, item, settings):
             if not left:
                 try:
                     must(["pkg", "install", "-fy", name])
+                    # pkg install says 0 also when it left the package as it was
+                    if any(p["name"] == name and p["repository"] == "unknown-repository" for p in packages()):
+                        raise Failed("pkg install -f %s left the package that was built here: no repository has taken its place" % name)
                 except Failed:
                     if package["locked"]:
                         must(["pkg", "lock", "-yq", name])
@@ -222,7 +225,7 @@ def undo(module, item, settings):
         if had is not None:
             write(settings["make_conf_file"], set_block(text, item, settings["make_conf_file"], []))
         if restart_due(item):
-            must(["service", item["service"], "restart"])
+            must(["service", item["service"], "onerestart"])
         if os.path.exists(job.file):
             os.unlink(job.file)
     except (Failed, OSError) as reason:

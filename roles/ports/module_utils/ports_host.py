@@ -46,6 +46,9 @@ extern const char sokuhai_probe[];
 const char sokuhai_probe[] = { 's', 'o', 'k', 'u', 'h', 'a', 'i', ' ', 'p', 'r', 'o', 'b', 'e', ' ',
 	DIGITS(sizeof(fd_set)), ' ', DIGITS(FD_SETSIZE), ' ', DIGITS(BY_FLAG), ';' };
 """
+#: Has make(1) fail rather than build a dependency: `make missing` goes by origins, the build by the patterns of files and versions
+#: (Mk/Scripts/do-depends.sh), so a package can be there and yet not be enough.
+PACKAGES_ONLY = "USE_PACKAGE_DEPENDS_ONLY=yes"
 PROBED = re.compile(rb"sokuhai probe ([0-9]{9}) ([0-9]{9}) ([0-9]{9});")
 
 
@@ -676,10 +679,10 @@ class Worker:
         self.dependencies()
         self.clean()
         self.phase("fetch")
-        self.make("checksum")
+        self.make("checksum", PACKAGES_ONLY)
         self.phase("build")
         try:
-            self.make("package")
+            self.make("package", PACKAGES_ONLY)
             package = os.path.join(self.settings["package_dir"], "All", "%s-%s.pkg" % (tree["PKGBASE"], tree["PKGVERSION"]))
             if not os.path.exists(package):
                 raise Failed("make package left no %s" % package)
@@ -735,7 +738,8 @@ class Worker:
         """Restart the daemon on what is installed now. Raises Failed unless everything that answered before answers again."""
         if not self.state["served"]:
             return
-        self.command(["service", self.item["service"], "restart"])
+        # "one": a daemon that runs without its X_enable is restarted, too
+        self.command(["service", self.item["service"], "onerestart"])
         end = time.monotonic() + self.settings["answer_timeout"]
         silent = list(self.state["listens"])
         while time.monotonic() < end:

@@ -199,6 +199,10 @@ depends:
 			${ECHO_MSG} "===>   ${PKGNAME} depends on package: $$need - found"; \
 		else \
 			${ECHO_MSG} "===>   ${PKGNAME} depends on package: $$need - not found"; \
+			if [ -n "${USE_PACKAGE_DEPENDS_ONLY}" ]; then \
+				${ECHO_MSG} "===>   $$origin is not built here: USE_PACKAGE_DEPENDS_ONLY" >&2; \
+				exit 1; \
+			fi; \
 			(cd ${PORTSDIR}/$$origin && env -u FLAVOR ${MAKE} install) || exit 1; \
 			${ECHO_MSG} "===>   Returning to build of ${PKGNAME}"; \
 		fi; \
