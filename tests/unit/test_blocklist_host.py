@@ -282,11 +282,11 @@ def change(machine, monkeypatch):
     (machine.path / "pf.conf").write_text("pass all\n")
     machine.program("pfctl", 'case "$*" in "-s Running") [ -e %s/on ] ;; *-e*) : > %s/on ;; *-d*) rm -f %s/on ;; esac' % ((machine.path,) * 3))
 
-    def arm(enabled=False, before=("198.51.100.9", "50000", 5), **params):
+    def arm(enabled=False, before=("198.51.100.9", "50000", 5), old="pass all\n", **params):
         if enabled:
             (machine.path / "on").write_text("")
         one = machine(**{"confirm_seconds": 10, **params})
-        one.token = one.arm(before, "new rules\n", "pass all\n", "new anchor\n", None, enabled)
+        one.token = one.arm(before, "new rules\n", old, "new anchor\n", None, enabled)
         one.p["token"] = one.token
         return one
 
@@ -369,6 +369,86 @@ def test_the_next_run_takes_back_what_was_broken_off(change, machine):
     assert os.path.exists(f"{one.run_dir}/{one.token}/undone")
 
 
+def test_a_change_that_was_killed_is_taken_back_by_the_next_run(change, machine):
+    """The process is gone: before its undo, and in the middle of it."""
+    for left in ("armed", "undone"):
+        one = change(confirm_seconds=600)
+        here = pathlib.Path(one.run_dir, one.token)
+        wait(lambda: (machine.path / "on").exists())
+        change.started[-1].kill()
+        change.started[-1].wait()
+        if left == "undone":
+            (here / "armed").rename(here / "undone")
+            (machine.path / "pf.conf").write_text("pass all\n")
+            checking = machine(check_mode=True)
+            with pytest.raises(host.Refused, match="still waits"):
+                checking.take_back_pending()
+        machine().take_back_pending()
+        assert not (machine.path / "on").exists() and not (machine.path / "anchor").exists() and (machine.path / "pf.conf").read_text() == "pass all\n"
+        assert (here / "finished").exists()
+        # what is finished is no longer looked at: the file is the user's again
+        (machine.path / "pf.conf").write_text("block all\n")
+        machine().take_back_pending()
+        machine(check_mode=True).take_back_pending()
+        assert (machine.path / "pf.conf").read_text() == "block all\n"
+        (machine.path / "pf.conf").write_text("pass all\n")
+
+
+def test_the_next_run_waits_for_an_undo_that_is_on_its_way(change, machine):
+    """pf is slow at the new rules: they come into force after the next run has decided to take them back, and even so they do not stay."""
+    machine.program("pfctl", 'case "$*" in "-s Running") [ -e %s/on ] ;; "-q -f"*) sleep 0.7 ;; *-e*) : > %s/on ;; *-d*) rm -f %s/on ;; esac' % ((machine.path,) * 3))
+    change(confirm_seconds=600)
+    wait(lambda: (machine.path / "pf.conf").read_text() == "new rules\n")
+    machine().take_back_pending()
+    assert not (machine.path / "on").exists() and (machine.path / "pf.conf").read_text() == "pass all\n"
+    calls = [line for line in machine.log() if line.startswith("pfctl")]
+    assert calls.index("pfctl -q -e") < calls.index("pfctl -q -d") and change.started[0].wait(timeout=10) == 0
+
+
+def test_an_undo_that_does_not_know_what_there_was_removes_nothing(change, machine):
+    one = change(confirm_seconds=600)
+    wait(lambda: (machine.path / "on").exists())
+    # as the next change does it
+    one.forget_changes()
+    assert change.started[0].wait(timeout=10) == 1
+    assert (machine.path / "pf.conf").read_text() == "new rules\n" and (machine.path / "on").exists()
+    assert any("nothing is taken back" in line for line in machine.log() if line.startswith("logger")) and not os.path.exists(one.run_dir)
+
+
+def test_where_there_was_no_pf_conf_none_is_left(change, machine):
+    (machine.path / "pf.conf").unlink()
+    change(confirm_seconds=2, old=None)
+    wait(lambda: (machine.path / "pf.conf").exists())
+    assert change.started[0].wait(timeout=10) == 0
+    assert not (machine.path / "pf.conf").exists() and not (machine.path / "anchor").exists()
+
+
+def test_the_mode_of_pf_conf_stays(change, machine):
+    rules = machine.path / "pf.conf"
+    rules.chmod(0o600)
+    change(confirm_seconds=2)
+    wait(lambda: rules.read_text() == "new rules\n")
+    assert rules.stat().st_mode & 0o7777 == 0o600
+    assert change.started[0].wait(timeout=10) == 0
+    assert rules.read_text() == "pass all\n" and rules.stat().st_mode & 0o7777 == 0o600
+
+
+def test_a_link_to_pf_conf_stays_a_link(machine):
+    (machine.path / "real").write_text("pass all\n")
+    (machine.path / "link").symlink_to(machine.path / "real")
+    machine.program("sysrc", f"echo {machine.path}/link")
+    assert machine().find_pf_conf() == str(machine.path / "real")
+
+
+@pytest.mark.parametrize("held, loads", [("pass all", True), ("", False)])
+def test_a_pf_that_was_off_has_the_rules_again_that_it_had(change, machine, held, loads):
+    machine.program("pfctl", 'case "$*" in "-s Running") [ -e %s/on ] ;; "-s rules") echo "%s" ;; *-e*) : > %s/on ;; *-d*) rm -f %s/on ;; esac' % (machine.path, held, machine.path, machine.path))
+    change(confirm_seconds=2)
+    assert change.started[0].wait(timeout=10) == 0
+    after = machine.log()[machine.log().index("pfctl -q -d"):]
+    assert (f"pfctl -q -f {machine.path}/pf.conf" in after, "pfctl -q -F rules" in after) == (loads, not loads)
+
+
 def test_check_mode_touches_no_pending_change(change, machine):
     one = change(confirm_seconds=600)
     other = machine()
@@ -383,4 +463,4 @@ def test_what_was_there_before_is_written_down_once(machine):
     machine().remember("blocklistd", "pass all\n", True, None)
     machine().remember("blocklistd", None, False, None)
     before = json.loads((machine.path / "db/record").read_text())
-    assert before == {"pf_enable": "NO", "pf_was_on": True, "pf_conf": True, "daemon": "blocklistd", "daemon_enable": "NO", "daemon_flags": "NO"}
+    assert before == {"pf_enable": "NO", "pf_was_on": True, "pf_had_rules": False, "pf_conf": True, "daemon": "blocklistd", "daemon_enable": "NO", "daemon_flags": "NO"}

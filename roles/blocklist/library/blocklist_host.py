@@ -94,6 +94,14 @@ def install(path, text, mode=0o644):
         raise
 
 
+def mode_of(path):
+    """Return the permission bits of *path*; 0644 where there is no such file."""
+    try:
+        return os.stat(path).st_mode & 0o7777
+    except FileNotFoundError:
+        return 0o644
+
+
 def remove(*paths):
     """Remove files; one that is not there is fine. Return whether one was there."""
     found = False
@@ -249,30 +257,41 @@ CHANGE = r"""#!/bin/sh
 PATH=/sbin:/bin:/usr/sbin:/usr/bin
 here=@HERE@ pfconf=@PFCONF@ anchor=@ANCHORFILE@ was=@WAS@
 
+BROKEN_OFF="a change of pf's rules that was broken off is taken back"
+
 put_back() {
-	if [ -e "$here/$1" ]; then
-		cp -p "$here/$1" "$2.undo" && mv "$2.undo" "$2"
-	else
+	if [ -e "$here/$1.before" ]; then
+		cp -p "$here/$1.before" "$2.undo" && mv "$2.undo" "$2"
+	elif [ -e "$here/$1.none" ]; then
 		rm -f "$2"
 	fi
 }
 
 undo() {
-	put_back pf.conf.before "$pfconf"
-	put_back anchor.before "$anchor"
+	# a file that is not here need not mean that there was none: somebody may have taken this folder away, and the change with it
+	for name in pf.conf anchor; do
+		if [ ! -e "$here/$name.before" ] && [ ! -e "$here/$name.none" ]; then
+			logger -t sokuhai-blocklist -p daemon.notice "$here does not say what $name was: nothing is taken back"
+			exit 1
+		fi
+	done
+	put_back pf.conf "$pfconf"
+	put_back anchor "$anchor"
 	if [ "$was" = enabled ]; then
 		pfctl -q -f "$pfconf"
 	else
 		pfctl -q -d
 		pfctl -q -a @ANCHOR@ -F all
-		pfctl -q -F rules
+		[ "$was" = loaded ] && [ -e "$pfconf" ] && pfctl -q -f "$pfconf" || pfctl -q -F rules
 	fi
 	logger -t sokuhai-blocklist -p daemon.notice "$1"
+	: > "$here/finished"
 	exit 0
 }
 
-[ "$1" != undo ] || undo "a change of pf's rules that was broken off is taken back"
+[ "$1" != undo ] || undo "$BROKEN_OFF"
 
+echo $$ > "$here/pid"
 # the call that started this is still on its way back through a connection that pf does not know
 sleep 2
 [ -e "$here/armed" ] || exit 0
@@ -289,8 +308,12 @@ if cp -p "$here/anchor.new" "$anchor.new" && mv "$anchor.new" "$anchor" &&
 else
 	why="pf did not take its new rules: they are taken back"
 fi 2> "$here/errors"
-# who renames it has decided: either this or the confirmation
-mv "$here/armed" "$here/undone" 2>/dev/null || exit 0
+# who renames it has decided: this, the confirmation, or a later run that wants what there was. That one waits for this undo, for the new rules may have come
+# into force after it had renamed it.
+if ! mv "$here/armed" "$here/undone" 2>/dev/null; then
+	[ ! -e "$here/confirmed" ] || exit 0
+	why=$BROKEN_OFF
+fi
 undo "$why"
 """
 
@@ -386,11 +409,20 @@ class Host:
         found = self.operator()
         return list(LOOPBACK) + list(self.p["allow"]) + ([found[0]] if found else [])
 
+    def find_pf_conf(self):
+        """Return the path of pf's rules; a symbolic link stays one, and what it leads to is written."""
+        return os.path.realpath(self.sysrc("pf_rules", "/etc/pf.conf") or "/etc/pf.conf")
+
     def pf_loaded(self):
         return self.run("kldstat", "-qm", "pf")[0] == 0
 
     def pf_enabled(self):
         return self.run("pfctl", "-s", "Running")[0] == 0
+
+    def pf_has_rules(self):
+        """Tell whether pf holds rules, be it on or off."""
+        rc, out, err = self.run("pfctl", "-s", "rules")
+        return rc == 0 and bool(out.strip())
 
     def main_has_anchor(self, daemon, own):
         rc, out, err = self.run("pfctl", "-s", "rules")
@@ -512,7 +544,7 @@ class Host:
         where = self.paths(daemon)
         self.refuse_other_ways(daemon)
         operator = self.operator()
-        self.pf_conf = self.sysrc("pf_rules", "/etc/pf.conf") or "/etc/pf.conf"
+        self.pf_conf = self.find_pf_conf()
         self.take_back_pending()
         result = {"daemon": daemon, "operator": operator[0] if operator else "", "token": "", "predicted": False, "diff": [], "changed": False}
 
@@ -572,7 +604,7 @@ class Host:
         if self.module.check_mode or os.path.exists(self.record):
             return
         os.makedirs(self.state_dir, 0o755, exist_ok=True)
-        before = {"pf_enable": self.sysrc("pf_enable", "NO"), "pf_was_on": enabled, "pf_conf": old_pf is not None and MARK not in old_pf, "daemon": daemon,
+        before = {"pf_enable": self.sysrc("pf_enable", "NO"), "pf_was_on": enabled, "pf_had_rules": self.pf_has_rules(), "pf_conf": old_pf is not None and MARK not in old_pf, "daemon": daemon,
                   "daemon_enable": self.sysrc(daemon + "_enable", "NO"), "daemon_flags": self.sysrc(daemon + "_flags", "")}
         install(self.record, json.dumps(before, indent=1, sort_keys=True) + "\n", 0o600)
 
@@ -617,31 +649,58 @@ class Host:
 
     def take_back_pending(self):
         """A change that an earlier run left unconfirmed is taken back first, so that what we find is what there was."""
-        for armed in glob.glob(self.run_dir + "/*/armed"):
-            folder = os.path.dirname(armed)
+        for folder in sorted(glob.glob(self.run_dir + "/*/")):
+            waits = os.path.exists(folder + "armed")
+            # its own undo may be on its way, or have been killed there
+            if not waits and not (os.path.exists(folder + "undone") and os.path.exists(folder + "pid") and not os.path.exists(folder + "finished")):
+                continue
             if self.module.check_mode:
                 raise Refused("pf: a change of an earlier run still waits to be confirmed or taken back; try again in %d seconds" % self.p["confirm_seconds"])
             try:
-                os.rename(armed, folder + "/undone")
+                os.rename(folder + "armed", folder + "undone")
             except FileNotFoundError:
-                # its own undo was quicker; let it come to its end
-                time.sleep(2)
-                continue
-            self.must("/bin/sh", folder + "/change.sh", "undo")
+                pass  # its own undo was quicker, or the confirmation
+            deadline = time.monotonic() + 60
+            while os.path.exists(folder + "undone") and not os.path.exists(folder + "finished"):
+                if not self.lives(folder + "pid") or time.monotonic() > deadline:
+                    self.must("/bin/sh", folder + "change.sh", "undo")
+                    break
+                time.sleep(0.1)
+
+    def lives(self, pid_file):
+        """Tell whether the process whose number is in *pid_file* is there; it is not when the file is not."""
+        try:
+            os.kill(int(read(pid_file) or ""), 0)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def forget_changes(self):
+        """Remove what earlier changes left, all at once: an undo that still looks must find everything or nothing."""
+        old = "%s.%s" % (self.run_dir, secrets.token_hex(4))
+        try:
+            os.rename(self.run_dir, old)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(old, ignore_errors=True)
 
     def arm(self, operator, new_pf, old_pf, anchor_text, old_anchor, enabled):
         """Start the process that makes the change and takes it back unless it is confirmed. Return the change's token."""
-        shutil.rmtree(self.run_dir, ignore_errors=True)
+        self.forget_changes()
         token = secrets.token_hex(8)
         here = os.path.join(self.run_dir, token)
         os.makedirs(here, 0o700)
-        for name, text in (("pf.conf.new", new_pf), ("anchor.new", anchor_text), ("pf.conf.before", old_pf), ("anchor.before", old_anchor)):
-            if text is not None:
-                install(os.path.join(here, name), text)
+        for name, path, old, new in (("pf.conf", self.pf_conf, old_pf, new_pf), ("anchor", self.anchor_file, old_anchor, anchor_text)):
+            mode = mode_of(path)
+            install(os.path.join(here, name + ".new"), new, mode)
+            if old is None:
+                install(os.path.join(here, name + ".none"), "")
+            else:
+                install(os.path.join(here, name + ".before"), old, mode)
         install(here + "/connection", json.dumps(list(operator[:2]) if operator else None))
         script = CHANGE
         for key, value in (("MARK", MARK[2:]), ("HERE", here), ("PFCONF", self.pf_conf), ("ANCHORFILE", self.anchor_file), ("ANCHOR", ANCHOR),
-                           ("WAS", "enabled" if enabled else "disabled")):
+                           ("WAS", "enabled" if enabled else "loaded" if self.pf_has_rules() else "disabled")):
             script = script.replace("@%s@" % key, value)
         install(here + "/change.sh", script, 0o700)
         install(here + "/armed", "")
@@ -673,7 +732,7 @@ class Host:
             os.rename(here + "/armed", here + "/confirmed")
         except FileNotFoundError:
             raise Refused("pf: %s" % self.why_undone(here)) from None
-        self.pf_conf = self.sysrc("pf_rules", "/etc/pf.conf") or "/etc/pf.conf"
+        self.pf_conf = self.find_pf_conf()
         former = read(here + "/pf.conf.before")
         if former is not None and BEGIN not in former and MARK not in former:
             install(self.pf_conf + ".previous", former, 0o600)
@@ -787,7 +846,7 @@ class Host:
     def absent(self):
         daemon = self.name()
         where = self.paths(daemon)
-        self.pf_conf = self.sysrc("pf_rules", "/etc/pf.conf") or "/etc/pf.conf"
+        self.pf_conf = self.find_pf_conf()
         before = json.loads(read(self.record) or "null")
         result = {"changed": False, "daemon": daemon, "operator": "", "diff": []}
         text = read(self.pf_conf)
@@ -821,11 +880,13 @@ class Host:
         if whole and not before["pf_conf"]:
             remove(self.pf_conf)
         elif ours:
-            install(self.pf_conf, rest)
+            install(self.pf_conf, rest, mode_of(self.pf_conf))
         if loaded and not before["pf_was_on"]:
             if self.pf_enabled():
                 self.must("pfctl", "-q", "-d")
-            self.run("pfctl", "-q", "-F", "rules")
+            # what pf held while it was off came from this file, or from nowhere
+            if not before.get("pf_had_rules") or not os.path.exists(self.pf_conf) or self.run("pfctl", "-q", "-f", self.pf_conf)[0]:
+                self.run("pfctl", "-q", "-F", "rules")
         elif loaded and ours:
             self.must("pfctl", "-q", "-f", self.pf_conf)
         if loaded:
@@ -833,7 +894,7 @@ class Host:
         if self.sysrc("pf_enable", "NO") != before["pf_enable"]:
             self.must("sysrc", "pf_enable=%s" % before["pf_enable"])
         remove(self.anchor_file, where["config"] + ".previous", self.pf_conf + ".previous", self.record)
-        shutil.rmtree(self.run_dir, ignore_errors=True)
+        self.forget_changes()
         try:
             os.rmdir(self.state_dir)
         except OSError:
