@@ -357,7 +357,7 @@ def test_a_build_that_goes_on_is_waited_for_and_not_started_twice(host):
     found = make()
     host.path(kernel.STATE).mkdir(parents=True)
     host.path(kernel.STATE + "/build.json").write_text(json.dumps({"name": found.name, "started": 1}))
-    host.path(kernel.STATE + "/build.pid").write_text("4242")
+    host.path(kernel.BUILDER).write_text("4242")
     assert make().build(False)["running"] is True
     assert not [argv for argv in host.log if argv[0] == "daemon"]
     with pytest.raises(kernel.Refused, match="under way"):
@@ -573,6 +573,48 @@ def test_undo_calls_a_trial_off(host, at):
     host.boot()
     make().undo(False)
     assert host.running == "kernel" and files(host) == before
+
+
+def test_undo_never_takes_away_what_boots_next(host):
+    whole_run(host)
+    name = make().name
+    host.path("/boot/loader.conf").write_text('kernel="%s"\n' % name)
+    host.running = "kernel"
+    said = make().undo(False)
+    assert host.path("/boot/%s/kernel" % name).exists() and make().default() == name
+    assert any(name + " stays" in note for note in said["notes"])
+
+
+def test_undo_keeps_ours_where_the_stock_kernel_could_not_boot(host):
+    whole_run(host)
+    host.path("/boot/kernel/kernel").write_bytes(b"")
+    before = files(host)
+    for check in (True, False):
+        with pytest.raises(kernel.Refused, match="/boot/kernel/kernel is empty"):
+            make().undo(check)
+    assert files(host) == before and make().default() == make().name
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_kernel_that_runs_or_boots_next_is_not_built_over_when_its_record_is_lost(host, running):
+    whole_run(host)
+    host.running = make().name if running else "kernel"
+    if running:
+        host.path(kernel.LOADER).unlink()
+    host.path("/boot/%s/%s" % (make().name, kernel.RECORD)).unlink()
+    host.log.clear()
+    with pytest.raises(kernel.Refused, match="sokuhai.json is missing.*rollback.yml"):
+        make().plan()
+    with pytest.raises(kernel.Refused, match="sokuhai.json is missing"):
+        make().build(False)
+    assert not [argv for argv in host.log if argv[0] == "daemon"]
+
+
+def test_the_total_of_several_swap_devices_is_not_counted_again(host, monkeypatch):
+    lines = ["Device 1K-blocks Used Avail Capacity", "/dev/ada0p3 1048576 0 1048576 0%", "/dev/ada1p3 1048576 0 1048576 0%", "Total 2097152 0 2097152 0%"]
+    run = host.run
+    monkeypatch.setattr(kernel, "run", lambda argv, timeout=120: (0, "\n".join(lines), "") if argv[0] == "swapinfo" else run(argv))
+    assert make().memory() == (4096, 2048)
 
 
 def test_undo_leaves_a_kernel_that_is_not_the_roles(host):

@@ -73,6 +73,8 @@ NEXTBOOT = "/boot/nextboot.conf"
 RECORD = "sokuhai.json"
 TIMER = "/var/run/sokuhai_trial.pid"
 WATCHDOG = "/var/run/sokuhai_watchdogd.pid"
+#: Of the build; where rc.d/cleanvar empties at boot, since its number may be another process's by then.
+BUILDER = "/var/run/sokuhai_kernel_build.pid"
 ENV = dict(os.environ, LC_ALL="C", PATH="/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 #: ELF e_machine by uname -m (sys/sys/elf_common.h).
 MACHINES = {"amd64": 62, "arm64": 183, "riscv": 243}
@@ -453,12 +455,17 @@ class Kernel:
         swap = 0
         for line in run(["swapinfo", "-k"])[1].splitlines()[1:]:
             words = line.split()
-            if len(words) > 1 and words[1].isdigit():
+            # with more than one device a line of their total follows
+            if len(words) > 1 and words[0].startswith("/dev/") and words[1].isdigit():
                 swap += int(words[1])
         return int(sysctl("hw.physmem") or 0) >> 20, swap >> 10
 
     def refuse_build(self):
         """Raise Refused unless a build can succeed here. Returns (jobs, processors, sentence of the estimate)."""
+        if self.name in (self.running, self.default()):
+            raise Refused(
+                "%s/%s is missing or the kernel changed since: it runs or boots next, so it is not built over. Boot the stock kernel first "
+                "(playbooks/rollback.yml --tags kernel), then build" % (self.folder, RECORD))
         source = self.p["source"]
         if not os.path.exists(at(source + "/Makefile.inc1")) or not os.path.isdir(at(source + "/sys")):
             raise Refused(
@@ -555,7 +562,7 @@ class Kernel:
             if found != self.p["fd_setsize"]:
                 raise Refused("%s gives FD_SETSIZE %s, %d is declared: role fd_setsize comes before role kernel" % (
                     header, found, self.p["fd_setsize"]))
-        job, pidfile = load(STATE + "/build.json"), STATE + "/build.pid"
+        job, pidfile = load(STATE + "/build.json"), BUILDER
         if alive(pidfile) and job.get("name") != self.name:
             raise Refused("a build of %s is under way (process %s, %s/%s.log): wait for it, or end it" % (
                 job.get("name"), alive(pidfile), LOGS, job.get("name")))
@@ -633,8 +640,8 @@ class Kernel:
     @staticmethod
     def tidy():
         """What the build needed; after its record, so that a killed run does not build it again."""
-        for name in ("build.status", "build.json", "build.sh", "build.pid"):
-            remove(STATE + "/" + name)
+        for path in [STATE + "/build." + name for name in ("status", "json", "sh")] + [BUILDER]:
+            remove(path)
 
     # -- trial
 
@@ -665,7 +672,7 @@ class Kernel:
         zfs = self.file_system() == "zfs"
         if check:
             return {"changed": True, "default": default}
-        if not alive(STATE + "/build.pid"):
+        if not alive(BUILDER):
             self.tidy()
         before = self.serving()
         put(STATE + "/trial.json", json.dumps({"name": self.name, "default": default, "before": before, "seconds": self.p["trial_seconds"],
@@ -829,14 +836,19 @@ class Kernel:
         paths = [path for path in (LOADER, SCRIPT, "%s/%s" % (self.p["configurations"], self.p["ident"])) if os.path.exists(at(path))]
         state = os.path.isdir(at(STATE))
         own = [name for name in sorted(os.listdir(at("/boot"))) if self.record("/boot/" + name).get("built")]
-        builder = alive(STATE + "/build.pid")
+        builder = alive(BUILDER)
         if builder:
             raise Refused("a kernel build is under way (process %d): wait for it, or end it" % builder)
         returns = self.default(without=LOADER)
+        why = self.problem("/boot/%s/kernel" % returns)
+        if why and LOADER in paths:
+            raise Refused("%s, and it is what would boot without %s: nothing was changed, mend it first" % (why, LOADER))
         if self.running != returns:
             notes.append("%s runs until the next boot, which is %s's; reboot%s" % (
                 self.running, returns, ", then run this once more to remove it" if self.running in own else ""))
-        removable = ["/boot/" + name for name in own if name != self.running]
+        if returns in own:
+            notes.append('%s stays: a file other than %s says kernel="%s"' % (returns, LOADER, returns))
+        removable = ["/boot/" + name for name in own if name not in (self.running, returns)]
         text = text_of("%s/%s" % (self.p["configurations"], self.p["ident"]))
         if text is not None and "role kernel of sokuhai" not in text:
             paths.remove("%s/%s" % (self.p["configurations"], self.p["ident"]))
