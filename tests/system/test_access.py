@@ -94,6 +94,20 @@ def test_what_only_the_host_can_tell_is_found_before_anything_changes(lab):
     assert state(lab) == before
 
 
+def test_lists_stay_in_force_while_no_name_server_answers(lab, set_in_force):
+    before = lab.fingerprint()
+    asked = lab.sh("postconf", "-h", "smtpd_client_restrictions").stdout
+    assert "reject_rbl_client" in asked
+    lab.sh("service", "named", "stop")
+    try:
+        result = play(lab, **set_in_force["variables"])
+    finally:
+        lab.sh("service", "named", "start")
+    said = " ".join(result.stdout.split())
+    assert result.returncode == 2 and "no name server of this host resolves names (" in said and "nothing is changed" in said, result.stdout[-3000:]
+    assert lab.fingerprint() == before and lab.sh("postconf", "-h", "smtpd_client_restrictions").stdout == asked
+
+
 def test_traps_take_what_others_refuse_and_the_next_run_counts_and_changes_nothing(lab, set_in_force):
     bad = ("203.0.113.30", "bad.helo", "spam@d0002.test")
     answers = talk(lab, *bad, "catch@home.example", "postmaster@home.example")
