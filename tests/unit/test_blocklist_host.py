@@ -264,6 +264,35 @@ def test_cron_counts_every_minute_and_renews_the_daemon_every_night(machine):
     assert "pfctl -q -a sokuhai -t sokuhai_rejects -T flush" in machine.log()
 
 
+def test_the_address_of_a_play_is_kept_and_another_is_no_drift(machine, monkeypatch):
+    monkeypatch.setattr(host.Host, "ancestors", lambda self: [(900, 800, 1, "python3.11"), (700, 50, 9, "sshd-session"), (50, 1, 999, "sshd")])
+
+    def play(address, **params):
+        monkeypatch.setenv("SSH_CONNECTION", f"{address} 50123 203.0.113.5 22")
+        one = machine(**params)
+        one.remember("blocklistd", None, False, None)
+        # before and after it is written down: what a run writes first and last is the same
+        found = one.allowed()[2:]
+        one.remember_operators()
+        assert one.allowed()[2:] == found
+        return found
+
+    # a bare host: today's is what would be written, and a check writes nothing
+    assert play("198.51.100.1", check_mode=True) == ["192.0.2.1", "198.51.100.1"] and not (machine.path / "db").exists()
+    assert play("198.51.100.1") == ["192.0.2.1", "198.51.100.1"]
+    assert play("198.51.100.2", check_mode=True) == ["192.0.2.1", "198.51.100.1"]
+    # named already
+    assert play("192.0.2.1") == ["192.0.2.1", "198.51.100.1"]
+    assert play("198.51.100.2") == ["192.0.2.1", "198.51.100.1", "198.51.100.2"]
+    written = (machine.path / "db/record").read_bytes()
+    assert play("198.51.100.1") == ["192.0.2.1", "198.51.100.1", "198.51.100.2"] and (machine.path / "db/record").read_bytes() == written
+    # not for ever
+    for last in (3, 4):
+        found = play(f"2001:db8::{last}")
+    assert found == ["192.0.2.1", "198.51.100.2", "2001:db8::3", "2001:db8::4"]
+    assert json.loads((machine.path / "db/record").read_text())["daemon"] == "blocklistd"
+
+
 # -- the change that waits ------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ options:
   services: {type: list, elements: dict, default: [], description: "Lines of the daemon's configuration: name, port, nfail, duration."}
   mask_ipv4: {type: int, default: 32, description: Length of the network that one IPv4 offender stands for.}
   mask_ipv6: {type: int, default: 64, description: The same for IPv6.}
-  allow: {type: list, elements: str, default: [], description: Networks that are never cut off. The address this call comes from is added.}
+  allow: {type: list, elements: str, default: [], description: Networks that are never cut off. The address this call comes from is added, and those of the last ones are kept.}
   rejects: {type: dict, default: {}, description: "What counts refusals in the log: log, count, window, duration, ports, traps, from_traps. Empty for none."}
   reporter: {type: str, default: '', description: Text of the program that counts.}
   states: {type: int, default: 0, description: States that pf has to have room for.}
@@ -59,6 +59,7 @@ FILTERS = ("block", "pass", "match", "anchor", "antispoof")
 TRANSLATIONS = ("scrub", "nat", "rdr", "binat", "nat-anchor", "rdr-anchor", "binat-anchor")
 # lines of the configuration that the base system comes with (usr.sbin/blocklistd/blocklistd.conf)
 STOCK = {"ssh stream * * * 3 24h", "ftp stream * * * 3 24h", "smtp stream * * * 3 24h", "submission stream * * * 3 24h", "* * * * * 3 60", "[local]", "[remote]"}
+OPERATORS = 3  # addresses of plays that are let by: a controller at home, one at work, and one more
 PROVED = "198.51.100.255"  # RFC 5737: nobody's address
 
 
@@ -405,9 +406,23 @@ class Host:
             raise Refused("blocklist_allow: this play does not come in by ssh, so it cannot be seen from where you log in; name your address there")
         return found
 
-    def allowed(self):
+    def operators(self):
+        """Return the addresses plays came from that are to be written, as strings.
+
+        Those on record, so that another controller or another day is no drift; today's takes the place of the oldest when nothing covers it. What a check would
+        write is what is there.
+        """
+        kept = list(json.loads(read(self.record) or "{}").get("operators", []))
         found = self.operator()
-        return list(LOOPBACK) + list(self.p["allow"]) + ([found[0]] if found else [])
+        if found is None or (kept and self.module.check_mode):
+            return kept
+        today = ipaddress.ip_network(found[0])
+        if any(today.version == one.version and today.subnet_of(one) for one in covering(list(LOOPBACK) + list(self.p["allow"]) + kept)):
+            return kept
+        return (kept + [found[0]])[-OPERATORS:]
+
+    def allowed(self):
+        return list(LOOPBACK) + list(self.p["allow"]) + self.operators()
 
     def find_pf_conf(self):
         """Return the path of pf's rules; a symbolic link stays one, and what it leads to is written."""
@@ -572,6 +587,7 @@ class Host:
         if config != old_config and not self.module.check_mode:
             self.check_daemon_config(daemon, config)
         self.remember(daemon, old_pf, enabled, old_config)
+        self.remember_operators()
         self.put(result, where["config"], old_config, config, keep=old_config is not None and MARK not in old_config)
 
         old_anchor = read(self.anchor_file)
@@ -607,6 +623,12 @@ class Host:
         before = {"pf_enable": self.sysrc("pf_enable", "NO"), "pf_was_on": enabled, "pf_had_rules": self.pf_has_rules(), "pf_conf": old_pf is not None and MARK not in old_pf, "daemon": daemon,
                   "daemon_enable": self.sysrc(daemon + "_enable", "NO"), "daemon_flags": self.sysrc(daemon + "_flags", "")}
         install(self.record, json.dumps(before, indent=1, sort_keys=True) + "\n", 0o600)
+
+    def remember_operators(self):
+        """Write down whom this run lets by, before it is written anywhere else: a run that is killed writes the same the next time."""
+        record, operators = json.loads(read(self.record) or "{}"), self.operators()
+        if not self.module.check_mode and record.get("operators") != operators:
+            install(self.record, json.dumps(dict(record, operators=operators), indent=1, sort_keys=True) + "\n", 0o600)
 
     def put(self, result, path, old, new, mode=0o644, keep=False):
         """Write *new* to *path* unless it is *old*; keep tells to leave a copy of a file that is not this role's."""
