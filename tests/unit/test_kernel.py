@@ -158,6 +158,7 @@ class Host:
     def __init__(self, root, monkeypatch, file_system="ufs"):
         self.root, self.file_system = root, file_system
         self.running, self.userland, self.sockets, self.driver, self.pkgbase = "kernel", "15.0-RELEASE", SOCKETS, "", False
+        self.stock = None
         self.environments, self.zfsbootcfg, self.fail, self.log = ["default\tNR\t/", "before\t-\t-"], True, None, []
         self.writes, self.stop_at = 0, None
         self.answers = {"dns": True, "smtp": True}
@@ -207,6 +208,8 @@ class Host:
             return 0, value + "\n", ""
         if argv[:2] == ["sysctl", "-i"]:
             return 0, ("dev.%s.0.%%driver: %s\n" % (self.driver, self.driver)) if self.driver else "", ""
+        if argv == ["freebsd-version", "-k"] and self.stock:
+            return 0, self.stock + "\n", ""
         if argv[0] == "freebsd-version":
             return 0, self.userland + "\n", ""
         if argv[0] == "uname":
@@ -573,6 +576,20 @@ def test_undo_calls_a_trial_off(host, at):
     host.boot()
     make().undo(False)
     assert host.running == "kernel" and files(host) == before
+
+
+@pytest.mark.parametrize("stock, loud, words", [
+    ("14.3-RELEASE-p2", True, "another release"), ("15.0-RELEASE-p1", False, "run `freebsd-update fetch install`"), (None, False, "")])
+def test_a_stock_kernel_that_nobody_patched_meanwhile_is_told(host, stock, loud, words):
+    whole_run(host)
+    host.stock = stock
+    plan = make().plan()
+    assert [words in notice and "the stock kernel is %s, the world 15.0-RELEASE" % stock in notice for notice in plan["notices"]] == ([True] if stock else [])
+    said = make().undo(False)
+    assert len(said["loud"]) == loud and all(words in text for text in said["loud"])
+    assert any("the stock kernel" in note for note in said["notes"]) == bool(stock and not loud)
+    host.boot()
+    assert make().undo(False)["loud"] == []
 
 
 def test_undo_never_takes_away_what_boots_next(host):

@@ -495,6 +495,23 @@ class Kernel:
     def pkgbase(self):
         return run(["pkg", "info", "-e", "FreeBSD-runtime"])[0] == 0
 
+    def stock_behind(self):
+        """(whether of another release, sentence) when the stock kernel is not of the world's version, or ""; asked while another one runs.
+
+        freebsd-update(8) looks at the files of the running kernel's ident alone. freebsd-version -k does not read loader.conf.d, so our
+        kernel= there does not hide the stock one from it.
+        """
+        stock = run(["freebsd-version", "-k"])[1].strip()
+        if not stock or stock == self.userland:
+            return ""
+        other = version_key(stock)[:2] != version_key(self.userland)[:2]
+        mend = "pkg upgrade -r FreeBSD-base" if self.pkgbase() else "freebsd-update fetch install"
+        said = "the stock kernel is %s, the world %s: " % (stock, self.userland)
+        if other:
+            return True, said + ("a world may not run under the kernel of another release. Bring a kernel of %s into /boot/kernel before the host boots "
+                                 "it" % self.userland)
+        return False, said + "nothing patches it while another kernel runs; after a reboot into it, run `%s`" % mend
+
     # -- plan
 
     def plan(self):
@@ -511,6 +528,9 @@ class Kernel:
             result["notices"].append(
                 "the running kernel %s was built from %s, the host is patched to %s: freebsd-update(8) patches only kernels that FreeBSD "
                 "ships, so this one stays open until it is built anew" % (self.running, own, self.userland))
+        stock = self.stock_behind() if own else ""
+        if stock:
+            result["notices"].append(stock[1])
         if not self.builds and not facts["there"]:
             raise Refused("kernel_build: is false, and %s. Put a kernel there, or let it be built" % self.problem())
         if result["build"]:
@@ -848,13 +868,16 @@ class Kernel:
                 self.running, returns, ", then run this once more to remove it" if self.running in own else ""))
         if returns in own:
             notes.append('%s stays: a file other than %s says kernel="%s"' % (returns, LOADER, returns))
+        stock = self.stock_behind() if self.running != returns else ""
+        warnings = [stock[1]] if stock and stock[0] else []
+        notes += [stock[1]] if stock and not stock[0] else []
         removable = ["/boot/" + name for name in own if name not in (self.running, returns)]
         text = text_of("%s/%s" % (self.p["configurations"], self.p["ident"]))
         if text is not None and "role kernel of sokuhai" not in text:
             paths.remove("%s/%s" % (self.p["configurations"], self.p["ident"]))
         todo = gone + paths + removable + ([STATE] if state else [])
         if check or not todo:
-            return {"changed": bool(todo), "removed": todo, "notes": notes}
+            return {"changed": bool(todo), "removed": todo, "notes": notes, "loud": warnings}
         stop(TIMER)
         stop(WATCHDOG)
         found = loader_value(text_of(NEXTBOOT), "kernel")
@@ -869,7 +892,7 @@ class Kernel:
             shutil.rmtree(at(folder))
             shutil.rmtree(at("/usr/lib/debug" + folder), ignore_errors=True)
         shutil.rmtree(at(STATE), ignore_errors=True)
-        return {"changed": True, "removed": todo, "notes": notes}
+        return {"changed": True, "removed": todo, "notes": notes, "loud": warnings}
 
 
 def main():
@@ -905,7 +928,10 @@ def main():
             module.exit_json(changed=False, plan=kernel.plan())
         if action == "arm" and not module.check_mode:
             kernel.leftovers()
-        module.exit_json(**getattr(kernel, action)(module.check_mode))
+        result = getattr(kernel, action)(module.check_mode)
+        for text in result.pop("loud", []):
+            module.warn(text)
+        module.exit_json(**result)
     except Refused as reason:
         module.fail_json(msg=str(reason), **reason.facts)
     except OSError as error:
