@@ -293,6 +293,93 @@ def test_the_address_of_a_play_is_kept_and_another_is_no_drift(machine, monkeypa
     assert json.loads((machine.path / "db/record").read_text())["daemon"] == "blocklistd"
 
 
+@pytest.fixture
+def sshd(machine):
+    """An sshd whose reload is a process of its own; the pid file is this test's, so that it lives."""
+    machine.program("sshd", f'case "$1" in -T) echo "useblocklist no"; echo "pidfile {machine.path}/sshd.pid" ;; esac')
+    machine.program("service", f'[ ! -e {machine.path}/broken ] || {{ echo "it will not" >&2; exit 1; }}; (sleep 0.3; echo {os.getpid()} > {machine.path}/sshd.pid) > /dev/null 2>&1 &')
+    (machine.path / "sshd_config").write_text("Port 22\n")
+    (machine.path / "sshd.pid").write_text(f"{os.getpid()}\n")
+
+    def tell(**params):
+        one, result = machine(**params), {"changed": False, "diff": []}
+        one.sshd_config, one.sshd = str(machine.path / "sshd_config"), str(machine.path / "bin/sshd")
+        (machine.path / "log").write_text("")
+        one.tell_sshd(result)
+        return result["changed"], "service sshd reload" in machine.log()
+
+    return tell
+
+
+def age(path, seconds):
+    os.utime(path, (time.time() - seconds,) * 2)
+
+
+def test_sshd_is_told_and_told_again_when_a_run_was_killed_before_it_was(sshd, machine):
+    assert sshd(check_mode=True) == (True, False) and (machine.path / "sshd_config").read_text() == "Port 22\n"
+    assert sshd() == (True, True)
+    assert (machine.path / "sshd_config").read_text() == host.ssh_config("Port 22\n", "UseBlocklist")
+    assert sshd() == (False, False)
+    # written, and the reload never came
+    age(machine.path / "sshd.pid", 3600)
+    assert sshd(check_mode=True) == (True, False)
+    assert sshd() == (True, True)
+    assert sshd() == (False, False)
+    # a clock that was set back
+    age(machine.path / "sshd_config", -3600)
+    assert sshd() == (False, False)
+    age(machine.path / "sshd_config", 60)
+    # the way back is the same
+    assert sshd(sshd=False) == (True, True) and (machine.path / "sshd_config").read_text() == "Port 22\n"
+    age(machine.path / "sshd.pid", 3600)
+    assert sshd(sshd=False) == (True, True)
+
+
+def test_an_sshd_that_does_not_read_its_configuration_is_no_success(sshd, machine):
+    (machine.path / "broken").write_text("")
+    with pytest.raises(host.Refused, match="it will not"):
+        sshd()
+    # nobody to tell
+    (machine.path / "sshd_config").write_text("Port 22\n")
+    (machine.path / "sshd.pid").unlink()
+    assert sshd() == (True, True)
+    assert sshd() == (False, False)
+
+
+def test_sshd_config_stays_the_link_it_was(sshd, machine):
+    (machine.path / "sshd_config").rename(machine.path / "real")
+    (machine.path / "real").chmod(0o600)
+    (machine.path / "sshd_config").symlink_to(machine.path / "real")
+    assert sshd() == (True, True)
+    assert (machine.path / "sshd_config").is_symlink() and (machine.path / "real").stat().st_mode & 0o7777 == 0o600
+    assert "UseBlocklist yes" in (machine.path / "real").read_text()
+
+
+def test_nothing_is_to_be_undone_on_a_host_without_the_daemon(machine, monkeypatch):
+    monkeypatch.setattr(host.Host, "installed", lambda self: None)
+    machine.program("sysrc", f"echo {machine.path}/pf.conf")
+    assert machine().absent()["changed"] is False
+    with pytest.raises(host.Refused, match="WITHOUT_BLOCKLIST"):
+        machine().name()
+
+
+def test_the_undo_goes_by_the_record_where_the_daemon_is_gone(machine, monkeypatch):
+    monkeypatch.setattr(host.Host, "installed", lambda self: None)
+    machine.program("sysrc", f'case "$*" in "-n pf_rules") echo {machine.path}/pf.conf ;; -n*) echo YES ;; esac')
+    rules = machine.path / "pf.conf"
+    rules.write_text(host.with_block("pass all\n", 0, host.block(str(machine.path / "anchor"))))
+    rules.chmod(0o640)
+    (machine.path / "db").mkdir()
+    (machine.path / "db/record").write_text(json.dumps(
+        {"pf_enable": "NO", "pf_was_on": True, "pf_conf": True, "daemon": "blacklistd", "daemon_enable": "NO", "daemon_flags": "-v"}))
+    one = machine()
+    one.reporter, one.settings, one.cron, one.sshd_config = (str(machine.path / name) for name in ("reporter", "settings", "cron", "sshd_config"))
+    one.paths = lambda daemon: {what: str(machine.path / (daemon + what)) for what in ("config", "helper", "socket", "pidfile")}
+    assert one.absent()["changed"]
+    assert "sysrc blacklistd_enable=NO blacklistd_flags=-v" in machine.log() and "sysrc pf_enable=NO" in machine.log()
+    assert rules.read_text() == "pass all\n" and rules.stat().st_mode & 0o7777 == 0o640 and not (machine.path / "db").exists()
+
+
 # -- the change that waits ------------------------------------------------------------------------------------------------
 
 

@@ -333,6 +333,7 @@ class Host:
         self.settings = "/usr/local/etc/sokuhai-blocklist.json"
         self.cron = "/usr/local/etc/cron.d/sokuhai-blocklist"
         self.sshd_config = "/etc/ssh/sshd_config"
+        self.sshd = "/usr/sbin/sshd"
 
     def run(self, *argv, **options):
         return self.module.run_command(list(argv), errors="surrogateescape", **options)
@@ -349,11 +350,18 @@ class Host:
 
     # -- asking -----------------------------------------------------------------------------------------------------
 
-    def name(self):
-        """Return the daemon's name on this host."""
+    def installed(self):
+        """Return the daemon's name on this host, or None where the base system has none."""
         for name in NAMES:
             if os.access("/usr/sbin/%s" % name, os.X_OK) and os.access("/usr/libexec/%s-helper" % name, os.X_OK):
                 return name
+        return None
+
+    def name(self):
+        """Return the daemon's name on this host."""
+        found = self.installed()
+        if found:
+            return found
         raise Refused("sokuhai_blocklist: this base system has neither blocklistd nor blacklistd (built WITHOUT_BLOCKLIST?); say sokuhai_blocklist: false")
 
     def paths(self, daemon):
@@ -837,39 +845,58 @@ class Host:
 
     def tell_sshd(self, result):
         """sshd reports failed logins only when it is told to (UseBlocklist, UseBlacklist before FreeBSD 15; `no` by default)."""
-        old = read(self.sshd_config)
+        path = os.path.realpath(self.sshd_config)
+        old = read(path)
         if old is None:
             return
-        keyword = ""
-        if self.p["sshd"]:
-            rc, out, err = self.run("/usr/sbin/sshd", "-T")
-            known = re.search(r"^(useblocklist|useblacklist) ", out, re.MULTILINE)
-            keyword = {"useblocklist": "UseBlocklist", "useblacklist": "UseBlacklist"}[known[1]] if known else ""
+        out = self.run(self.sshd, "-T")[1] if os.access(self.sshd, os.X_OK) else ""
+        known = re.search(r"^(useblocklist|useblacklist) ", out, re.MULTILINE)
+        keyword = {"useblocklist": "UseBlocklist", "useblacklist": "UseBlacklist"}[known[1]] if known and self.p["sshd"] else ""
+        pid_file = re.search(r"^pidfile (/\S+)", out, re.MULTILINE)
+        pid_file = pid_file[1] if pid_file else "/var/run/sshd.pid"
         new = ssh_config(old, keyword)
-        if new == old:
+        if new != old:
+            result["diff"].append(self.diff(path, old, new))
+        elif not self.sshd_is_older(pid_file, path):
             return
         result["changed"] = True
-        result["diff"].append(self.diff(self.sshd_config, old, new))
         if self.module.check_mode:
             return
-        mode = os.stat(self.sshd_config).st_mode & 0o7777
-        staged = self.sshd_config + ".staged"
-        try:
-            install(staged, new, mode)
-            self.must("/usr/sbin/sshd", "-t", "-f", staged)
-            os.rename(staged, self.sshd_config)
-        finally:
-            remove(staged)
+        if new != old:
+            staged = path + ".staged"
+            try:
+                install(staged, new, mode_of(path))
+                self.must(self.sshd, "-t", "-f", staged)
+                os.rename(staged, path)
+            finally:
+                remove(staged)
         # sessions stay; only the listener reads again
-        self.run("service", "sshd", "reload")
+        rc, out, err = self.run("service", "sshd", "reload")
+        if rc and self.lives(pid_file):
+            raise Refused("blocklist_sshd: %s is written, but sshd did not read it (service sshd reload: exit %d): %s" % (path, rc, (err or out).strip()))
+        # the listener begins anew, under its old number, and writes its pid file last
+        deadline = time.monotonic() + 10
+        while self.sshd_is_older(pid_file, path):
+            if time.monotonic() > deadline:
+                raise Refused("blocklist_sshd: sshd has not read %s within 10 seconds of service sshd reload; see /var/log/auth.log" % path)
+            time.sleep(0.1)
+
+    def sshd_is_older(self, pid_file, path):
+        """Tell whether sshd runs since before its configuration *path* was written: a run that was killed in between wrote it and told nobody.
+
+        At SIGHUP sshd executes itself anew and writes its pid file again (sighup_restart and main in crypto/openssh/sshd.c), so that file's time is that of its
+        last reading. A configuration from the future (a clock that was set) tells nothing.
+        """
+        return self.lives(pid_file) and os.stat(pid_file).st_mtime < os.stat(path).st_mtime <= time.time()
 
     # -- state=absent -----------------------------------------------------------------------------------------------
 
     def absent(self):
-        daemon = self.name()
-        where = self.paths(daemon)
         self.pf_conf = self.find_pf_conf()
         before = json.loads(read(self.record) or "null")
+        # a base system may have lost it since
+        daemon = self.installed() or (before or {}).get("daemon") or NAMES[0]
+        where = self.paths(daemon)
         result = {"changed": False, "daemon": daemon, "operator": "", "diff": []}
         text = read(self.pf_conf)
         ours = text is not None and BEGIN in text
@@ -894,10 +921,10 @@ class Host:
         previous = read(where["config"] + ".previous")
         if previous is not None and MARK in (read(where["config"]) or ""):
             install(where["config"], previous)
-        if before["daemon_enable"].upper() == "YES":
+        if before["daemon_enable"].upper() == "YES" and self.installed():
             self.run("service", daemon, "restart")
         loaded = self.pf_loaded()
-        if loaded:
+        if loaded and os.access(where["helper"], os.X_OK):
             self.run(where["helper"], "flush", daemon)
         if whole and not before["pf_conf"]:
             remove(self.pf_conf)
