@@ -267,8 +267,10 @@ def postfix_rendered_tables(tables, map_type):
 
 
 def postfix_known_items(items, unknown):
-    """Items without the optional ones that the host's Postfix does not know. unknown: names of parameters."""
-    return [item for item in items if not (item.get("optional") and item["name"] in (unknown or []))]
+    """Items without the optional ones that the host's Postfix does not know, and without those that need a parameter that it does
+    not know. unknown: names of parameters."""
+    lacking = set(unknown or [])
+    return [item for item in items if not (item.get("optional") and item["name"] in lacking or item.get("needs") in lacking)]
 
 
 def postfix_table_problems(tables, variable="postfix"):

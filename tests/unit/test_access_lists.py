@@ -7,7 +7,7 @@ import time
 import pytest
 import yaml
 from capacity import postfix_tarpit_capacity, postfix_tarpit_problems
-from postfix_config import postfix_base_restrictions, postfix_known_items, postfix_restriction_items, postfix_table_problems
+from postfix_config import postfix_base_restrictions, postfix_known_items, postfix_merge, postfix_restriction_items, postfix_table_problems
 from role_modules import load
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -119,8 +119,17 @@ def test_protection_against_smuggling_is_optional_for_releases_that_lack_it(prof
     items = made(profile)["main_cf"]
     optional = [item["name"] for item in items if item.get("optional")]
     assert set(optional) == {"smtpd_forbid_unauth_pipelining", "smtpd_forbid_bare_newline", "smtpd_forbid_bare_newline_exclusions"}
-    left = [item["name"] for item in postfix_known_items(items, ["smtpd_forbid_bare_newline"])]
+    left = [item["name"] for item in postfix_known_items(items, ["smtpd_forbid_bare_newline", "smtpd_forbid_bare_newline_reject_code"])]
     assert "smtpd_forbid_bare_newline" not in left and "smtpd_forbid_unauth_pipelining" in left
+
+
+@pytest.mark.parametrize("unknown, value", [
+    ([], "normalize"),
+    (["smtpd_forbid_bare_newline_reject_code"], "yes"),  # 3.7.9, 3.8.4
+    (["smtpd_forbid_bare_newline", "smtpd_forbid_bare_newline_reject_code"], None)])
+def test_smuggling_is_forbidden_by_the_word_that_the_release_knows(unknown, value):
+    merged = postfix_merge([postfix_known_items(made()["main_cf"], unknown)])
+    assert [item["value"] for item in merged if item["name"] == "smtpd_forbid_bare_newline"] == ([value] if value else [])
 
 
 def test_a_missing_service_takes_its_items_along():
@@ -172,6 +181,20 @@ def test_countries():
     assert current.index("reject_unknown_reverse_client_hostname") < current.index("client_country")
     assert table(made("current", country_text=text, countries=countries), "postscreen_access") == {"203.0.113.0/25": "permit"}
     assert "client_country" not in names(made(), "client")
+
+
+def test_a_client_that_is_let_in_by_its_address_passes_postscreen_too():
+    clients = [{"pattern": "203.0.113.7", "action": "OK", "reason": "a partner", "date": "2026-11-25"},
+               {"pattern": "2001:db8:5::/48", "action": "permit", "reason": "the same", "date": "2026-11-25"},
+               {"pattern": "192.0.2.0/24", "reason": "spam", "date": "2026-11-25"},
+               {"pattern": "good.example", "action": "OK", "reason": "a name", "date": "2026-11-25"}]
+    countries = {"country_text": "203.0.113.0/25 ease\n", "countries": {"JP": "ease"}}
+    assert list(table(made("current", client=clients, **countries), "postscreen_access").items()) == [
+        ("203.0.113.7", "permit"), ("2001:db8:5::/48", "permit"), ("203.0.113.0/25", "permit")]
+    assert parameter(made("current", client=clients), "postscreen_access_list") == [
+        "permit_mynetworks", "cidr:$config_directory/tables/postscreen_access"]
+    assert parameter(made("current", client=clients[2:]), "postscreen_access_list") == ["permit_mynetworks"]
+    assert table(made("article", client=clients, **countries), "postscreen_access") == {}
 
 
 # --- changes

@@ -59,7 +59,7 @@ def test_port_25_is_answered_by_what_the_profile_says(host, declared, settings):
 def test_protection_against_smuggling_is_on_where_this_postfix_has_it(host, settings):
     if "smtpd_forbid_bare_newline" not in settings:
         pytest.skip(f"Postfix {settings['mail_version']} has no smtpd_forbid_bare_newline")
-    assert settings["smtpd_forbid_bare_newline"] in ("normalize", "reject", "note")
+    assert settings["smtpd_forbid_bare_newline"] in ("normalize", "yes", "reject", "note")
     if "smtpd_forbid_unauth_pipelining" in settings:
         assert settings["smtpd_forbid_unauth_pipelining"] == "yes"
 

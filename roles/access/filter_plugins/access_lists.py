@@ -490,6 +490,9 @@ def access_set(declared, healthy, country_text=""):
     changed, _ = access_changed({**declared["lists"], **declared["classes"]}, declared["changes"])
     tables = _entries(declared, lambda sentence: None)
     tables.update(_country_entries(country_text, declared["countries"]))
+    # postscreen(8) knows no names, so only a client that is excepted by its address can pass it.
+    tables["postscreen_access"][:0] = [{"pattern": entry["pattern"], "reason": entry["reason"], "action": "permit"}
+                                       for entry in tables["reject_client_networks"] if entry["action"] == SAFE_YES]
     if declared["profile"] != "current":
         tables["postscreen_access"] = []
     if not any(item.get("table") == "country_tarpit" for item in changed["recipient"]):
