@@ -297,7 +297,7 @@ def test_the_address_of_a_play_is_kept_and_another_is_no_drift(machine, monkeypa
 def sshd(machine):
     """An sshd whose reload is a process of its own; the pid file is this test's, so that it lives."""
     machine.program("sshd", f'case "$1" in -T) echo "useblocklist no"; echo "pidfile {machine.path}/sshd.pid" ;; esac')
-    machine.program("service", f'[ ! -e {machine.path}/broken ] || {{ echo "it will not" >&2; exit 1; }}; (sleep 0.3; echo {os.getpid()} > {machine.path}/sshd.pid) > /dev/null 2>&1 &')
+    machine.program("service", f'[ ! -e {machine.path}/broken ] || {{ echo "it will not" >&2; exit 1; }}; (sleep 0.2; rm -f {machine.path}/sshd.pid; sleep 0.2; echo {os.getpid()} > {machine.path}/sshd.pid) > /dev/null 2>&1 &')
     (machine.path / "sshd_config").write_text("Port 22\n")
     (machine.path / "sshd.pid").write_text(f"{os.getpid()}\n")
 
@@ -305,7 +305,10 @@ def sshd(machine):
         one, result = machine(**params), {"changed": False, "diff": []}
         one.sshd_config, one.sshd = str(machine.path / "sshd_config"), str(machine.path / "bin/sshd")
         (machine.path / "log").write_text("")
+        running = (machine.path / "sshd.pid").exists()
         one.tell_sshd(result)
+        # as sshd does it, the file is away for a moment
+        assert not running or (machine.path / "sshd.pid").read_text().strip()
         return result["changed"], "service sshd reload" in machine.log()
 
     return tell

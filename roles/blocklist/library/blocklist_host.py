@@ -871,12 +871,13 @@ class Host:
             finally:
                 remove(staged)
         # sessions stay; only the listener reads again
+        runs = self.lives(pid_file)
         rc, out, err = self.run("service", "sshd", "reload")
-        if rc and self.lives(pid_file):
+        if rc and runs:
             raise Refused("blocklist_sshd: %s is written, but sshd did not read it (service sshd reload: exit %d): %s" % (path, rc, (err or out).strip()))
-        # the listener begins anew, under its old number, and writes its pid file last
+        # the listener removes its pid file, begins anew under its old number, and writes the file last
         deadline = time.monotonic() + 10
-        while self.sshd_is_older(pid_file, path):
+        while runs and (not self.lives(pid_file) or self.sshd_is_older(pid_file, path)):
             if time.monotonic() > deadline:
                 raise Refused("blocklist_sshd: sshd has not read %s within 10 seconds of service sshd reload; see /var/log/auth.log" % path)
             time.sleep(0.1)
@@ -887,7 +888,10 @@ class Host:
         At SIGHUP sshd executes itself anew and writes its pid file again (sighup_restart and main in crypto/openssh/sshd.c), so that file's time is that of its
         last reading. A configuration from the future (a clock that was set) tells nothing.
         """
-        return self.lives(pid_file) and os.stat(pid_file).st_mtime < os.stat(path).st_mtime <= time.time()
+        try:
+            return self.lives(pid_file) and os.stat(pid_file).st_mtime < os.stat(path).st_mtime <= time.time()
+        except FileNotFoundError:
+            return False  # it has just begun anew
 
     # -- state=absent -----------------------------------------------------------------------------------------------
 
