@@ -6,9 +6,9 @@ import pytest
 SMTP = """
 import json, smtplib, sys
 sender, recipient = sys.argv[1:3]
-s = smtplib.SMTP(timeout=60, source_address=('203.0.113.77', 0), local_hostname='client.example')
+s = smtplib.SMTP(timeout=60, source_address=('203.0.113.20', 0), local_hostname='mail.sender.test')
 s.connect('192.0.2.10', 25)
-s.ehlo('client.example')
+s.ehlo('mail.sender.test')
 answers = [s.mail(sender), s.rcpt(recipient)]
 s.rset(); s.quit()
 print(json.dumps([[code, text.decode()] for code, text in answers]))
