@@ -46,6 +46,8 @@ DRIFT = {
     "header": dict(there=package(notes={"sokuhai_header": "1024"})),
     "probe": dict(there=package(notes={"sokuhai_fd_setsize": "1024"})),
     "libraries": dict(there=package(), libraries=["libicuuc.so.76"]),
+    "libraries, others than its build left lacking": dict(there=package(), libraries=["liba.so.1", "libb.so.1"], job={"phase": "done", "lacks": ["liba.so.1"]}),
+    "lacking": dict(there=package(), libraries=["liba.so.1"], job={"phase": "done", "lacks": ["liba.so.1"]}),
     "behind": dict(there=package(version="3.11.4,1"), order=-1),
     "vulnerable": dict(there=package(), vulnerable=True),
     "unlocked": dict(there=package(locked=False)),
@@ -59,7 +61,7 @@ def test_each_kind_of_drift_is_known_by_its_name(case):
     assert kinds(**DRIFT[case]) == [kind]
     drift = host.judge(ITEM, TREE, DRIFT[case]["there"], DRIFT[case].get("order", 0), DRIFT[case].get("libraries", []), DRIFT[case].get("vulnerable", False), DRIFT[case].get("job"), WANT)
     assert drift[0]["message"].startswith("mail/postfix: ")
-    assert host.builds(drift, False) == (kind not in ("behind", "vulnerable", "unlocked"))
+    assert host.builds(drift, False) == (kind not in ("behind", "vulnerable", "unlocked", "lacking"))
 
 
 def test_one_that_is_only_behind_is_built_on_request():
@@ -103,6 +105,16 @@ def test_the_block_comes_changes_and_goes_and_the_rest_stays():
     assert host.set_block(MAKE_CONF.rstrip("\n"), ITEM, "make.conf", body) == one
     assert host.set_block(one, ITEM, "make.conf", body) == one
     assert host.set_block("", ITEM, "make.conf", body)[:7] == "# BEGIN"
+
+
+def test_the_ends_of_other_lines_stay_as_they_are(tmp_path):
+    path = tmp_path / "make.conf"
+    path.write_bytes(MAKE_CONF.replace("\n", "\r\n").encode())
+    before = path.read_bytes()
+    host.write(str(path), host.set_block(host.read(str(path)), ITEM, "make.conf", host.block_lines(ITEM)))
+    assert path.read_bytes().startswith(before + b"# BEGIN")
+    host.write(str(path), host.set_block(host.read(str(path)), ITEM, "make.conf", []))
+    assert path.read_bytes() == before
 
 
 def test_text_behind_the_block_stays():
@@ -351,6 +363,14 @@ def test_what_fails_in_the_swap_brings_the_former_package_back(tmp_path, monkeyp
     assert stage.done[-1] == "service postfix onerestart"
 
 
+def test_what_a_build_leaves_lacking_is_remembered(tmp_path, monkeypatch):
+    stage = Stage(tmp_path, monkeypatch)
+    monkeypatch.setattr(host, "run", lambda argv, item=None, timeout=0: (0, "postfix\tliba.so.1\n" if argv[:3] == ["pkg", "check", "-dnq"] else "", ""))
+    state = stage.work()
+    assert (state["phase"], state["lacks"]) == ("done", ["liba.so.1"])
+    assert kinds(there=package(), libraries=["liba.so.1"], job=state) == ["lacking"]
+
+
 def test_a_daemon_that_was_not_running_is_not_started(tmp_path, monkeypatch):
     stage = Stage(tmp_path, monkeypatch)
     stage.serving = False
@@ -390,3 +410,49 @@ def test_a_running_daemon_older_than_its_program_is_restarted(tmp_path, monkeypa
     assert "was started before" in host.restart_due(item)
     monkeypatch.setattr(host, "service_pid", lambda name: None)
     assert host.restart_due(item) is None
+
+
+# ---- the way back ----
+
+class Ended(Exception):
+    """exit_json or fail_json."""
+
+
+class Module:
+    check_mode = False
+
+    def exit_json(self, **result):
+        raise Ended("ok", result)
+
+    def fail_json(self, **result):
+        raise Ended("failed", result)
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_undo_touches_nothing_more_when_no_repository_took_the_packages_place(tmp_path, monkeypatch, takes):
+    port = role_modules.load(ROOT / "roles/ports/library/ports_port.py", "ports_port")
+    there, done = {**package(), "locked": True}, []
+    conf = tmp_path / "make.conf"
+    block = host.set_block("A=1\n", ITEM, "m", ["x"])
+    conf.write_text(block)
+    settings = {name: option.get("default") for name, option in host.SETTINGS.items()}
+    settings.update(make_conf_file=str(conf), state_dir=str(tmp_path / "state"), log_dir=str(tmp_path))
+
+    def must(argv, what=None):
+        done.append(argv[1])
+        if argv[1] == "install" and takes:
+            there["repository"] = "FreeBSD-ports"
+        if argv[1] in ("lock", "unlock"):
+            there["locked"] = argv[1] == "lock"
+    monkeypatch.setattr(port, "must", must)
+    monkeypatch.setattr(port, "packages", lambda: [dict(there)])
+    monkeypatch.setattr(port, "installed", lambda item, name, every: dict(there))
+    monkeypatch.setattr(port, "run", lambda argv: (0, "sokuhai_built=1\n", ""))
+    monkeypatch.setattr(port, "restart_due", lambda item: None)
+    with pytest.raises(Ended) as end:
+        port.undo(Module(), ITEM, settings)
+    if takes:
+        assert end.value.args[0] == "ok" and done == ["unlock", "install", "annotate"] and conf.read_text() == "A=1\n" and not there["locked"]
+    else:
+        assert end.value.args[0] == "failed" and "no repository has taken its place" in end.value.args[1]["msg"]
+        assert done == ["unlock", "install", "lock"] and conf.read_text() == block and there["locked"]

@@ -246,7 +246,8 @@ def judge(item, tree, package, order, libraries, vulnerable, job, settings):
     """What lies between the port that is there and the declared one, as [{kind, message}].
 
     tree: parse_make's answer. package: None, or an entry of parse_packages with annotations, options ({name: on|off}). order: -1 where its
-    version is below the tree's, 0, 1. libraries: names of missing ones. vulnerable: bool. job: the record of a build that did not end, or None. settings: fd_setsize, header (bool), lock.
+    version is below the tree's, 0, 1. libraries: names of missing ones. vulnerable: bool. job: the record of
+    the last build, or None. settings: fd_setsize, header (bool), lock.
     """
     found, name = [], title(item)
 
@@ -284,8 +285,13 @@ def judge(item, tree, package, order, libraries, vulnerable, job, settings):
         if settings["fd_setsize"] and number(notes.get("sokuhai_fd_setsize")) != settings["fd_setsize"]:
             say("probe", "the probe of %s's build says FD_SETSIZE %s, declared is %d" % (full, notes.get("sokuhai_fd_setsize", "unknown"),
                                                                                        settings["fd_setsize"]))
-    if libraries:
-        say("libraries", "%s lacks %s: what it was linked with was replaced" % (full, ", ".join(libraries)))
+    # what its own build left lacking the next would, too
+    lacks = job.get("lacks", []) if job and job.get("phase") == "done" else []
+    fresh = [library for library in libraries if library not in lacks]
+    if fresh:
+        say("libraries", "%s lacks %s: what it was linked with was replaced" % (full, ", ".join(fresh)))
+    elif libraries:
+        say("lacking", "%s lacks %s, and did so as soon as it was built here: look at `pkg check -d %s`" % (full, ", ".join(libraries), package["name"]))
     if order < 0:
         say("behind", "%s is behind the ports tree, which has %s" % (full, tree["PKGVERSION"]))
     if vulnerable:
@@ -324,9 +330,9 @@ def probe_result(data):
 # ---- the host ----
 
 def read(path):
-    """The file's text, or None."""
+    """The file's text, or None; its ends of lines as they are, so that what is not ours comes back byte for byte."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as handle:
             return handle.read()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
@@ -348,7 +354,7 @@ def write(path, text, mode=0o644):
     path = os.path.realpath(path)
     descriptor, temporary = tempfile.mkstemp(prefix=".sokuhai-", dir=os.path.dirname(path))
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as handle:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
             handle.write(text)
             handle.flush()
             os.fsync(handle.fileno())
@@ -800,7 +806,7 @@ class Worker:
                 if self.state["phase"] == "packaged":
                     self.phase("swap", **self.save())
                 self.swap()
-                self.phase("done", finished=int(time.time()))
+                self.phase("done", finished=int(time.time()), lacks=missing_libraries(self.state["tree"]["PKGBASE"]))
             except Exception as reason:  # whatever it is, the operator has to read it
                 failed_in = self.state["phase"]
                 where = "it is as it was" if failed_in in ("begin", "dependencies", "fetch", "build", "probe", "packaged") else "see above"
