@@ -98,7 +98,7 @@ def shell(lab, text, check=True):
 def state(lab):
     """What the role may change, on the host as it is."""
     return shell(lab, "pfctl -s Running; pfctl -s rules 2>&1; cat /etc/pf.conf /etc/blocklistd.conf /etc/ssh/sshd_config; sysrc -n pf_enable blocklistd_enable blocklistd_flags;"
-                      "service blocklistd status; ls /etc/pf* /etc/blocklistd* /usr/local/etc/cron.d /usr/local/libexec /var/db/sokuhai 2>/dev/null", check=False)
+                      "service blocklistd status; find /etc/pf* /etc/blocklistd* /usr/local/etc/cron.d /usr/local/libexec /var/db/sokuhai -maxdepth 1 -type f 2>/dev/null | sort", check=False)
 
 
 def killed(lab, task):
