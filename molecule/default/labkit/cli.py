@@ -1,4 +1,6 @@
-"""lab up [--generation trixie|bookworm] [--host NAME]…   bring the lab up; says so and does nothing when it is up
+"""lab up [--generation trixie|bookworm] [--host NAME]… [--outside NAME]…
+                                  bring the lab up; says so and does nothing when it is up.
+                                  --outside: leave a host's place to a machine from elsewhere (molecule/freebsd/vm)
 lab down [--all]                  take it down: every process, namespace and file of it
 lab sh HOST [-- CMD…]             run CMD there (stdin passed on, exit code kept), or a shell; HOST: a practice host,
                                   operator, inet, clients, switch
@@ -167,7 +169,7 @@ def make_state(state, instance, description, hosts, generation):
     os.makedirs(f"{state}/m", exist_ok=True)
     make_key(f"{state}/id_ed25519", f"lab {instance}")
     known, table, config = "", "", ""
-    for host in hosts:
+    for host in (h for h in hosts if not h["outside"]):
         host["host_key"] = f"{state}/{host['name']}.key"
         host["authorized_keys"] = f"{state}/id_ed25519.pub"
         make_key(host["host_key"], host["name"])
@@ -272,22 +274,25 @@ def up(args):
         if keeper(state) and os.path.exists(f"{state}/ready.json"):
             now = read_json(f"{state}/status.json") or {}
             generation = args.generation or now.get("generation")
-            wanted = net.pick(description, args.host or list(now.get("hosts", {})), generation)
-            if generation != now.get("generation") or {h["name"] for h in wanted} - set(now.get("hosts", {})):
+            there = now.get("hosts", {})
+            wanted = net.pick(description, args.host or ([] if args.outside else list(there)), generation,
+                              args.outside or [h for h in there if there[h].get("outside")])
+            if generation != now.get("generation") or {(h["name"], h["outside"]) for h in wanted} - {(h, there[h].get("outside", False)) for h in there}:
                 raise LabError(f"{instance} is up with {now.get('generation')}: {', '.join(now.get('hosts', {}))}. "
                                "Take it down first (lab down), or use another instance (SOKUHAI_LAB=name)")
-            for host in now.get("hosts", {}):
-                if not (read_json(f"{state}/{host}.json") or {}).get("halted"):
+            for host in there:
+                if not there[host].get("outside") and not (read_json(f"{state}/{host}.json") or {}).get("halted"):
                     wait_ssh(state, host, 1)
             result(f"{instance} is already up ({generation}: {', '.join(now['hosts'])})")
             return 0
         generation = args.generation or rootfs.DEFAULT_GENERATION
-        hosts = net.pick(description, args.host, generation)
+        hosts = net.pick(description, args.host, generation, args.outside)
+        own = [host for host in hosts if not host["outside"]]
         try:
             wheel = freebsd.compiler()
-            if not wheel:
+            if own and not wheel:
                 say("no ziglang here (make venv installs it): the practice host has no cc and no /usr/include")
-            for host in hosts:
+            for host in own:
                 host["rootfs"] = str(rootfs.ensure(host["generation"], in_use=running_rootfs()))
                 host.update(compiler=wheel, headers=freebsd.headers(wheel, running_rootfs()) if wheel else None)
                 host["kernel"] = freebsd.kernel_path(host) if wheel else None
@@ -298,7 +303,7 @@ def up(args):
             plan = make_state(state, instance, description, hosts, generation)
             pid, start = keeper_module.launch(plan)
             wait_ready(state, pid, start)
-            for host in hosts:
+            for host in own:
                 wait_ssh(state, host["name"], 1)
         except BaseException as e:
             if isinstance(e, LabError) and os.path.exists(f"{state}/keeper.log"):
@@ -354,7 +359,8 @@ def status(args):
         print(f"{info['instance']}: {info['state']}" + (f" (keeper {pid}, {info['generation']}, {info['descriptors']} descriptors per process, "
               f"internet {'running' if info['internet'] else 'not running'})" if info["state"] == "up" else ""))
         for name, host in info.get("hosts", {}).items():
-            print(f"  {name}  {host['addresses'][0]}  {host['generation']}  boots: {host.get('boots')}{'  halted' if host.get('halted') else ''}")
+            print(f"  {name}  {host['addresses'][0]}  " + ("a machine from elsewhere" if host.get("outside") else
+                  f"{host['generation']}  boots: {host.get('boots')}{'  halted' if host.get('halted') else ''}"))
     return 0 if info["state"] == "up" else 3
 
 
@@ -387,6 +393,22 @@ def full_name(state, name):
     if len(fitting) != 1:
         raise LabError(f"no host {name!r} in this lab; there are: {', '.join([*names, *PLACES])}")
     return fitting[0]
+
+
+def is_outside(state, name):
+    return (read_json(f"{state}/status.json") or {}).get("hosts", {}).get(name, {}).get("outside", False)
+
+
+def hand_over(state, name, command):
+    """Replace this process by the command with which the machine in a host's place runs one: what joined it wrote that down."""
+    joined = read_json(f"{state}/{name}.outside")
+    if not joined:
+        raise LabError(f"no machine is in the place of {name}: SOKUHAI_VM=… molecule/freebsd/vm join")
+    argv = [*joined["sh"], *(["--", *command] if command else [])]
+    try:
+        os.execvpe(argv[0], argv, {**os.environ, **joined["env"]})
+    except OSError as e:
+        raise LabError(f"{argv[0]}: {e.strerror}") from None
 
 
 # --- entering: all modules are loaded before; behind the change of namespaces there is another file system
@@ -430,7 +452,10 @@ def sh(argv):
         with contextlib.suppress(OSError):
             os.chdir(where)
     else:
-        enter_host(pid, state, full_name(state, place))
+        name = full_name(state, place)
+        if is_outside(state, name):
+            hand_over(state, name, command)
+        enter_host(pid, state, name)
         os.chdir("/")
     terminal = not command and os.isatty(0) and os.isatty(1)
     command = command or (["/bin/sh", "-i"] if terminal else ["/bin/sh"])
@@ -537,6 +562,7 @@ def main(argv):
         p = commands.add_parser("up")
         p.add_argument("--generation", choices=("trixie", "bookworm"))
         p.add_argument("--host", action="append", default=[])
+        p.add_argument("--outside", action="append", default=[])
         p = commands.add_parser("down")
         p.add_argument("--all", action="store_true")
         commands.add_parser("hosts")
@@ -566,6 +592,8 @@ def main(argv):
             return down()
         state = state_dir()
         need_up(state)
+        if args.command in ("reboot", "halt") and is_outside(state, full_name(state, args.host)):
+            raise LabError(f"{args.host} is a machine of its own: molecule/freebsd/vm reboot")
         if args.command == "reboot":
             name = full_name(state, args.host)
             boots = (read_json(f"{state}/{name}.json") or {}).get("boots", 0)

@@ -103,7 +103,8 @@ def lay_ports(root):
     bind = have["bind"]
     words = {"@BIND_VERSION@": bind, "@BIND_SERIES@": "".join(bind.split(".")[:2]), "@POSTFIX_VERSION@": have["postfix"].split(",")[0],
              "@PCRE2_VERSION@": have["pcre2"], "@POLICYD_SPF_PERL_VERSION@": have["policyd-spf-perl"],
-             "@PERL_SERIES@": ".".join(have["perl"].split(".")[:2])}
+             "@PERL_VERSION@": have["perl"], "@PERL_SERIES@": ".".join(have["perl"].split(".")[:2])}
+    places = {"dns/bind/": f"dns/bind{words['@BIND_SERIES@']}/", "lang/perl/": f"lang/perl{words['@PERL_SERIES@']}/"}
     for path in sorted(p for p in PORTS.rglob("*") if p.is_file()):
         relative = str(path.relative_to(PORTS))
         if relative.startswith("source/") or relative.endswith((".pyc", "~")):
@@ -111,10 +112,12 @@ def lay_ports(root):
         text = path.read_text()
         for word, value in words.items():
             text = text.replace(word, value)
-        put(f"{root}/usr/ports/{relative.replace('dns/bind/', 'dns/bind' + words['@BIND_SERIES@'] + '/')}", text)
+        for place, named in places.items():
+            relative = relative.replace(place, named)
+        put(f"{root}/usr/ports/{relative}", text)
     for port, subdir, name in ((f"dns/bind{words['@BIND_SERIES@']}", "", f"bind-{bind}"), ("mail/postfix", "postfix/", f"postfix-{words['@POSTFIX_VERSION@']}"),
                                ("mail/postfix-policyd-spf-perl", "", f"postfix-policyd-spf-perl-{have['policyd-spf-perl']}"),
-                               ("devel/pcre2", "", f"pcre2-{have['pcre2']}")):
+                               ("devel/pcre2", "", f"pcre2-{have['pcre2']}"), (f"lang/perl{words['@PERL_SERIES@']}", "", f"perl5-{have['perl']}")):
         content = distfile(name)
         put(f"{root}/usr/share/standins/distfiles/{name}.tar.gz", content)
         put(f"{root}/usr/ports/{port}/distinfo", f"SHA256 ({subdir}{name}.tar.gz) = {hashlib.sha256(content).hexdigest()}\nSIZE ({subdir}{name}.tar.gz) = {len(content)}\n")

@@ -78,7 +78,7 @@ def start(state):
     born = ns.start_time(child)
     if born is None:
         raise LabError("the keeper ended at once")
-    record(state, "keeper.json", {"pid": child, "start": born, "since": int(time.time()), "rootfs": [p for h in plan["hosts"] for p in (h["rootfs"], h["headers"]) if p],
+    record(state, "keeper.json", {"pid": child, "start": born, "since": int(time.time()), "rootfs": [p for h in plan["hosts"] for p in (h.get("rootfs"), h.get("headers")) if p],
                                   "generation": plan["generation"]})
     os.write(go_write, b"g")
     print(child, born, flush=True)
@@ -99,7 +99,7 @@ class Keeper:
         self.plan = plan
         self.state = plan["state"]
         self.mem = f"{self.state}/m"
-        self.hosts = {h["name"]: {**h, "pid": None, "boots": 0, "halted": False, "booting": False} for h in plan["hosts"]}
+        self.hosts = {h["name"]: {**h, "pid": None, "boots": 0, "halted": False, "booting": False} for h in plan["hosts"] if not h["outside"]}
         self.internet = None
 
     # --- making it
@@ -493,7 +493,8 @@ def main(plan):
         keeper = Keeper(plan)
         descriptors = keeper.prepare()
         record(state, "status.json", {"instance": plan["instance"], "descriptors": descriptors, "generation": plan["generation"],
-                                      "hosts": {h["name"]: {"addresses": h["addresses"], "generation": h["generation"]} for h in plan["hosts"]}})
+                                      "hosts": {h["name"]: {"addresses": h["addresses"], "generation": h["generation"], "outside": h["outside"]}
+                                                for h in plan["hosts"]}})
         keeper.start_internet()
         keeper.wait_internet()
         for host in keeper.hosts.values():

@@ -16,6 +16,7 @@ from . import LabError, ns
 from .paths import SCENARIO
 
 SWITCH = "switch"
+BRIDGE = "lan"
 NAMESPACES = ("operator", "inet", "clients", SWITCH)
 ROUTER_LL, CLIENTS_LL = "fe80::1", "fe80::2"
 
@@ -39,15 +40,18 @@ def load():
     return net
 
 
-def pick(net, names, generation):
-    """The practice hosts asked for (list of dict with `generation` filled in). Raises LabError for an unknown name."""
+def pick(net, names, generation, outside=()):
+    """The practice hosts asked for (list of dict with `generation` and `outside` filled in). Raises LabError for an unknown name.
+
+    outside: names of those whose place is left to a machine from elsewhere.
+    """
     known = {h["name"]: h for h in net["hosts"]}
-    names = [next((k for k in known if k.split(".")[0] == n), n) for n in names]
-    unknown = [n for n in names if n not in known]
+    names, outside = ([next((k for k in known if k.split(".")[0] == n), n) for n in some] for some in (names, outside))
+    unknown = [n for n in (*names, *outside) if n not in known]
     if unknown:
         raise LabError(f"no practice host {', '.join(unknown)}; labkit/net.toml has {', '.join(known)}")
-    chosen = [known[n] for n in dict.fromkeys(names)] or [h for h in net["hosts"] if h.get("default")]
-    return [{**h, "generation": h.get("generation") or generation} for h in chosen]
+    chosen = [known[n] for n in dict.fromkeys([*names, *outside])] or [h for h in net["hosts"] if h.get("default")]
+    return [{**h, "generation": h.get("generation") or generation, "outside": h["name"] in outside} for h in chosen]
 
 
 def _ip(*batches):
@@ -92,18 +96,19 @@ def make_namespace(path):
 
 def build(net, hosts, directory):
     """All namespaces, links and routes. directory: where the namespaces' files go. Ends in the switch's namespace."""
+    hosts = [h for h in hosts if not h["outside"]]  # the others have their network themselves
     names = ["operator", "inet", "clients", *(h["name"] for h in hosts), SWITCH]
     for name in names:
         make_namespace(f"{directory}/{name}")
     _sysctl({"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1"})
 
     lan_members = [("operator", "eth0", net["operator"]["addresses"])] + [(h["name"], "vtnet0", h["addresses"]) for h in hosts]
-    lines = ["link add lan type bridge forward_delay 0 mcast_snooping 0", "link set lan up"]
+    lines = [f"link add {BRIDGE} type bridge forward_delay 0 mcast_snooping 0", f"link set {BRIDGE} up"]
     for n, (name, inner, _) in enumerate(lan_members):
-        lines += [f"link add lan{n} type veth peer name {inner} netns {directory}/{name}", f"link set lan{n} master lan up"]
+        lines += [f"link add lan{n} type veth peer name {inner} netns {directory}/{name}", f"link set lan{n} master {BRIDGE} up"]
     for name in ("inet", "clients"):
         lines += [f"link add {name} type veth peer name eth0 netns {directory}/{name}", f"link set {name} up"]
-    for where, device in (("lan", "lan"), ("inet", "inet"), ("clients", "clients")):
+    for where, device in (("lan", BRIDGE), ("inet", "inet"), ("clients", "clients")):
         lines += [f"address add {a} dev {device}{' nodad' if ':' in a else ''}" for a in net["net"][where]["router"]]
     lines.append(f"address add {ROUTER_LL}/64 dev clients nodad")
     _ip(lines)
