@@ -24,9 +24,9 @@ FILTERS = load(ROLE / "filter_plugins" / "bind.py").FilterModule().filters()
 
 
 def defaults():
-    """The role's defaults with its two shared inventory variables unset, as Ansible would type them."""
+    """The role's defaults with its shared inventory variables unset, as Ansible would type them."""
     values = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
-    for name in ("bind_openfiles", "bind_recursive_clients"):
+    for name in ("bind_openfiles", "bind_recursive_clients", "bind_statistics_port"):
         values[name] = int(re.search(r"default\((\d+)\)", values[name]).group(1))
     return values
 

@@ -33,6 +33,7 @@ RANGES = {
     "bind_cache_floor_mib": (2, 1048576, "MiB; named's own least is 2"),
     "bind_cache_ceiling_mib": (2, 1048576, "MiB"),
     "bind_rate_limit": (0, 1000, "answers a second to one stranger; 0 turns the limit off"),
+    "bind_statistics_port": (0, 65535, "a port of the loopback above 1023, or 0 for none"),
     "bind_timeout": (5, 300, "seconds named has to answer after a start"),
 }
 
@@ -117,6 +118,9 @@ def bind_problems(declared):
                 say("%s: %s %s; write one such as %s" % (name, entry, problem, "127.0.0.1" if version == 4 else "::1"))
         for entry in repeated(declared[name]):
             say("%s: %s stands there twice" % (name, entry))
+    if 0 < declared["bind_statistics_port"] < 1024:
+        # named opens it after it has given up root
+        say("bind_statistics_port: %d is below 1024, where only root may listen; 8053, or 0 for none" % declared["bind_statistics_port"])
     listening = [str(entry) for entry in declared["bind_listen_on"] + declared["bind_listen_on_v6"]]
     if not listening:
         say("bind_listen_on: empty, and bind_listen_on_v6 too; named needs at least one address, for instance 127.0.0.1")

@@ -89,7 +89,7 @@ RELOADABLE = {
     "allow-query", "allow-query-cache", "allow-recursion", "allow-transfer", "allow-update", "clients-per-query", "fetches-per-server",
     "fetches-per-zone", "max-cache-size", "max-clients-per-query", "qname-minimization", "rate-limit", "recursive-clients",
     "resolver-query-timeout", "resolver-retry-interval", "tcp-clients", "version"}
-RELOADABLE_BLOCKS = {"acl", "logging", "zone"}
+RELOADABLE_BLOCKS = {"acl", "logging", "statistics-channels", "zone"}
 
 
 def split_statements(text):
