@@ -314,7 +314,7 @@ class Stage:
             self.package(self.settings["package_dir"] + "/All/postfix-3.11.5,1.pkg")
         if argv[:2] == ["pkg", "create"]:
             self.package(self.settings["saved_dir"] + "/postfix-3.11.4,1.pkg")
-        if argv[:2] == ["pkg", "install"]:
+        if argv[:2] == ["pkg", "install"] and argv[-1].endswith(".pkg"):
             version = pathlib.Path(argv[-1]).name[len("postfix-"):-len(".pkg")]
             self.packages[0] = {**self.packages[0], "version": version, "repository": "unknown-repository"}
         if argv[:2] in (["pkg", "lock"], ["pkg", "unlock"]):
@@ -378,13 +378,59 @@ def test_a_daemon_that_was_not_running_is_not_started(tmp_path, monkeypatch):
     assert not [line for line in stage.done if line.startswith("service")]
 
 
-def test_dependencies_are_never_built_with_the_raised_header(tmp_path, monkeypatch):
+#: What make depends prints with USE_PACKAGE_DEPENDS_ONLY, by FreeBSD's Mk/Scripts/do-depends.sh.
+DEPENDS = ("===>   postfix-3.11.5,1 depends on package: pkgconf>=1.3.0_1 - found\n"
+           "===>   postfix-3.11.5,1 depends on shared library: libpcre2-8.so - not found\n"
+           "===>   postfix-3.11.5,1 depends on package: /var/db/sokuhai/packages/All/%s - not found\n"
+           "===>   USE_PACKAGE_DEPENDS_ONLY set - not building missing dependency from source\n*** Error code 1\n")
+
+
+@pytest.mark.parametrize("file, name", [("pcre2-10.47.pkg", "pcre2"), ("py311-spf-engine-3.1.0_2,1.pkg", "py311-spf-engine"), ("db18-18.1.40_3.txz", "db18")])
+def test_what_make_found_lacking_is_a_packages_name(file, name):
+    assert host.lacking(DEPENDS % file) == name
+
+
+def test_what_make_failed_for_otherwise_is_no_package():
+    assert host.lacking("Error a dependency refers to a non existing origin: /usr/ports/devel/pcre3 in LIB_DEPENDS\n") is None
+    assert host.lacking("===>   x-1 depends on package: perl5>=5.42.r<5.43 - not found\n") is None
+
+
+def depending(monkeypatch, stage, lacks):
+    """make depends fails for each of lacks (files of packages) in turn, then finds everything."""
+    left = list(lacks)
+
+    def run(argv, item=None, timeout=0):
+        if argv[-2:] == ["depends", "USE_PACKAGE_DEPENDS_ONLY=yes"] and left:
+            return 1, "", DEPENDS % left.pop(0)
+        return 0, "", ""
+    monkeypatch.setattr(host, "run", run)
+    return stage.work()
+
+
+def installs(stage):
+    return [line for line in stage.done if line.startswith("pkg install -y")]
+
+
+def test_dependencies_come_as_packages_one_by_one(tmp_path, monkeypatch):
     stage = Stage(tmp_path, monkeypatch)
-    monkeypatch.setattr(host, "run", lambda argv, item=None, timeout=0: (0, "devel/pcre2\n" if argv[-1] == "missing" else "", ""))
-    state = stage.work()
-    assert state["phase"] == "failed" and "devel/pcre2" in state["message"] and "no repository" in state["message"]
-    assert [line for line in stage.done if line.endswith("install-missing-packages")]
-    assert "pkg install -yA pcre2" in stage.done
+    assert depending(monkeypatch, stage, ["pcre2-10.47.pkg", "lmdb-0.9.33,1.pkg"])["phase"] == "done"
+    assert installs(stage) == ["pkg install -yA pcre2", "pkg install -yA lmdb"]
+
+
+def test_a_dependency_that_is_there_and_too_old_is_not_made_automatic(tmp_path, monkeypatch):
+    stage = Stage(tmp_path, monkeypatch)
+    stage.packages.append({"name": "pcre2", "version": "10.1", "origin": "devel/pcre2", "repository": "FreeBSD-ports", "locked": False, "installed": 1})
+    assert depending(monkeypatch, stage, ["pcre2-10.47.pkg"])["phase"] == "done"
+    assert installs(stage) == ["pkg install -y pcre2"]
+
+
+@pytest.mark.parametrize("refused, tries, words", [(True, 1, "mail/postfix needs pcre2, which no repository gives"), (False, 2, "pkg install pcre2 did not change that")])
+def test_dependencies_are_never_built_with_the_raised_header(tmp_path, monkeypatch, refused, tries, words):
+    stage = Stage(tmp_path, monkeypatch)
+    stage.fails = {"pkg install -yA": 1} if refused else {}
+    state = depending(monkeypatch, stage, ["pcre2-10.47.pkg"] * 9)
+    assert state["phase"] == "failed" and words in state["message"], state
+    assert installs(stage) == ["pkg install -yA pcre2"] * tries
     assert not [line for line in stage.done if " checksum" in line or " package " in line]
 
 

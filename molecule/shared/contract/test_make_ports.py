@@ -119,10 +119,48 @@ def test_one_of_a_single_group_is_needed(run, tree):
     assert answer.rc != 0 and "You must select one and only one option from the GSSAPI single" in answer.out
 
 
-def test_what_is_missing(run, tree):
-    answer = run(f"env -u FLAVOR make -C {PORT} BATCH=yes missing")
-    assert answer.rc == 0
-    assert all(re.fullmatch(r"[\w.-]+/[\w.+@-]+", line) for line in answer.lines()), answer
+def test_what_a_port_depends_on(run, tree):
+    """Directories; with flavors only on request; missing goes down into what builds a dependency that no package here has."""
+    def asked(words):
+        answer = run(f"env -u FLAVOR make -C {PORT} BATCH=yes {words}")
+        assert answer.rc == 0, answer
+        return answer.lines()
+    direct, all_of_it = asked("build-depends-list") + asked("run-depends-list"), asked("all-depends-list")
+    assert direct and all(re.fullmatch(r"/usr/ports/[\w.-]+/[\w.+-]+", line) for line in all_of_it), all_of_it
+    assert set(direct) <= set(all_of_it)
+    assert {line.partition("@")[0] for line in asked("build-depends-list DEPENDS_SHOW_FLAVOR=yes")} == set(asked("build-depends-list"))
+    have = set(run("pkg query -a %o").lines())
+    missing = asked("missing")
+    assert {f"/usr/ports/{line}" for line in missing} <= set(all_of_it) and not have & set(missing)
+
+
+@pytest.fixture
+def probe(run, tree, scratch):
+    """probe(lines): a port of one's own with these lines, outside of the tree; make(1)'s answer to words comes back."""
+    where = f"{scratch}/mail/sokuhai-probe"
+
+    def port(words, *lines):
+        text = ["PORTNAME=sokuhai-probe", "DISTVERSION=1", "CATEGORIES=mail", "MAINTAINER=ports@FreeBSD.org", "COMMENT=contract", *lines, ".include <bsd.port.mk>"]
+        run(f"mkdir -p {where}; printf '%s\n' {' '.join(repr(line) for line in text)} > {where}/Makefile")
+        return run(f"env -u FLAVOR make -C {where} PORTSDIR=/usr/ports BATCH=yes PACKAGES={scratch}/packages __MAKE_CONF=/dev/null {words}")
+    return port
+
+
+def test_a_dependency_that_is_not_there_is_named_by_its_package_and_not_built(run, probe, scratch):
+    full = run("env -u FLAVOR make -C /usr/ports/dns/bind-tools __MAKE_CONF=/dev/null -V PKGNAME").out.strip()
+    before = run("pkg query -a '%n-%v'").out
+    answer = probe("depends USE_PACKAGE_DEPENDS_ONLY=yes", "BUILD_DEPENDS=sokuhai-no-such-package>0:dns/bind-tools")
+    assert answer.rc != 0
+    assert "depends on package: sokuhai-no-such-package>0 - not found" in answer.out
+    assert re.search(rf"depends on package: {scratch}/packages/All/{re.escape(full)}\.[a-z]+ - not found$", answer.err, re.MULTILINE), answer
+    assert run("pkg query -a '%n-%v'").out == before
+
+
+def test_a_dependency_is_there_when_its_pattern_is(run, probe, needs):
+    needs("pkg")
+    patterns = ["pkg>0:ports-mgmt/pkg", "/bin/sh:dns/bind-tools", "sh:dns/bind-tools"]
+    answer = probe("depends USE_PACKAGE_DEPENDS_ONLY=yes", f"BUILD_DEPENDS={' '.join(patterns)}")
+    assert answer.rc == 0 and answer.out.count(" - found") >= 3, answer
 
 
 def test_a_ports_compiler_sees_this_hosts_select_h(run, tree, scratch, needs):

@@ -46,9 +46,10 @@ extern const char sokuhai_probe[];
 const char sokuhai_probe[] = { 's', 'o', 'k', 'u', 'h', 'a', 'i', ' ', 'p', 'r', 'o', 'b', 'e', ' ',
 	DIGITS(sizeof(fd_set)), ' ', DIGITS(FD_SETSIZE), ' ', DIGITS(BY_FLAG), ';' };
 """
-#: Has make(1) fail rather than build a dependency: `make missing` goes by origins, the build by the patterns of files and versions
-#: (Mk/Scripts/do-depends.sh), so a package can be there and yet not be enough.
+#: Has make(1) fail rather than build a dependency (Mk/Scripts/do-depends.sh).
 PACKAGES_ONLY = "USE_PACKAGE_DEPENDS_ONLY=yes"
+#: How it then names the first one that is not there: by the file in which its package would lie in PACKAGES.
+LACKING = re.compile(r"depends on package: \S*/([^/\s]+)-[^-/\s]+\.[a-z]+ - not found")
 PROBED = re.compile(rb"sokuhai probe ([0-9]{9}) ([0-9]{9}) ([0-9]{9});")
 
 
@@ -319,6 +320,12 @@ def clock(seconds):
 def last_lines(text, count):
     """The last lines of a log that say something, one string."""
     return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-count:])
+
+
+def lacking(text):
+    """Name of the package that `make depends` with PACKAGES_ONLY failed for, by what it printed; None where it failed for something else."""
+    found = LACKING.findall(text)
+    return found[-1] if found else None
 
 
 def probe_result(data):
@@ -604,30 +611,30 @@ class Worker:
         self.command(make_argv(self.item, self.settings, *words), "make %s" % " ".join(words), hold=True)
 
     def dependencies(self):
-        """What the port needs comes as packages: built here, it would be compiled with the raised header, too."""
-        for step in ("make", "names", "refuse"):
-            status, out, err = run(make_argv(self.item, self.settings, "missing"), self.item, 1800)
-            if status:
-                raise Failed("make missing: %s" % last_lines(err or out, 3))
-            missing = out.split()
-            if not missing:
-                return
-            try:
-                if step == "make":
-                    self.make("install-missing-packages")
-                elif step == "names":
-                    # by name: pkg does not find every origin@flavor
-                    self.command(["pkg", "install", "-yA"] + [self.name_of(origin) for origin in missing])
-            except Failed as reason:
-                self.say("=> sokuhai: %s" % reason)
-        raise Failed("these dependencies are in no repository, and would be compiled with the raised sys/select.h if they were built here: %s. "
-                     "Install them, or switch off the option that asks for them" % " ".join(missing))
+        """What the port itself needs comes as packages: built here, it would be compiled with the raised header, too.
 
-    def name_of(self, origin):
-        """Name of the package of an origin@flavor, as its port says it."""
-        place, dummy, flavor = origin.partition("@")
-        other = dict(self.item, origin=place, flavor=flavor)
-        return run(make_argv(other, self.settings, "-V", "PKGBASE"), other)[1].strip() or os.path.basename(place)
+        make says which pattern (file, library, version) nothing satisfies, one at a time; pkg brings that package and what it needs to run. Not
+        by `make missing` and install-missing-packages: they go down into what would be needed to build a missing dependency, and to test it
+        (Mk/Scripts/depends-list.sh -m with _UNIFIED_DEPENDS), and hand all of it to one pkg install, which one unknown name fails.
+        """
+        tried = []
+        while True:
+            status, out, err = run(make_argv(self.item, self.settings, "depends", PACKAGES_ONLY), self.item, 1800)
+            self.say((out + err).rstrip())
+            if not status:
+                return
+            name = lacking(out + err)
+            # once more for a pkg(8) that first brought itself up to date
+            if name is None or tried.count(name) > 1:
+                raise Failed("make depends: %s%s" % (last_lines(err or out, 3), ". pkg install %s did not change that" % name if name else ""))
+            tried.append(name)
+            there = any(package["name"] == name for package in packages())
+            try:
+                # what is there already, too old, stays the operator's own
+                self.command(["pkg", "install", "-y" if there else "-yA", name])
+            except Failed as reason:
+                raise Failed("%s needs %s, which no repository gives (%s), and it would be compiled with the raised sys/select.h if it were built "
+                             "here. Install it, or switch off the option that asks for it" % (title(self.item), name, reason))
 
     def clean(self):
         """Remove the port's work directory, whose name is make's own answer. Not by `make clean`, which needs space for its start."""

@@ -181,32 +181,24 @@ ${PATCH_COOKIE}: ${EXTRACT_COOKIE}
 	@cd ${.CURDIR} && ${MAKE} pre-patch post-patch
 	@touch ${.TARGET}
 
-# what is missing, in the words and the order of the tree
-_DEPENDS=	${BUILD_DEPENDS} ${LIB_DEPENDS} ${RUN_DEPENDS}
+# what a port needs, in the words and the order of the tree
+_UNIFIED_DEPENDS=	${BUILD_DEPENDS} ${LIB_DEPENDS} ${RUN_DEPENDS} ${TEST_DEPENDS}
+_DEPENDS_ENV=	MAKE="${MAKE}" PORTSDIR="${PORTSDIR}" PKG_BIN="${PKG_BIN}" PKGNAME="${PKGNAME}" ECHO_MSG="${ECHO_MSG}" \
+		USE_PACKAGE_DEPENDS_ONLY="${USE_PACKAGE_DEPENDS_ONLY}"
+_DEPENDS_LIST=	env ${_DEPENDS_ENV} /bin/sh ${SCRIPTSDIR}/depends-list.sh ${DEPENDS_SHOW_FLAVOR:D-f}
 missing:
-	@for pair in ${_DEPENDS:@d@'${d}'@}; do \
-		${PKG_BIN} info -e $${pair##*:} || echo $${pair##*:}; \
-	done
+	@for dir in $$(${_DEPENDS_LIST} -m ${_UNIFIED_DEPENDS:@d@'${d}'@}); do echo $${dir#${PORTSDIR}/}; done
 install-missing-packages:
 	@want=$$(cd ${.CURDIR} && ${MAKE} missing); \
 	[ -z "$$want" ] || ${PKG_BIN} install -A ${BATCH:D-y} $$want
-build-depends-list run-depends-list all-depends-list:
-	@for pair in ${_DEPENDS:@d@'${d}'@}; do echo ${PORTSDIR}/$${pair##*:}; done
+build-depends-list:
+	@${_DEPENDS_LIST} ${BUILD_DEPENDS:@d@'${d}'@} ${LIB_DEPENDS:@d@'${d}'@}
+run-depends-list:
+	@${_DEPENDS_LIST} ${LIB_DEPENDS:@d@'${d}'@} ${RUN_DEPENDS:@d@'${d}'@}
+all-depends-list:
+	@${_DEPENDS_LIST} -r ${_UNIFIED_DEPENDS:@d@'${d}'@}
 depends:
-	@for pair in ${_DEPENDS:@d@'${d}'@}; do \
-		need=$${pair%%:*} origin=$${pair##*:}; \
-		if ${PKG_BIN} info -e $$origin; then \
-			${ECHO_MSG} "===>   ${PKGNAME} depends on package: $$need - found"; \
-		else \
-			${ECHO_MSG} "===>   ${PKGNAME} depends on package: $$need - not found"; \
-			if [ -n "${USE_PACKAGE_DEPENDS_ONLY}" ]; then \
-				${ECHO_MSG} "===>   $$origin is not built here: USE_PACKAGE_DEPENDS_ONLY" >&2; \
-				exit 1; \
-			fi; \
-			(cd ${PORTSDIR}/$$origin && env -u FLAVOR ${MAKE} install) || exit 1; \
-			${ECHO_MSG} "===>   Returning to build of ${PKGNAME}"; \
-		fi; \
-	done
+	@env ${_DEPENDS_ENV} /bin/sh ${SCRIPTSDIR}/do-depends.sh ${BUILD_DEPENDS:@d@'${d}'@} ${LIB_DEPENDS:@d@'${d}'@} ${RUN_DEPENDS:@d@'${d}'@}
 
 configure: ${CONFIGURE_COOKIE}
 ${CONFIGURE_COOKIE}: ${PATCH_COOKIE}
@@ -233,7 +225,7 @@ generate-plist: ${STAGE_COOKIE}
 	@${ECHO_MSG} "===>   Generating temporary packing list"
 	@(cd ${STAGEDIR} && find . ! -type d | sed 's,^\.,,' | sort) > ${TMPPLIST}
 	@/bin/sh ${SCRIPTSDIR}/create-manifest.sh '${PKGBASE}' '${PKGVERSION}' '${PKGORIGIN}' '${PREFIX}' ${COMMENT:Q} \
-	    '${MAINTAINER}' '${FLAVOR}' '${OSVERSION}' '${_DEPENDS:C/.*://}' '${SELECTED_OPTIONS}' '${DESELECTED_OPTIONS}' \
+	    '${MAINTAINER}' '${FLAVOR}' '${OSVERSION}' '${LIB_DEPENDS:C/.*://} ${RUN_DEPENDS:C/.*://}' '${SELECTED_OPTIONS}' '${DESELECTED_OPTIONS}' \
 	    '${SHLIBS_REQUIRED}' '${SHLIBS_PROVIDED}' > ${METADIR}/+MANIFEST
 
 package: ${PACKAGE_COOKIE}
@@ -321,5 +313,6 @@ do-install:
 
 .PHONY: all check-sanity check-vulnerable fetch do-fetch checksum extract patch configure build stage package install \
 	check-already-installed deinstall reinstall clean distclean generate-plist depends missing install-missing-packages \
+	build-depends-list run-depends-list all-depends-list \
 	showconfig pretty-print-config config config-conditional rmconfig check-config
 .endif
