@@ -474,6 +474,25 @@ class Module:
         raise Ended("failed", result)
 
 
+@pytest.mark.parametrize("had", [None, "", "A=1\n"])
+def test_make_conf_is_gone_where_there_was_none(tmp_path, had):
+    """Two ports' blocks come and go, the host's own file (had) is what it was; so after a second time."""
+    conf, other = tmp_path / "make.conf", {**ITEM, "origin": "dns/bind920"}
+    if had is not None:
+        conf.write_text(had)
+    settings = {"make_conf_file": str(conf), "state_dir": str(tmp_path / "state")}
+    for _ in range(2):
+        for body in (["x"], []):
+            for item in (ITEM, other):
+                host.put_make_conf(settings, host.set_block(host.read(str(conf)) or "", item, "m", body))
+                assert host.get_block(host.read(str(conf)) or "", item, "m") == (body or None)
+        assert host.read(str(conf)) == had
+    host.put_make_conf(settings, host.set_block(had or "", ITEM, "m", ["x"]))
+    conf.write_text(conf.read_text() + "B=2\n")
+    host.put_make_conf(settings, host.set_block(conf.read_text(), ITEM, "m", []))
+    assert conf.read_text() == (had or "") + "B=2\n"
+
+
 @pytest.mark.parametrize("takes", [True, False])
 def test_undo_touches_nothing_more_when_no_repository_took_the_packages_place(tmp_path, monkeypatch, takes):
     port = role_modules.load(ROOT / "roles/ports/library/ports_port.py", "ports_port")

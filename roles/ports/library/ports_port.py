@@ -53,7 +53,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ports_host import (
     PORT_OPTIONS, SETTINGS, TAGS, Failed, Job, Port, Refused, Worker, detach, file_sha256, get_block, header_value, installed, last_lines,
-    packages, parse_pairs, read, restart_due, run, set_block, tail, title, write)
+    packages, parse_pairs, put_make_conf, read, restart_due, run, set_block, tail, title)
 
 
 def must(argv, what=None):
@@ -122,7 +122,7 @@ def apply(module, item, settings):
         module.exit_json(**result)
     try:
         if port.make_conf_wanted != port.make_conf:
-            write(settings["make_conf_file"], port.make_conf_wanted)
+            put_make_conf(settings, port.make_conf_wanted)
         if not port.to_build:
             if "unlocked" in kinds:
                 must(["pkg", "lock", "-yq", port.package["name"]])
@@ -223,7 +223,7 @@ def undo(module, item, settings):
                 if tag in notes:
                     must(["pkg", "annotate", "-qyD", name, tag])
         if had is not None:
-            write(settings["make_conf_file"], set_block(text, item, settings["make_conf_file"], []))
+            put_make_conf(settings, set_block(text, item, settings["make_conf_file"], []))
         if restart_due(item):
             must(["service", item["service"], "onerestart"])
         if os.path.exists(job.file):

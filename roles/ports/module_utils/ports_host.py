@@ -377,6 +377,20 @@ def write(path, text, mode=0o644):
         raise
 
 
+def put_make_conf(settings, text):
+    """Write make.conf (str), and remember where there was none, so that none is left when the last block goes. Returns nothing."""
+    path, made = settings["make_conf_file"], os.path.join(settings["state_dir"], "make_conf_made")
+    if text or not os.path.exists(made):
+        if not os.path.exists(path):
+            # first: a run that is killed in between leaves a mark for a file that the next one writes
+            os.makedirs(settings["state_dir"], 0o755, exist_ok=True)
+            write(made, "")
+        write(path, text)
+        return
+    os.unlink(path)
+    os.unlink(made)
+
+
 def environment(item=None):
     """Environment of every command: nothing of the caller's but what it takes to be found; the flavor as the ports tree wants it."""
     env = {"PATH": PATH, "LC_ALL": "C", "HOME": "/root", "BATCH": "yes", "ASSUME_ALWAYS_YES": "yes"}
