@@ -290,10 +290,10 @@ def test_reverse_names(internet):
         reply = ask(internet, server, name, "A")
         return reply.answer[0][0].address if reply.answer else None
 
-    for address, name in (("192.0.2.10", "mx.home.example."), ("203.0.113.20", "mail.sender.test."), ("203.0.113.66", "mail.listed.test."),
+    for address, name in (("192.0.2.10", "mx.home.example."), ("192.0.2.20", "mx20.home.example."), ("203.0.113.20", "mail.sender.test."), ("203.0.113.66", "mail.listed.test."),
                           ("203.0.113.50", "p050.dynamic.test."), ("203.0.113.61", "203-0-113-61.adsl.dynamic.test.")):
         assert reverse(address) == name and forward(name) == address
-    assert reverse("2001:db8::10") == "mx.home.example." and reverse("2001:db8:2::20") == "mail.sender.test."
+    assert reverse("2001:db8::10") == "mx.home.example." and reverse("2001:db8::12") == "mx12.home.example." and reverse("2001:db8:2::20") == "mail.sender.test."
     assert reverse("203.0.113.30") is None
     assert forward(reverse("203.0.113.31")) is None
     assert forward(reverse("203.0.113.32")) not in (None, "203.0.113.32")
