@@ -1,12 +1,39 @@
-"""Loads a role's module by its path: roles are no packages, and a module finds its neighbour only under Ansible's name for it."""
+"""Loads what is no package by its path: modules and filters of the roles, tools.
+
+Ansible ships a module together with what it imports from ansible.module_utils; here that name finds the project's own folder and the roles'.
+"""
+import importlib
+import importlib.machinery
 import importlib.util
+import pathlib
 import sys
 
+import ansible.module_utils
 
-def load(path, name):
-    """Run the Python file *path* as the module *name* and return it; it stays known under that name."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+for folder in (ROOT / "module_utils", *sorted(ROOT.glob("roles/*/module_utils"))):
+    if str(folder) not in ansible.module_utils.__path__:
+        ansible.module_utils.__path__.append(str(folder))
+
+
+def load(path, name=None):
+    """Run the Python file *path* (below the repository, with or without .py) as the module *name* and return it.
+
+    name: what it is known as afterwards; made of the path where it is None, so that files of the same name do not meet.
+    """
+    path = ROOT / path
+    name = name or "_".join(path.relative_to(ROOT).with_suffix("").parts)
+    loader = importlib.machinery.SourceFileLoader(name, str(path))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    wrote, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = wrote
     return module
+
+
+def util(name):
+    """Return ansible.module_utils.NAME as the modules import it, so that what a test replaces there is replaced for them."""
+    return importlib.import_module("ansible.module_utils." + name)

@@ -6,13 +6,13 @@ import os
 import pathlib
 
 import pytest
-from role_modules import load
+from role_modules import load, util
 
 ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles" / "bind"
 
 
-HOST = load(ROLE / "module_utils" / "bind_host.py", "ansible.module_utils.bind_host")
-CONFIG = load(ROLE / "library" / "bind_config.py", "bind_config")
+HOST = util("bind_host")
+CONFIG = load(ROLE / "library" / "bind_config.py")
 
 
 class Ended(Exception):

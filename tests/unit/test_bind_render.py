@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pathlib
 import re
 
 import jinja2
 import pytest
 import yaml
+from role_modules import load
 
 ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles" / "bind"
-
-
-def load(path):
-    spec = importlib.util.spec_from_file_location("role_" + path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 FILTERS = load(ROLE / "filter_plugins" / "bind.py").FilterModule().filters()

@@ -8,13 +8,13 @@ import struct
 import threading
 
 import pytest
-from role_modules import load
+from role_modules import load, util
 
 ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles" / "bind"
 
 
-HOST = load(ROLE / "module_utils" / "bind_host.py", "ansible.module_utils.bind_host")
-RESOLV = load(ROLE / "library" / "bind_resolvconf.py", "bind_resolvconf")
+HOST = util("bind_host")
+RESOLV = load(ROLE / "library" / "bind_resolvconf.py")
 OURS = RESOLV.with_block("", ['name_servers="127.0.0.1"'])
 
 

@@ -1,7 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """tools/drift: from what the callback recorded to findings, statuses, transitions and the report."""
-import importlib.machinery
-import importlib.util
 import json
 import os
 import pathlib
@@ -16,14 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOST = "mx.home.example"
 
 
-def tool():
-    loader = importlib.machinery.SourceFileLoader("drift_tool", str(ROOT / "tools" / "drift"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("drift_tool", loader))
-    loader.exec_module(module)
-    return module
-
-
-drift = tool()
+drift = load("tools/drift")
 PROBED = {"action": "drift_probe", "role": "drift", "told": {"findings": [], "notes": []}}
 END = {"event": "end", "hosts": [HOST]}
 

@@ -1,17 +1,14 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Role limits' transaction on files in a temporary directory and a kernel that answers as FreeBSD 15.0 does."""
-import importlib.util
 import os
 import pathlib
 import re
 import subprocess
 
 import pytest
+from role_modules import load
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-spec = importlib.util.spec_from_file_location("limits_apply", ROOT / "roles/limits/library/limits_apply.py")
-limits_apply = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(limits_apply)
+limits_apply = load("roles/limits/library/limits_apply.py")
 AT_MOST = ["net.inet.ip.portrange.hifirst"]
 
 FLOORS = {"kern.maxfiles": 68985, "kern.maxfilesperproc": 65535, "kern.ipc.maxsockets": 42400, "kern.ipc.nmbclusters": 48200,
@@ -84,8 +81,12 @@ class FreeBSD(limits_apply.Host):
 
     def install(self, *names):
         for name in names:
-            path = pathlib.Path(self.root + "/usr/local/etc/rc.d/" + name)
-            path.write_text(RC[name])
+            self.script(name, RC[name])
+
+    def script(self, name, text):
+        path = pathlib.Path(self.root + "/usr/local/etc/rc.d/" + name)
+        path.write_text(text)
+        path.chmod(0o755)
 
     def openfiles(self, name):
         text = pathlib.Path(self.root + "/etc/login.conf.db").read_text().replace("\\\n", "")
@@ -168,7 +169,7 @@ def go(host, check=False, **changes):
 
 
 def block(host, path="/etc/sysctl.conf"):
-    return limits_apply.parse_values(limits_apply.get_block(host.read(path), path) or [])
+    return limits_apply.parse_values(limits_apply.get_block(host.read(path), limits_apply.MARK, path) or [])
 
 
 # ---- the whole of it ----
@@ -235,17 +236,17 @@ def test_no_temporary_file_is_left(host, monkeypatch):
     monkeypatch.setattr(limits_apply.os, "unlink", lambda name: None)  # kill -9 leaves no time to clean up
     with pytest.raises(Killed):
         go(host)
-    assert [name for name in host.files() if ".sokuhai." in name]
+    assert [name for name in host.files() if name.endswith(".sokuhai-new")]
     monkeypatch.undo()
     go(host)
-    assert not [name for name in host.files() if ".sokuhai." in name]
+    assert not [name for name in host.files() if name.endswith(".sokuhai-new")]
 
 
 def test_removal_of_the_blocks_restores_the_stock_files(host):
     before = host.files()
     go(host)
     for path in ("/etc/sysctl.conf", "/etc/login.conf"):
-        assert limits_apply.set_block(host.read(path), path, []) == before[path[1:]]
+        assert limits_apply.set_block(host.read(path), limits_apply.MARK, path, []) == before[path[1:]]
 
 
 # ---- floors, run-time values and the next boot ----
@@ -481,8 +482,8 @@ def test_the_rc_script_decides_how_its_daemon_gets_the_limit(host):
 
 def test_a_script_that_changes_its_way_is_followed(host):
     go(host)
-    pathlib.Path(host.root + "/usr/local/etc/rc.d/postfix").write_text(RC["named"])
-    pathlib.Path(host.root + "/usr/local/etc/rc.d/named").write_text(RC["postfix"])
+    host.script("postfix", RC["named"])
+    host.script("named", RC["postfix"])
     go(host)
     assert host.read("/etc/rc.conf.d/postfix") is None and host.sysrc("postfix_login_class") == "sokuhai"
     assert host.sysrc("named_login_class") == "" and "ulimit" in host.read("/etc/rc.conf.d/named")
@@ -495,7 +496,7 @@ def test_an_operators_fragment_keeps_its_lines(host):
     go(host)
     text = host.read("/etc/rc.conf.d/postfix")
     assert text.startswith('postfix_flags="-v"\n# BEGIN')
-    assert limits_apply.set_block(text, "x", []) == 'postfix_flags="-v"\n'
+    assert limits_apply.set_block(text, limits_apply.MARK, "x", []) == 'postfix_flags="-v"\n'
 
 
 def test_a_fragment_directory_gets_a_file_of_its_own(host):

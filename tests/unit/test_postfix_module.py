@@ -1,27 +1,13 @@
 """The pure parts of roles/postfix/library/postfix_config.py: what Postfix's own checkers miss."""
 
-import importlib.util
-import pathlib
 import shutil
 import subprocess
-import sys
 import time
 
 import pytest
+from role_modules import load
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def load(name):
-    # The filter plugin has the same name: the module goes by another here.
-    spec = importlib.util.spec_from_file_location(f"role_postfix_{name}", ROOT / "roles/postfix/library" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-module = load("postfix_config")
+module = load("roles/postfix/library/postfix_config.py")
 
 
 @pytest.mark.parametrize("value, parts", [
@@ -202,7 +188,7 @@ class Module:
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl on this machine")
 def test_a_certificate_is_made_kept_and_renewed(tmp_path):
-    certificate = load("postfix_certificate")
+    certificate = load("roles/postfix/library/postfix_certificate.py")
     openssl = shutil.which("openssl")
     where = {"certificate": str(tmp_path / "tls/a.crt"), "key": str(tmp_path / "tls/a.key"), "hostname": "mx.home.example"}
     assert "missing" in certificate.why(Module(**where), openssl)

@@ -1,26 +1,14 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What preflight refuses before any host is asked, what it reads from a host's answers, and what role limits' own check refuses."""
-import importlib.util
-import pathlib
-
 import pytest
 import yaml
+from role_modules import ROOT, load, util
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def load(name, path):
-    spec = importlib.util.spec_from_file_location(name, ROOT / path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-checks = load("preflight_checks", "roles/preflight/filter_plugins/preflight_checks.py")
-probe = load("preflight_probe", "roles/preflight/library/preflight_probe.py")
-declared = load("limits_declared", "roles/limits/filter_plugins/limits_declared.py")
-limits_apply = load("limits_apply_too", "roles/limits/library/limits_apply.py")
-chain = load("limits_chain_too", "filter_plugins/limits_chain.py")
+checks = load("roles/preflight/filter_plugins/preflight_checks.py")
+declared = load("roles/limits/filter_plugins/limits_declared.py")
+limits_apply = load("roles/limits/library/limits_apply.py")
+limits = util("sokuhai.limits")
+chain = load("filter_plugins/limits_chain.py")
 SPECS = checks.preflight_role_specs(str(ROOT / "roles"))
 RULES = yaml.safe_load((ROOT / "roles/preflight/vars/main.yml").read_text())["__preflight_shared"]
 FACTS = yaml.safe_load((ROOT / "roles/preflight/vars/main.yml").read_text())["__preflight_facts"]
@@ -124,14 +112,13 @@ def test_pkg_is_not_asked_for_where_nothing_is_installed():
 def test_settings_outside_our_block_are_read_with_their_lines():
     text = ("# comment kern.a=1\nkern.maxfiles=1000\t# why\n  kern.ipc.somaxconn : 77\n# BEGIN sokuhai limits\nkern.maxfilesperproc=2\n"
             "# END sokuhai limits\nautoboot_delay=\"3\"\nkern.maxproc=\"4000\"\n")
-    assert probe.parse_settings("f", text, "sokuhai limits") == [
+    assert limits.parse_settings("f", text) == [
         {"file": "f", "line": 2, "name": "kern.maxfiles", "value": "1000"},
         {"file": "f", "line": 3, "name": "kern.ipc.soacceptqueue", "value": "77"},
         {"file": "f", "line": 8, "name": "kern.maxproc", "value": "4000"},
     ]
 
 
-@pytest.mark.parametrize("parse", [probe.parse_limit, limits_apply.parse_limit])
 @pytest.mark.parametrize("text,expected", [
     ("  PID COMM             RLIMIT                  SOFT             HARD     \n 1379 master           openfiles             117252           117252     \n", [117252, 117252]),
     (" 1379 master           openfiles           infinity         infinity\n", ["infinity", "infinity"]),
@@ -139,8 +126,8 @@ def test_settings_outside_our_block_are_read_with_their_lines():
     ("Resource limits for class mailhost:\n  openfiles               65535\n", [65535]),
     ("procstat: sysctl(kern.proc): No such process\n", None),
 ])
-def test_limits_as_freebsd_prints_them(parse, text, expected):
-    assert parse(text) == expected
+def test_limits_as_freebsd_prints_them(text, expected):
+    assert limits.parse_limit(text) == expected
 
 
 def test_both_modules_and_the_filter_set_values_in_the_same_order():

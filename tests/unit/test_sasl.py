@@ -1,14 +1,9 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What role sasl says about declared users before it touches a host."""
-import importlib.util
-import pathlib
-
 import pytest
+from role_modules import load
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-spec = importlib.util.spec_from_file_location("sasl_filters", ROOT / "roles/sasl/filter_plugins/sasl.py")
-sasl = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sasl)
+sasl = load("roles/sasl/filter_plugins/sasl.py")
 
 SHA512 = "{SHA512-CRYPT}$6$spjSKeeLi6BEg02L$dESYTxMo3xa1M/XNdcCZP.hENbRvqy60kvcEFMXbuiuCWjVkYxELmWBIEqPOCyAfZX1QfaNu1YuI3mezdZnk31"
 # each printed by doveadm pw of Dovecot 2.4.1

@@ -1,13 +1,12 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What every role owes: specs that say all its defaults, equal entry points, and no reading of a neighbour's variables."""
-import importlib.machinery
-import importlib.util
 import pathlib
 import re
 import subprocess
 
 import pytest
 import yaml
+from role_modules import load
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -136,9 +135,7 @@ def test_nothing_is_left_for_later():
 
 
 def test_the_collections_are_pinned_to_the_same_versions_twice():
-    loader = importlib.machinery.SourceFileLoader("collections_tool", str(ROOT / "tools/collections"))
-    tool = importlib.util.module_from_spec(importlib.util.spec_from_loader("collections_tool", loader))
-    loader.exec_module(tool)
+    tool = load("tools/collections")
     wanted = yaml.safe_load((ROOT / "requirements.yml").read_text())["collections"]
     assert {item["name"]: item["version"] for item in wanted} == tool.WANTED
     for version in tool.WANTED.values():

@@ -1,14 +1,12 @@
 """The scenario's order and what it leaves out by name; the probe; the page made from the results."""
-import importlib.machinery
-import importlib.util
 import json
 import pathlib
 import re
 import subprocess
-import sys
 import types
 
 import pytest
+from role_modules import load
 from vm_modules import SCENARIO, vmkit
 
 probe, scenario, proved = (vmkit(name) for name in ("probe", "scenario", "proved"))
@@ -175,10 +173,7 @@ def test_results_of_one_machine_come_together(tmp_path):
 @pytest.fixture
 def steps_of_make_test(monkeypatch, tmp_path):
     """What make test does about a virtual machine, with a `vm accel` that answers as told."""
-    loader = importlib.machinery.SourceFileLoader("tools_run", str(SCENARIO.parents[1] / "tools" / "run"))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    run = importlib.util.module_from_spec(importlib.util.spec_from_loader("tools_run", loader))
-    loader.exec_module(run)
+    run = load("tools/run")
     monkeypatch.delenv("FREEBSD_IMAGE", raising=False)
 
     def ask(accel, image=True):

@@ -1,9 +1,7 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Put the chain of limits in force on a FreeBSD host: one transaction, one call."""
-from __future__ import absolute_import, division, print_function
-
-__metaclass__ = type
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: limits_apply
@@ -52,12 +50,14 @@ applied:
 
 import os
 import re
-import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai import host as files
+from ansible.module_utils.sokuhai import limits
+from ansible.module_utils.sokuhai.blocks import get_block, set_block
+from ansible.module_utils.sokuhai.host import Refused, difference
+from ansible.module_utils.sokuhai.limits import LOADER_FILE, MARK, parse_values
 
-MARK = "sokuhai limits"
-ENV = dict(os.environ, LC_ALL="C", PATH="/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 # maxsockets is refused above maxfiles; a UDP socket cannot be opened while recvspace is above what maxsockbuf allows.
 ORDER = ("kern.maxfiles", "kern.maxfilesperproc", "kern.ipc.maxsockets", "kern.ipc.nmbclusters", "kern.maxproc",
          "kern.maxprocperuid", "kern.ipc.soacceptqueue", "kern.ipc.maxsockbuf", "net.inet.udp.recvspace",
@@ -66,10 +66,6 @@ ORDER = ("kern.maxfiles", "kern.maxfilesperproc", "kern.ipc.maxsockets", "kern.i
 RAISE_ONLY = ("kern.ipc.maxsockets", "kern.ipc.nmbclusters")
 # What boot_values() reckons with.
 READ_TOO = ("hw.physmem", "kern.maxusers", "kern.maxproc", "kern.ipc.maxmbufmem")
-
-
-class Refused(Exception):
-    """A reason not to touch the host."""
 
 
 # ---- pure ----
@@ -100,46 +96,6 @@ def holds(name, value, floor, at_most):
 def in_order(names):
     """ORDER first, the rest by name."""
     return [n for n in ORDER if n in names] + sorted(n for n in names if n not in ORDER)
-
-
-def get_block(text, path, comment="#"):
-    """The lines between our markers, or None. Raises Refused for a block that does not end or stands there twice."""
-    begin, end = "%s BEGIN %s" % (comment, MARK), "%s END %s" % (comment, MARK)
-    lines = text.splitlines()
-    starts = [i for i, line in enumerate(lines) if line.strip() == begin]
-    ends = [i for i, line in enumerate(lines) if line.strip() == end]
-    if not starts and not ends:
-        return None
-    if len(starts) != 1 or len(ends) != 1 or ends[0] < starts[0]:
-        raise Refused("%s: the block marked `%s` is damaged (line %s): it needs one BEGIN and one END line; restore them or remove "
-                      "what is left of the block" % (path, MARK, ", ".join(str(i + 1) for i in sorted(starts + ends))))
-    return lines[starts[0] + 1:ends[0]]
-
-
-def set_block(text, path, body, comment="#"):
-    """text with our block holding the lines body; without the block when body is empty. Removing it restores the rest as it was."""
-    begin, end = "%s BEGIN %s" % (comment, MARK), "%s END %s" % (comment, MARK)
-    block = get_block(text, path, comment)
-    if block is None and not body:
-        return text
-    new = [begin] + list(body) + [end] if body else []
-    if block is None:
-        return text + ("" if not text or text.endswith("\n") else "\n") + "\n".join(new) + "\n"
-    lines = text.splitlines()
-    start = [i for i, line in enumerate(lines) if line.strip() == begin][0]
-    stop = [i for i, line in enumerate(lines) if line.strip() == end][0]
-    lines[start:stop + 1] = new
-    return "\n".join(lines) + ("\n" if lines else "")
-
-
-def parse_values(lines):
-    """{name: value} of the lines of a sysctl.conf or loader.conf."""
-    values = {}
-    for line in lines or []:
-        match = re.match(r'^\s*([A-Za-z0-9_.%-]+)\s*[=:]\s*("[^"]*"|[^#]*)', line)
-        if match:
-            values[match.group(1)] = match.group(2).strip().strip('"')
-    return values
 
 
 def boot_values(running, kenv):
@@ -316,16 +272,6 @@ def shell_lines(openfiles):
     ]
 
 
-def parse_limit(text, name="openfiles"):
-    """Numbers (or 'infinity') in the row name of limits(1) or procstat rlimit, or None."""
-    for line in text.splitlines():
-        words = line.split()
-        if name in words:
-            found = [w if w == "infinity" else int(w) for w in words[words.index(name) + 1:] if w == "infinity" or w.isdigit()]
-            return found or None
-    return None
-
-
 def reaches(limit, openfiles):
     return limit == "infinity" or (isinstance(limit, int) and limit >= openfiles)
 
@@ -338,118 +284,36 @@ def limit_in_flags(text):
 
 # ---- the host ----
 
-class Host(object):
-    """Files and commands; root is a directory in front of every path (tests)."""
-
-    def __init__(self, root=""):
-        self.root = root
-
-    def path(self, name):
-        return self.root + name
-
-    def run(self, argv):
-        try:
-            done = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=ENV)
-        except OSError as error:
-            return 127, "", str(error)
-        out, err = done.communicate()
-        return done.returncode, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
-
-    def read(self, name):
-        try:
-            with open(self.path(name), "rb") as handle:
-                return handle.read().decode("utf-8", "surrogateescape")
-        except (IOError, OSError):
-            return None
+class Host(limits.Host):
+    """A host whose limits can be changed."""
 
     def write(self, name, text, mode=0o644):
-        """Replace name atomically; None removes it. Mode and owner of an existing file are kept."""
-        path = os.path.realpath(self.path(name))
+        """Replace name atomically, mode and owner of a file that is there kept; None removes it."""
+        path = self.path(name)
         if text is None:
-            os.unlink(path)
+            os.unlink(os.path.realpath(path))
             return
-        if not os.path.isdir(os.path.dirname(path)):
-            os.makedirs(os.path.dirname(path), 0o755)
-        # One name for each file: what a killed run left behind is replaced by the next one, which writes the same file.
-        temporary = os.path.join(os.path.dirname(path), ".sokuhai.%s" % os.path.basename(path))
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(handle, text.encode("utf-8", "surrogateescape"))
-            os.fsync(handle)
-            os.close(handle)
-            if os.path.exists(path):
-                old = os.stat(path)
-                os.chown(temporary, old.st_uid, old.st_gid)
-                mode = old.st_mode & 0o7777
-            os.chmod(temporary, mode)
-            os.rename(temporary, path)
-        except BaseException:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
-
-    def is_dir(self, name):
-        return os.path.isdir(self.path(name))
+        os.makedirs(os.path.dirname(os.path.realpath(path)), 0o755, exist_ok=True)
+        files.write(path, text, None if os.path.exists(path) else mode)
 
     def mtime(self, name):
+        """Return when name was last written, in nanoseconds, or None where it is not there."""
         try:
             return os.stat(self.path(name)).st_mtime_ns
         except OSError:
             return None
 
-    def sysctls(self, names):
-        values = {}
-        status, out, dummy = self.run(["sysctl", "-ie"] + names)
-        if status == 0:
-            for line in out.splitlines():
-                name, found, value = line.partition("=")
-                if found and name in names:
-                    values[name] = value.strip()
-        for name in names:
-            if name not in values:
-                status, out, dummy = self.run(["sysctl", "-n", name])
-                if status == 0:
-                    values[name] = out.strip()
-        return values
-
-    def flagged(self, option, names, known):
-        listed = set(self.run(["sysctl", "-aN" + option])[1].split())
-        return [n for n in names if n in listed or (n in known and self.run(["sysctl", "-N" + option, n])[1].strip() == n)]
-
     def kenv(self):
         return parse_values(self.run(["kenv"])[1].splitlines())
 
-    def rc_script(self, service):
-        for directory in ("/etc/rc.d", "/usr/local/etc/rc.d"):
-            text = self.read("%s/%s" % (directory, service))
-            if text is not None:
-                return text
-        return None
-
     def sysrc(self, name):
-        status, out, dummy = self.run(["sysrc", "-n", name])
+        status, out, _err = self.run(["sysrc", "-n", name])
         return out.rstrip("\n") if status == 0 else ""
 
-    def limit_of_class(self, name):
-        """openfiles of a login class as the system sees it, or None: limits(1) answers for default when the class is unknown."""
-        status, out, err = self.run(["limits", "-C", name, "-n"])
-        if status or "non-existent" in err:
-            return None
-        found = parse_limit(out)
-        return found[0] if found else None
 
-    def service_limit(self, service):
-        """(soft, hard) of the running main process, or None."""
-        match = re.search(r"as pid (\d+)", self.run(["service", service, "onestatus"])[1])
-        if not match:
-            return None
-        found = parse_limit(self.run(["procstat", "rlimit", match.group(1)])[1])
-        return (found[0], found[-1]) if found else None
+class Apply:
+    """Decides what the host lacks, then brings it."""
 
-
-class Apply(object):
     def __init__(self, host, params, check):
         self.host, self.params, self.check = host, params, check
         self.diff, self.did, self.writes, self.commands = [], [], [], []
@@ -458,19 +322,18 @@ class Apply(object):
     def stage(self, name, before, after, mode=0o644):
         if before != after:
             self.writes.append((name, after, mode))
-            self.diff.append({"before_header": name, "after_header": name, "before": before or "", "after": after or ""})
+            self.diff.append(difference(name, before, after))
             self.did.append(name)
 
     def note(self, what, before, after):
-        self.diff.append({"before_header": what, "after_header": what, "before": "%s\n" % before, "after": "%s\n" % after})
+        self.diff.append(difference(what, "%s\n" % before, "%s\n" % after))
         self.did.append(what)
 
     def kernel(self):
         host, params = self.host, self.params
         text = host.read("/etc/sysctl.conf") or ""
-        block = parse_values(get_block(text, "/etc/sysctl.conf"))
-        file_name = "/boot/loader.conf.d/sokuhai.conf"
-        loader_text = host.read(file_name)
+        block = parse_values(get_block(text, MARK, "/etc/sysctl.conf"))
+        loader_text = host.read(LOADER_FILE)
         names = in_order(set(params["sysctl"]) | set(params["floors"]) | set(params["loader"]))
         running = host.sysctls(names + [n for n in READ_TOO if n not in names])
         state = {
@@ -480,46 +343,25 @@ class Apply(object):
             "kenv": host.kenv(),
             "block": block,
             "loader_file": parse_values((loader_text or "").splitlines()),
-            "foreign": self.foreign(names, file_name),
+            "foreign": host.foreign(names),
         }
         self.plan = plan(params["sysctl"], params["floors"], params["loader"], params["at_most"], state)
         self.running = running
-        self.stage("/etc/sysctl.conf", text, set_block(text, "/etc/sysctl.conf", ["%s=%s" % pair for pair in self.plan["sysctl"]]))
+        self.stage("/etc/sysctl.conf", text, set_block(text, MARK, "/etc/sysctl.conf", ["%s=%s" % pair for pair in self.plan["sysctl"]]))
         wanted = None
         if self.plan["loader"]:
             wanted = "# Written by role limits of sokuhai: a line here is lost, limits_loader is the place.\n" + "".join(
                 '%s="%s"\n' % pair for pair in self.plan["loader"])
-        self.stage(file_name, loader_text, wanted)
+        self.stage(LOADER_FILE, loader_text, wanted)
         for name, value in self.plan["apply"]:
             self.note("running kernel: " + name, running.get(name), value)
-
-    def foreign(self, names, own):
-        found = []
-        paths = ["/etc/sysctl.conf", "/etc/sysctl.conf.local", "/boot/loader.conf", "/boot/loader.conf.local"]
-        folder = "/boot/loader.conf.d"
-        if self.host.is_dir(folder):
-            paths += sorted("%s/%s" % (folder, n) for n in os.listdir(self.host.path(folder)) if n.endswith(".conf"))
-        for path in paths:
-            text = self.host.read(path) if path != own else None
-            if not text:
-                continue
-            ours = False
-            for count, line in enumerate(text.splitlines(), 1):
-                if line.strip() in ("# BEGIN " + MARK, "# END " + MARK):
-                    ours = "BEGIN" in line
-                elif not ours:
-                    for name, value in parse_values([line]).items():
-                        name = "kern.ipc.soacceptqueue" if name == "kern.ipc.somaxconn" else name
-                        if name in names:
-                            found.append({"file": path, "line": count, "name": name, "value": value})
-        return found
 
     def login_class(self):
         host, name, path = self.host, self.params["login_class"], "/etc/login.conf"
         text = host.read(path)
         if text is None:
             raise Refused("/etc/login.conf is missing: restore it (/usr/src/usr.bin/login/login.conf)")
-        outside = set_block(text, path, [])
+        outside = set_block(text, MARK, path, [])
         if re.search(r"^%s[:|]" % re.escape(name), outside, re.M):
             raise Refused("/etc/login.conf already has a class %s outside the marked block: choose another limits_login_class, or remove it"
                           % name)
@@ -529,7 +371,7 @@ class Apply(object):
         else:
             value = max(self.params["openfiles"], daemon or 0)
         both = bool(re.search(r":openfiles-(cur|max)=", outside))
-        wanted = set_block(text, path, login_class_lines(name, value, both))
+        wanted = set_block(text, MARK, path, login_class_lines(name, value, both))
         self.stage(path, text, wanted)
         database, source = host.mtime(path + ".db"), host.mtime(path)
         seen = host.limit_of_class(name)
@@ -545,7 +387,7 @@ class Apply(object):
             script = self.host.rc_script(name)
             method = service["method"]
             if script is not None:
-                method = "shell" if re.search(r"^\s*start_cmd=", script, re.M) else "login_class"
+                method = "shell" if script["start_cmd"] else "login_class"
             self.rc_class(name, method == "login_class")
             self.rc_shell(name, method == "shell")
 
@@ -576,7 +418,7 @@ class Apply(object):
         if self.host.is_dir(path):
             path += "/sokuhai"  # rc.subr reads every file of the directory
         text = self.host.read(path)
-        after = set_block(text or "", path, shell_lines(self.params["openfiles"]) if wanted else [])
+        after = set_block(text or "", MARK, path, shell_lines(self.params["openfiles"]) if wanted else [])
         self.stage(path, text, after or None)
 
     def prepare(self):
@@ -591,7 +433,7 @@ class Apply(object):
             self.host.write(name, text, mode)
         errors = {}
         for name, value in self.plan["apply"]:
-            status, dummy, err = self.host.run(["sysctl", "%s=%s" % (name, value)])
+            status, _out, err = self.host.run(["sysctl", "%s=%s" % (name, value)])
             if status:
                 errors[name] = err.strip()
         for argv in self.commands:
@@ -611,11 +453,12 @@ class Apply(object):
         return wrong
 
     def restart_needed(self):
+        """Services that run with fewer descriptors than they are to have."""
         found = []
         for service in self.params["services"]:
             if self.host.rc_script(service["name"]) is not None:
-                limit = self.host.service_limit(service["name"])
-                if limit is not None and not reaches(limit[0], self.params["openfiles"]):
+                process = self.host.running(service["name"])
+                if process and process["soft"] is not None and not reaches(process["soft"], self.params["openfiles"]):
                     found.append(service["name"])
         return found
 
@@ -625,12 +468,11 @@ class Undo(Apply):
 
     def kernel(self):
         text = self.host.read("/etc/sysctl.conf") or ""
-        file_name = "/boot/loader.conf.d/sokuhai.conf"
-        loader = self.host.read(file_name)
-        self.held = parse_values(get_block(text, "/etc/sysctl.conf"))
+        loader = self.host.read(LOADER_FILE)
+        self.held = parse_values(get_block(text, MARK, "/etc/sysctl.conf"))
         self.held.update(parse_values((loader or "").splitlines()))
-        self.stage("/etc/sysctl.conf", text, set_block(text, "/etc/sysctl.conf", []))
-        self.stage(file_name, loader, None)
+        self.stage("/etc/sysctl.conf", text, set_block(text, MARK, "/etc/sysctl.conf", []))
+        self.stage(LOADER_FILE, loader, None)
         running = self.host.sysctls(in_order(self.held)) if self.held else {}
         self.plan = {"reboot": [{"name": name, "running": running.get(name), "wanted": None, "reason": "its own value returns at the next boot"}
                                 for name in in_order(self.held)], "apply": []}
@@ -638,7 +480,7 @@ class Undo(Apply):
     def login_class(self):
         path = "/etc/login.conf"
         text = self.host.read(path) or ""
-        wanted = set_block(text, path, [])
+        wanted = set_block(text, MARK, path, [])
         self.stage(path, text, wanted)
         if wanted != text or (self.host.mtime(path + ".db") or 0) < (self.host.mtime(path) or 0):
             self.commands.append(["cap_mkdb", self.host.path(path)])
@@ -669,7 +511,7 @@ class Undo(Apply):
     def restart_needed(self):
         """Services whose next start gives them another limit than they run with, by what this run took away."""
         return [service["name"] for service in self.params["services"]
-                if self.did and self.host.rc_script(service["name"]) is not None and self.host.service_limit(service["name"]) is not None]
+                if self.did and self.host.rc_script(service["name"]) is not None and self.host.running(service["name"]) is not None]
 
 
 def main():

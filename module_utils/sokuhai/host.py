@@ -1,0 +1,105 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Commands and files of the host that a module runs on."""
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+#: Where FreeBSD and its packages have their commands. What becomes root by doas(1), or runs below cron(8), has a shorter one.
+PATH = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
+#: The caller's environment, with that path and messages in English.
+ENV = dict(os.environ, LC_ALL="C", PATH=PATH)
+
+
+class Refused(Exception):
+    """A state of the host in which nothing may be changed, or a proof that failed; the text says what to do."""
+
+
+def run(argv, timeout=120, env=None):
+    """Run *argv* (list of str) without a terminal; return (exit status, standard output, standard error).
+
+    timeout: seconds. env: the whole environment, ENV where it is None. Status 127 is a command that is not there and 126 one that cannot
+    be run, as in sh(1); 124 is one that did not end in time, as in timeout(1), and was killed.
+    """
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, check=False,
+                              env=ENV if env is None else env)
+    except FileNotFoundError:
+        return 127, "", "%s: not found" % argv[0]
+    except subprocess.TimeoutExpired:
+        return 124, "", "%s: no end after %d s" % (argv[0], timeout)
+    except OSError as problem:
+        return 126, "", "%s: %s" % (argv[0], problem.strerror)
+    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+
+def sysctl(name):
+    """Return the kernel's value of *name* as text, or None where it does not know it."""
+    status, out, _err = run(["sysctl", "-n", name])
+    return out.rstrip("\n") if status == 0 else None
+
+
+def service_pid(name):
+    """Return the pid (int) of a service's main process as its own rc script knows it, or None where it does not run."""
+    match = re.search(r"as pid (\d+)", run(["service", name, "onestatus"])[1])
+    return int(match.group(1)) if match else None
+
+
+def read(path):
+    """Return the text of *path*, ends of lines and bytes that are no UTF-8 as they are, or None where there is no such file."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as source:
+            return source.read()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def write(path, text, mode=None, owner=None):
+    """Replace *path* by *text* in one rename: a reader sees the old file or the new one, never a half. A symbolic link stays one.
+
+    mode: permission bits, owner: (uid, gid). Where None, those of the file that is there stay; a new one gets 0644 and the caller's.
+    The file is written beside under a name that no program takes for its own: it begins with a dot, which sh(1) leaves out of `*`, and ends
+    otherwise than in .conf, which the loader looks for (loader.conf(5)). What a killed run left there is replaced by the next one.
+    """
+    path = os.path.realpath(path)
+    temporary = os.path.join(os.path.dirname(path), ".%s.sokuhai-new" % os.path.basename(path))
+    remove(temporary)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as target:
+            try:
+                former = os.stat(path)
+            except FileNotFoundError:
+                former = None
+            if owner is None and former is not None:
+                owner = (former.st_uid, former.st_gid)
+            if mode is None:
+                mode = 0o644 if former is None else former.st_mode & 0o7777
+            if owner is not None:
+                os.fchown(descriptor, *owner)
+            os.fchmod(descriptor, mode)
+            target.write(text)
+            target.flush()
+            os.fsync(descriptor)
+        os.rename(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+def remove(*paths):
+    """Remove files; one that is not there is fine. Return whether one was there."""
+    found = False
+    for path in paths:
+        try:
+            os.unlink(path)
+            found = True
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def difference(path, before, after):
+    """Return an entry of a module's diff: the texts of *path*, None for no file."""
+    return {"before_header": path, "after_header": path, "before": before or "", "after": after or ""}

@@ -1,0 +1,149 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""What a FreeBSD host grants: kernel values and what may set them, login classes, the descriptor limits of what runs."""
+from __future__ import annotations
+
+import os
+import re
+
+from ansible.module_utils.sokuhai import host
+
+#: The name of the marked blocks that role limits keeps, and its own file for the loader.
+MARK = "sokuhai limits"
+LOADER_FILE = "/boot/loader.conf.d/sokuhai.conf"
+#: What sets kernel values at boot, in the order in which it is read: by rc.d/sysctl, which has the last word, and by the loader.
+SYSCTL_FILES = ("/etc/sysctl.conf", "/etc/sysctl.conf.local")
+LOADER_FILES = ("/boot/loader.conf", "/boot/loader.conf.local")
+LOADER_FOLDER = "/boot/loader.conf.d"
+#: One value, two names (sys/kern/uipc_socket.c).
+ALIASES = {"kern.ipc.somaxconn": "kern.ipc.soacceptqueue"}
+RC_FOLDERS = ("/etc/rc.d", "/usr/local/etc/rc.d")
+#: name=value with # comments, quoted or not: sysctl.conf(5) (sbin/sysctl/sysctl.c takes a colon too) and loader.conf(5).
+SETTING = re.compile(r'^\s*([A-Za-z0-9_.%-]+)\s*[=:]\s*("[^"]*"|[^#]*)')
+
+
+# ---- what FreeBSD prints and reads ----
+
+def parse_values(lines):
+    """Return {name: value} (str) of the lines of a sysctl.conf, a loader.conf, or what kenv(1) prints; None is no lines."""
+    values = {}
+    for line in lines or []:
+        match = SETTING.match(line)
+        if match:
+            values[match.group(1)] = match.group(2).strip().strip('"')
+    return values
+
+
+def parse_settings(path, text):
+    """Return [{file, line, name, value}] of the kernel values that the file *path* sets, without what stands between our marks.
+
+    Only a name with a dot is one; the other names of a loader.conf are the loader's own.
+    """
+    found, ours = [], False
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() in ("# BEGIN " + MARK, "# END " + MARK):
+            ours = "BEGIN" in line
+        elif not ours:
+            for name, value in parse_values([line]).items():
+                if "." in name:
+                    found.append({"file": path, "line": number, "name": ALIASES.get(name, name), "value": value})
+    return found
+
+
+def parse_limit(text, name="openfiles"):
+    """Return the numbers of the row *name* of limits(1) or of `procstat rlimit`, each an int or "infinity"; None where it is missing."""
+    for line in text.splitlines():
+        words = line.split()
+        if name in words:
+            found = [w if w == "infinity" else int(w) for w in words[words.index(name) + 1:] if w == "infinity" or w.isdigit()]
+            return found or None
+    return None
+
+
+def parse_rlimits(text, name="openfiles"):
+    """Return {pid: (soft, hard)} of the rows *name* of `procstat rlimit pid ...`; None stands for infinity."""
+    found = {}
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) >= 5 and fields[0].isdigit() and fields[2] == name:
+            found[int(fields[0])] = tuple(None if number.startswith("infinity") else int(number) for number in fields[3:5])
+    return found
+
+
+# ---- asking ----
+
+class Host:
+    """Files and commands of a host. root: a directory in front of every path (tests)."""
+
+    def __init__(self, root=""):
+        self.root = root
+
+    def path(self, name):
+        return self.root + name
+
+    def run(self, argv):
+        return host.run(argv)
+
+    def read(self, name):
+        return host.read(self.path(name))
+
+    def is_dir(self, name):
+        return os.path.isdir(self.path(name))
+
+    def sysctls(self, names):
+        """Return {name: value} (str) of the kernel values *names* (a list); what the kernel does not know is left out."""
+        values = {}
+        status, out, _err = self.run(["sysctl", "-ie"] + names)
+        if status == 0:
+            for line in out.splitlines():
+                name, found, value = line.partition("=")
+                if found and name in names:
+                    values[name] = value.strip()
+        for name in names:
+            # -i leaves out what is unknown: asked once more, so that a refused option is not taken for it
+            if name not in values:
+                status, out, _err = self.run(["sysctl", "-n", name])
+                if status == 0:
+                    values[name] = out.strip()
+        return values
+
+    def flagged(self, option, names, known):
+        """Return those of *names* that sysctl(8) lists with *option*: T, tunables of the loader; W, writable in the running kernel.
+
+        known: names that answer. One that is hidden from -a (CTLFLAG_SKIP) still does when it is named.
+        """
+        listed = set(self.run(["sysctl", "-aN" + option])[1].split())
+        return [n for n in names if n in listed or (n in known and self.run(["sysctl", "-N" + option, n])[1].strip() == n)]
+
+    def foreign(self, names):
+        """Return [{file, line, name, value}] of the lines that set one of *names* and are not ours, sysctl.conf first."""
+        paths = list(SYSCTL_FILES + LOADER_FILES)
+        if self.is_dir(LOADER_FOLDER):
+            paths += sorted("%s/%s" % (LOADER_FOLDER, name) for name in os.listdir(self.path(LOADER_FOLDER)) if name.endswith(".conf"))
+        return [entry for path in paths if path != LOADER_FILE for entry in parse_settings(path, self.read(path) or "") if entry["name"] in names]
+
+    def limit_of_class(self, name):
+        """Return openfiles of a login class as the system sees it, an int or "infinity", or None where there is no such class.
+
+        limits(1) answers for default then, with status 0.
+        """
+        status, out, err = self.run(["limits", "-C", name, "-n"])
+        if status or "non-existent" in err:
+            return None
+        found = parse_limit(out)
+        return found[0] if found else None
+
+    def rc_script(self, service):
+        """Return {path, start_cmd} of the rc script that service(8) takes, or None. start_cmd: it starts past the limits(1) of rc.subr."""
+        for folder in RC_FOLDERS:
+            path = "%s/%s" % (folder, service)
+            if os.access(self.path(path), os.X_OK):
+                return {"path": path, "start_cmd": bool(re.search(r"^\s*start_cmd=", self.read(path) or "", re.M))}
+        return None
+
+    def running(self, service):
+        """Return {pid, soft, hard} of a service's main process, limits of descriptors as parse_limit has them or None, or None."""
+        match = re.search(r"as pid (\d+)", self.run(["service", service, "onestatus"])[1])
+        if not match:
+            return None
+        numbers = parse_limit(self.run(["procstat", "rlimit", match.group(1)])[1]) or [None, None]
+        return {"pid": int(match.group(1)), "soft": numbers[0], "hard": numbers[-1]}
