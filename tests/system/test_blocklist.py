@@ -11,12 +11,13 @@ import time
 import pytest
 from conftest import PLAYBOOK, ROOT, applied_book, changed_lines, message, play_book
 
-# every rule is quick, and ssh is refused at first
+# every rule is quick, ssh is refused at first, and one macro comes from rc.conf
+FLAGS = "-D desk=192.0.2.0/24 -q"
 STRANGERS = """\
 # of this house
 mail = "{ 25 587 \\
     2525 }"
-table <house> persist { 192.0.2.0/24,
+table <house> persist { $desk,
     203.0.113.99 }
 set limit states 50000
 set skip on lo0
@@ -124,7 +125,9 @@ def bare(lab):
     if there:
         applied_book("blocklist_only.yml", lab, blocklist_undo=True)
     had = shell(lab, "cat /etc/pf.conf 2>/dev/null", check=False)
+    shell(lab, f"sysrc pf_flags='{FLAGS}'")
     yield lab
+    shell(lab, "sysrc -x pf_flags")
     if shell(lab, "ls /etc/pf.sokuhai.conf /var/db/sokuhai/blocklist.json 2>/dev/null", check=False):
         applied_book("blocklist_only.yml", lab, blocklist_undo=True)
     lab.sh("sh", "-c", "rm -f /etc/pf.conf; pfctl -q -d; pfctl -q -F all; true", check=False)
@@ -268,3 +271,40 @@ def test_undo_leaves_what_there_was(in_force):
     after = state(in_force)
     assert after == in_force.before, "\n".join(difflib.unified_diff(in_force.before.splitlines(), after.splitlines(), "before", "after", n=0))
     assert not changed_lines(applied_book("blocklist_only.yml", in_force, blocklist_undo=True))
+
+
+def own(lab, **variables):
+    """Put a pf.conf with the daemon's anchor as FreeBSD's handbook has it into place, and run the role without its count."""
+    lab.sh("sh", "-c", "cat > /etc/pf.conf", stdin=STRANGERS.replace("ACTION", "pass").replace("# ssh from home", 'anchor "blocklistd/*" in\n# ssh from home'))
+    return play_book("blocklist_only.yml", lab, **{**WANTED, "blocklist_rejects": False, **variables})
+
+
+def test_an_anchor_of_ones_own_that_exempts_nobody_is_refused(bare):
+    result = own(bare)
+    assert result.returncode != 0 and 'blocklist_own_anchor: /etc/pf.conf' in message(result) and 'anchor "blocklistd/*" in' in message(result), result.stdout[-3000:]
+    assert state(bare).startswith("Disabled\n") and "/etc/pf.sokuhai.conf" not in state(bare) and "sokuhai" not in shell(bare, "cat /etc/pf.conf /etc/blocklistd.conf")
+
+
+@pytest.mark.skipif(not os.environ.get("SOKUHAI_FULL"), reason="seven plays; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host")
+def test_an_anchor_of_ones_own_is_left_alone_when_asked_for(in_force):
+    """Nothing of ours is in pf then, and a boot leaves nothing to be done; the count brings our anchor, and goes with it."""
+    # the reporter runs on after the undo
+    lab, kept = in_force, {**WANTED, "blocklist_rejects": False, "blocklist_own_anchor": True}
+    try:
+        result = own(lab, blocklist_own_anchor=True)
+        assert result.returncode == 0, result.stdout[-3000:]
+        rules = shell(lab, "pfctl -s Running; pfctl -s rules")
+        assert rules.startswith("Enabled\n") and "sokuhai" not in rules and "pf.sokuhai.conf" not in shell(lab, "ls /etc")
+        # as a boot does it
+        shell(lab, "service pf restart && service blocklistd restart")
+        assert not changed_lines(applied_book("blocklist_only.yml", lab, **kept))
+        assert reach(lab, *["192.0.2.2:2525"] * 6, host="operator") == [True] * 6, "counted"
+        counted = {**kept, "blocklist_rejects": True}
+        assert changed_lines(applied_book("blocklist_only.yml", lab, **counted))
+        assert 'anchor "sokuhai" all' in shell(lab, "pfctl -s rules") and "blocklistd" not in shell(lab, "pfctl -a sokuhai -s rules")
+        assert not changed_lines(applied_book("blocklist_only.yml", lab, **counted))
+        assert changed_lines(applied_book("blocklist_only.yml", lab, **kept))
+        assert "sokuhai" not in shell(lab, "pfctl -s rules; cat /etc/pf.conf") and "pf.sokuhai.conf" not in shell(lab, "ls /etc")
+        assert not changed_lines(applied_book("blocklist_only.yml", lab, **kept))
+    finally:
+        applied_book("blocklist_only.yml", lab, blocklist_undo=True)

@@ -29,7 +29,8 @@ def declared(profile="article", **changes):
         "own_samples": [{**sample, "key": sample["key"].replace("{{ access_hostname }}", "mx.home.example")}
                         for sample in DATA["__access_samples"]],
         "countries": {}, "dnsbl": [], "dnsbl_base": DATA[f"__access_dnsbl_{profile}"], "dnsbl_fates": DATA["__access_dnsbl_fates"],
-        "dnsbl_threshold": 3, "sleep_ease": 15, "sleep_harsh": 125, "traps": []}
+        "dnsbl_threshold": 3, "sleep_ease": 15, "sleep_harsh": 125, "traps": [],
+        "destinations": ["$myhostname", "localhost.${mydomain}", "localhost", "$(mydomain)", "other.example"]}
     return {**copy.deepcopy(whole), **changes}
 
 
@@ -370,6 +371,8 @@ def test_the_hosts_own_name_is_taken_literally():
     ({"traps": ["catch"]}, ["access_traps", "catch"]),
     ({"traps": ["postmaster@home.example"]}, ["access_traps", "postmaster"]),
     ({"traps": ["a@home.example", "a@other.example"]}, ["access_traps", "local part"]),
+    ({"traps": ["a@sub.home.example"]}, ["access_traps", "a@sub.home.example", "never be counted", "mx.home.example, localhost.home.example"]),
+    ({"traps": ["a@elsewhere.example"], "destinations": [".sub.example"]}, ["access_traps", "never be counted"]),
     ({"samples": [{"table": "reject_hello", "key": "x"}]}, ["access_samples", "reject_helo"]),
     ({"samples": [{"table": "reject_helo", "key": "mail.example.net", "expect": "REJECT"}]}, ["access_samples", "mail.example.net", "nothing"]),
     ({"samples": [{"table": "check_dynamic_client", "key": "mail-17-5.example.net", "expect": ""}]}, ["access_samples", "check_dynamic_client"]),
@@ -378,6 +381,15 @@ def test_what_is_declared_wrongly_is_said(changes, said):
     found = access.access_problems(declared(**changes))
     assert len(found) == 1 and found[0].startswith(said[0]), found
     assert all(word in found[0] for word in said), found
+
+
+@pytest.mark.parametrize("trap, destinations", [
+    ("a@Home.Example", ["$mydomain"]), ("a@mx.home.example", ["${myhostname}"]), ("a@x.sub.example", [".sub.example"]),
+    # what only the host can tell is no reason to refuse
+    ("a@elsewhere.example", ["$mydomain", "hash:/usr/local/etc/postfix/domains"]), ("a@elsewhere.example", ["/etc/domains"]),
+    ("a@elsewhere.example", ["$my_domains"]), ("a@elsewhere.example", ["!$mydomain"])])
+def test_a_trap_in_a_domain_of_this_host_is_none_to_complain_of(trap, destinations):
+    assert access.access_problems(declared(traps=[trap], destinations=destinations)) == []
 
 
 @pytest.mark.parametrize("changes, said", [

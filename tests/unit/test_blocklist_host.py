@@ -62,11 +62,25 @@ def test_the_anchor_lets_the_allowed_by_and_closes_the_ports_to_the_refused():
 
 
 def test_the_daemons_anchor_is_not_evaluated_twice():
-    assert "blocklistd" not in host.anchor_rules("blocklistd", ["::1"], [25], True)
+    assert "blocklistd" not in host.anchor_rules("blocklistd", ["::1"], [25], 'anchor "blocklistd/*" in')
     for line in ('anchor "blocklistd/*" in', "anchor blocklistd", '  anchor "/blocklistd/*" in on em0', 'anchor "blocklistd" all'):
-        assert host.has_own_anchor(line + "\n", "blocklistd"), line
+        assert host.own_anchor("pass all\n" + line + "\n", "blocklistd") == line.strip(), line
     for line in ('# anchor "blocklistd/*"', 'anchor "blocklistd2"', 'pass in # anchor "blocklistd"', 'anchor "blacklistd/*"'):
-        assert not host.has_own_anchor(line + "\n", "blocklistd"), line
+        assert host.own_anchor(line + "\n", "blocklistd") == "", line
+
+
+@pytest.mark.parametrize("flags, options", [
+    ("", []), ("-D ext_if=em0", ["-D", "ext_if=em0"]), ("-Dext_if=em0  -D lan=10.0.0.0/8", ["-D", "ext_if=em0", "-D", "lan=10.0.0.0/8"]),
+    # what only prints, or enables pf, changes nothing of what is loaded
+    ("-qvmo none", ["-m", "-o", "none"]), ("-e -vv", []), ("-qDa=-n", ["-D", "a=-n"])])
+def test_pf_flags_that_belong_to_the_rules_are_told_from_others(flags, options):
+    assert host.load_options(flags) == options
+
+
+@pytest.mark.parametrize("flags, says", [("-n", "has -n"), ("-qN", "has -N"), ("-D", "wants a value"), ("ext_if=em0", "no option"), ("-f /etc/other", "has -f"), ("-a x", "has -a")])
+def test_pf_flags_by_which_pf_conf_would_not_be_loaded_whole_are_refused(flags, says):
+    with pytest.raises(host.Refused, match="pf_flags.* %s" % says):
+        host.load_options(flags)
 
 
 # -- a stranger's pf.conf -----------------------------------------------------------------------------------------------
@@ -144,7 +158,7 @@ class Module:
 
     def __init__(self, **params):
         self.params = {"services": SERVICES, "mask_ipv4": 32, "mask_ipv6": 64, "allow": ["192.0.2.1"], "rejects": {}, "reporter": "", "states": 0, "sshd": True,
-                       "confirm_seconds": 90, "replace": False, "token": "", "prove": False, **params}
+                       "confirm_seconds": 90, "replace": False, "own_anchor": False, "token": "", "prove": False, **params}
 
     def run_command(self, argv, errors=None, data=None, cwd=None):
         run = subprocess.run(argv, capture_output=True, text=True, input=data, cwd=cwd)
@@ -216,6 +230,40 @@ def test_too_few_states_are_refused_only_where_states_are_kept(machine):
     machine.program("pfctl", 'echo "states        hard limit     9000"')
     with pytest.raises(host.Refused, match="room for 9000 states"):
         machine(states=21000).refuse_few_states("pass all flags S/SA keep state\n")
+
+
+def test_an_anchor_of_ones_own_is_refused_unless_asked_for(machine):
+    line = 'anchor "blocklistd/*" in on $ext_if'
+    one = machine()
+    assert one.find_own_anchor("pass all\n%s\n" % line, "blocklistd") == line
+    with pytest.raises(host.Refused, match="^blocklist_own_anchor: .*in on .ext_if.*never to be cut off"):
+        one.refuse_own_anchor(line, "blocklistd")
+    machine(own_anchor=True).refuse_own_anchor(line, "blocklistd")
+    one.refuse_own_anchor("", "blocklistd")
+    assert one.find_own_anchor(None, "blocklistd") == one.find_own_anchor("pass all\n", "blocklistd") == ""
+    # one that stands in an included file is seen by pf alone
+    machine.program("pfctl", "echo 'block drop all'; echo '  anchor \"blocklistd/*\" in on em0 all'")
+    assert one.find_own_anchor('include "/etc/more"\n', "blocklistd") == 'anchor "blocklistd/*" in on em0 all'
+    machine.program("kldstat", "exit 1")
+    assert one.find_own_anchor('include "/etc/more"\n', "blocklistd") == ""
+
+
+def test_what_an_own_anchor_leaves_to_do(machine):
+    """With it and without the count there is nothing of ours in pf; a ruleset that still has our anchor is not right then."""
+    counted, alone = machine(rejects={"ports": [25]}), machine()
+    assert alone.wants_block("") and counted.wants_block("anchor") and not alone.wants_block("anchor")
+    machine.program("pfctl", "echo 'anchor \"sokuhai\" all'")
+    assert alone.main_is_right("") and counted.main_is_right("anchor") and not alone.main_is_right("anchor")
+    machine.program("pfctl", "echo 'anchor \"blocklistd/*\" in all'")
+    assert alone.main_is_right("anchor") and not alone.main_is_right("") and not counted.main_is_right("anchor")
+
+
+def test_pf_reads_pf_conf_with_the_flags_that_it_has_at_boot(machine):
+    machine.program("sysrc", 'case "$*" in "-n pf_flags") echo "-D ext_if=em0 -q" ;; "-n pf_rules") echo %s/pf.conf ;; esac' % machine.path)
+    one = machine()
+    one.pf_conf = one.find_pf_conf()
+    one.check_rules("pass on $ext_if\n", "")
+    assert machine.log()[-1].startswith("pfctl -nvf ") and machine.log()[-1].endswith("/pf.conf -D ext_if=em0")
 
 
 RUNS = "scrub in all fragment reassemble\nblock drop all\nanchor \"sokuhai\" all\npass in from <__automatic_1f_0> to any flags S/SA keep state\n"
@@ -360,7 +408,7 @@ def test_sshd_config_stays_the_link_it_was(sshd, machine):
 
 def test_nothing_is_to_be_undone_on_a_host_without_the_daemon(machine, monkeypatch):
     monkeypatch.setattr(host.Host, "installed", lambda self: None)
-    machine.program("sysrc", f"echo {machine.path}/pf.conf")
+    machine.program("sysrc", f'[ "$2" != pf_rules ] || echo {machine.path}/pf.conf')
     assert machine().absent()["changed"] is False
     with pytest.raises(host.Refused, match="WITHOUT_BLOCKLIST"):
         machine().name()
@@ -368,7 +416,7 @@ def test_nothing_is_to_be_undone_on_a_host_without_the_daemon(machine, monkeypat
 
 def test_the_undo_goes_by_the_record_where_the_daemon_is_gone(machine, monkeypatch):
     monkeypatch.setattr(host.Host, "installed", lambda self: None)
-    machine.program("sysrc", f'case "$*" in "-n pf_rules") echo {machine.path}/pf.conf ;; -n*) echo YES ;; esac')
+    machine.program("sysrc", f'case "$*" in "-n pf_rules") echo {machine.path}/pf.conf ;; "-n pf_flags") ;; -n*) echo YES ;; esac')
     rules = machine.path / "pf.conf"
     rules.write_text(host.with_block("pass all\n", 0, host.block(str(machine.path / "anchor"))))
     rules.chmod(0o640)
@@ -405,7 +453,8 @@ def change(machine, monkeypatch):
         if enabled:
             (machine.path / "on").write_text("")
         one = machine(**{"confirm_seconds": 10, **params})
-        one.token = one.arm(before, "new rules\n", old, "new anchor\n", None, enabled)
+        one.flags = params.get("flags", [])
+        one.token = one.arm(before, "new rules\n", old, params.get("anchor", "new anchor\n"), params.get("old_anchor"), enabled)
         one.p["token"] = one.token
         return one
 
@@ -432,6 +481,22 @@ def test_an_unconfirmed_change_is_made_and_taken_back(change, machine):
     assert rules.read_text() == "pass all\n"
     change.started[0].wait()
     assert any("no new ssh connection" in line for line in machine.log() if line.startswith("logger"))
+
+
+def test_the_change_and_its_undo_read_pf_conf_with_its_flags(change, machine):
+    change(enabled=True, confirm_seconds=2, flags=["-D", "ports={ 25 587 }", "-m"])
+    change.started[0].wait(timeout=10)
+    assert [line for line in machine.log() if " -f " in line] == [f"pfctl -q -f {machine.path}/pf.conf -D ports={{ 25 587 }} -m"] * 2
+
+
+def test_an_anchor_that_is_not_needed_any_more_goes_and_comes_back(change, machine):
+    anchor = machine.path / "anchor"
+    anchor.write_text("old anchor\n")
+    change(enabled=True, confirm_seconds=2, anchor=None, old_anchor="old anchor\n")
+    wait(lambda: not anchor.exists())
+    assert (machine.path / "pf.conf").read_text() == "new rules\n"
+    change.started[0].wait(timeout=10)
+    assert anchor.read_text() == "old anchor\n" and (machine.path / "pf.conf").read_text() == "pass all\n"
 
 
 def test_where_pf_was_on_it_stays_on_with_the_former_rules(change, machine):
@@ -555,7 +620,7 @@ def test_the_mode_of_pf_conf_stays(change, machine):
 def test_a_link_to_pf_conf_stays_a_link(machine):
     (machine.path / "real").write_text("pass all\n")
     (machine.path / "link").symlink_to(machine.path / "real")
-    machine.program("sysrc", f"echo {machine.path}/link")
+    machine.program("sysrc", f'[ "$2" != pf_rules ] || echo {machine.path}/link')
     assert machine().find_pf_conf() == str(machine.path / "real")
 
 

@@ -46,6 +46,16 @@ def test_syntax_check(run, pf, scratch):
     assert (bad.rc, bad.err) == (1, f"{scratch}/bad:1: syntax error\n")
 
 
+def test_a_macro_of_the_command_line(run, pf, scratch):
+    run("printf 'here = 12525\\npass in proto tcp to port $here\\npass in proto tcp to port $there\\n' > %s/macros", scratch)
+    without = run("pfctl -nf %s/macros", scratch)
+    assert without.rc == 1 and f"{scratch}/macros:3: macro 'there' not defined" in without.err
+    # as rc.d/pf does it the file comes first, and what is said here is not overwritten there
+    given = run("pfctl -nvf %s/macros -D there=12526 -D here=12527", scratch)
+    assert given.rc == 0
+    assert [line.split("port = ")[1].split()[0] for line in given.lines() if line.startswith("pass")] == ["12527", "12526"]
+
+
 def test_disabled(run, pf):
     answer = run("pfctl -s info")
     assert answer.rc == 0

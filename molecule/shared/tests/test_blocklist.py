@@ -46,7 +46,13 @@ def test_what_the_daemon_lists_is_in_pf_and_goes_again(host, declared, name):
     assert host.run(f"env {hostlib.PATH} sh -c %s", inside).rc == 2
 
 
-def test_the_declared_and_whoever_runs_this_are_exempt(host, declared):
+def test_the_declared_and_whoever_runs_this_are_exempt(host, declared, name):
+    if "sokuhai_allow" not in host.run(f"env {hostlib.PATH} pfctl -a sokuhai -s Tables").stdout:
+        # pf.conf's own anchor, and no count: the daemon's configuration alone exempts
+        assert str(declared["blocklist_own_anchor"]).lower() in ("true", "yes") and not declared["blocklist_rejects"]
+        remote = hostlib.output(host, f"cat /etc/{name}.conf").partition("[remote]")[2]
+        assert all(f"{text}\t*" in remote for text in ("127.0.0.0/8", "[::1]/128")), remote
+        return
     exempt = [ipaddress.ip_network(word) for word in hostlib.output(host, "pfctl -a sokuhai -t sokuhai_allow -T show").split()]
     wanted = list(declared["blocklist_allow"]) + ["127.0.0.1", "::1"]
     connection = hostlib.output(host, "echo ${SSH_CONNECTION:-}").split()

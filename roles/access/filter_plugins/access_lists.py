@@ -604,14 +604,32 @@ def _service_problems(declared, say):
             say(f"access_services: {name}: {service!r} is no inet:host:port and no unix:path")
 
 
+def _delivered(destinations, hostname, domain):
+    """The domains of mydestination in small letters, or None where one of its elements (a table, a file, another parameter, an exception) tells nothing
+    without the host. An element that begins with a dot stands for all below it: match_list(3)."""
+    found = []
+    for element in destinations:
+        for name, value in (("myhostname", hostname), ("mydomain", domain)):
+            element = re.sub(rf"\$(?:{name}\b|\({name}\)|\{{{name}\}})", str(value), str(element))
+        if not DOMAIN.match(element.removeprefix(".")):
+            return None
+        found.append(element.lower())
+    return found
+
+
 def _trap_problems(declared, say):
     seen = set()
+    delivered = _delivered(declared["destinations"], declared["hostname"], declared["domain"])
     for trap in declared["traps"]:
         address = str(trap)
         local, at, domain = address.rpartition("@")
         if not at or not re.fullmatch(r"[A-Za-z0-9._+=-]+", local) or not DOMAIN.match(domain) or "." not in domain:
             say(f"access_traps: {address!r} is no address like catch@example.org")
             continue
+        place = domain.lower()
+        if delivered is not None and place not in delivered and not any(one.startswith(".") and place.endswith(one) for one in delivered):
+            say(f"access_traps: {address} would never be counted: {domain} is not delivered on this host ({', '.join(delivered)}; access_destinations), "
+                "and a trap is an alias")
         if local.lower() in ("root", "postmaster", "abuse", "hostmaster", "mailer-daemon", "nobody"):
             say(f"access_traps: {address} must be read (RFC 2142), it cannot be a trap")
         if local.lower() in seen:

@@ -24,6 +24,7 @@ options:
   sshd: {type: bool, default: true, description: Have sshd report failed logins.}
   confirm_seconds: {type: int, default: 90, description: Seconds after which an unconfirmed change is taken back.}
   replace: {type: bool, default: false, description: Replace a configuration of the daemon that is neither this role's nor the stock one.}
+  own_anchor: {type: bool, default: false, description: Leave it to pf.conf to evaluate the daemon's rules where it does so already, though pf then exempts nobody.}
   token: {type: str, default: '', description: Names the change to be confirmed.}
   prove: {type: bool, default: false, description: "state=running also lists a documentation address and takes it out again."}
 """
@@ -41,6 +42,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import socket
 import tempfile
@@ -150,7 +152,7 @@ def daemon_config(services, masks, allow):
 
 def anchor_rules(daemon, allow, ports, own):
     """Return the text of pf's anchor file: daemon (name), allow (networks), ports (TCP ports closed to who was refused too often), own (pf.conf
-    has the daemon's anchor already)."""
+    evaluates the daemon's anchor already)."""
     inside = " ".join(str(n.network_address) if n.prefixlen == n.max_prefixlen else str(n) for n in covering(allow))
     lines = [MARK + ". Loaded by pf.conf; `pfctl -a %s -sr` shows it." % ANCHOR, "table <%s> persist { %s }" % (ALLOW, inside), "table <%s> persist" % REJECTS]
     if not own:
@@ -176,6 +178,11 @@ def without_block(text):
         elif not ours:
             kept.append(line)
     return "".join(kept)
+
+
+def without_loads(text):
+    """Return the pf.conf *text* without our lines and without what loads an anchor."""
+    return re.sub(r"(?m)^\s*load\s+anchor\b.*$", "", without_block(text))
 
 
 def statements(text):
@@ -224,9 +231,42 @@ def comes_first(verbose):
     return False
 
 
-def has_own_anchor(text, daemon):
-    """Tell whether the pf.conf *text* evaluates the daemon's anchor itself."""
-    return re.search(r'^\s*anchor\s+"?/?%s(/\*)?"?(\s|$)' % daemon, without_block(text), re.MULTILINE) is not None
+def own_anchor(text, daemon):
+    """Return the line by which the pf.conf *text*, or what pfctl printed of one, evaluates the daemon's anchor itself; '' where it does not."""
+    found = re.search(r'^[ \t]*(anchor\s+"?/?%s(/\*)?"?(\s.*)?)$' % daemon, without_block(text), re.MULTILINE)
+    return found[1].strip() if found else ""
+
+
+# pfctl(8), of what may stand in pf_flags: with a value and without, for what is loaded; and what only prints, or enables pf, which is done here by itself
+LOADING, PRINTING = ("D", "o", "m"), ("q", "v", "g", "r", "P", "e")
+
+
+def load_options(flags):
+    """Return the options of rc.conf's pf_flags (text) that belong to every reading of pf.conf, a list of words.
+
+    rc.d/pf hands them to pfctl unquoted, so white space parts them and nothing else does. Raises Refused for one by which pfctl loads less than the
+    whole file, or does something else.
+    """
+    words, kept = flags.split(), []
+    while words:
+        word = words.pop(0)
+        if not re.match(r"-\w", word):
+            raise Refused("pf: pf_flags of rc.conf has %r, which is no option of pfctl" % word)
+        letters = word[1:]
+        while letters:
+            letter, letters = letters[0], letters[1:]
+            if letter in ("D", "o"):
+                value = letters or (words.pop(0) if words else "")
+                if not value:
+                    raise Refused("pf: pf_flags of rc.conf ends in -%s, which wants a value" % letter)
+                kept += ["-" + letter, value]
+                letters = ""
+            elif letter in LOADING:
+                kept.append("-" + letter)
+            elif letter not in PRINTING:
+                raise Refused("pf: pf_flags of rc.conf has -%s, with which `service pf start` does not load the whole of pf.conf, so what this role puts there would not "
+                              "be in force after a boot. Take it out" % letter)
+    return kept
 
 
 def minimal(lines):
@@ -257,8 +297,20 @@ CHANGE = r"""#!/bin/sh
 # change.sh SECONDS, or change.sh undo
 PATH=/sbin:/bin:/usr/sbin:/usr/bin
 here=@HERE@ pfconf=@PFCONF@ anchor=@ANCHORFILE@ was=@WAS@
+# pf.conf is read with rc.conf's pf_flags, as at boot
+load() {
+	pfctl -q -f "$pfconf" @FLAGS@
+}
 
 BROKEN_OFF="a change of pf's rules that was broken off is taken back"
+
+put() {
+	if [ -e "$here/$1.new" ]; then
+		cp -p "$here/$1.new" "$2.new" && mv "$2.new" "$2"
+	else
+		rm -f "$2"
+	fi
+}
 
 put_back() {
 	if [ -e "$here/$1.before" ]; then
@@ -279,11 +331,11 @@ undo() {
 	put_back pf.conf "$pfconf"
 	put_back anchor "$anchor"
 	if [ "$was" = enabled ]; then
-		pfctl -q -f "$pfconf"
+		load
 	else
 		pfctl -q -d
 		pfctl -q -a @ANCHOR@ -F all
-		[ "$was" = loaded ] && [ -e "$pfconf" ] && pfctl -q -f "$pfconf" || pfctl -q -F rules
+		[ "$was" = loaded ] && [ -e "$pfconf" ] && load || pfctl -q -F rules
 	fi
 	logger -t sokuhai-blocklist -p daemon.notice "$1"
 	: > "$here/finished"
@@ -296,9 +348,8 @@ echo $$ > "$here/pid"
 # the call that started this is still on its way back through a connection that pf does not know
 sleep 2
 [ -e "$here/armed" ] || exit 0
-if cp -p "$here/anchor.new" "$anchor.new" && mv "$anchor.new" "$anchor" &&
-    cp -p "$here/pf.conf.new" "$pfconf.new" && mv "$pfconf.new" "$pfconf" &&
-    pfctl -q -f "$pfconf" && { pfctl -s Running >/dev/null || pfctl -q -e; }; then
+if put anchor "$anchor" && put pf.conf "$pfconf" &&
+    load && { pfctl -s Running >/dev/null || pfctl -q -e; }; then
 	: > "$here/applied"
 	left=$1
 	while [ "$left" -gt 0 ] && [ -e "$here/armed" ]; do
@@ -325,6 +376,7 @@ class Host:
         self.p = module.params
         self.root = ""  # the tests put a folder here
         self.pf_conf = None
+        self.flags = []
         self.anchor_file = "/etc/pf.sokuhai.conf"
         self.run_dir = "/var/run/sokuhai-blocklist"
         self.state_dir = "/var/db/sokuhai"
@@ -433,7 +485,8 @@ class Host:
         return list(LOOPBACK) + list(self.p["allow"]) + self.operators()
 
     def find_pf_conf(self):
-        """Return the path of pf's rules; a symbolic link stays one, and what it leads to is written."""
+        """Return the path of pf's rules; a symbolic link stays one, and what it leads to is written. Sets the options it is read with."""
+        self.flags = load_options(self.sysrc("pf_flags"))
         return os.path.realpath(self.sysrc("pf_rules", "/etc/pf.conf") or "/etc/pf.conf")
 
     def pf_loaded(self):
@@ -447,13 +500,28 @@ class Host:
         rc, out, err = self.run("pfctl", "-s", "rules")
         return rc == 0 and bool(out.strip())
 
-    def main_has_anchor(self, daemon, own):
+    def main_is_right(self, own):
+        """Tell whether pf's main ruleset evaluates our anchor, or does not where there is no need."""
         rc, out, err = self.run("pfctl", "-s", "rules")
-        ours = re.search(r'^anchor "%s" ' % ANCHOR, out, re.MULTILINE) is not None
-        return ours if self.wants_block(own) else re.search(r'^anchor "/?%s' % daemon, out, re.MULTILINE) is not None
+        return (re.search(r'^anchor "%s" ' % ANCHOR, out, re.MULTILINE) is not None) == self.wants_block(own)
 
     def wants_block(self, own):
+        """Tell whether there is anything to put into our anchor: the daemon's rules, where *own* is '' (pf.conf does not evaluate them), or the count's."""
         return not own or bool(self.p["rejects"])
+
+    def find_own_anchor(self, text, daemon):
+        """Return the line by which the pf.conf *text* (or None), or what it includes, evaluates the daemon's anchor; '' for none."""
+        found = own_anchor(text or "", daemon)
+        if not found and text is not None and self.pf_loaded():
+            # without `load anchor`: what that brings belongs to no rule of this file
+            found = own_anchor(self.check_rules(without_loads(text), "")[1], daemon)
+        return found
+
+    def refuse_own_anchor(self, own, daemon):
+        if own and not self.p["own_anchor"]:
+            raise Refused("blocklist_own_anchor: %s has %s's rules evaluated by a line of its own (%s), and pf would ask them about those too who are never to be cut off: "
+                          "blocklist_allow, mynetworks and you. Take that line out, the role's anchor evaluates them before your first rule; or say "
+                          "blocklist_own_anchor: true to keep it as it is" % (self.pf_conf, daemon, own))
 
     def anchor_differs(self, text):
         """Tell whether what pf has in our anchor is not *text*: its printed rules are compared with what pfctl prints of the file."""
@@ -503,14 +571,14 @@ class Host:
         # not beside the real one: this is done in check mode too
         with tempfile.TemporaryDirectory(prefix="sokuhai-") as folder:
             staged, staged_anchor = folder + "/pf.conf", folder + "/anchor"
-            install(staged_anchor, anchor_text, 0o600)
+            install(staged_anchor, anchor_text or "", 0o600)
             install(staged, text.replace('from "%s"' % self.anchor_file, 'from "%s"' % staged_anchor), 0o600)
             # where pf.conf lies, so that an include by a relative name is found
-            rc, out, err = self.run("pfctl", "-nvf", staged, cwd=os.path.dirname(self.pf_conf))
+            rc, out, err = self.run("pfctl", "-nvf", staged, *self.flags, cwd=os.path.dirname(self.pf_conf))
         return rc, out, err.replace(staged_anchor, self.anchor_file).replace(staged, self.pf_conf).strip()
 
     def place_block(self, old, anchor_text, own):
-        """Return pf.conf's new text; pf has read it, and our anchor is evaluated before every other filter rule."""
+        """Return pf.conf's new text; pf has read it, and our anchor, where there is one, is evaluated before every other filter rule."""
         lines = block(self.anchor_file)
         if old is None:
             candidates = [minimal(lines)]
@@ -539,7 +607,7 @@ class Host:
     def refuse_unread(self, old, anchor_text):
         """Refuse a pf.conf that pf, being on, has not read: to load it for our block's sake would put the rest into force, and what runs now is in no file."""
         # what `load anchor` brings is printed after the main ruleset, and is no part of it
-        rc, out, err = self.check_rules(re.sub(r"(?m)^\s*load\s+anchor\b.*$", "", without_block(old)), anchor_text)
+        rc, out, err = self.check_rules(without_loads(old), anchor_text)
         # sorted: translation is asked for apart from the rules
         if sorted(top_rules(out)) == sorted(top_rules("".join(self.must("pfctl", "-s", kind) for kind in ("nat", "rules")))):
             return
@@ -575,14 +643,14 @@ class Host:
         old_config = read(where["config"])
         self.refuse_foreign(where["config"], old_config)
         old_pf = read(self.pf_conf)
-        own = has_own_anchor(old_pf or "", daemon)
-        anchor_text = anchor_rules(daemon, self.allowed(), self.p["rejects"].get("ports", []), own)
-
         if not self.pf_loaded():
             if self.module.check_mode:
                 result["predicted"] = True
             else:
                 self.load_pf()
+        own = self.find_own_anchor(old_pf, daemon)
+        self.refuse_own_anchor(own, daemon)
+        anchor_text = anchor_rules(daemon, self.allowed(), self.p["rejects"].get("ports", []), own) if self.wants_block(own) else None
         if result["predicted"]:
             # pf's own reading is not to be had without its module
             number = places(old_pf)[0] if old_pf is not None else 0
@@ -599,23 +667,27 @@ class Host:
         self.put(result, where["config"], old_config, config, keep=old_config is not None and MARK not in old_config)
 
         old_anchor = read(self.anchor_file)
-        if enabled and old_pf is not None and (new_pf != old_pf or not self.main_has_anchor(daemon, own)):
+        if enabled and old_pf is not None and (own or new_pf != old_pf or not self.main_is_right(own)):
             self.refuse_unread(old_pf, anchor_text)
-        if not enabled or new_pf != old_pf or self.sysrc("pf_enable", "NO").upper() != "YES" or not self.main_has_anchor(daemon, own):
+        if not enabled or new_pf != old_pf or self.sysrc("pf_enable", "NO").upper() != "YES" or not self.main_is_right(own):
             result["changed"] = True
             for path, before, after in ((self.pf_conf, old_pf, new_pf), (self.anchor_file, old_anchor, anchor_text)):
                 if before != after:
                     result["diff"].append(self.diff(path, before, after))
             if not self.module.check_mode:
                 result["token"] = self.arm(operator, new_pf, old_pf, anchor_text, old_anchor, enabled)
-        elif old_anchor != anchor_text or self.anchor_differs(anchor_text):
+        elif old_anchor != anchor_text or anchor_text is not None and self.anchor_differs(anchor_text):
             result["changed"] = True
             if old_anchor != anchor_text:
                 result["diff"].append(self.diff(self.anchor_file, old_anchor, anchor_text))
             if not self.module.check_mode:
                 # the anchor alone: nothing of the user's is read again, and tables without a list keep what they hold
-                install(self.anchor_file, anchor_text)
-                self.must("pfctl", "-q", "-a", ANCHOR, "-f", self.anchor_file)
+                if anchor_text is None:
+                    remove(self.anchor_file)
+                    self.run("pfctl", "-q", "-a", ANCHOR, "-F", "all")
+                else:
+                    install(self.anchor_file, anchor_text)
+                    self.must("pfctl", "-q", "-a", ANCHOR, "-f", self.anchor_file)
         return result
 
     def load_pf(self):
@@ -673,7 +745,7 @@ class Host:
             self.put(result, path, read(path), text, mode)
 
     def diff(self, path, old, new):
-        return {"before_header": path, "after_header": path, "before": old or "", "after": new}
+        return {"before_header": path, "after_header": path, "before": old or "", "after": new or ""}
 
     # -- the change that waits --------------------------------------------------------------------------------------
 
@@ -722,7 +794,8 @@ class Host:
         os.makedirs(here, 0o700)
         for name, path, old, new in (("pf.conf", self.pf_conf, old_pf, new_pf), ("anchor", self.anchor_file, old_anchor, anchor_text)):
             mode = mode_of(path)
-            install(os.path.join(here, name + ".new"), new, mode)
+            if new is not None:
+                install(os.path.join(here, name + ".new"), new, mode)
             if old is None:
                 install(os.path.join(here, name + ".none"), "")
             else:
@@ -730,7 +803,7 @@ class Host:
         install(here + "/connection", json.dumps(list(operator[:2]) if operator else None))
         script = CHANGE
         for key, value in (("MARK", MARK[2:]), ("HERE", here), ("PFCONF", self.pf_conf), ("ANCHORFILE", self.anchor_file), ("ANCHOR", ANCHOR),
-                           ("WAS", "enabled" if enabled else "loaded" if self.pf_has_rules() else "disabled")):
+                           ("FLAGS", " ".join(shlex.quote(word) for word in self.flags)), ("WAS", "enabled" if enabled else "loaded" if self.pf_has_rules() else "disabled")):
             script = script.replace("@%s@" % key, value)
         install(here + "/change.sh", script, 0o700)
         install(here + "/armed", "")
@@ -938,10 +1011,10 @@ class Host:
             if self.pf_enabled():
                 self.must("pfctl", "-q", "-d")
             # what pf held while it was off came from this file, or from nowhere
-            if not before.get("pf_had_rules") or not os.path.exists(self.pf_conf) or self.run("pfctl", "-q", "-f", self.pf_conf)[0]:
+            if not before.get("pf_had_rules") or not os.path.exists(self.pf_conf) or self.run("pfctl", "-q", "-f", self.pf_conf, *self.flags)[0]:
                 self.run("pfctl", "-q", "-F", "rules")
         elif loaded and ours:
-            self.must("pfctl", "-q", "-f", self.pf_conf)
+            self.must("pfctl", "-q", "-f", self.pf_conf, *self.flags)
         if loaded:
             self.run("pfctl", "-q", "-a", ANCHOR, "-F", "all")
         if self.sysrc("pf_enable", "NO") != before["pf_enable"]:
@@ -975,6 +1048,7 @@ def main():
             "sshd": {"type": "bool", "default": True},
             "confirm_seconds": {"type": "int", "default": 90},
             "replace": {"type": "bool", "default": False},
+            "own_anchor": {"type": "bool", "default": False},
             "token": {"type": "str", "default": "", "no_log": False},
             "prove": {"type": "bool", "default": False},
         },
