@@ -37,6 +37,11 @@ TOLD = {
     "postfix_config": ("reasons",),
 }
 NAMED = ("name", "path", "dest", "state", "value")
+# What report and page show beside what is judged. A record of its own, so that none of these, when it fails, is taken for drift.
+SHOWN = {
+    "access_report": ("traps", ("traps", "rules", "clients", "missing")),
+    "monitor_read": ("samples", ("columns", "from", "to", "rows_read", "broken", "over")),
+}
 
 
 def guarded(method):
@@ -95,6 +100,8 @@ class CallbackModule(CallbackBase):
             return
         task = result._task
         action = task.resolved_action or task.action
+        if self.shown(result, action.rpartition(".")[2], status):
+            return
         told = TOLD.get(action) or TOLD.get(action.rpartition(".")[2]) or ()
         changed = bool(data.get("changed"))
         if status == "ok" and not changed and not told:
@@ -127,6 +134,19 @@ class CallbackModule(CallbackBase):
     @guarded
     def v2_runner_on_skipped(self, result):
         self.ended(result)
+
+    def shown(self, result, action, status):
+        """Write what is shown and not judged; return whether that is all there is to a result."""
+        data, host = result._result, result._host.get_name()
+        chain = data.get("ansible_facts", {}).get("preflight_chain")
+        if chain:
+            self.write({"event": "shown", "host": host, "what": "chain", "value": {key: chain.get(key) or [] for key in ("links", "problems")}})
+        if action not in SHOWN or status == "unreachable":
+            return False
+        what, keys = SHOWN[action]
+        value = {key: data[key] for key in keys if key in data} if status == "ok" else {"error": str(data.get("msg", ""))}
+        self.write({"event": "shown", "host": host, "what": what, "value": value})
+        return True
 
     @guarded
     def v2_runner_on_ok(self, result):
