@@ -124,8 +124,9 @@ def test_nothing_of_this_machine_changes(machine):
 def test_commands_there_go_by_what_joined_it():
     done = lab("sh", "mx", "--", "true", check=False)
     assert done.returncode == 1 and "no machine is in the place of mx.home.example" in done.stderr
-    (STATE / f"{MX}.outside").write_text(json.dumps({"sh": ["/bin/echo", "there:"], "env": {}}))
-    assert lab("sh", "mx", "--", "id", "-u").stdout == "there: -- id -u\n"
+    (STATE / f"{MX}.outside").write_text(json.dumps({"run": ["/bin/echo", "there:"], "shell": ["/bin/echo", "shell"], "env": {}}))
+    assert lab("sh", "mx", "--", "id", "-u").stdout == "there: id -u\n"
+    assert lab("sh", "mx").stdout == "shell\n"
     assert "molecule/freebsd/vm reboot" in lab("reboot", "mx", check=False).stderr
 
 

@@ -1,6 +1,10 @@
 """Tests on a provisioned practice host: they need a lab that is up (SOKUHAI_LAB names it) and provisioned by site.yml.
 
-With several names, by commas, and as many workers of pytest-xdist, each worker has a practice host of its own; --dist loadfile keeps a file's tests together."""
+With several names, by commas, and as many workers of pytest-xdist, each worker has a practice host of its own; --dist loadfile keeps a file's tests together.
+
+A machine that has joined the lab in the practice host's place (docs/vm.md) is tested as well, by those tests that it can answer; SOKUHAI_INVENTORY is its
+inventory, SOKUHAI_SLOW says how many times slower than a practice host it is."""
+import functools
 import json
 import os
 import pathlib
@@ -15,6 +19,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PLAYBOOK = ROOT / ".venv" / "bin" / "ansible-playbook"
 HOST = "mx.home.example"
+INVENTORY = pathlib.Path(os.environ.get("SOKUHAI_INVENTORY") or ROOT / "molecule" / "default" / "inventory")
+SLOW = float(os.environ.get("SOKUHAI_SLOW") or 1)
 
 # What must be equal after two ways to the same state. Keys, certificates and databases hold time or chance and are named
 # by path only; logs, queues and package databases are not configuration.
@@ -37,6 +43,9 @@ for top in ('/etc', '/boot', '/usr/local/etc'):
             print(path, oct(info.st_mode), info.st_uid, info.st_gid, digest)
 """
 
+# program of each part that a machine's own build of the mail service may come without
+PARTS = {"greylist": "/usr/local/sbin/postgrey", "spf": "/usr/local/bin/policyd-spf", "submission": "/usr/local/sbin/dovecot"}
+
 
 class Lab:
     """One instance of the lab: commands on its hosts and plays against it."""
@@ -45,9 +54,10 @@ class Lab:
         self.name = name
         self.env = dict(os.environ, SOKUHAI_LAB=name, PYTHONPATH=str(ROOT / "molecule" / "default"), ANSIBLE_NOCOLOR="1")
         self.state = pathlib.Path("/run/sokuhai-lab") / name
+        self.outside = (self.state / f"{HOST}.outside").exists()
 
     def command(self, *arguments, **options):
-        return subprocess.run([ROOT / "molecule" / "default" / "lab", *arguments], env=self.env, text=True, capture_output=True, timeout=300, **options)
+        return subprocess.run([ROOT / "molecule" / "default" / "lab", *arguments], env=self.env, text=True, capture_output=True, timeout=300 * SLOW, **options)
 
     def sh(self, *command, host=HOST, stdin=None, check=True):
         result = self.command("sh", host, "--", *command, input=stdin or "")
@@ -58,22 +68,22 @@ class Lab:
         """Run a playbook; return the finished process, with .summary from the callback."""
         with tempfile.TemporaryDirectory() as folder:
             summary = pathlib.Path(folder) / "summary"
-            command = [PLAYBOOK, "-i", ROOT / "molecule" / "default" / "inventory", ROOT / "playbooks" / book, *options]
+            command = [PLAYBOOK, "-i", INVENTORY, ROOT / "playbooks" / book, *options]
             if variables is not None:
                 extra = pathlib.Path(folder) / "extra.json"
                 extra.write_text(json.dumps(variables))
                 command += ["-e", f"@{extra}"]
             result = subprocess.run([str(c) for c in command], cwd=ROOT, env=dict(self.env, SOKUHAI_SUMMARY=str(summary)), text=True,
-                                    stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
+                                    stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout * SLOW)
             result.summary = json.loads(summary.read_text()) if summary.exists() else None
         return result
 
     def play_killed(self, task, *options, timeout=600, book="site.yml"):
         """Start *book* and kill it, with its children, when it begins *task*; return whether it came to that task."""
-        command = [PLAYBOOK, "-i", ROOT / "molecule" / "default" / "inventory", ROOT / "playbooks" / book, *options]
+        command = [PLAYBOOK, "-i", INVENTORY, ROOT / "playbooks" / book, *options]
         process = subprocess.Popen([str(c) for c in command], cwd=ROOT, env=dict(self.env, PYTHONUNBUFFERED="1"), text=True, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * SLOW
         try:
             for line in process.stdout:
                 if line.startswith("TASK [") and task in line:
@@ -85,6 +95,19 @@ class Lab:
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    @functools.cached_property
+    def lacks(self):
+        """What a machine from elsewhere may do without, and does: names of those parts. A practice host lacks nothing."""
+        if not self.outside:
+            return frozenset()
+        return frozenset(part for part, path in PARTS.items() if self.sh("test", "-x", path, check=False).returncode)
+
+    def need(self, *parts):
+        """Skip the test where the machine lacks one of these parts."""
+        missing = sorted(self.lacks.intersection(parts))
+        if missing:
+            pytest.skip(f"the machine has no {' and no '.join(missing)}")
 
     def fingerprint(self):
         """Return {path: mode, owner and content} of the host's configuration as a dict."""
@@ -172,6 +195,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 def run_module(lab, *arguments, timeout=900):
     """Run a tool of the simulated internet on the controller and return its finished process."""
-    return subprocess.run([sys.executable, "-m", "labkit.internet", *map(str, arguments)], cwd=ROOT, env=lab.env, text=True, capture_output=True, timeout=timeout)
+    return subprocess.run([sys.executable, "-m", "labkit.internet", *map(str, arguments)], cwd=ROOT, env=lab.env, text=True, capture_output=True,
+                          timeout=timeout * SLOW)
 
 

@@ -5,6 +5,12 @@ import pytest
 
 USER, PASSWORD = "alert@home.example", "practice"
 
+
+@pytest.fixture(scope="module", autouse=True)
+def submission(lab):
+    lab.need("submission")
+
+
 LOGIN = """
 import json, smtplib, ssl, sys
 port, mechanism, user, password, recipient = sys.argv[1:6]

@@ -38,6 +38,7 @@ def test_dialogue(stage, full, row):
         pytest.skip(f"says nothing about profile {stage.profile}")
     if row["phase"] in FULL_ONLY and not full:
         pytest.skip(f"phase {row['phase']} takes long: SOKUHAI_FULL=1")
+    stage.lab.need(*script.needs(row, stage.profile))
     replies = stage.replies[row["id"]]
     problems = script.judge(row, stage.profile, replies) + script.judge_log(row, stage.lines)
     problems += script.judge_delivery(row, stage.profile, stage.run, stage.mails)

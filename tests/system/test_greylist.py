@@ -4,6 +4,12 @@ import uuid
 
 import pytest
 
+
+@pytest.fixture(scope="module", autouse=True)
+def services(lab):
+    lab.need("greylist")
+
+
 MILD, HARSH = 10027, 10028
 RC = "sokuhai_postgrey"
 

@@ -6,6 +6,12 @@ import uuid
 import pytest
 from conftest import message
 
+
+@pytest.fixture(scope="module", autouse=True)
+def agent(lab):
+    lab.need("spf")
+
+
 # [client, HELO, sender, recipients, subject] each; prints the replies to RCPT and the one to the end of data.
 SEND = """
 import json, smtplib, sys

@@ -133,6 +133,33 @@ def test_time_is_judged_where_it_is_said():
     assert any("took" in found for found in script.judge(slow, "article", [*USUAL, reply("rcpt", 554, "denied", 0.1)]))
 
 
+def test_a_slow_machine_may_take_longer_but_not_less(monkeypatch):
+    slow = row(expect={"at": "rcpt", "code": 554, "text": "denied", "seconds": [2, 5]})
+    late = [*USUAL, reply("rcpt", 554, "denied", 12.0)]
+    assert script.judge(slow, "article", late)
+    monkeypatch.setattr(script, "SLOW", 8)
+    assert script.judge(slow, "article", late) == []
+    assert script.judge(slow, "article", [*USUAL, reply("rcpt", 554, "denied", 0.1)])
+
+
+@pytest.mark.parametrize("changes, needs", [
+    ({}, set()),
+    ({"expect": {"at": "rcpt", "code": 450, "text": "Greylisted"}}, {"greylist"}),
+    ({"expect": {"article": {"at": "end", "code": 250}, "current": {"at": "rcpt", "code": 450, "text": "Greylisted"}}}, set()),
+    ({"delivered": {"header": "^Received-SPF: Pass"}}, {"spf"}),
+    ({"delivered": {"without": "Received-SPF"}}, {"spf"}),
+    ({"phase": "policy-down"}, {"greylist", "spf"}),
+    ({"port": 587}, {"submission"}),
+    ({"auth": {"user": "a", "password": "b"}}, {"submission"}),
+])
+def test_what_a_row_needs_of_the_host(changes, needs):
+    assert script.needs(row(**changes), "article") == needs
+
+
+def test_most_rows_need_nothing_but_postfix_and_named():
+    assert sum(not script.needs(one, profile) for one in ROWS for profile in one["profiles"]) > 150
+
+
 def test_a_refused_message_that_arrived_is_found():
     mail = f"Received: x\nX-Lab-Token: {RUN}.row\nReceived-SPF: Fail (mailfrom)\n identity=mailfrom\n\nX-Lab-Token: in the body\n"
     assert any("1 copies" in found for found in script.judge_delivery(row(), "article", RUN, [mail]))
@@ -233,7 +260,7 @@ def test_no_item_is_waived_without_need(profile, what):
     ("smtpd_recipient_restrictions", "check_policy_service unix:private/policyd_spf", "recipient/spf"),
     ("check_client_ease", "check_policy_service inet:127.0.0.1:10027", "check_client_ease/service"),
     ("check_client_ease", "permit_auth_destination", "check_client_ease/permit"),
-    ("check_client_na", "sleep 2", "check_client_na/sleep"),
+    ("check_client_na", "sleep ${stress?{0}:{2}}", "check_client_na/sleep"),
     ("check_dynamic_client", "check_client_access cidr:$config_directory/tables/check_client_others", "check_dynamic_client/check_client_na"),
 ])
 def test_a_restriction_is_known_by_its_item(parameter, restriction, item):

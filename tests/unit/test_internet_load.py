@@ -117,6 +117,25 @@ def test_percentile():
     assert dnsload.percentile([n / 1000 for n in range(100)], 0.9) == 90
 
 
+PROCSTAT = """\
+ 1793 named              text v r r-------   -       - -   /usr/local/sbin/named
+ 1793 named                 0 v c rw------   7       0 -   /dev/null
+ 1793 named                 5 k - rw------   1       0 -   -
+ 1793 named                 6 s - rw---n--   1       0 UDP 192.0.2.10:53 0.0.0.0:0
+ 1793 named                 7 s - rw---n--   1       0 TCP 127.0.0.1:53 0.0.0.0:0
+"""
+
+
+def test_freebsd_is_asked_by_its_own_commands(monkeypatch):
+    said = {"/bin/pgrep": "1793\n", "/usr/bin/procstat": PROCSTAT}
+    monkeypatch.setattr(hostagent, "LINUX", False)
+    monkeypatch.setattr(hostagent, "told", lambda *command: said[command[0]].splitlines())
+    assert hostagent.pids("named") == [1793]
+    assert hostagent.sockets(1793) == (4, 2), "a program's own file is no descriptor"
+    said["/usr/bin/procstat"] = ""
+    assert hostagent.sockets(1793) == (0, 0), "it may have ended meanwhile"
+
+
 LOG = """\
 Nov 25 00:00:01 mx postfix/smtp[1]: AAAA: to=<a@d0001.test>, relay=none, delay=1, delays=0/0/1/0, dsn=4.4.3, status=deferred (Host or domain name not found. Name service error for name=d0001.test type=MX: Host not found, try again)
 Nov 25 00:00:02 mx postfix/smtp[1]: AAAA: to=<b@d0002.test>, relay=mail.d0002.test[198.51.100.202]:25, delay=1, delays=0/0/1/0, dsn=4.3.0, status=deferred (host mail.d0002.test[198.51.100.202] said: 451 4.3.0 Try again later (in reply to RCPT TO command))

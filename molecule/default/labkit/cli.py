@@ -404,7 +404,7 @@ def hand_over(state, name, command):
     joined = read_json(f"{state}/{name}.outside")
     if not joined:
         raise LabError(f"no machine is in the place of {name}: SOKUHAI_VM=… molecule/freebsd/vm join")
-    argv = [*joined["sh"], *(["--", *command] if command else [])]
+    argv = [*joined["run"], *command] if command else joined["shell"]
     try:
         os.execvpe(argv[0], argv, {**os.environ, **joined["env"]})
     except OSError as e:

@@ -1,5 +1,7 @@
-"""vm up [--offline] [--size 20G] [--clock TIME]   boot the machine; says so and does nothing when it is up
-vm down                   end it: no process and no file of it is left
+"""vm up [--offline] [--alone] [--size 20G] [--clock TIME]
+                          boot the machine; says so and does nothing when it is up
+vm join                   let it into the lab's simulated internet, as the mail host there (as root on Linux)
+vm down                   end it, and the simulated internet: no process, no tap and no file of it is left
 vm sh [-- CMD…]           a shell there as root, or CMD (stdin passed on, exit code kept); `vm ssh` is the same
 vm status [--json]        up or not, which image, how it is reached
 vm reboot [--hard]        boot it again and wait for it; --hard: as if the reset button was pressed
@@ -13,7 +15,8 @@ vm test [STEP…]           the scenario on the machine that is up: every step, 
 vm proved [FILE]          take a run's results (default: the last run's) into molecule/freebsd/results and write docs/proved-on-freebsd.md anew
 vm help
 
-  --offline    the machine reaches no network, it is only reached
+  --offline    the machine reaches no network, it is only reached (and may still join the simulated internet)
+  --alone      no simulated internet beside it
   --size       grow the disk to this (the image stays as it is); for an official image 20G unless said otherwise
   --clock      what its clock says at first, 2020-01-01T00:00:00: to see what a wrong clock does
 
@@ -32,6 +35,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import select
 import shlex
 import shutil
@@ -42,7 +46,7 @@ import termios
 import time
 import tty
 
-from . import VmError, images, machine, paths, probe, process, proved, scenario, seed
+from . import VmError, images, join, machine, paths, probe, process, proved, scenario, seed
 
 HOSTNAME = "mx.home.example"
 OFFICIAL_SIZE = "20G"
@@ -97,6 +101,8 @@ def clear(state):
             pid = int((state / "qemu.pid").read_text())
             start = process.started(pid) if str(state / "qemu.pid") in pathlib.Path(f"/proc/{pid}/cmdline").read_text() else None
     was_up = process.end(pid, start) if pid and start else False
+    if about.get("lab"):
+        join.lower_lab(about["lab"])
     for folder in (state, paths.disks(state.name)):
         shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():
@@ -167,7 +173,13 @@ def up(args):
             say(f"{called}: {how} ({why}); up to {limit} s for the boot")
             about = {"instance": state.name, "image": called, "path": str(image), "accelerator": accel, "why": why, "offline": args.offline,
                      "user": user, "key": str(key), "public_key": public, "boot_seconds": limit, "clock": args.clock or "", "host": HOSTNAME}
-            boot(state, about, disk, code)
+            card = internet(about, "--alone was said" if args.alone else join.impossible())
+            try:
+                note(state, about)
+                boot(state, about, disk, code, card)
+            finally:
+                if card is not None:
+                    os.close(card)
         except BaseException:
             abandon(state)
             raise
@@ -185,29 +197,56 @@ def up(args):
     return 0
 
 
+def internet(about, why):
+    """Bring the simulated internet up, unless *why* says why there is none. Returns the descriptor of the machine's card in it, or None.
+
+    A machine without one is worth having, too: the reason is noted, and the steps that need it name it.
+    """
+    about.update(lab="", joined="", alone=why)
+    if why:
+        return None
+    lab = join.lab_of(about["instance"])
+    try:
+        join.lower_lab(lab)
+        card = join.raise_lab(lab, about["host"])
+    except VmError as error:
+        about["alone"] = str(error)
+        say(f"no simulated internet beside it: {error}")
+        with contextlib.suppress(VmError):
+            join.lower_lab(lab)
+        return None
+    about["lab"] = lab
+    return card
+
+
 def abandon(state):
     """End the process of an `up` that failed; the logs stay to be read, `up` and `down` remove them."""
     about = read(state)
     process.end(about.get("pid"), about.get("start"))
+    if about.get("lab"):
+        join.lower_lab(about["lab"])
     shutil.rmtree(paths.disks(state.name), ignore_errors=True)
     if state.exists() and not (state / "console.log").exists():
         shutil.rmtree(state, ignore_errors=True)
 
 
-def boot(state, about, disk, code):
-    """Start QEMU; another port when someone else was quicker to take it."""
+def boot(state, about, disk, code, card=None):
+    """Start QEMU; another port when someone else was quicker to take it. card: descriptor of the second card's tap."""
     for attempt in range(3):
         about["port"] = machine.free_port()
         arguments = machine.command(
             state, disk, code, about["accelerator"], about["port"], memory=machine.number("FREEBSD_MEMORY", 4096),
-            processors=machine.number("FREEBSD_CPUS", 2), offline=about["offline"], clock=about["clock"], name=state.name)
+            processors=machine.number("FREEBSD_CPUS", 2), offline=about["offline"], clock=about["clock"], name=state.name, tap=card)
         try:
-            about["pid"], about["start"] = machine.start(arguments, state, state / "qemu.log")
+            about["pid"], about["start"] = machine.start(arguments, state, state / "qemu.log", [] if card is None else [card])
             break
         except VmError as error:
             if attempt == 2 or "host forwarding" not in str(error):
                 raise
     note(state, about)
+    if card is not None:
+        # nobody answers DHCP there, and a boot would wait for it
+        machine.ask(state, ("set_link", {"name": machine.CARD, "up": False}))
     (state / "ssh_config").write_text(
         f"Host {about['host']} vm\n  HostName 127.0.0.1\n  Port {about['port']}\n  User {about['user']}\n"
         f"  IdentityFile \"{about['key']}\"\n"
@@ -221,9 +260,20 @@ def note(state, about):
     new.rename(state / "machine.json")
 
 
+def in_any_shell(script):
+    """What to hand to ssh so that sh(1) runs the script, whatever the user's login shell is.
+
+    csh(1) takes neither a line's end nor a ! within quotes, so all but plain characters are written as printf(1) %b reads them.
+    """
+    if re.fullmatch(r"[^\n!']*", script):
+        return f"exec /bin/sh -c {shlex.quote(script)}"
+    plain = "".join(chr(byte) if re.fullmatch(rb"[A-Za-z0-9 ,./:=_@%+-]", bytes([byte])) else f"\\0{byte:03o}" for byte in script.encode())
+    return f"exec /bin/sh -c 'eval \"$(printf %b \"{plain}\")\"'"
+
+
 def there(state, script, timeout=120):
     """Run a line of sh(1) on the machine. Returns the finished process; exit code 255 is ssh's own."""
-    command = ["ssh", "-F", str(state / "ssh_config"), "-o", "BatchMode=yes", "vm", f"exec /bin/sh -c {shlex.quote(script)}"]
+    command = ["ssh", "-F", str(state / "ssh_config"), "-o", "BatchMode=yes", "vm", in_any_shell(script)]
     try:
         return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired:
@@ -288,15 +338,16 @@ def need(state):
     return about
 
 
-def sh(args):
+def sh(words):
+    """A shell there, or the command that these words are. Does not come back."""
     state = paths.state()
     need(state)
-    command = ["ssh", "-F", str(state / "ssh_config"), *(["-t"] if not args.command and sys.stdin.isatty() else []), "vm"]
-    if args.command:
+    command = ["ssh", "-F", str(state / "ssh_config"), *(["-t"] if not words and sys.stdin.isatty() else []), "vm"]
+    if words:
         # root's login shell may be csh; one word is a line of sh(1), several are one command
-        line = args.command[0] if len(args.command) == 1 else shlex.join(args.command)
-        command.append(f"exec /bin/sh -c {shlex.quote(line)}")
-    return subprocess.run(command, check=False).returncode
+        command.append(in_any_shell(words[0] if len(words) == 1 else shlex.join(words)))
+    # ssh takes this process' place: who ends the one has ended the other
+    os.execvp(command[0], command)
 
 
 def status(args):
@@ -329,6 +380,27 @@ def reboot(args):
         about["boot_took"] = seconds
         note(state, about)
     result(f"{state.name} has booted again, in {seconds} s")
+    return 0
+
+
+def join_in(_args):
+    """Give the second card its place in the simulated internet, and let the lab's commands reach the machine by ours."""
+    state = paths.state()
+    with lock(state):
+        about = need(state)
+        if not about.get("lab"):
+            raise VmError(f"{state.name} has no simulated internet beside it: {about.get('alone')}")
+        if not join.is_up(about["lab"]):
+            raise VmError(f"the simulated internet {about['lab']} is gone; molecule/freebsd/vm down, then up")
+        machine.ask(state, ("set_link", {"name": machine.CARD, "up": True}))
+        done = there(state, join.as_root(join.script(join.place(about["host"]), machine.CARD_MAC), about["user"]), timeout=180)
+        if done.returncode:
+            raise VmError(f"{state.name} cannot join the simulated internet: {(done.stderr or done.stdout).strip()}")
+        join.note(about["lab"], about["host"], about["user"], state.name)
+        was = about["joined"]
+        about["joined"] = about["lab"]
+        note(state, about)
+    result(f"{state.name} is {'already ' if was else ''}in the simulated internet {about['lab']}, as {about['host']}")
     return 0
 
 
@@ -446,17 +518,18 @@ def main(arguments):
     parser = argparse.ArgumentParser(prog="vm", usage=__doc__, add_help=False)
     commands = parser.add_subparsers(required=True, dest="command_name")
 
-    def add(name, function, *aliases):
-        one = commands.add_parser(name, aliases=list(aliases), add_help=False)
+    def add(name, function):
+        one = commands.add_parser(name, add_help=False)
         one.set_defaults(function=function)
         return one
 
     one = add("up", up)
     one.add_argument("--offline", action="store_true")
+    one.add_argument("--alone", action="store_true")
     one.add_argument("--size", default="")
     one.add_argument("--clock", default="")
     add("down", down)
-    add("sh", sh, "ssh").add_argument("command", nargs="*")
+    add("join", join_in)
     add("status", status).add_argument("--json", action="store_true")
     add("reboot", reboot).add_argument("--hard", action="store_true")
     add("console", console).add_argument("--attach", action="store_true")
@@ -472,6 +545,8 @@ def main(arguments):
         print(__doc__)
         return 0
     try:
+        if arguments[0] in ("sh", "ssh"):
+            return sh(arguments[2:] if arguments[1:2] == ["--"] else arguments[1:])
         args = parser.parse_args(arguments)
         return args.function(args)
     except (VmError, subprocess.CalledProcessError) as error:

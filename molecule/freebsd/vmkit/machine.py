@@ -26,6 +26,8 @@ QEMU = "qemu-system-x86_64"
 PACKAGES = {QEMU: "qemu-system-x86", "qemu-img": "qemu-utils", "ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 BOOT_SECONDS = {"kvm": 600, "tcg": 1200}
 MAC = "52:54:00:73:6f:6b"
+# the card in the simulated internet
+CARD, CARD_MAC = "net1", "52:54:00:73:6f:6c"
 
 
 def firmware(exists=os.path.exists):
@@ -81,16 +83,18 @@ def number(name, default):
     return int(text)
 
 
-def command(state, disk, code, accel, port, *, memory, processors, offline, clock="", name="vm"):
+def command(state, disk, code, accel, port, *, memory, processors, offline, clock="", name="vm", tap=None):
     """QEMU's command line, a list of str.
 
     state, disk: pathlib.Path of the instance's folder and of its disk (qcow2). port: where sshd is reached on 127.0.0.1. offline: the
     guest reaches nothing but what it is asked from there. clock: what the machine's clock says at the start, in UTC, for rehearsing.
+    tap: descriptor of the second card's tap, which QEMU inherits; None for a machine with one card.
     """
     def quoted(path):
         # a comma separates options in QEMU's values, two of them are one
         return str(path).replace(",", ",,")
 
+    second = [] if tap is None else ["-netdev", f"tap,id={CARD},fd={tap}", "-device", f"virtio-net-pci,netdev={CARD},romfile=,mac={CARD_MAC}"]
     network = f"user,id=net0,hostfwd=tcp:127.0.0.1:{port}-:22" + (",restrict=on" if offline else "")
     return [
         QEMU, "-name", f"sokuhai-{name}", "-machine", "q35", "-accel", "kvm" if accel == "kvm" else "tcg,thread=multi",
@@ -101,7 +105,7 @@ def command(state, disk, code, accel, port, *, memory, processors, offline, cloc
         "-drive", f"if=virtio,format=qcow2,cache=unsafe,discard=unmap,file={quoted(disk)}",
         # a disk like the other, so that no driver for a CD is needed; nuageinit goes by the file system's label
         "-drive", f"if=virtio,format=raw,readonly=on,file={quoted(state / 'seed.iso')}",
-        "-netdev", network, "-device", f"virtio-net-pci,netdev=net0,romfile=,mac={MAC}",
+        "-netdev", network, "-device", f"virtio-net-pci,netdev=net0,romfile=,mac={MAC}", *second,
         "-device", "virtio-rng-pci", "-rtc", f"base={clock or 'utc'}",
         "-display", "none", "-vga", "none", "-no-user-config",
         "-chardev", f"socket,id=serial,server=on,wait=off,path={quoted(state / 'serial')},"
@@ -146,13 +150,13 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start(arguments, state, log):
-    """Start QEMU in the background. Returns (pid, when it started). Raises VmError with what it says."""
+def start(arguments, state, log, descriptors=()):
+    """Start QEMU in the background, with these descriptors of ours. Returns (pid, when it started). Raises VmError with what it says."""
     for name in ("serial", "monitor", "qemu.pid"):
         (state / name).unlink(missing_ok=True)
     with open(log, "w") as output:
         # the tests that wait for us must not wait for the machine, so it inherits no pipe of ours
-        done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
+        done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, pass_fds=descriptors)
     if done.returncode:
         raise VmError(f"{QEMU} does not start: {log.read_text(errors='replace').strip() or done.returncode}")
     pid = int((state / "qemu.pid").read_text())
@@ -160,19 +164,25 @@ def start(arguments, state, log):
 
 
 def ask(state, *commands):
-    """Say something to QEMU by its monitor (QMP). Returns the last answer. Raises OSError or ValueError when nobody listens."""
+    """Say something to QEMU by its monitor (QMP): names of commands, or (name, arguments). Returns the last answer.
+
+    Raises OSError or ValueError when nobody listens, VmError when QEMU refuses.
+    """
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(10)
         line.connect(str(state / "monitor"))
         stream = line.makefile("rw")
         stream.readline()
         answer = {}
-        for name in ("qmp_capabilities", *commands):
-            stream.write(json.dumps({"execute": name}) + "\n")
+        for one in ("qmp_capabilities", *commands):
+            name, values = (one, {}) if isinstance(one, str) else one
+            stream.write(json.dumps({"execute": name, "arguments": values}) + "\n")
             stream.flush()
             while True:
                 answer = json.loads(stream.readline())
-                if "return" in answer or "error" in answer:
+                if "error" in answer:
+                    raise VmError(f"QEMU refuses {name}: {answer['error'].get('desc')}")
+                if "return" in answer:
                     break
         return answer
 

@@ -16,12 +16,14 @@ Any step may have "needs": ["rcpt", ...]: it is left out unless one of these rep
 
 import concurrent.futures
 import json
+import os
 import socket
 import ssl
 import sys
 import time
 
-TIMEOUT = 60
+# on a slow machine a reply takes longer
+TIMEOUT = 60 * float(os.environ.get("SOKUHAI_SLOW") or 1)
 
 
 class Closed(Exception):

@@ -5,7 +5,7 @@ import re
 import time
 
 import yaml
-from conftest import run_module
+from conftest import SLOW, run_module
 
 from . import script
 
@@ -48,11 +48,13 @@ class Stage:
 
     def act(self, phase):
         """Play the rows of a phase and gather what they left behind."""
-        rows = [row for row in ROWS if row["phase"] == phase and self.profile in row["profiles"]]
+        rows = [row for row in ROWS if row["phase"] == phase and self.profile in row["profiles"] and not script.needs(row, self.profile) & self.lab.lacks]
+        if not rows:
+            return
         mark = int(self.lab.sh("sh", "-c", "wc -c </var/log/maillog").stdout)
         self.replies |= self.speak(rows)
         wanted = {row["id"]: script.wanted_copies(row, self.profile)[0] for row in rows}
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 20 * SLOW
         while True:
             self.mails = self.arrived()
             if all(sum(f"X-Lab-Token: {self.run}.{id}\n" in mail for mail in self.mails) >= count for id, count in wanted.items()):
@@ -93,6 +95,8 @@ class Stage:
 
     def policy_down(self):
         """Both kinds of service are away while the rows are played, and back afterwards."""
+        if self.lab.lacks & {"greylist", "spf"}:
+            return
         # smtpd processes keep their connections to an agent that was started already: a reload ends them
         self.lab.sh("sh", "-c", f"service {GREYLIST} stop && mv {AGENT} {AGENT}.away && postfix reload")
         try:
@@ -104,5 +108,7 @@ class Stage:
         self.act("policy-back")
 
     def spf_refuse(self):
+        if "spf" in self.lab.lacks:
+            return
         self.configure({"sokuhai_spf": "refuse"})
         self.act("spf-refuse")

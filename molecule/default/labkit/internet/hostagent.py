@@ -1,4 +1,4 @@
-"""What the load tools do inside a practice host: hand mail in, sample queue and sockets, read the log.
+"""What the load tools do inside a practice host, or a FreeBSD in its place: hand mail in, sample queue and sockets, read the log.
 
 Sent there as text and run by whatever Python the host has; standard library only. Each mode prints JSON lines.
 """
@@ -8,16 +8,26 @@ import os
 import re
 import select
 import smtplib
+import subprocess
 import sys
 import time
 
+# a practice host says that it is FreeBSD, but its kernel is not
+LINUX = os.path.exists("/proc/self/comm")
 SPOOL = "/var/spool/postfix"
 MAILLOG = "/var/log/maillog"
 STATUS = re.compile(r"postfix[^ ]*/\w+\[\d+\]: ([0-9A-Za-z]+): to=<([^>]*)>, .*?dsn=([0-9.]+), status=(\w+) \((.*)\)$")
 DNS = re.compile(r"Name service error|Host not found|Host or domain name not found|nameserver", re.I)
 
 
+def told(*command):
+    """Lines that a command of FreeBSD prints; its failure is an answer, too: the process has ended."""
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True, check=False).stdout.splitlines()
+
+
 def pids(name):
+    if not LINUX:
+        return [int(line) for line in told("/bin/pgrep", "-x", name)]
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -31,6 +41,11 @@ def pids(name):
 
 
 def sockets(pid):
+    """(descriptors, sockets among them) that a process holds."""
+    if not LINUX:
+        # procstat(1): FD is a number for a descriptor, T is its type, s a socket
+        types = [line.split()[3] for line in told("/usr/bin/procstat", "-h", "fd", str(pid)) if line.split()[2].isdigit()]
+        return len(types), types.count("s")
     folder = "/proc/%d/fd" % pid
     try:
         names = os.listdir(folder)
@@ -45,6 +60,14 @@ def sockets(pid):
     return len(names), count
 
 
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def queue():
     return {name: sum(len(files) for _folder, _dirs, files in os.walk(SPOOL + "/" + name))
             for name in ("maildrop", "incoming", "active", "deferred", "hold")}
@@ -54,7 +77,7 @@ def sample(every):
     """A line of measurements every so many seconds until stdin ends."""
     known = []
     while True:
-        if not known or not all(os.path.exists("/proc/%d" % p) for p in known):
+        if not known or not all(map(alive, known)):
             known = pids("named")
         held = [sockets(p) for p in known]
         print(json.dumps({"time": time.time(), "named": len(known), "descriptors": max([h[0] for h in held], default=0),
