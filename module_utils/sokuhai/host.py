@@ -58,7 +58,8 @@ def read(path):
 def write(path, text, mode=None, owner=None):
     """Replace *path* by *text* in one rename: a reader sees the old file or the new one, never a half. A symbolic link stays one.
 
-    mode: permission bits, owner: (uid, gid). Where None, those of the file that is there stay; a new one gets 0644 and the caller's.
+    mode: permission bits. Where it is None, mode and owner of the file that is there stay, and a new one gets 0644 and the caller's.
+    owner: (uid, gid) for a file whose mode is said; the caller's where it is None.
     The file is written beside under a name that no program takes for its own: it begins with a dot, which sh(1) leaves out of `*`, and ends
     otherwise than in .conf, which the loader looks for (loader.conf(5)). What a killed run left there is replaced by the next one.
     """
@@ -68,14 +69,11 @@ def write(path, text, mode=None, owner=None):
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as target:
-            try:
-                former = os.stat(path)
-            except FileNotFoundError:
-                former = None
-            if owner is None and former is not None:
-                owner = (former.st_uid, former.st_gid)
             if mode is None:
-                mode = 0o644 if former is None else former.st_mode & 0o7777
+                mode = 0o644
+                if os.path.exists(path):
+                    former = os.stat(path)
+                    mode, owner = former.st_mode & 0o7777, (former.st_uid, former.st_gid)
             if owner is not None:
                 os.fchown(descriptor, *owner)
             os.fchmod(descriptor, mode)

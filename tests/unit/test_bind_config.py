@@ -54,7 +54,7 @@ class FakeHost:
             "loaded_at": lambda rndc, started: self.running["loaded"], "openfiles": lambda pid: (self.running["soft"],) * 2,
             "answers": lambda server: self.up() and "MUTE" not in self.running["text"],
             "recurses": lambda server, name: self.up() and "DEAF" not in self.running["text"],
-            "sysctl_int": lambda name: 100000, "write_atomically": self.write, "time": self, "wait_until": self.wait_until,
+            "sysctl_int": lambda name: 100000, "write": self.write, "time": self, "wait_until": self.wait_until,
         }.items():
             monkeypatch.setattr(CONFIG, name, value)
 

@@ -124,6 +124,15 @@ def test_no_switch_to_a_named_that_does_not_resolve(tmp_path, monkeypatch):
     assert not host.go(require_recursion=False)["failed"]
 
 
+def test_a_damaged_block_is_refused_and_no_line_behind_it_is_lost(tmp_path, monkeypatch):
+    host = Switch(tmp_path, monkeypatch)
+    text = "# BEGIN sokuhai bind\nname_servers=127.0.0.1\nsearch_domains=home.example\n"
+    host.conf.write_text(text)
+    for state in ("present", "absent"):
+        result = host.go(state=state)
+        assert result["failed"] and "damaged" in result["msg"] and host.conf.read_text() == text
+
+
 def test_a_switch_that_does_not_take_is_undone(tmp_path, monkeypatch):
     host = Switch(tmp_path, monkeypatch, obeys=False)
     host.conf.write_text("search_domains=home.example\n")
@@ -222,9 +231,3 @@ def test_last_configured_is_preferred_to_the_start(monkeypatch):
     assert HOST.loaded_at("rndc", 5) == 5
 
 
-def test_a_link_to_the_file_stays_a_link(tmp_path):
-    (tmp_path / "real").write_text("old")
-    (tmp_path / "link").symlink_to("real")
-    HOST.write_atomically(str(tmp_path / "link"), "new")
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "new"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "real"]

@@ -213,7 +213,7 @@ def test_the_callback_refuses_a_run_that_would_change_something(tmp_path):
 
 # ---- the module's pure part
 
-probe = load(ROOT / "roles/drift/library/drift_probe.py", "drift_probe")
+probe = load("roles/drift/library/drift_probe.py")
 
 
 def test_descendants_of_a_process_at_any_depth():

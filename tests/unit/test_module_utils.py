@@ -53,8 +53,10 @@ def test_the_owner_stays_or_is_the_one_that_is_asked_for(tmp_path):
     os.chown(path, 4711, 4712)
     host.write(path, NEW)
     assert (path.stat().st_uid, path.stat().st_gid) == (4711, 4712)
-    host.write(path, NEW, owner=(0, 0))
-    assert (path.stat().st_uid, path.stat().st_gid) == (0, 0)
+    host.write(path, NEW, 0o640, (1, 2))
+    assert (path.stat().st_uid, path.stat().st_gid) == (1, 2)
+    host.write(path, NEW, 0o640)
+    assert (path.stat().st_uid, path.stat().st_gid) == (os.geteuid(), os.getegid())
 
 
 def test_a_secret_is_nobody_elses_at_any_moment(tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 import base64
 import getpass
 import grp
-import importlib.util
 import os
 import pathlib
 import shutil
@@ -14,11 +13,9 @@ import threading
 import time
 
 import pytest
+from role_modules import load
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-spec = importlib.util.spec_from_file_location("sasl_dovecot", ROOT / "roles/sasl/library/sasl_dovecot.py")
-sasl_dovecot = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sasl_dovecot)
+sasl_dovecot = load("roles/sasl/library/sasl_dovecot.py")
 Refused = sasl_dovecot.Refused
 
 SYNTAXES = {"2.3": sasl_dovecot.MARK + "\nold syntax\n", "2.4": sasl_dovecot.MARK + "\nnew syntax\n"}

@@ -79,8 +79,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bind_host import (
-    answers, beside, loaded_at, openfiles, rc_variables, read_text, recurses, run, running_named, sysctl_int,
-    wait_until, write_atomically)
+    answers, beside, loaded_at, openfiles, rc_variables, recurses, running_named, sysctl_int, wait_until)
+from ansible.module_utils.sokuhai.host import difference, read, run, write
 
 #: What a running named takes over from rndc reconfig whole (bin/named/server.c, load_configuration). Everything else restarts it: descriptors
 #: are set before it gives up root, sockets are bound while it still may, and a cache filled under other trust anchors or root
@@ -164,7 +164,7 @@ class Transaction:
     # -- reading
 
     def process(self):
-        return running_named(read_text(self.conf), self.rc["named_chrootdir"])
+        return running_named(read(self.conf), self.rc["named_chrootdir"])
 
     def paths(self):
         return [self.conf] + [item["path"] for item in self.want["files"]]
@@ -250,8 +250,8 @@ class Transaction:
     def install(self, texts):
         """Swap {path: text} in, named.conf last; returns when a load that follows is surely younger than the files."""
         for path in sorted(texts, key=lambda name: name == self.conf):
-            if read_text(path) != texts[path]:
-                write_atomically(path, texts[path])
+            if read(path) != texts[path]:
+                write(path, texts[path], 0o644)
         second = int(time.time())
         while time.time() < second + 1:
             time.sleep(0.05)
@@ -259,11 +259,11 @@ class Transaction:
     def save(self, texts):
         """Keep {path: text} as what a later failure returns to."""
         for path, text in texts.items():
-            write_atomically(path + ".previous", text)
+            write(path + ".previous", text, 0o644)
 
     def saved(self):
         """{path: text} to return to; only with a named.conf of its own."""
-        texts = {path: read_text(path + ".previous") for path in self.paths()}
+        texts = {path: read(path + ".previous") for path in self.paths()}
         texts = {path: text for path, text in texts.items() if text is not None}
         return texts if self.conf in texts else {}
 
@@ -309,12 +309,12 @@ def stage(module, host):
             return None
         with tempfile.TemporaryDirectory(prefix="sokuhai-bind-") as folder:
             path = os.path.join(folder, "named.conf")
-            write_atomically(path, content)
+            write(path, content, 0o644)
             status, out, err = run([host.checkconf, path])
             printed = run([host.checkconf, "-p", path])[1]
     else:
         path = host.conf + ".staged"
-        write_atomically(path, content)
+        write(path, content, 0o644)
         status, out, err = host.checker(path)
         printed = host.printed(path)
         os.unlink(path)
@@ -374,15 +374,14 @@ def main():
         supports_check_mode=True)
     host = Transaction(module)
     content = module.params["content"]
-    current = read_text(host.conf)
+    current = read(host.conf)
     wanted = {item["path"]: item["content"] for item in module.params["files"]}
-    other = [path for path, text in wanted.items() if read_text(path) != text]
+    other = [path for path, text in wanted.items() if read(path) != text]
     wanted[host.conf] = content
     differs = current != content or bool(other)
     result = {
         "changed": False, "path": host.conf, "action": "none", "reason": "",
-        "diff": [{"before": read_text(path) or "", "after": wanted[path], "before_header": path, "after_header": path}
-                 for path in [host.conf] + other],
+        "diff": [difference(path, read(path), wanted[path]) for path in [host.conf] + other],
     }
     if host.checkconf is None or not os.access(host.rc["named_program"], os.X_OK):
         if module.check_mode:
@@ -404,7 +403,7 @@ def main():
     if differs:
         # Only files that were seen to work may become those we return to; else the ones before them stay.
         if current is not None and (sound or not fallback):
-            fallback = {path: read_text(path) for path in wanted if read_text(path) is not None}
+            fallback = {path: read(path) for path in wanted if read(path) is not None}
             host.save(fallback)
         host.install(wanted)
     if all(wanted.get(path) == text for path, text in fallback.items()):

@@ -57,8 +57,8 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bind_host import (
-    answers, beside, loaded_at, named_version, openfiles, rc_variables, read_text, recurses, run, running_named,
-    sysctl_int)
+    answers, beside, loaded_at, named_version, openfiles, rc_variables, recurses, running_named, sysctl_int)
+from ansible.module_utils.sokuhai.host import read, run
 
 
 def accepted(checkconf, statement):
@@ -82,7 +82,7 @@ def main():
     program, conf = rc["named_program"], rc["named_conf"]
     checkconf, rndc = beside(program, "named-checkconf"), beside(program, "rndc")
     installed = os.access(program, os.X_OK) and checkconf is not None
-    conf_text = read_text(conf)
+    conf_text = read(conf)
     result = {
         "changed": False, "installed": installed, "program": program, "checkconf": checkconf or "", "rndc": rndc or "",
         "conf": conf, "rc_conf": rc, "version": "", "package": "", "knows": {}, "running": None, "stale": False,
@@ -90,8 +90,8 @@ def main():
         "physmem": sysctl_int("hw.physmem") or 0,
         "udp_ports": [sysctl_int("net.inet.ip.portrange." + end) or 0 for end in ("hifirst", "hilast")],
         "maxfilesperproc": sysctl_int("kern.maxfilesperproc") or 0,
-        "resolv_conf": read_text("/etc/resolv.conf") or "",
-        "resolvconf_conf": read_text("/etc/resolvconf.conf") or "",
+        "resolv_conf": read("/etc/resolv.conf") or "",
+        "resolvconf_conf": read("/etc/resolvconf.conf") or "",
         "local_unbound": run(["service", "local_unbound", "onestatus"])[0] == 0,
     }
     if installed:

@@ -8,9 +8,11 @@ import random
 import re
 import socket
 import struct
-import subprocess
 import time
 from email.utils import parsedate_to_datetime
+
+from ansible.module_utils.sokuhai.host import read, run, sysctl
+from ansible.module_utils.sokuhai.limits import parse_rlimits
 
 #: rc.conf variables of named's rc script and what the script itself assumes for them
 #: (freebsd-ports dns/bind920/files/named.in; login class: rc.subr's default is "daemon").
@@ -30,28 +32,6 @@ DEFAULT_PIDFILE = "/var/run/named/pid"
 RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 QTYPES = {"A": 1, "NS": 2, "SOA": 6, "MX": 15, "TXT": 16, "AAAA": 28}
 QCLASSES = {"IN": 1, "CH": 3}
-
-
-def run(argv, timeout=60):
-    """Run argv; return (exit status, stdout, stderr). A command that is not there is 127, as in sh."""
-    try:
-        done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            timeout=timeout, check=False, env=dict(os.environ, LC_ALL="C"))
-    except FileNotFoundError:
-        return 127, "", "%s: not found" % argv[0]
-    except subprocess.TimeoutExpired:
-        return 124, "", "%s: no end after %d s" % (argv[0], timeout)
-    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
-
-
-def read_text(path):
-    """The file's text, or None when it is not there."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
-            return handle.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def rc_variables():
@@ -92,7 +72,7 @@ def pidfile_of(conf_text):
 
 def running_named(conf_text, chroot=""):
     """{"pid", "started" (epoch seconds)} of the named the pid file points at, or None."""
-    text = read_text(chroot + pidfile_of(conf_text))
+    text = read(chroot + pidfile_of(conf_text))
     if not text or not text.strip().isdigit():
         return None
     pid = int(text.strip())
@@ -107,19 +87,15 @@ def openfiles(pid):
     """(soft, hard) descriptor limit of a running process by procstat rlimit; None stands for infinity."""
     for argv in (["procstat", "rlimit", str(pid)], ["procstat", "-l", str(pid)]):
         status, out, _err = run(argv)
-        if status != 0:
-            continue
-        for line in out.splitlines():
-            fields = line.split()
-            if len(fields) >= 5 and fields[2] == "openfiles":
-                return tuple(None if f.startswith("infinity") else int(f) for f in fields[3:5])
+        if status == 0 and pid in parse_rlimits(out):
+            return parse_rlimits(out)[pid]
     return None
 
 
 def sysctl_int(name):
     """An integer kernel value, or None."""
-    out = run(["sysctl", "-n", name])[1].strip()
-    return int(out) if out.isdigit() else None
+    value = sysctl(name) or ""
+    return int(value) if value.isdigit() else None
 
 
 def loaded_at(rndc, started):
@@ -199,16 +175,3 @@ def wait_until(check, seconds, pause=0.25):
         if time.monotonic() >= end:
             return False
         time.sleep(pause)
-
-
-def write_atomically(path, text, mode=0o644):
-    """Replace path by text in one rename, so that no reader ever sees half a file; a symbolic link stays one."""
-    path = os.path.realpath(path)
-    temporary = path + ".sokuhai-new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.chmod(temporary, mode)
-    os.rename(temporary, path)

@@ -56,12 +56,12 @@ import pwd
 import re
 import socket
 import stat
-import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai.host import run, service_pid
+from ansible.module_utils.sokuhai.limits import parse_rlimits
 
-ENV = dict(os.environ, LC_ALL="C", PATH="/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 # ps counts whole seconds, and a service starts within the second in which its program was put in place
 GRACE = 2
 VULNERABILITIES = "/var/db/pkg/vuln.xml"
@@ -85,18 +85,6 @@ def descendants(processes, pid):
     while fresh:
         fresh = sorted(child for child, (parent, _age, _command) in processes.items() if parent in fresh and child not in found and child != pid)
         found += fresh
-    return found
-
-
-def parse_rlimits(text):
-    """{pid: (soft, hard)} of the openfiles rows of `procstat rlimit pid ...`; None stands for infinity."""
-    found = {}
-    for line in text.splitlines():
-        fields = line.split()
-        if "openfiles" in fields[1:] and fields[0].isdigit():
-            numbers = fields[fields.index("openfiles") + 1:][:2]
-            if len(numbers) == 2:
-                found[int(fields[0])] = tuple(None if n.startswith("infinity") else int(n) for n in numbers)
     return found
 
 
@@ -129,28 +117,18 @@ def package_name(full):
 class Host:
     def __init__(self, params):
         self.p, self.findings, self.notes = params, [], []
-        self.processes = parse_processes(self.run("ps", "-ax", "-o", "pid=", "-o", "ppid=", "-o", "etimes=", "-o", "comm=")[1])
-
-    @staticmethod
-    def run(*argv):
-        """(exit status, standard output, standard error); 127 when the program is not there."""
-        try:
-            done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENV, timeout=60, check=False)
-        except (OSError, subprocess.TimeoutExpired) as problem:
-            return 127, "", str(problem)
-        return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+        self.processes = parse_processes(run(["ps", "-ax", "-o", "pid=", "-o", "ppid=", "-o", "etimes=", "-o", "comm="])[1])
 
     def tell(self, role, thing, expected, found, advice):
         self.findings.append({"role": role, "thing": thing, "expected": str(expected), "found": str(found), "advice": advice})
 
     def service(self, name):
         """The pid of a service's main process as its own rc script knows it, or None."""
-        match = re.search(r"as pid (\d+)", self.run("service", name, "onestatus")[1])
-        pid = int(match.group(1)) if match else 0
+        pid = service_pid(name)
         return pid if pid in self.processes else None
 
     def postconf(self, *arguments):
-        status, out, dummy = self.run("postconf", *arguments)
+        status, out, _err = run(["postconf"] + list(arguments))
         return out.strip() if status == 0 else ""
 
     # -- processes
@@ -159,7 +137,7 @@ class Host:
         """Too low a limit of a child while the main process has enough."""
         pids = [main] + descendants(self.processes, main)
         wanted = int(self.p["openfiles"][role])
-        measured = parse_rlimits(self.run("procstat", "rlimit", *map(str, pids))[1])
+        measured = parse_rlimits(run(["procstat", "rlimit"] + [str(pid) for pid in pids])[1])
         if main not in measured:
             self.notes.append("procstat says nothing of %s (pid %d)" % (service, main))
             return
@@ -187,7 +165,7 @@ class Host:
 
     def daemons(self):
         daemons = self.postconf("-h", "daemon_directory")
-        for role, service, path in (("bind", "named", self.run("sysrc", "-in", "named_program")[1].strip() or "/usr/local/sbin/named"),
+        for role, service, path in (("bind", "named", run(["sysrc", "-in", "named_program"])[1].strip() or "/usr/local/sbin/named"),
                                     ("postfix", "postfix", daemons and os.path.join(daemons, "master"))):
             main = self.service(service)
             if main is not None and path:
@@ -199,7 +177,7 @@ class Host:
     def sockets(self, main):
         """Every inet service of master.cf must be listened to by the master that runs."""
         open_ports = set()
-        for line in self.run("sockstat", "-46l")[1].splitlines():
+        for line in run(["sockstat", "-46l"])[1].splitlines():
             fields = line.split()
             if len(fields) > 5 and fields[2] == str(main):
                 open_ports.add(fields[5].rpartition(":")[2])
@@ -267,7 +245,7 @@ class Host:
         if not self.p["packages"]:
             return
         installed = {}
-        for line in self.run("pkg", "query", "-a", "%n|%o|%v")[1].splitlines():
+        for line in run(["pkg", "query", "-a", "%n|%o|%v"])[1].splitlines():
             fields = line.split("|")
             if len(fields) == 3:
                 installed[fields[0]] = fields
@@ -278,7 +256,7 @@ class Host:
             names = [name for name, fields in installed.items() if wanted["package"] in (name, fields[1])]
             thing = "package %s" % wanted["package"]
             if wanted["program"] and os.path.exists(wanted["program"]):
-                status, out, dummy = self.run("pkg", "which", "-q", wanted["program"])
+                status, out, _err = run(["pkg", "which", "-q", wanted["program"]])
                 owner = package_name(out.strip()) if status == 0 else ""
                 if owner not in names:
                     self.tell(wanted["role"], thing, "%s is a file of %s" % (wanted["program"], wanted["package"]),
@@ -287,13 +265,13 @@ class Host:
                     continue
             for name in names if audit and not wanted["audited"] else []:
                 full = "%s-%s" % (name, installed[name][2])
-                status, out, dummy = self.run("pkg", "audit", "-q", full)
+                status, out, _err = run(["pkg", "audit", "-q", full])
                 if status and full in out.split():
                     self.tell(wanted["role"], thing + ": vulnerability", "none known", "%s has a known vulnerability (pkg audit %s)" % (full, full),
                               "pkg upgrade %s once the repository has the mended one, then site.yml" % name)
 
     def kernel(self):
-        status, out, dummy = self.run("freebsd-version", "-kr")
+        status, out, _err = run(["freebsd-version", "-kr"])
         versions = out.split()
         if status == 0 and len(versions) == 2 and versions[0] != versions[1]:
             self.tell("limits", "reboot pending: kernel", "the installed kernel runs (%s)" % versions[0], "the kernel of %s runs" % versions[1],
@@ -302,7 +280,7 @@ class Host:
     def firewall(self):
         if not self.p["firewall"]:
             return
-        status, out, err = self.run("pfctl", "-s", "info")
+        status, out, err = run(["pfctl", "-s", "info"])
         if status or not re.search(r"^Status:\s+Enabled", out, re.M):
             self.tell("blocklist", "pf", "enabled", "disabled" if status == 0 else "pfctl: %s" % (err or out).strip(), "service pf start, or site.yml --tags blocklist")
 

@@ -77,6 +77,8 @@ import threading
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai.host import read, write
+from ansible.module_utils.sokuhai.limits import parse_rlimits
 
 INDEXED_SUFFIX = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb", "dbm": ".pag", "sdbm": ".pag"}
 # Types that postmap can open here and now. Others (ldap, mysql, tcp, socketmap, memcache …) need their server.
@@ -354,22 +356,6 @@ class Postfix:
     def tool(self, name):
         return os.path.join(self.commands, name)
 
-    @staticmethod
-    def read(path):
-        try:
-            with open(path, encoding="utf-8", errors="surrogateescape") as handle:
-                return handle.read()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    @staticmethod
-    def write(path, text):
-        with open(path, "w", encoding="utf-8", errors="surrogateescape") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.chmod(path, 0o644)
-
     def suffix(self, table):
         return INDEXED_SUFFIX.get(table["type"], "")
 
@@ -382,7 +368,7 @@ class Postfix:
         """{relative path: (old text or None, new text or None)} of the files that are not as wanted."""
         found = {}
         for name, new in self.wanted.items():
-            old = self.read(os.path.join(self.config, name))
+            old = read(os.path.join(self.config, name))
             if old != new:
                 found[name] = (old, new)
         for name in self.strangers():
@@ -413,7 +399,7 @@ class Postfix:
                 continue
             source = os.path.join(self.tables, table["name"])
             base = source + self.suffix(table)
-            if self.read(source) != table["text"]:
+            if read(source) != table["text"]:
                 continue  # built anew with its text
             if not os.path.exists(base):
                 found[table["name"]] = "%s is missing" % base
@@ -436,7 +422,7 @@ class Postfix:
 
     def master(self):
         """The running master: {pid, loaded (epoch seconds of the last start or reload), openfiles} or None."""
-        text = self.read(os.path.join(self.queue, "pid", "master.pid"))
+        text = read(os.path.join(self.queue, "pid", "master.pid"))
         if not text or not text.strip().isdigit():
             return None
         pid = int(text)
@@ -453,12 +439,10 @@ class Postfix:
     def openfiles(self, pid):
         """The descriptors that a running process may have: the lower of soft and hard; None when unlimited."""
         code, out, err = self.run(["procstat", "rlimit", str(pid)])
-        for line in out.splitlines():
-            if "openfiles" in line:
-                numbers = line.split()[line.split().index("openfiles") + 1:][:2]
-                finite = [int(number) for number in numbers if number.isdigit()]
-                return min(finite) if finite else None
-        raise Refused(["procstat rlimit %d shows no openfiles: %s" % (pid, (err or out).strip())])
+        if pid not in parse_rlimits(out):
+            raise Refused(["procstat rlimit %d shows no openfiles: %s" % (pid, (err or out).strip())])
+        finite = [number for number in parse_rlimits(out)[pid] if number is not None]
+        return min(finite) if finite else None
 
     def newest(self):
         paths = [os.path.join(self.config, name) for name in self.wanted if name in ("main.cf", "master.cf")]
@@ -476,7 +460,7 @@ class Postfix:
             if name in ("main.cf", "master.cf"):
                 # A table named by its full path must be the staged one, too.
                 new = new.replace(self.tables + "/", os.path.join(directory, "tables") + "/")
-            self.write(os.path.join(directory, name), new)
+            write(os.path.join(directory, name), new, 0o644)
         # A main.cf younger than two seconds is read again, and what was set before the first reading, the configuration
         # directory, is forgotten for the compiled one (dict_load_file_xt() of dict.c): $config_directory/tables would be the
         # tables in force, not the staged ones. What goes in is written anew by swap().
@@ -750,7 +734,7 @@ class Postfix:
                 absent.append(name)
         if os.path.isdir(self.tables):
             shutil.copytree(self.tables, os.path.join(scratch, "tables"))
-        self.write(os.path.join(scratch, "absent.json"), json.dumps(absent))
+        write(os.path.join(scratch, "absent.json"), json.dumps(absent), 0o644)
         os.rename(scratch, self.previous)
 
     def swap(self, directory):
@@ -766,13 +750,13 @@ class Postfix:
                 os.utime(base)
         for name in ("master.cf", "main.cf"):
             path = os.path.join(directory, name)
-            self.write(path, self.wanted[name])
+            write(path, self.wanted[name], 0o644)
             os.rename(path, os.path.join(self.config, name))
         for name in self.strangers():
             os.unlink(os.path.join(self.tables, name))
 
     def restore(self):
-        absent = json.loads(self.read(os.path.join(self.previous, "absent.json")) or "[]")
+        absent = json.loads(read(os.path.join(self.previous, "absent.json")) or "[]")
         shutil.rmtree(self.tables, ignore_errors=True)
         if os.path.isdir(os.path.join(self.previous, "tables")):
             shutil.copytree(os.path.join(self.previous, "tables"), self.tables)
@@ -820,7 +804,7 @@ class Postfix:
 
     def logged(self, since):
         """What Postfix logged since then that explains a failure: the last warnings and worse."""
-        text = self.read(self.p["maillog"]) or ""
+        text = read(self.p["maillog"]) or ""
         lines = []
         for line in text.splitlines()[-400:]:
             if not re.search(r"postfix\S*: (warning|error|fatal|panic): ", line):
@@ -1000,7 +984,7 @@ class Plan:
             elif when > self.running["loaded"] + 2:
                 self.want("reload", "master was loaded before %s was written" % path)
         if p["mailer_conf"]:
-            have, wanted = postfix.read(p["mailer_conf"]), mailer_text(p["sendmail_path"])
+            have, wanted = read(p["mailer_conf"]), mailer_text(p["sendmail_path"])
             if have != wanted:
                 self.mailer = (have or "", wanted)
                 self.reasons.append("%s does not name this Postfix" % p["mailer_conf"])
@@ -1124,7 +1108,7 @@ def work(module, postfix):
                        "see role limits and /etc/rc.conf.d/%s" % (have, p["openfiles"], p["service"])])
     if plan.mailer:
         os.makedirs(os.path.dirname(p["mailer_conf"]), 0o755, exist_ok=True)
-        postfix.write(p["mailer_conf"] + ".new", plan.mailer[1])
+        write(p["mailer_conf"] + ".new", plan.mailer[1], 0o644)
         os.rename(p["mailer_conf"] + ".new", p["mailer_conf"])
     finish(module, postfix, plan)
 

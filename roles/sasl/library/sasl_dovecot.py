@@ -54,41 +54,9 @@ import stat
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai.host import Refused, difference, read, write
 
 MARK = "# Written by sokuhai's role sasl"
-
-
-class Refused(Exception):
-    """A state of the host in which nothing may be changed; the text says what to do."""
-
-
-def read(path):
-    """Return the text of *path*, or None where there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as source:
-            return source.read()
-    except FileNotFoundError:
-        return None
-
-
-def install(path, text, mode, uid, gid):
-    """Write *text* to a file beside *path* and rename it over *path*: a reader sees the old or the new, never a half."""
-    staged = "%s.%s" % (path, secrets.token_hex(4))
-    handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as target:
-            os.fchown(target.fileno(), uid, gid)
-            os.fchmod(target.fileno(), mode)
-            target.write(text)
-            target.flush()
-            os.fsync(target.fileno())
-        os.rename(staged, path)
-    except BaseException:
-        try:
-            os.unlink(staged)
-        except FileNotFoundError:
-            pass
-        raise
 
 
 def attributes_differ(path, mode, uid, gid):
@@ -193,7 +161,7 @@ class Dovecot:
     def check_staged(self, text):
         """Have doveconf read *text* from a file of its own, beside the real one so that relative includes mean the same."""
         staged = "%s.staged" % self.p["config"]
-        install(staged, text, 0o600, 0, 0)
+        write(staged, text, 0o600, (0, 0))
         try:
             rc, out, err = self.run(self.doveconf, "-n", "-c", staged)
         finally:
@@ -235,15 +203,15 @@ class Dovecot:
         if not self.module.check_mode:
             # the passwd-file first: a configuration that names a file which is not there would refuse everybody
             if users_changed:
-                install(self.p["passwd_file"], self.passwd_text(), 0o640, uid, dovecot)
+                write(self.p["passwd_file"], self.passwd_text(), 0o640, (uid, dovecot))
             elif users_mode:
                 os.chown(self.p["passwd_file"], uid, dovecot)
                 os.chmod(self.p["passwd_file"], 0o640)
             if config_changed:
                 if old is not None:
-                    install(self.previous, old, 0o600, uid, gid)
+                    write(self.previous, old, 0o600, (uid, gid))
                     result["replaced"] = True
-                install(self.p["config"], text, 0o644, uid, gid)
+                write(self.p["config"], text, 0o644, (uid, gid))
             elif config_mode:
                 os.chown(self.p["config"], uid, gid)
                 os.chmod(self.p["config"], 0o644)
@@ -256,7 +224,7 @@ class Dovecot:
         return result
 
     def config_diff(self, old, new):
-        return {"before_header": self.p["config"], "after_header": self.p["config"], "before": old or "", "after": new}
+        return difference(self.p["config"], old, new)
 
     def users_diff(self):
         """Names only. A hash in a diff would be in the log of whoever ran it."""
@@ -266,7 +234,7 @@ class Dovecot:
         before, after = read(self.p["passwd_file"]), self.passwd_text()
         kept = set((before or "").splitlines())
         shown = "".join("%s%s\n" % (line.split(":", 1)[0], "" if before is None or line in kept else " (new hash)") for line in after.splitlines())
-        return {"before_header": self.p["passwd_file"], "after_header": self.p["passwd_file"], "before": names(before), "after": shown}
+        return difference(self.p["passwd_file"], names(before), shown)
 
     # -- state=proved -------------------------------------------------------------------------------------------------
 
@@ -329,7 +297,7 @@ class Dovecot:
         if old is None:
             raise Refused("%s does not exist, there is nothing to go back to" % self.previous)
         if not self.module.check_mode:
-            install(self.p["config"], old, 0o644, 0, 0)
+            write(self.p["config"], old, 0o644, (0, 0))
         return {"changed": True}
 
     def absent(self):
