@@ -8,7 +8,7 @@ set -e
 cp -a {folder} /tmp/keep
 mount -t tmpfs -o size=1m,mode=755 tmpfs {folder}
 cp -a /tmp/keep/. {folder}/
-chown --reference=/tmp/keep {folder}
+chown "$(stat -f %u:%g /tmp/keep)" {folder}
 dd if=/dev/zero of={folder}/fill bs=1k 2>/dev/null || :
 rm -rf /tmp/keep
 """
