@@ -32,6 +32,7 @@ TOLD = {
     "greylist_postgrey": ("restarted",),
     "kernel_beside": ("plan",),
     "limits_apply": ("needs_reboot", "changes"),
+    "monitor_host": ("restarted",),
     "ports_plan": ("drift", "notes"),
     "postfix_certificate": ("reason",),
     "postfix_config": ("reasons",),

@@ -52,6 +52,8 @@ def provided():
         names |= set(re.findall(r"^\s+(\w+):", path.read_text(), re.MULTILINE))
     for path in [*ROOT.glob("roles/*/filter_plugins/*.py"), *ROOT.glob("filter_plugins/*.py")]:
         names |= set(re.findall(r'"(\w+)": \w+', path.read_text()))
+    # columns of the sampler's file
+    names |= set(re.findall(r'"(\w+)"', (ROOT / "roles/monitor/files/monitor.py").read_text().partition("COLUMNS = (")[2].partition(")")[0]))
     return names | {path.stem for path in [*ROOT.glob("roles/*/library/*.py"), *ROOT.glob("filter_plugins/*.py"), *ROOT.glob("callback_plugins/*.py")]}
 
 

@@ -75,6 +75,15 @@ def test_restarts_what_ended(run, scratch):
         run(f"kill $(cat {scratch}/watcher)")
 
 
+def test_the_watcher_calls_itself_daemon_with_its_title(run, scratch):
+    assert run(f"daemon -f -r -P {scratch}/watcher -t some_title sleep 300").rc == 0
+    try:
+        # rc.subr takes "daemon:" for /usr/sbin/daemon
+        assert until(lambda: run(f"ps -ww -o command= -p $(cat {scratch}/watcher)").out.startswith("daemon: some_title"))
+    finally:
+        run(f"kill $(cat {scratch}/watcher)")
+
+
 def test_without_pid_file_or_restart_nobody_watches(run, scratch, end):
     assert run(f"daemon -f sh -c 'echo $$ > {scratch}/pid; exec sleep 300'").rc == 0
     assert until(lambda: run(f"test -s {scratch}/pid").rc == 0)

@@ -184,3 +184,19 @@ def test_usage(run):
     answer = run("sysctl")
     assert answer.rc == 1 and answer.err.startswith("usage: sysctl ")
     assert run("sysctl -Nn kern.maxfiles").rc == 1
+
+
+def test_the_file_table_is_an_array_of_xfile_that_counts_this_process_s_descriptors(run):
+    # struct xfile of sys/sys/file.h: xf_size, xf_pid at 8, xf_fd at 16, xf_type at 32; type 2 is a socket
+    counted = run("""/usr/local/bin/python3 -c '
+import os, socket, struct, subprocess
+pair = socket.socketpair()
+files = [open("/dev/null") for _ in range(5)]
+table = subprocess.run(["sysctl", "-b", "kern.file"], stdout=subprocess.PIPE, check=True).stdout
+size = struct.unpack_from("=Q", table)[0]
+rows = [struct.unpack_from("=QiIiiQh", table, at) for at in range(0, len(table), size)]
+mine = [row for row in rows if row[1] == os.getpid()]
+fds = {row[3]: row[6] for row in mine}
+print(size, len(table) % size, all(row[0] == size for row in rows), all(file.fileno() in fds for file in files), [fds.get(end.fileno()) for end in pair])
+'""")
+    assert counted.out.strip() == "128 0 True True [2, 2]", counted
