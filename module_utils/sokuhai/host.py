@@ -40,6 +40,12 @@ def sysctl(name):
     return out.rstrip("\n") if status == 0 else None
 
 
+def version_key(version):
+    """Return a version of freebsd-version(1) as something that can be compared: 15.0-RELEASE-p3 -> (15, 0, 3); (0, 0, 0) for what is none."""
+    match = re.match(r"(\d+)\.(\d+)-[A-Z0-9.]+(?:-p(\d+))?", version or "")
+    return tuple(int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+
+
 def service_pid(name):
     """Return the pid (int) of a service's main process as its own rc script knows it, or None where it does not run."""
     match = re.search(r"as pid (\d+)", run(["service", name, "onestatus"])[1])

@@ -115,6 +115,24 @@ def test_a_kernel_that_panics_gives_way_by_itself_and_is_not_tried_again(stock):
     assert running(lab) == "/boot/kernel/kernel"
 
 
+def test_a_kernel_that_ones_own_tasks_refuse_gives_way_and_is_not_tried_again(stock, full, tmp_path):
+    if not full:
+        pytest.skip("two reboots: in make test-full; tests/unit/test_kernel.py has the module's part")
+    lab = stock
+    tasks = tmp_path / "prove.yml"
+    tasks.write_text("- name: Look for what is not there\n  ansible.builtin.command: test -e /no/such/thing\n  changed_when: false\n")
+    result = rebuild(lab, dict(THERE, kernel_verify_tasks=str(tasks)))
+    assert result.returncode != 0 and "runs, but: kernel_verify_tasks: Look for what is not there" in message(result), message(result)
+    assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
+    boots = lab.sh("sysctl", "-n", "kern.boottime").stdout
+    again = rebuild(lab, THERE)
+    assert again.returncode == 0 and changed(again) == 0 and "Look for what is not there" in again.stdout, again.stdout
+    assert lab.sh("sysctl", "-n", "kern.boottime").stdout == boots
+    tasks.write_text("- name: Look for what is there\n  ansible.builtin.command: test -e /etc\n  changed_when: false\n")
+    kept = rebuild(lab, dict(THERE, kernel_verify_tasks=str(tasks), kernel_retry=True))
+    assert kept.returncode == 0 and running(lab) == "/boot/kernel.trial/kernel", message(kept)
+
+
 def test_a_file_that_the_loader_could_not_load_is_never_booted(stock, full):
     if not full:
         pytest.skip("as in tests/unit/test_kernel.py, but with the whole play: in make test-full")

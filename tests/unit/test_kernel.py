@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import stat
 import struct
 import subprocess
@@ -127,6 +128,16 @@ def test_the_name_follows_what_a_kernel_is_made_of():
     assert kernel.name_of("SOKUHAI", kernel.inputs_of(params, "15.0-RELEASE-p1", "amd64")) != one
 
 
+FILES = {"GENERIC": "ident\tGENERIC\ninclude \"std.arm64\"\n", "std.arm64": "options \tKDB, INCLUDE_CONFIG_FILE\t# by comma\ninclude \"std.debug\"\n", "std.debug": "",
+         "BARE": "#options\tINCLUDE_CONFIG_FILE\noptions\tINCLUDE_CONFIG_FILES\n", "OFF": "include GENERIC\nnooptions INCLUDE_CONFIG_FILE\n",
+         "ROUND": "include ROUND\n", "ELSEWHERE": "include ../mine\n"}
+
+
+@pytest.mark.parametrize("base, said", [("GENERIC", True), ("BARE", False), ("OFF", False), ("ROUND", False), ("ELSEWHERE", None)])
+def test_a_configuration_says_whether_it_is_kept_in_the_kernel(base, said):
+    assert kernel.says_option(FILES.get, base, "INCLUDE_CONFIG_FILE") is said
+
+
 # ---- what is declared ----
 
 GOOD = {"kernel_ident": "SOKUHAI", "kernel_base": "GENERIC", "kernel_options": ["nodevice sound", "options IPSEC"], "kernel_make_variables": [],
@@ -163,7 +174,7 @@ class Host:
         self.writes, self.stop_at = 0, None
         self.answers = {"dns": True, "smtp": True}
         for name, data in {"/boot/kernel/kernel": elf(CONFIG % "GENERIC"), "/boot/defaults/loader.conf": b'kernel="kernel"\n',
-                           "/boot/loader.conf": b'autoboot_delay="1"\n', "/usr/src/Makefile.inc1": b"", "/usr/src/sys/amd64/conf/GENERIC": b"",
+                           "/boot/loader.conf": b'autoboot_delay="1"\n', "/usr/src/Makefile.inc1": b"", "/usr/src/sys/amd64/conf/GENERIC": b"options \tINCLUDE_CONFIG_FILE\n",
                            "/usr/src/sys/conf/newvers.sh": b'REVISION="15.0"\nBRANCH="RELEASE"\n',
                            "/usr/src/sys/sys/select.h": b"#define\tFD_SETSIZE\t16384\n", "/etc/rc.d/cleanvar": b"", "/var/run/x": b""}.items():
             path = self.path(name)
@@ -273,7 +284,8 @@ class Host:
 def make(**changes):
     params = {"action": "plan", "name": "", "ident": "SOKUHAI", "base": "GENERIC", "lines": [], "make_variables": [], "fd_setsize": 16384,
               "source": "/usr/src", "objects": "/usr/obj", "configurations": "/root/kernels", "jobs": 0, "disk_objects_mib": 1, "disk_boot_mib": 1,
-              "wait": 0, "check_seconds": 0, "trial_seconds": 900, "script": "", "console_access": True, "reboot": True, "retry": False}
+              "wait": 0, "check_seconds": 0, "trial_seconds": 900, "script": "", "console_access": True, "reboot": True, "retry": False,
+              "source_awaited": False, "reason": ""}
     params.update(changes)
     found = kernel.Kernel(params)
     found.p["script"] = "#!/bin/sh\n# trial of /boot/%s/kernel\n" % found.name
@@ -484,6 +496,47 @@ def test_a_kernel_under_which_the_host_does_not_serve_is_not_kept(host, answers,
     assert host.path("/var/run/sokuhai_trial.pid").exists(), "the timer still takes the host back"
 
 
+def test_a_kernel_that_the_playbooks_own_tasks_refuse_is_not_tried_again_unasked(host):
+    make(reboot=False).build(False)
+    make().arm(False)
+    host.boot()
+    with pytest.raises(kernel.Refused, match="runs, but: kernel_verify_tasks: Ask it: no.*the next boot is kernel") as said:
+        make(reason="kernel_verify_tasks: Ask it: no").reject(False)
+    assert said.value.facts["return_needed"] and host.path("/var/run/sokuhai_trial.pid").exists()
+    host.boot()
+    assert host.running == "kernel"
+    plan = make().plan()
+    assert plan["failed"] and not plan["trial"] and "kernel_verify_tasks: Ask it: no" in plan["notices"][0]
+    assert make(retry=True).plan()["trial"]
+    # built anew, it is another kernel
+    make().sweep()
+    make(reboot=False).build(False)
+    assert make().plan()["trial"]
+
+
+def test_what_the_tasks_refused_after_the_old_kernel_had_returned_is_told_as_lost(host):
+    make(reboot=False).build(False)
+    make().arm(False)
+    host.boot()
+    host.boot()
+    with pytest.raises(kernel.Refused, match="failed its trial: it came as far as rc"):
+        make(reason="x").reject(False)
+    assert make().plan()["failed"]
+
+
+def test_another_file_in_a_failed_kernels_place_is_tried(host):
+    host.path("/boot/mine").mkdir()
+    path = host.path("/boot/mine/kernel")
+    path.write_bytes(elf(CONFIG % "MINE"))
+    host.running = "mine"
+    with pytest.raises(kernel.Refused):
+        make(name="mine", reason="no").reject(False)
+    host.running = "kernel"
+    assert make(name="mine").plan()["failed"]
+    path.write_bytes(elf(CONFIG % "MINE2"))
+    assert not make(name="mine").plan()["failed"] and make(name="mine").plan()["trial"]
+
+
 def test_the_running_kernel_must_be_the_one_that_was_built(host, monkeypatch):
     make(reboot=False).build(False)
     make().arm(False)
@@ -543,6 +596,31 @@ def test_check_mode_writes_nothing(host):
     before = files(host)
     assert make().arm(True)["changed"] and make().undo(True)["changed"]
     assert files(host) == before
+
+
+def test_sources_that_come_before_the_build_are_not_asked_for_by_a_check_run(host):
+    awaited = make(source_awaited=True)
+    assert [notice for notice in awaited.plan()["notices"] if "predicted" in notice] == []
+    shutil.rmtree(host.path("/usr/src"))
+    plan = make(source_awaited=True).plan()
+    assert plan["build"] and plan["estimate"] and "predicted: the sources are brought to /usr/src first" in plan["notices"]
+    assert make(source_awaited=True).build(True)["changed"]
+    with pytest.raises(kernel.Refused, match="no sources of FreeBSD there"):
+        make().plan()
+    # half of a tree that is there is judged all the same
+    host.path("/usr/src/sys/conf").mkdir(parents=True)
+    host.path("/usr/src/Makefile.inc1").write_text("")
+    host.path("/usr/src/sys/conf/newvers.sh").write_text('REVISION="14.3"\nBRANCH="RELEASE"\n')
+    with pytest.raises(kernel.Refused, match="14.3-RELEASE"):
+        make(source_awaited=True).plan()
+
+
+def test_a_base_without_its_configuration_in_it_is_refused_before_the_build(host):
+    host.path("/usr/src/sys/amd64/conf/GENERIC").write_text("include \"std.debug\"\n")
+    host.path("/usr/src/sys/conf/std.debug").write_text("nooptions INVARIANTS\n")
+    with pytest.raises(kernel.Refused, match="kernel_base: GENERIC has no INCLUDE_CONFIG_FILE"):
+        make().plan()
+    assert make(lines=["options INCLUDE_CONFIG_FILE"]).plan()["build"]
 
 
 def test_a_patched_host_is_told_that_its_own_kernel_is_not(host):

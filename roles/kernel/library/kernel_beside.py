@@ -11,11 +11,11 @@ short_description: Build, install, try and keep a FreeBSD kernel without touchin
 description:
   - C(plan) reads and decides; C(build) writes the kernel configuration and has make(1) build and install it under a name of its own,
     detached by daemon(8), so that it goes on when the controller is gone; C(arm) prepares one boot of it; C(judge) says after that
-    boot whether it is kept; C(undo) takes everything back.
+    boot whether it is kept; C(reject) that it is not; C(undo) takes everything back.
   - What is decided follows from what lies on the host, so a run that was killed is finished by the next one.
   - A kernel's name ends in a hash of what it is made of. So nothing is built twice, and a new one never replaces one that runs.
 options:
-  action: {description: What to do., type: str, required: true, choices: [plan, build, arm, judge, undo]}
+  action: {description: What to do., type: str, required: true, choices: [plan, build, arm, judge, reject, undo]}
   name: {description: Directory in /boot of a kernel that is there already; empty for one built here., type: str, default: ""}
   ident: {description: Name of the kernel configuration and its ident., type: str, default: SOKUHAI}
   base: {description: Configuration that ours includes., type: str, default: GENERIC}
@@ -35,6 +35,8 @@ options:
   console_access: {description: Somebody can switch the machine off and on., type: bool, default: false}
   reboot: {description: "Whether a trial boot follows, so that C(plan) refuses what C(arm) would", type: bool, default: false}
   retry: {description: Try a kernel again that failed its trial., type: bool, default: false}
+  source_awaited: {description: "The sources are brought before the build; where they are not there yet, nothing is asked of them", type: bool, default: false}
+  reason: {description: Why C(reject) does not keep the kernel that runs., type: str, default: ""}
 author: sokuhai
 """
 
@@ -64,6 +66,7 @@ import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai.host import version_key
 
 STATE = "/var/db/sokuhai/kernel"
 LOGS = "/var/log/sokuhai/kernel"
@@ -123,12 +126,6 @@ def source_version(newvers):
     return "%s-%s" % (revision.group(1), branch.group(1)) if revision and branch else None
 
 
-def version_key(version):
-    """A version of freebsd-version(1) as something that can be compared: 15.0-RELEASE-p3 -> (15, 0, 3)."""
-    match = re.match(r"(\d+)\.(\d+)-[A-Z0-9.]+(?:-p(\d+))?", version or "")
-    return tuple(int(part or 0) for part in match.groups()) if match else (0, 0, 0)
-
-
 def setsize_of(header):
     """The number that a sys/select.h gives FD_SETSIZE, or None unless exactly one line does."""
     found = re.findall(r"^[ \t]*#[ \t]*define[ \t]+FD_SETSIZE[ \t]+(\d+)[uU]?\b", header or "", re.M)
@@ -180,6 +177,32 @@ def embedded_config(data):
 def ident_of(config):
     match = re.search(r"^ident\s+(\S+)", config, re.M)
     return match.group(1).strip('"') if match else ""
+
+
+def says_option(text_of_file, base, option):
+    """Whether a kernel configuration has an option in the end, by its lines and those of what it includes; None where a file of them is not there.
+
+    text_of_file(name) -> its text or None; base: name of the configuration. A later line wins (config(5): options, nooptions, include).
+    """
+    found, whole, seen = False, True, set()
+
+    def look(name):
+        nonlocal found, whole
+        text = text_of_file(name) if name not in seen else ""
+        seen.add(name)
+        if text is None:
+            whole = False
+            return
+        for line in text.splitlines():
+            words = line.partition("#")[0].replace('"', " ").split(None, 1)
+            if len(words) < 2:
+                continue
+            if words[0] == "include":
+                look(words[1].strip())
+            elif words[0] in ("options", "nooptions") and option in [word.partition("=")[0] for word in words[1].replace(",", " ").split()]:
+                found = words[0] == "options"
+    look(base)
+    return found if found or whole else None
 
 
 def loader_value(text, name):
@@ -467,18 +490,8 @@ class Kernel:
                 "%s/%s is missing or the kernel changed since: it runs or boots next, so it is not built over. Boot the stock kernel first "
                 "(playbooks/rollback.yml --tags kernel), then build" % (self.folder, RECORD))
         source = self.p["source"]
-        if not os.path.exists(at(source + "/Makefile.inc1")) or not os.path.isdir(at(source + "/sys")):
-            raise Refused(
-                "%s: no sources of FreeBSD there. Bring exactly those of %s: on a host with base packages `pkg install -r FreeBSD-base "
-                "FreeBSD-src FreeBSD-src-sys`, else `fetch https://download.freebsd.org/releases/%s/%s/src.txz && tar -C / -xpf src.txz` and then "
-                "`freebsd-update fetch install`" % (source, self.userland, self.machine, re.sub(r"-p\d+$", "", self.userland)))
-        found = source_version(text_of(source + "/sys/conf/newvers.sh"))
-        if found != self.userland:
-            raise Refused("%s/sys/conf/newvers.sh says %s, this host runs %s: a kernel of other sources is not what the host was patched to. "
-                          "`freebsd-update fetch install` brings both to the same level where src is among its Components; base packages: `pkg "
-                          "upgrade -r FreeBSD-base`" % (source, found, self.userland))
-        if not os.path.exists(at("%s/sys/%s/conf/%s" % (source, self.machine, self.p["base"]))):
-            raise Refused("kernel_base: %s/sys/%s/conf has no %s" % (source, self.machine, self.p["base"]))
+        if os.path.exists(at(source + "/Makefile.inc1")) or not self.p["source_awaited"]:
+            self.refuse_source(source)
         for path, need in ((self.p["objects"], self.p["disk_objects_mib"]), ("/boot", self.p["disk_boot_mib"])):
             free = free_mib(path)
             # a build that was broken off goes on in what it has already written
@@ -491,6 +504,29 @@ class Kernel:
         processors = int(sysctl("hw.ncpu") or 1)
         jobs = self.p["jobs"] or jobs_for(processors, memory + swap // 2)
         return jobs, processors, estimate(load(STATE + "/last.json").get("seconds"), processors, jobs)
+
+    def refuse_source(self, source):
+        """Raise Refused unless the sources are this host's and give the kernel that is wanted."""
+        if not os.path.exists(at(source + "/Makefile.inc1")) or not os.path.isdir(at(source + "/sys")):
+            raise Refused(
+                "%s: no sources of FreeBSD there. Bring exactly those of %s: on a host with base packages `pkg install -r FreeBSD-base "
+                "FreeBSD-src FreeBSD-src-sys`, else `fetch https://download.freebsd.org/releases/%s/%s/src.txz && tar -C / -xpf src.txz` and then "
+                "`freebsd-update fetch install`" % (source, self.userland, self.machine, re.sub(r"-p\d+$", "", self.userland)))
+        found = source_version(text_of(source + "/sys/conf/newvers.sh"))
+        if found != self.userland:
+            raise Refused("%s/sys/conf/newvers.sh says %s, this host runs %s: a kernel of other sources is not what the host was patched to. "
+                          "`freebsd-update fetch install` brings both to the same level where src is among its Components; base packages: `pkg "
+                          "upgrade -r FreeBSD-base`" % (source, found, self.userland))
+        if not os.path.exists(at("%s/sys/%s/conf/%s" % (source, self.machine, self.p["base"]))):
+            raise Refused("kernel_base: %s/sys/%s/conf has no %s" % (source, self.machine, self.p["base"]))
+        folders = [self.p["configurations"], "%s/sys/%s/conf" % (source, self.machine), source + "/sys/conf"]
+
+        def found_in(name):
+            return next((text for text in (text_of(os.path.join(folder, name)) for folder in folders) if text is not None), None)
+        mine = "\n".join(self.p["lines"])
+        if says_option(lambda name: "include %s\n%s" % (self.p["base"], mine) if name == "" else found_in(name), "", "INCLUDE_CONFIG_FILE") is False:
+            raise Refused("kernel_base: %s has no INCLUDE_CONFIG_FILE, by which a trial boot is proved. Add `options INCLUDE_CONFIG_FILE` to "
+                          "kernel_options" % self.p["base"])
 
     def pkgbase(self):
         return run(["pkg", "info", "-e", "FreeBSD-runtime"])[0] == 0
@@ -518,7 +554,7 @@ class Kernel:
         default, record = self.default(), self.record()
         trial = record.get("trial") or {}
         facts = {"name": self.name, "wanted_build": self.builds, "there": self.there(), "running": self.running, "default": default,
-                 "failed": trial.get("reason", "") if trial.get("result") == "failed" else "", "retry": self.p["retry"],
+                 "failed": self.failed(trial), "retry": self.p["retry"],
                  "settled": trial.get("result") == "kept" and not os.path.exists(at(SCRIPT)) and not os.path.exists(at(STATE + "/trial.json"))}
         result = dict(decide(facts), name=self.name, running=self.running, default=default, ident=sysctl("kern.ident") or "",
                       userland=self.userland, there=facts["there"], reason=facts["failed"], armed=self.armed(), notices=[], estimate="")
@@ -536,6 +572,8 @@ class Kernel:
         if result["build"]:
             jobs, _processors, result["estimate"] = self.refuse_build()
             result["jobs"] = jobs
+        if result["build"] and self.p["source_awaited"] and not os.path.exists(at(self.p["source"] + "/Makefile.inc1")):
+            result["notices"].append("predicted: the sources are brought to %s first" % self.p["source"])
         if not result["build"] and result["trial"] and self.builds:
             result["notices"].append("%s is installed beside the running kernel and waits for its trial boot" % self.name)
         if result["armed"] and not self.p["reboot"]:
@@ -550,6 +588,12 @@ class Kernel:
         if result["trial"] and self.p["reboot"]:
             self.refuse_trial()  # before an hour's build, not after it
         return result
+
+    def failed(self, trial):
+        """Why this very kernel failed its trial, or ""."""
+        if trial.get("result") != "failed" or self.problem() or trial.get("sha256", "") not in ("", digest(self.file)):
+            return ""
+        return trial.get("reason", "")
 
     def file_system(self):
         """Type of the file system that holds /boot."""
@@ -784,13 +828,7 @@ class Kernel:
             time.sleep(2)
             problems = self.wrong(trial)
         if problems:
-            if not check:
-                self.mark("failed", "; ".join(problems))
-                # the timer goes on: it takes the host back where the play no longer can
-                for path in (SCRIPT, STATE + "/trial.json"):
-                    remove(path)
-            raise Refused("%s runs, but: %s. It is not kept, the next boot is %s" % (self.name, "; ".join(problems), self.default()),
-                          return_needed=self.default() != self.name)
+            self.give_up("; ".join(problems), check)
         if os.path.exists(at(STATE + "/running")) and not alive(TIMER):
             raise Refused("the trial's time ran out while it was judged: the host reboots into the old kernel; kernel_trial_seconds is too short")
         why = self.foreign()
@@ -802,6 +840,23 @@ class Kernel:
         changed = put(LOADER, '# Written by role kernel of sokuhai: a kernel that has booted and served.\nkernel="%s"\n' % self.name) or changed
         changed = self.mark("kept", "") or changed
         return {"changed": bool(changed), "kept": True, "removed": self.sweep()}
+
+    def reject(self, check):
+        """Do not keep the kernel that runs: the playbook's own tasks failed under it. Always raises Refused."""
+        if self.running != self.name:
+            self.lost(load(STATE + "/trial.json"), check)
+            raise Refused(self.p["reason"])
+        self.give_up(self.p["reason"], check)
+
+    def give_up(self, why, check):
+        """Remember why the kernel that runs is not kept, and raise Refused."""
+        if not check:
+            self.mark("failed", why)
+            # the timer goes on: it takes the host back where the play no longer can
+            for path in (SCRIPT, STATE + "/trial.json"):
+                remove(path)
+        raise Refused("%s runs, but: %s. It is not kept, the next boot is %s" % (self.name, why, self.default()),
+                      return_needed=self.default() != self.name)
 
     def lost(self, trial, check):
         """The host came back with another kernel than the one tried."""
@@ -822,7 +877,8 @@ class Kernel:
 
     def mark(self, result, reason):
         record = self.record()
-        wanted = {"result": result, "reason": reason}
+        # of which file: one that was put in its place since is another kernel
+        wanted = {"result": result, "reason": reason, "sha256": digest(self.file)}
         if record.get("trial") == wanted:
             return False
         record["trial"] = wanted
@@ -898,7 +954,7 @@ class Kernel:
 def main():
     module = AnsibleModule(
         argument_spec=dict(
-            action=dict(type="str", required=True, choices=["plan", "build", "arm", "judge", "undo"]),
+            action=dict(type="str", required=True, choices=["plan", "build", "arm", "judge", "reject", "undo"]),
             name=dict(type="str", default=""),
             ident=dict(type="str", default="SOKUHAI"),
             base=dict(type="str", default="GENERIC"),
@@ -918,6 +974,8 @@ def main():
             console_access=dict(type="bool", default=False),
             reboot=dict(type="bool", default=False),
             retry=dict(type="bool", default=False),
+            source_awaited=dict(type="bool", default=False),
+            reason=dict(type="str", default=""),
         ),
         supports_check_mode=True,
     )
