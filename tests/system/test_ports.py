@@ -153,8 +153,9 @@ def test_one_changed_option_builds_one_port(lab):
     # a build that fails in the middle, on the way back
     write(lab, f"{TREE}/Makefile.local", "post-build:\n\t@for i in 1 2 3; do echo line $$i; done; echo no such thing; exit 1\n")
     was = state(lab)
-    failed = tried(lab)
+    failed = tried(lab, fd_setsize_restore_after_build=True)
     assert failed.returncode != 0
+    assert (define(lab, INCLUDE), define(lab, SOURCE)) == (["1024"], ["16384"]), "the header was left raised when the build failed"
     for words in ("mail/postfix: make package ", "ended with status", "it is as it was", "The end of /var/log/sokuhai-ports-mail_postfix.log", "no such thing"):
         assert words in message(failed), message(failed)
     assert "Traceback" not in failed.stdout
