@@ -28,7 +28,7 @@ TOLD = {
     "bind_config": ("action", "reason"),
     "community.general.sysrc": ("name", "value"),
     "drift_probe": ("findings", "notes"),
-    "fd_setsize": ("reset", "others", "worlds"),
+    "fd_setsize": ("reset", "others", "worlds", "notes"),
     "greylist_postgrey": ("restarted",),
     "kernel_beside": ("plan",),
     "limits_apply": ("needs_reboot", "changes"),

@@ -245,3 +245,24 @@ def test_a_mode_is_exact_or_an_upper_bound(tmp_path, mode, at_most, told):
     host.findings = []
     host.mode({"role": "limits", "mode": "0644", "owner": "nobody-such", "group": "", "at_most": True}, str(path))
     assert len(host.findings) == 1, "another owner is always told"
+
+
+@pytest.mark.parametrize("record, rebuilt, stock, things", [
+    ({"built": True, "inputs": {"version": "15.0-RELEASE"}}, False, "15.0-RELEASE-p4", ["kernel kernel.SOKUHAI-1: behind"]),
+    ({"built": True, "inputs": {"version": "15.0-RELEASE-p4"}}, False, "15.0-RELEASE", []),
+    ({"built": True, "inputs": {"version": "15.0-RELEASE"}}, True, "15.0-RELEASE", []),
+    (None, False, "15.0-RELEASE-p4", ["reboot pending: kernel"]),
+    (None, False, "15.0-RELEASE", [])])
+def test_a_kernel_of_ones_own_is_compared_with_the_world_and_not_with_the_stock_one(tmp_path, monkeypatch, record, rebuilt, stock, things):
+    """The world is 15.0-RELEASE-p4, the kernel that runs says 15.0-RELEASE."""
+    folder = tmp_path / "kernel.SOKUHAI-1"
+    folder.mkdir()
+    if record:
+        (folder / "sokuhai.json").write_text(json.dumps(record))
+    said = {"-kr": stock + "\n15.0-RELEASE\n", "-u": "15.0-RELEASE-p4\n"}
+    monkeypatch.setattr(probe, "run", lambda argv: (0, said[argv[1]], ""))
+    monkeypatch.setattr(probe, "sysctl", lambda name: str(folder / "kernel"))
+    host = probe.Host.__new__(probe.Host)
+    host.findings, host.p = [], {"rebuilt_kernel": rebuilt}
+    host.kernel()
+    assert [entry["thing"] for entry in host.findings] == things

@@ -72,10 +72,10 @@ class Host:
         self.keep.mkdir()
         self.now = 1_800_000_000
 
-    def run(self, include="raised", source="raised", value=16384, check=False):
+    def run(self, include="raised", source="raised", value=16384, check=False, known_only=False):
         self.now += 1000
         work = module.Headers({
-            "value": value, "keep": str(self.keep), "obj": str(self.obj),
+            "value": value, "keep": str(self.keep), "obj": str(self.obj), "known_only": known_only,
             "headers": [{"path": str(self.include), "state": include, "optional": False, "installed": True},
                         {"path": str(self.source), "state": source, "optional": True, "installed": False}]}, check, self.now)
         work.prepare()
@@ -236,7 +236,7 @@ def test_packages_built_while_it_was_raised_are_named_and_no_others():
     packages = module.parse_packages("\n".join(lines))
     found = module.built_meanwhile(packages, [[100, 200], [300, None]], ["dns/bind920"])
     assert [p["name"] for p in found] == ["mine", "again"]
-    said = filters.fd_setsize_warnings({"reset": [], "others": found, "worlds": []}, 16384)
+    said = filters.fd_setsize_warnings({"reset": [], "others": found, "worlds": [], "notes": []}, 16384)
     assert "mine-2" in said[0] and "again-1" in said[0] and "16384" in said[0]
 
 
@@ -249,7 +249,33 @@ def test_a_world_built_from_the_raised_sources_is_named(host):
     assert host.run().worlds() == []
     os.utime(libc, (host.now + 10_000, host.now + 10_000))
     assert host.run().worlds() == [str(libc)]
-    assert "installworld" in filters.fd_setsize_warnings({"reset": [], "others": [], "worlds": [str(libc)]}, 16384)[0]
+    assert "installworld" in filters.fd_setsize_warnings({"reset": [], "others": [], "worlds": [str(libc)], "notes": []}, 16384)[0]
+
+
+def test_sources_that_stay_raised_are_told_before_a_world_is_built_from_them(host):
+    assert host.run("as_it_is", "as_it_is").notes() == []
+    said = host.run().notes()
+    assert len(said) == 1 and str(host.source) in said[0] and "Before a buildworld" in said[0]
+    assert filters.fd_setsize_warnings({"reset": [], "others": [], "worlds": [], "notes": said}, 16384) == said
+    assert host.run("original", "as_it_is").notes() == said
+    assert host.run("original", "original").notes() == []
+
+
+def test_a_run_that_rebuilds_nothing_only_looks_at_headers_raised_before(host):
+    def looks():
+        return host.run("as_it_is", "as_it_is", check=True, known_only=True)
+    update(host.source, "no define at all\n")
+    assert (looks().result, looks().resets, looks().notes()) == ([], [], [])
+    update(host.source)
+    host.run()
+    kept = {path: path.read_text() for path in host.keep.iterdir()}
+    assert len(looks().result) == 2 and len(looks().notes()) == 1 and not looks().diff
+    update(host.include)
+    assert "says 1024 again" in looks().resets[0]
+    # what cannot be read is told, since nobody asked for a change
+    update(host.include, "no define at all\n")
+    assert "found 0" in looks().resets[0]
+    assert {path: path.read_text() for path in host.keep.iterdir()} == kept
 
 
 @pytest.mark.parametrize("value, word", [(1000, "1024"), (16385, "16448"), (2_000_000, "1048576"), (16384, None)])

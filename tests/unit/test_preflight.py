@@ -99,7 +99,9 @@ def test_a_host_that_cannot_work(change, words):
 
 
 def test_a_kernel_that_waits_for_its_boot_is_a_note():
-    notes = checks.preflight_host(dict(GOOD, release=dict(GOOD["release"], kernel="15.0-RELEASE-p2")), WANTED)["notes"]
+    newer = dict(GOOD, release=dict(GOOD["release"], kernel="15.0-RELEASE-p2"))
+    notes = checks.preflight_host(newer, WANTED)["notes"]
+    assert checks.preflight_host(dict(newer, ident="SOKUHAI"), WANTED)["notes"] == []
     assert len(notes) == 1 and "15.0-RELEASE-p2" in notes[0]
 
 

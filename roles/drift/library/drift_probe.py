@@ -39,6 +39,7 @@ options:
       package: {description: "Name, or origin (mail/py-spf-engine).", type: str, required: true}
       audited: {description: Whether known vulnerabilities are told by somebody else., type: bool, default: false}
   firewall: {description: "Whether pf is declared, so that it must be on.", type: bool, default: false}
+  rebuilt_kernel: {description: Whether role kernel itself tells that a kernel of its own is older than the world., type: bool, default: false}
 author: sokuhai
 """
 RETURN = r"""
@@ -51,6 +52,7 @@ notes: {description: What could not be known., type: list, returned: always}
 
 import glob
 import grp
+import json
 import os
 import pwd
 import re
@@ -59,7 +61,7 @@ import stat
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai.host import run, service_pid
+from ansible.module_utils.sokuhai.host import read, run, service_pid, sysctl, version_key
 from ansible.module_utils.sokuhai.limits import parse_rlimits
 
 # ps counts whole seconds, and a service starts within the second in which its program was put in place
@@ -270,7 +272,23 @@ class Host:
                     self.tell(wanted["role"], thing + ": vulnerability", "none known", "%s has a known vulnerability (pkg audit %s)" % (full, full),
                               "pkg upgrade %s once the repository has the mended one, then site.yml" % name)
 
+    def own_kernel(self):
+        """The record of role kernel beside the kernel that runs, as a dict with its name; empty where FreeBSD's own runs."""
+        folder = os.path.dirname(sysctl("kern.bootfile") or "")
+        try:
+            return dict(json.loads(read(os.path.join(folder, "sokuhai.json")) or "{}"), name=os.path.basename(folder))
+        except ValueError:
+            return {}
+
     def kernel(self):
+        own = self.own_kernel()
+        if own.get("built"):
+            # the stock kernel beside it says nothing of this one, and freebsd-update(8) patches neither while it runs
+            made, world = own.get("inputs", {}).get("version", ""), run(["freebsd-version", "-u"])[1].strip()
+            if not self.p["rebuilt_kernel"] and version_key(made) < version_key(world):
+                self.tell("kernel", "kernel %s: behind" % own["name"], "built from %s, as the world is" % world, "built from %s" % made,
+                          "ansible-playbook playbooks/rebuild.yml --tags kernel; or back to the stock kernel: playbooks/rollback.yml --tags kernel")
+            return
         status, out, _err = run(["freebsd-version", "-kr"])
         versions = out.split()
         if status == 0 and len(versions) == 2 and versions[0] != versions[1]:
@@ -296,6 +314,7 @@ def main():
                 "role": {"type": "str", "required": True}, "program": {"type": "str", "default": ""}, "package": {"type": "str", "required": True},
                 "audited": {"type": "bool", "default": False}}},
             "firewall": {"type": "bool", "default": False},
+            "rebuilt_kernel": {"type": "bool", "default": False},
         },
         supports_check_mode=True)
     host = Host(module.params)

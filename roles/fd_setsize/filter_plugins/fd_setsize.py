@@ -42,7 +42,7 @@ def fd_setsize_warnings(result, value):
     if result["worlds"]:
         found.append(f"{result['worlds'][0]} was built from sources whose FD_SETSIZE is {value}: a world installed from them has another fd_set than "
                      "every package. Put the sources back (playbooks/rollback.yml) and build it anew before an installworld")
-    return found
+    return found + list(result["notes"])
 
 
 class FilterModule:

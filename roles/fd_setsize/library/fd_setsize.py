@@ -29,6 +29,10 @@ options:
         default: raised
       optional: {description: Whether a header that is not there is no error (no sources installed)., type: bool, default: false}
       installed: {description: "Whether compilers on this host read it (/usr/include), so that packages are judged by it.", type: bool, default: false}
+  known_only:
+    description: Whether only headers are judged that this module has raised before; then one that it cannot read is told and not refused.
+    type: bool
+    default: false
   keep: {description: Directory for the originals and the record., type: path, default: /var/db/sokuhai/fd_setsize}
   own_origins: {description: Origins of the ports that are to have the raised value., type: list, elements: str, default: []}
   obj: {description: Where make(1) builds the world., type: path, default: /usr/obj}
@@ -57,6 +61,10 @@ others:
   returned: success
 worlds:
   description: Results of a buildworld that are newer than the raised source header.
+  type: list
+  returned: success
+notes:
+  description: Sentences about sources whose header is raised, which a buildworld must not meet.
   type: list
   returned: success
 """
@@ -210,11 +218,14 @@ class Headers(object):
     def prepare(self):
         """Judge every header and decide, before the first write. Raises Refused."""
         problems = []
+        known = self.want.get("known_only")
         for header in self.want["headers"]:
+            if known and header["path"] not in self.record:
+                continue
             try:
                 self.judge(header)
             except Refused as reason:
-                problems.append(str(reason))
+                (self.resets if known else problems).append(str(reason))
         if problems:
             raise Refused("; ".join(problems))
 
@@ -326,6 +337,13 @@ class Headers(object):
                     found.append(path)
         return found
 
+    def notes(self):
+        """What has to be known before a buildworld: sources whose header stays raised."""
+        sources = {header["path"] for header in self.want["headers"] if not header["installed"]}
+        return ["%s says FD_SETSIZE %d: a world built from these sources would have another fd_set than every package. Before a buildworld put it "
+                "back: playbooks/rollback.yml --tags headers" % (entry["path"], entry["value"])
+                for entry in self.result if entry["path"] in sources and entry["present"] and entry["value"] != entry["original"]]
+
 
 def main():
     module = AnsibleModule(
@@ -337,6 +355,7 @@ def main():
                 optional=dict(type="bool", default=False),
                 installed=dict(type="bool", default=False),
             )),
+            known_only=dict(type="bool", default=False),
             keep=dict(type="path", default="/var/db/sokuhai/fd_setsize"),
             own_origins=dict(type="list", elements="str", default=[]),
             obj=dict(type="path", default="/usr/obj"),
@@ -357,7 +376,8 @@ def main():
     packages = parse_packages(run(["pkg", "query", "-a", "%n|%v|%o|%R|%t"])[1]) if work.periods() else []
     module.exit_json(
         changed=bool(work.diff), diff=work.diff, headers=work.result, reset=work.resets,
-        others=built_meanwhile(packages, work.periods(), module.params["own_origins"]), worlds=work.worlds())
+        others=built_meanwhile(packages, work.periods(), module.params["own_origins"]), worlds=work.worlds(),
+        notes=work.notes())
 
 
 if __name__ == "__main__":

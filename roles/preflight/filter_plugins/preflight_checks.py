@@ -123,7 +123,8 @@ def preflight_host(probe, wanted):
             problems.append(f"preflight_releases: this host's {'kernel' if which == 'running' else 'userland'} is "
                             f"{text or 'of an unknown release'}, supported are {supported}")
             break
-    if release.get("kernel") and release.get("running") and release["kernel"] != release["running"]:
+    # under a kernel of one's own, the stock one in /boot/kernel waits for no boot
+    if release.get("kernel") and release.get("running") and release["kernel"] != release["running"] and probe.get("ident", "GENERIC").startswith("GENERIC"):
         notes.append(f"a kernel {release['kernel']} is installed, {release['running']} is running: a reboot is due")
     memory = int(probe["sysctl"].get("hw.physmem", 0)) // 2**20
     if memory < wanted["min_ram_mb"]:
