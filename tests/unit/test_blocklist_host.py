@@ -232,6 +232,21 @@ def test_too_few_states_are_refused_only_where_states_are_kept(machine):
         machine(states=21000).refuse_few_states("pass all flags S/SA keep state\n")
 
 
+@pytest.mark.parametrize("linked, told", [
+    ("libblocklist.so.0 => /usr/lib/libblocklist.so.0 (0x2a)", True), ("libblacklist.so.0 => /usr/lib/libblacklist.so.0 (0x2a)", True),
+    ("libpostfix-master.so => /usr/local/lib/postfix/libpostfix-master.so", False)])
+def test_a_postfix_that_reports_nothing_is_told_from_one_that_does(machine, linked, told):
+    machine.program("postconf", "echo /usr/local/libexec/postfix")
+    machine.program("ldd", f'[ "$1" = /usr/local/libexec/postfix/smtpd ] && echo "{linked}"')
+    one = machine()
+    one.postconf = str(machine.path / "bin/postconf")
+    assert one.postfix_reports() is told
+    machine.program("ldd", "exit 1")
+    assert one.postfix_reports() is None
+    one.postconf = "/nonexistent"
+    assert one.postfix_reports() is None
+
+
 def test_an_anchor_of_ones_own_is_refused_unless_asked_for(machine):
     line = 'anchor "blocklistd/*" in on $ext_if'
     one = machine()

@@ -34,6 +34,7 @@ daemon: {description: The daemon's name on this host., type: str, returned: alwa
 predicted: {description: "Check mode on a host without pf's module: pf could not be asked.", type: bool, returned: state=present}
 token: {description: "Names the change that waits for state=confirmed, or empty.", type: str, returned: state=present}
 operator: {description: "Address this call comes from, or empty.", type: str, returned: always}
+postfix_reports: {description: "Whether smtpd is linked with the daemon's library, by which it reports; null where there is none to look at.", type: bool, returned: state=running}
 """
 
 import glob
@@ -386,6 +387,7 @@ class Host:
         self.cron = "/usr/local/etc/cron.d/sokuhai-blocklist"
         self.sshd_config = "/etc/ssh/sshd_config"
         self.sshd = "/usr/sbin/sshd"
+        self.postconf = "/usr/local/sbin/postconf"
 
     def run(self, *argv, **options):
         return self.module.run_command(list(argv), errors="surrogateescape", **options)
@@ -861,10 +863,18 @@ class Host:
         except (OSError, ValueError):
             return None
 
+    def postfix_reports(self):
+        """Tell whether smtpd reports failed AUTH and relay attempts: its port links it with the daemon's library then. None where that cannot be seen."""
+        if not os.access(self.postconf, os.X_OK):
+            return None
+        smtpd = os.path.join(self.run(self.postconf, "-h", "daemon_directory")[1].strip(), "smtpd")
+        rc, out, err = self.run("ldd", smtpd)
+        return None if rc else re.search(r"\blib(block|black)list\.so", out) is not None
+
     def running(self):
         daemon = self.name()
         where = self.paths(daemon)
-        result = {"changed": False, "daemon": daemon, "operator": "", "diff": []}
+        result = {"changed": False, "daemon": daemon, "operator": "", "diff": [], "postfix_reports": self.postfix_reports()}
         # only now: without pf's part it would complain once a minute
         self.put_reporter(result, daemon)
         self.tell_sshd(result)
