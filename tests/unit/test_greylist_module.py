@@ -12,7 +12,7 @@ import pytest
 import role_modules
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-greylist_postgrey = role_modules.load(ROOT / "roles/greylist/library/greylist_postgrey.py", "greylist_postgrey")
+greylist_postgrey = role_modules.load("roles/greylist/library/greylist_postgrey.py")
 Refused = greylist_postgrey.Refused
 MARK = greylist_postgrey.MARK
 PROBE = "free@probe.invalid"
@@ -234,7 +234,7 @@ def test_a_full_disk_stops_the_run_before_the_services(host, monkeypatch):
     def full(path, text, mode):
         raise OSError(28, "No space left on device", path)
 
-    monkeypatch.setattr(greylist_postgrey, "install", full)
+    monkeypatch.setattr(greylist_postgrey, "write", full)
     with pytest.raises(Refused, match="No space left on device"):
         host.play(clients="192.0.2.1\n")
     assert "192.0.2.1" not in (host.folder / "etc/clients").read_text()

@@ -12,7 +12,7 @@ import pytest
 import role_modules
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-spf_agent = role_modules.load(ROOT / "roles/spf/library/spf_agent.py", "spf_agent")
+spf_agent = role_modules.load("roles/spf/library/spf_agent.py")
 Refused = spf_agent.Refused
 
 MARK = {"fail": "mark", "softfail": "mark", "neutral": "mark", "permerror": "mark", "temperror": "mark"}

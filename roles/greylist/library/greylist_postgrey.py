@@ -51,43 +51,12 @@ import stat
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai.host import Refused, difference, read, write
 
 MARK = "# Written by sokuhai's role greylist"
 # Seconds: how long a start may take, and after how many a service whose process is not there is given up.
 PATIENCE, GONE = 20, 5
 OLDEST = (1, 32)  # --privacy, --ipv4cidr and several --whitelist-x
-
-
-class Refused(Exception):
-    """A state of the host in which nothing may be changed, or a proof that failed; the text says what to do."""
-
-
-def read(path):
-    """Return the text of *path*, or None where there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as source:
-            return source.read()
-    except FileNotFoundError:
-        return None
-
-
-def install(path, text, mode):
-    """Write *text* beside *path* and rename it over *path*: a reader sees the old or the new, never a half."""
-    staged = "%s.%s" % (path, secrets.token_hex(4))
-    handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as target:
-            os.fchmod(target.fileno(), mode)
-            target.write(text)
-            target.flush()
-            os.fsync(target.fileno())
-        os.rename(staged, path)
-    except BaseException:
-        try:
-            os.unlink(staged)
-        except FileNotFoundError:
-            pass
-        raise
 
 
 def changed_at(path):
@@ -256,7 +225,7 @@ class Postgrey:
         try:
             for path in new_files:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-                install(path, *files[path])
+                write(path, *files[path])
             if new_keys:
                 self.set_keys(new_keys)
             for instance in self.p["instances"]:
@@ -331,7 +300,7 @@ class Postgrey:
                     if os.path.exists(path):
                         os.unlink(path)
                 elif read(path) != text:
-                    install(path, text, mode)
+                    write(path, text, mode)
             now = self.rc(keys)
             self.set_keys({name: value for name, value in former_keys.items() if now.get(name) != value} or dict(list(former_keys.items())[:1]))
             gone = [name for name in keys if name in now and name not in former_keys]
@@ -355,7 +324,7 @@ class Postgrey:
         return self.process(instance) is not None
 
     def diff(self, files, keys, former_keys):
-        made = [{"before_header": path, "after_header": path, "before": read(path) or "", "after": text} for path, (text, mode) in sorted(files.items())]
+        made = [difference(path, read(path), text) for path, (text, _mode) in sorted(files.items())]
         if keys:
             made.append({"before_header": "rc.conf", "after_header": "rc.conf",
                          "before": "".join('%s="%s"\n' % (name, former_keys[name]) for name in sorted(keys) if name in former_keys),

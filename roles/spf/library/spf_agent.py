@@ -33,7 +33,6 @@ import ipaddress
 import os
 import pwd
 import re
-import secrets
 import shutil
 import signal
 import socket
@@ -43,6 +42,7 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai.host import Refused, difference, read, write
 
 RESULTS = ("fail", "softfail", "neutral", "permerror", "temperror", "none", "pass")
 
@@ -86,38 +86,6 @@ do $agent;
 die $@ if $@;
 """,
 }
-
-
-class Refused(Exception):
-    """A state of the host in which nothing may be changed; the text says what to do."""
-
-
-def read(path):
-    """Return the text of *path*, or None where there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as source:
-            return source.read()
-    except FileNotFoundError:
-        return None
-
-
-def install(path, text):
-    """Write *text* beside *path*, mode 0644, and rename it over *path*: a reader sees the old or the new, never a half."""
-    staged = "%s.%s" % (path, secrets.token_hex(4))
-    handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as target:
-            os.fchmod(target.fileno(), 0o644)
-            target.write(text)
-            target.flush()
-            os.fsync(target.fileno())
-        os.rename(staged, path)
-    except BaseException:
-        try:
-            os.unlink(staged)
-        except FileNotFoundError:
-            pass
-        raise
 
 
 def interpreter(program):
@@ -247,7 +215,7 @@ class Agent:
             os.chmod(folder, 0o755)
             if config and read(config) != text:
                 config = os.path.join(folder, "policyd-spf.conf")
-                install(config, text)
+                write(config, text, 0o644)
             answers, said = self.run(folder, config, text, entry)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -295,7 +263,7 @@ class Agent:
         old = self.outlived(entry)
         if (former != text or mode) and not check:
             os.makedirs(os.path.dirname(config), exist_ok=True)
-            install(config, text)
+            write(config, text, 0o644)
             # once more, where Postfix will find it: a folder closed to the user would show only now
             self.prove(config, text, entry)
             self.forget()
@@ -323,7 +291,7 @@ class Agent:
         return (read(named[1]) or "") if named else ""
 
     def diff(self, before, after):
-        return [{"before_header": self.p["config"], "after_header": self.p["config"], "before": before, "after": after}] if self.p["config"] else []
+        return [difference(self.p["config"], before, after)] if self.p["config"] else []
 
     def forget(self):
         """Remove configurations that neither this run nor master.cf names."""
