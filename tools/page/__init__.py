@@ -124,9 +124,9 @@ def folded(entries, make):
 def wrong(judged):
     host, told = judged["host"], []
     if host["status"] == "unreachable":
-        told.append([el("b", say("is_unreachable"), cls="bad"), el("pre", el("code", "\n".join(host["messages"])), lang="en")])
+        told.append([el("b", say("is_unreachable"), cls="bad"), el("pre", code("\n".join(host["messages"])), cls="command", lang="en")])
     if host["status"] == "error":
-        told.append([el("b", say("is_error"), cls="bad"), el("pre", el("code", "\n".join(host["messages"])), cls="command", lang="en")])
+        told.append([el("b", say("is_error"), cls="bad"), el("pre", code("\n".join(host["messages"])), cls="command", lang="en")])
     told += [el("b", say("broken_link", link=link_name(row), has=number(row["has"]), needs=number(row["needs"])), cls="bad") for row in judged["broken"]]
     told += [el("b", say("near_link", link=link_name(row), share=percent(row["peak"]["share"]), used=number(row["peak"]["used"]),
                          limit=number(row["peak"]["limit"]), when=moment(row["peak"]["at"]), now=percent(row["now"]["share"])), cls="warn")
@@ -165,10 +165,13 @@ def chain_row(row, tight):
     why = [el("p", row["because"], cls="why", lang="en") if row["because"] else None,
            el("p", say("becomes", value=number(row["will"])), cls="why") if pending else None]
     name = el("details", el("summary", link_name(row), flags), why) if any(why) else [link_name(row), flags]
+    def phone(key):
+        return el("span", say(key), " ", cls="phone")
+
     return el("tr", el("td", el("span", cls="ring"), cls="picture", aria_hidden="true"),
               el("th", name, bar(row) if row["peak"] or row["needed"] is not None else None, scope="row"),
-              el("td", [number(row["peak"]["used"]), " ", el("span", percent(row["peak"]["share"]), cls="small muted part")] if row["peak"] else None, cls="number"),
-              el("td", number(row["has"]), cls="number"), el("td", number(row["needs"]), cls="number needs"), cls=" ".join(kinds) or None)
+              el("td", [phone("col_use"), number(row["peak"]["used"]), " ", el("span", percent(row["peak"]["share"]), cls="small muted part")] if row["peak"] else None, cls="number"),
+              el("td", phone("col_ceiling"), number(row["has"]), cls="number"), el("td", number(row["needs"]), cls="number needs"), cls=" ".join(kinds) or None)
 
 
 def gauge(judged):
@@ -333,7 +336,7 @@ def summary_row(judged, index):
     elif row["ok"] is False:
         tight = el("span", el("span", "⨯ ", say("broken"), cls="flag bad"), link_name(row), cls="tight")
     elif row["peak"]:
-        tight = el("span", bar(row), el("b", percent(row["peak"]["share"])), link_name(row), cls="tight")
+        tight = el("span", bar(dict(row, needed=None)), el("b", percent(row["peak"]["share"])), link_name(row), cls="tight")
     else:
         tight = el("span", say("not_measured"), cls="muted")
     return el("tr", el("th", el("a", judged["name"], href="#h%d" % index), scope="row"), el("td", level_mark(judged["level"])),

@@ -1,0 +1,319 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""The page without a browser: what it reckons, that nothing from a host becomes markup, that its colours can be told apart. tests/page has the browser."""
+import base64
+import hashlib
+import html.parser
+import json
+import pathlib
+import re
+
+import page
+import pytest
+import sample_report
+from page import model, words
+from page.elements import el, embedded, visible
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HERE = ROOT / "tools" / "page"
+UPLOT = HERE / "vendor" / "uplot"
+PAGES = {name: getattr(sample_report, name)() for name in ("one", "ten", "well", "hostile")}
+
+
+class Read(html.parser.HTMLParser):
+    """Elements with their attributes, and the text of script, style and code, as a browser would take them."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.found, self.texts, self.stack, self.all = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+        if tag not in ("meta", "br", "img", "input", "link", "hr"):
+            self.stack.append((tag, []))
+
+    def handle_endtag(self, tag):
+        assert self.stack and self.stack[-1][0] == tag, "%s closes %s" % (tag, self.stack[-1:])
+        self.texts.append((tag, "".join(self.stack.pop()[1])))
+
+    def handle_data(self, data):
+        self.all.append(data)
+        for _, texts in self.stack:
+            texts.append(data)
+
+    def of(self, tag):
+        return [text for name, text in self.texts if name == tag]
+
+
+@pytest.fixture(scope="module")
+def rendered():
+    return {name: page.render(report) for name, report in PAGES.items()}
+
+
+# ---- the library ----
+
+def test_the_library_is_the_one_on_record_with_its_licence():
+    source = json.loads((UPLOT / "source.json").read_text())
+    assert set(source["files"]) == {path.name for path in UPLOT.iterdir()} - {"source.json"}
+    for name, digest in source["files"].items():
+        assert hashlib.sha512((UPLOT / name).read_bytes()).hexdigest() == digest, name
+    assert "The MIT License" in (UPLOT / "LICENSE").read_text() and source["license"] == "MIT"
+    assert "(v%s)" % source["version"] in (UPLOT / "uPlot.iife.min.js").read_text()[:200]
+    assert source["archive"].endswith("-%s.tgz" % source["version"]) and re.fullmatch(r"[0-9a-f]{128}", source["archive_sha512"])
+
+
+def test_the_page_holds_the_library_whole(rendered):
+    assert (UPLOT / "uPlot.iife.min.js").read_text() in rendered["one"]
+
+
+# ---- nothing becomes markup, nothing asks the network ----
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_element_is_one_of_ours_and_closed(rendered, name):
+    read = Read(rendered[name])
+    assert read.stack == []
+    tags = [tag for tag, _ in read.found]
+    assert tags.count("script") == 3 and tags.count("style") == 1 and not set(tags) & {"img", "iframe", "object", "embed", "link", "form", "base"}
+    for tag, attributes in read.found:
+        assert not [key for key in attributes if key.startswith("on") or key in ("style", "src", "srcset", "action", "formaction")], (tag, attributes)
+        assert attributes.get("href", "#").startswith("#"), attributes
+    ids = [attributes["id"] for _, attributes in read.found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_policy_lets_only_these_scripts_and_styles_run(rendered, name):
+    read = Read(rendered[name])
+    policy = next(attributes["content"] for _, attributes in read.found if attributes.get("http-equiv") == "Content-Security-Policy")
+    given = dict((part.split()[0], part.split()[1:]) for part in policy.split(";"))
+    assert given["default-src"] == ["'none'"] and "unsafe" not in policy and "http" not in policy and "*" not in policy
+
+    def digest(text):
+        return "'sha256-%s'" % base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+    assert {digest(text) for text in read.of("script")[1:]} == set(given["script-src"])
+    assert {digest(text) for text in read.of("style")} == set(given["style-src"])
+
+
+def test_what_a_hostile_host_says_is_text(rendered):
+    read, evil = Read(rendered["hostile"]), visible(sample_report.EVIL)
+    assert "broken in" in rendered["hostile"]
+    assert any(evil in text for text in read.of("code")), "it is shown as it came"
+    for character in "\u202e\x1b\x00\u2028":
+        assert character not in rendered["hostile"]
+    assert "<U+202E>gnp.exe" in "".join(read.all)
+    rendered["hostile"].encode()
+    assert json.loads(read.of("script")[0])["hosts"][0]["time"]
+
+
+def test_text_is_escaped_and_attributes_cannot_be_left():
+    assert el("p", "<b>&", cls='"><script>') == '<p class="&quot;&gt;&lt;script&gt;">&lt;b&gt;&amp;</p>'
+    assert el("p", el("b", "x"), None, False, ["y", "<"]) == "<p><b>x</b>y&lt;</p>"
+    assert "<" not in embedded({"</script>": "<!--"}) and json.loads(embedded({"</script>": "<!--&>"})) == {"</script>": "<!--&>"}
+
+
+# ---- both languages ----
+
+def test_both_languages_say_the_same_things():
+    for key, _ in words.WORDS.items():
+        one, many, japanese = words.forms(key)
+        names = [set(re.findall(r"\{(\w+)\}", text)) for text in (one, many, japanese)]
+        assert names[0] == names[1] == names[2], key
+    same = {key for key in words.WORDS if words.forms(key)[0] == words.forms(key)[2]}
+    # the names of Postfix's queues and of what has no other name
+    assert same == {"queue_active", "queue_deferred", "queue_incoming", "queue_hold", "queue_maildrop", "deferred_dns", "postscreen_hits", "dnsbl_hits", "spf_fails"}
+    for key in set(words.WORDS) - same:
+        assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", words.forms(key)[2]), key
+
+
+def test_every_word_is_said_somewhere(monkeypatch):
+    said = set()
+
+    def noted(key, forms=words.forms):
+        said.add(key)
+        return forms(key)
+
+    monkeypatch.setattr(words, "forms", noted)
+    monkeypatch.setattr(page, "forms", noted)
+    failed = {"samples": {"error": "e"}, "traps": {"error": "e"}}
+    quiet = {"traps": {"traps": {"a@example.org": {"taken": 0, "refused": 0}}, "rules": {}, "clients": {}, "missing": ["/var/log/maillog"]}}
+    links = sample_report.chain()
+    links["links"][2]["will"] += 1
+    links["links"][3].update(ok=False, mend="")
+    swapping = sample_report.samples(1, until=sample_report.NOW - 7200, days=1)
+    swapping["columns"]["swap_used"] = list(swapping["columns"]["swap_total"])
+    for report in (*PAGES.values(), sample_report.report({}, code=1),
+                   sample_report.report({"a": sample_report.host("clean", **failed), "b": sample_report.host("clean", chain=links, samples=swapping, **quiet)}),
+                   sample_report.report({"a": sample_report.host("clean")}, code=0)):
+        page.render(report)
+    # handed to the script
+    assert set(words.WORDS) - said == {"ceiling"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_all_that_is_said_is_said_in_both_languages(rendered, name):
+    languages = [attributes["lang"] for tag, attributes in Read(rendered[name]).found if attributes.get("class") == "w"]
+    assert languages.count("en") == languages.count("ja") > 50
+
+
+# ---- colours ----
+
+def colours(dark):
+    text = (HERE / "page.css").read_text()
+    light = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", text[:text.index("@media")]))
+    return {**light, **dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", text[text.index("@media"):text.index(":root.paper {")]))} if dark else light
+
+
+def contrast(one, other):
+    """Contrast ratio of two colours by WCAG 2.2 (relative luminance)."""
+    def luminance(colour):
+        parts = [int(colour[at:at + 2], 16) / 255 for at in (1, 3, 5)]
+        parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_colours_are_readable(dark):
+    palette = colours(dark)
+    assert len(palette) == 21 and (not dark or palette != colours(False))
+    for ground in ("ground", "panel"):
+        for name in ("text", "muted", "link", "bad", "warn", "good", "add", "del"):
+            assert contrast(palette[name], palette[ground]) >= 4.5, (name, ground)
+    for name in ("s0", "s1", "s2", "s3", "s4", "s5", "s6", "idle", "bad", "warn"):
+        assert contrast(palette[name], palette["ground"]) >= 3, name
+    for name in ("s0", "warn", "bad"):
+        assert contrast(palette[name], palette["track"]) >= 3, "%s on the bar's track" % name
+
+
+def test_no_line_is_told_by_its_colour_alone():
+    most = max(len(wanted) for _, _, wanted in model.CHARTS)
+    assert len({tuple(dash) for dash in page.DASHES}) == len(page.DASHES) >= most
+    assert set(page.MARKS) == set(model.SEVERITY), "each state has a sign of its own beside its colour and its word"
+
+
+# ---- what it reckons ----
+
+def columns(**given):
+    length = len(given["time"])
+    return {"seconds": [60] * length, **given}
+
+
+def test_a_gap_in_the_samples_is_a_gap_in_the_line_and_never_zero():
+    found = model.series(columns(time=[0, 60, 120, 1200, 1260], queue_active=[1, 2, None, 4, 5]))
+    assert found["time"] == [0, 60, 120, 180, 1200, 1260] and found["queue"]["queue_active"] == [1, 2, None, None, 4, 5]
+
+
+def test_counts_become_rates_and_uses_shares():
+    found = model.series(columns(time=[60, 120], seconds=[60, 30], mails_out=[120, None], deferred_dns=[5, 5], files=[50, 60], files_limit=[100, 100],
+                                 named_sockets=[10, 20], named_descriptors_limit=[200, None]))
+    assert found["mails"]["mails_out"] == [2, None] and found["deferred"]["deferred_dns"] == [5, 10]
+    assert found["host"]["files"] == {"share": [50, 60], "used": [50, 60], "limit": 100}
+    assert found["named"]["named_sockets"]["share"] == [5, None], "without a ceiling there is no share"
+
+
+def test_a_column_of_which_nothing_is_known_is_not_drawn():
+    assert "queue" not in model.series(columns(time=[0, 60], queue_active=[None, None]))
+
+
+def test_thinning_keeps_peaks_counts_and_the_shape_of_a_mailing():
+    week = sample_report.samples(4, points=10080, days=7, gap=False)["columns"]
+    week["named_descriptors_limit"][5000] = 100
+    thin = model.thinned(week)
+    assert len(thin["time"]) <= model.POINTS and {len(values) for values in thin.values()} == {len(thin["time"])}
+    assert thin["time"] == sorted(set(thin["time"])) and thin["time"][-1] == week["time"][-1]
+    for name in ("queue_active", "named_sockets", "files"):
+        assert max(thin[name]) == max(week[name])
+    for name in ("mails_out", "deferred_dns", "seconds", "greylist_hits", "mails_put_off"):
+        assert sum(thin[name]) == pytest.approx(sum(week[name]))
+    assert min(thin["named_descriptors_limit"]) == 100
+    start = week["time"][6720]
+    inside = [at for at in thin["time"] if abs(at - start) < 3 * 3600]
+    assert len(inside) > 3 * 6 * 3600 / (7 * 86400) * model.POINTS, "where something moves the samples are closer"
+    assert model.thinned(thin) == thin
+
+
+def test_unknown_stays_unknown_when_thinned():
+    thin = model.thinned(columns(time=list(range(0, 60000, 60)), files=[None] * 1000), 10)
+    assert thin["files"] == [None] * len(thin["time"])
+
+
+def judged(name="mx.home.example", report=None):
+    return model.judge(report or PAGES["one"], name)
+
+
+def test_the_tightest_link_is_the_one_whose_use_came_nearest_to_its_ceiling():
+    found = judged()
+    assert found["tight"]["use"] == "named_recursive_clients" and found["tight"]["peak"]["limit"] == 20000
+    used = {row["use"]: row["peak"]["share"] for row in found["rows"] if row["peak"]}
+    assert set(used) == {entry[0] for entry in model.CEILINGS} - {"swap_used"} and found["tight"]["peak"]["share"] == max(used.values())
+    assert [row["name"] for row in found["rows"] if row["name"]] == [link["name"] for link in PAGES["one"]["hosts"]["mx.home.example"]["chain"]["links"]]
+
+
+def test_a_broken_link_is_tighter_than_any_other():
+    found = judged("mx09.home.example", PAGES["ten"])
+    assert found["tight"]["ok"] is False and "maxfilesperproc" in found["tight"]["name"] and found["level"] == "drift"
+
+
+def test_without_samples_the_tightest_link_is_reckoned_and_said_to_be(rendered):
+    report = sample_report.report({"mx": sample_report.host("clean", chain=sample_report.chain())}, code=0)
+    found = judged("mx", report)
+    assert found["tight"]["peak"] is None and found["tight"]["needed"] == 1
+    text = page.render(report)
+    assert "Nothing is measured here" in text and "role monitor keeps no samples" in text and "--tags monitor" in text
+
+
+@pytest.mark.parametrize("name,level", [
+    ("mx01.home.example", "clean"), ("mx03.home.example", "unreachable"), ("mx05.home.example", "drift"), ("mx06.home.example", "error"),
+    ("mx07.home.example", "clean"), ("mx08.home.example", "near")])
+def test_a_host_has_the_state_of_what_is_worst_of_it(name, level):
+    assert judged(name, PAGES["ten"])["level"] == level
+
+
+def test_names_that_are_not_resolved_and_a_monitor_that_stopped_are_told():
+    report = sample_report.report({"mx": sample_report.host("clean", samples=sample_report.samples(1, size=100, dns=20))}, code=0)
+    assert judged("mx", report)["level"] == "near" and "Names are not resolved" in page.render(report) and "named&#x27;s log" in page.render(report).replace("'", "&#x27;")
+    stopped = sample_report.report({"mx": sample_report.host("clean", samples=sample_report.samples(1, size=100, until=sample_report.NOW - 7200))}, code=0)
+    assert judged("mx", stopped)["level"] == "near" and "the monitor has stopped" in page.render(stopped)
+
+
+def test_one_step_for_all_that_one_command_mends():
+    steps = judged()["steps"]
+    assert [(command or text).split(" --tags ")[-1] for command, text, _ in steps] == ["postfix", "bind", "reboot when mail can wait: shutdown -r now"]
+    assert sum(len(entries) for _, _, entries in steps) == len(PAGES["one"]["findings"]) == 14
+
+
+def test_what_is_wrong_stands_before_how_near_before_what_to_do(rendered):
+    text = rendered["one"]
+    places = [text.index(words.WORDS[key][0]) for key in ("attention_one", "wrong", "ceilings", "todo", "charts", "traps", "unknown")]
+    assert places == sorted(places)
+
+
+def test_the_worst_host_comes_first(rendered):
+    names = re.findall(r'<a href="#h\d+">(mx\d\d)', rendered["ten"])
+    assert names[:5] == ["mx06", "mx03", "mx05", "mx09", "mx08"] and len(names) == 10
+    opened = [attributes.get("open", "no") for tag, attributes in Read(rendered["ten"]).found if tag == "details" and attributes.get("class") == "host"]
+    assert opened == [None] * 5 + ["no"] * 5
+
+
+def test_ten_hosts_with_a_week_of_samples_are_a_small_file(rendered):
+    assert all(len((host.get("samples") or {"columns": {"time": [0] * 600}})["columns"]["time"]) >= 600 for host in PAGES["ten"]["hosts"].values())
+    assert len(rendered["ten"].encode()) < 2_000_000
+
+
+def test_a_report_without_anything_is_a_page_too():
+    text = page.render(sample_report.report({}, errors=["no host of group mailhosts was asked"], code=1))
+    assert "no host of group mailhosts was asked" in text and Read(text).stack == []
+    old = {"schema": 1, "started": "2026-11-28T00:01:00+00:00", "seconds": 1, "exit": 0, "hosts": {"mx": {"status": "clean", "messages": [], "notes": []}},
+           "findings": [], "transitions": {}, "errors": []}
+    assert "mx" in page.render(old)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_reports_that_are_drawn_here_are_reports(name):
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed beside molecule")
+    schema = json.loads((ROOT / "docs" / "drift.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(PAGES[name])
