@@ -8,7 +8,7 @@ import pytest
 import role_modules
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-module = role_modules.load(ROOT / "roles/fd_setsize/library/fd_setsize_sources.py", "fd_setsize_sources_module")
+module = role_modules.load("roles/fd_setsize/library/fd_setsize_sources.py")
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
 
 
@@ -24,10 +24,9 @@ class Host:
         self.git("init", "-q", "-b", "main")
         self.git("config", "uploadpack.allowAnySHA1InWant", "true")
         self.commits = {level: self.commit(level) for level in ("RELEASE", "RELEASE-p1")}
-        real = module.run
-        monkeypatch.setattr(module, "run", lambda *argv: real(*argv) if argv[0] == "git" else self.answer(argv))
-        monkeypatch.setattr(module, "PATH", "/usr/bin:/bin:/usr/local/bin")
-        monkeypatch.setitem(module.ENV, "PATH", "/usr/bin:/bin:/usr/local/bin")
+        shared = role_modules.util("sokuhai.host")
+        real = shared.run
+        monkeypatch.setattr(shared, "run", lambda argv, *more: real(argv, *more) if argv[0] == "git" else self.answer(tuple(argv)))
 
     def git(self, *words):
         return subprocess.run(["git", "-C", self.upstream, "-c", "user.name=a", "-c", "user.email=a@example.org", *words], check=True,

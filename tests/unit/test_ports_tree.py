@@ -8,9 +8,8 @@ import subprocess
 import pytest
 import role_modules
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-host = role_modules.load(ROOT / "roles/ports/module_utils/ports_host.py", "ansible.module_utils.ports_host")
-module = role_modules.load(ROOT / "roles/ports/library/ports_tree.py", "ports_tree_module")
+host = role_modules.util("ports_host")
+module = role_modules.load("roles/ports/library/ports_tree.py")
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
 
@@ -46,8 +45,6 @@ def call(monkeypatch, check=False, **want):
 @pytest.fixture
 def upstream(tmp_path, monkeypatch):
     """A ports repository with main and three quarters."""
-    monkeypatch.setattr(module, "PATH", "/usr/bin:/bin:/usr/local/bin")
-    monkeypatch.setitem(module.ENV, "PATH", "/usr/bin:/bin:/usr/local/bin")
     folder = tmp_path / "upstream"
     (folder / "Mk").mkdir(parents=True)
 
@@ -127,7 +124,7 @@ def test_what_is_no_tree_is_neither_replaced_nor_made_one(upstream, monkeypatch,
 
 
 def test_without_git_and_without_a_way_to_it_nothing_happens(upstream, monkeypatch):
-    monkeypatch.setattr(module.shutil, "which", lambda name, path=None: None)
-    monkeypatch.setattr(module, "run", lambda argv, timeout=0: (1, "", "pkg: no repository"))
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
+    monkeypatch.setattr(role_modules.util("sokuhai.host"), "run", lambda argv, *more: (1, "", "pkg: no repository"))
     answer = call(monkeypatch, tree=upstream["tree"], url=upstream["url"], branch="main")
     assert answer["failed"] and "git-lite" in answer["msg"] and not pathlib.Path(upstream["tree"]).exists()

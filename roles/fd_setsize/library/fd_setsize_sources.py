@@ -22,35 +22,12 @@ release: {description: "What the sources are, as 15.0-RELEASE-p1.", type: str, r
 
 import os
 import re
-import shutil
-import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai import git, host
+from ansible.module_utils.sokuhai.git import Failed, must
 
-PATH = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
-ENV = {"PATH": PATH, "LC_ALL": "C", "HOME": "/nonexistent", "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "ASSUME_ALWAYS_YES": "yes"}
 NEWVERS = "sys/conf/newvers.sh"
-
-
-class Failed(Exception):
-    """A reason to leave things as they are."""
-
-
-def run(*argv):
-    """(exit status, what it printed, what it complained of)."""
-    env = dict(ENV, **{name: os.environ[name] for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") if name in os.environ})
-    try:
-        done = subprocess.run(argv, env=env, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    except FileNotFoundError:
-        return 127, "", "%s: not found" % argv[0]
-    return done.returncode, done.stdout.decode("utf-8", "replace").strip(), done.stderr.decode("utf-8", "replace").strip()
-
-
-def must(*argv):
-    status, out, err = run(*argv)
-    if status:
-        raise Failed("%s: %s" % (" ".join(argv[:3]), " ".join((err or out).splitlines()[-3:])))
-    return out
 
 
 def release_of(text):
@@ -75,39 +52,18 @@ def judge(found, wanted, path):
             "base packages are, git -C %s pull otherwise" % (path, found or "no source tree of FreeBSD", wanted, path))
 
 
-def read(path):
-    try:
-        with open(path, encoding="utf-8", errors="replace") as handle:
-            return handle.read()
-    except OSError:
-        return None
-
-
 def by_git(want, wanted):
-    if shutil.which("git", path=PATH) is None:
-        must("pkg", "install", "-y", "git-lite")
-    new = want["path"].rstrip("/") + ".sokuhai-new"
-    shutil.rmtree(new, ignore_errors=True)
-    os.makedirs(new)
-    git = ("git", "-c", "transfer.fsckObjects=true", "-c", "advice.detachedHead=false", "-C", new)
-    try:
-        branch = branch_of(wanted)
-        must(*(git + ("init", "--quiet")))
-        must(*(git + ("remote", "add", "origin", want["url"])))
-        must(*(git + ("fetch", "--quiet", "--depth", "1", "origin", want["commit"] or "refs/heads/" + branch)))
-        commit = must(*(git + ("rev-parse", "FETCH_HEAD^{commit}")))
-        if want["commit"] and commit != want["commit"]:
-            raise Failed("%s gave commit %s, not %s" % (want["url"], commit, want["commit"]))
-        must(*(git + ("checkout", "--quiet", "-B", branch, commit)))
-        found = release_of(read(os.path.join(new, NEWVERS)))
+    """Bring the sources of release *wanted* (str) into want["path"]. Raises Failed."""
+    branch = branch_of(wanted)
+
+    def prove(folder, _commit):
+        found = release_of(host.read(os.path.join(folder, NEWVERS)))
         if found != wanted:
             raise Failed("%s of %s is %s, this host is %s: bring the host to that patch level first (freebsd-update fetch install), or name the commit of "
                          "its own" % (branch, want["url"], found or "no source tree of FreeBSD", wanted))
-        if os.path.isdir(want["path"]):
-            os.rmdir(want["path"])
-        os.rename(new, want["path"])
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+
+    git.bring()
+    git.clone(want["path"], want["url"], branch, want["commit"], prove)
 
 
 def main():
@@ -117,21 +73,21 @@ def main():
         supports_check_mode=True)
     want = module.params
     try:
-        wanted = must("freebsd-version", "-u")
+        wanted = must(["freebsd-version", "-u"])
         empty = not os.path.isdir(want["path"]) or not os.listdir(want["path"])
         if not empty:
-            found = release_of(read(os.path.join(want["path"], NEWVERS)))
+            found = release_of(host.read(os.path.join(want["path"], NEWVERS)))
             problem = judge(found, wanted, want["path"])
             if problem:
                 raise Failed(problem)
             module.exit_json(changed=False, release=found)
         if module.check_mode:
             module.exit_json(changed=True, release=wanted)
-        if run("pkg", "info", "-e", "FreeBSD-runtime")[0] == 0:
-            must("pkg", "install", "-y", "-r", "FreeBSD-base", "FreeBSD-src", "FreeBSD-src-sys")
+        if host.run(["pkg", "info", "-e", "FreeBSD-runtime"])[0] == 0:
+            must(["pkg", "install", "-y", "-r", "FreeBSD-base", "FreeBSD-src", "FreeBSD-src-sys"])
         else:
             by_git(want, wanted)
-        problem = judge(release_of(read(os.path.join(want["path"], NEWVERS))), wanted, want["path"])
+        problem = judge(release_of(host.read(os.path.join(want["path"], NEWVERS))), wanted, want["path"])
         if problem:
             raise Failed(problem)
     except (Failed, OSError) as reason:

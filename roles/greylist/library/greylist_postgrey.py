@@ -326,9 +326,8 @@ class Postgrey:
     def diff(self, files, keys, former_keys):
         made = [difference(path, read(path), text) for path, (text, _mode) in sorted(files.items())]
         if keys:
-            made.append({"before_header": "rc.conf", "after_header": "rc.conf",
-                         "before": "".join('%s="%s"\n' % (name, former_keys[name]) for name in sorted(keys) if name in former_keys),
-                         "after": "".join('%s="%s"\n' % item for item in sorted(keys.items()))})
+            made.append(difference("rc.conf", "".join('%s="%s"\n' % (name, former_keys[name]) for name in sorted(keys) if name in former_keys),
+                                   "".join('%s="%s"\n' % item for item in sorted(keys.items()))))
         return made
 
     # -- state=absent -------------------------------------------------------------------------------------------------

@@ -28,32 +28,13 @@ commit: {description: Its commit., type: str, returned: success}
 
 import os
 import re
-import shutil
-import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ports_host import PATH, last_lines, parse_repositories, run, tree_head, wanted_branch
+from ansible.module_utils.ports_host import parse_repositories, run, tree_head, wanted_branch
+from ansible.module_utils.sokuhai import git
+from ansible.module_utils.sokuhai.git import Failed
 
 MARK = "Mk/bsd.port.mk"
-# no question, no configuration of the caller's, every object checked as it comes
-ENV = {"PATH": PATH, "LC_ALL": "C", "HOME": "/nonexistent", "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1"}
-
-
-class Failed(Exception):
-    """A reason to leave the tree as it is."""
-
-
-def git(*words):
-    """What git prints; Failed with its own words where it fails."""
-    env = dict(ENV, **{name: os.environ[name] for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") if name in os.environ})
-    try:
-        done = subprocess.run(["git", "-c", "transfer.fsckObjects=true", "-c", "advice.detachedHead=false"] + list(words), env=env, check=False,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    except FileNotFoundError:
-        raise Failed("there is no git on this host")
-    if done.returncode:
-        raise Failed("git %s: %s" % (words[0] if words[0] != "-C" else words[2], last_lines(done.stderr.decode("utf-8", "replace"), 4)))
-    return done.stdout.decode("utf-8", "replace").strip()
 
 
 def newest_quarter(heads):
@@ -70,22 +51,16 @@ def resolve(want):
         if branch is None:
             raise Failed("ports_branch: auto does not help here, the host's repositories are not FreeBSD's own; say main or quarterly")
     if branch == "quarterly":
-        branch = newest_quarter(git("ls-remote", "--heads", want["url"], "20*Q*"))
+        branch = newest_quarter(git.git("ls-remote", "--heads", want["url"], "20*Q*"))
         if branch is None:
             raise Failed("%s has no quarterly branch" % want["url"])
     return branch
 
 
-def fetched(folder, want, branch):
-    """The commit in folder (a repository) that is wanted, fetched and checked."""
-    git("-C", folder, "fetch", "--quiet", "--depth", "1", want["url"], want["commit"] or "refs/heads/" + branch)
-    commit = git("-C", folder, "rev-parse", "FETCH_HEAD^{commit}")
-    if want["commit"] and commit != want["commit"]:
-        raise Failed("%s gave commit %s, ports_tree_commit is %s" % (want["url"], commit, want["commit"]))
-    git("-C", folder, "checkout", "--quiet", "-B", branch, commit)
+def prove(folder, commit):
+    """Raises Failed where *folder*, at *commit*, is no ports tree."""
     if not os.path.exists(os.path.join(folder, MARK)):
-        raise Failed("%s at %s has no %s: it is no ports tree" % (want["url"], commit, MARK))
-    return commit
+        raise Failed("commit %s has no %s: it is no ports tree" % (commit, MARK))
 
 
 def main():
@@ -108,32 +83,18 @@ def main():
             raise Failed("ports_tree_update: the tree in %s was not made by git; move it away, and it is fetched" % tree)
         if not there and os.path.isdir(tree) and os.listdir(tree):
             raise Failed("%s is no ports tree, and not empty (%s): move it away" % (tree, ", ".join(sorted(os.listdir(tree))[:3])))
-        have_git = shutil.which("git", path=PATH) is not None
         if module.check_mode:
-            module.exit_json(changed=not there or not have_git or git("ls-remote", want["url"], "refs/heads/" + resolve(want)).split()[:1] != [commit],
+            module.exit_json(changed=not there or not git.there() or git.git("ls-remote", want["url"], "refs/heads/" + resolve(want)).split()[:1] != [commit],
                              branch=branch, commit=commit)
-        if not have_git:
-            status, out, err = run(["pkg", "install", "-y", "git-lite"], timeout=900)
-            if status:
-                raise Failed("pkg install git-lite: %s" % last_lines(err or out, 4))
+        git.bring()
         branch = resolve(want)
         if there:
-            if git("-C", tree, "status", "--porcelain", "--untracked-files=no"):
+            if git.git("-C", tree, "status", "--porcelain", "--untracked-files=no"):
                 raise Failed("ports_tree_update: files of the tree in %s were changed by hand (git -C %s status)" % (tree, tree))
-            now = fetched(tree, want, branch)
+            now = git.fetch(tree, want["url"], branch, want["commit"])
+            prove(tree, now)
             module.exit_json(changed=now != commit, branch=branch, commit=now)
-        new = tree + ".sokuhai-new"
-        shutil.rmtree(new, ignore_errors=True)
-        os.makedirs(new)
-        try:
-            git("-C", new, "init", "--quiet")
-            git("-C", new, "remote", "add", "origin", want["url"])
-            commit = fetched(new, want, branch)
-            if os.path.isdir(tree):
-                os.rmdir(tree)
-            os.rename(new, tree)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+        commit = git.clone(tree, want["url"], branch, want["commit"], prove)
     except (Failed, OSError) as reason:
         module.fail_json(msg="the ports tree was left as it is: %s" % reason)
     module.exit_json(changed=True, branch=branch, commit=commit)
