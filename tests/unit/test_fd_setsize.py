@@ -11,9 +11,9 @@ import pytest
 import role_modules
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-module = role_modules.load(ROOT / "roles/fd_setsize/library/fd_setsize.py", "fd_setsize_module")
+module = role_modules.load("roles/fd_setsize/library/fd_setsize.py")
 filters = role_modules.load(ROOT / "roles/fd_setsize/filter_plugins/fd_setsize.py", "fd_setsize_filters")
-ports_host = role_modules.load(ROOT / "roles/ports/module_utils/ports_host.py", "ports_host_for_probe")
+ports_host = role_modules.util("ports_host")
 
 # The lines around the define as the releases have them (sys/sys/select.h).
 OLD = "/*\n * FD_SETSIZE may be defined by the user, but the default here should\n */\n#ifndef\tFD_SETSIZE\n#define\tFD_SETSIZE\t1024U\n#endif\n\nint x;\n"
@@ -89,7 +89,7 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "run", lambda argv: (1, ""))
+    monkeypatch.setattr(module, "run", lambda argv: (1, "", ""))
     return Host(tmp_path)
 
 
@@ -149,7 +149,7 @@ def test_an_update_that_put_1024_back_is_named_once(host):
 def test_a_pkgbase_upgrade_is_named_by_its_package(host, monkeypatch):
     host.run()
     update(host.include)
-    monkeypatch.setattr(module, "run", lambda argv: (0, "FreeBSD-clibs-dev-15.0p1\n"))
+    monkeypatch.setattr(module, "run", lambda argv: (0, "FreeBSD-clibs-dev-15.0p1\n", ""))
     assert "FreeBSD-clibs-dev-15.0p1" in host.run().resets[0]
 
 

@@ -1,9 +1,7 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """FD_SETSIZE in FreeBSD's sys/select.h: raise it, know when an update took it back, put it back."""
-from __future__ import absolute_import, division, print_function
-
-__metaclass__ = type
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fd_setsize
@@ -74,23 +72,17 @@ import hashlib
 import json
 import os
 import re
-import subprocess
-import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai.host import Refused, read, run, write
 
-ENV = dict(os.environ, LC_ALL="C", PATH="/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 # sys/sys/select.h: `1024U` to 10.4, `1024` since; tabs; behind #ifndef in all of them.
 ANY = re.compile(r"^[ \t]*#[ \t]*define[ \t]+FD_SETSIZE\b.*$", re.M)
 GOOD = re.compile(r"^(#[ \t]*define[ \t]+FD_SETSIZE[ \t]+)([0-9]+)([uU]?)([ \t]*(?:/\*.*)?)$")
 GUARD = re.compile(r"^[ \t]*#[ \t]*(?:ifndef[ \t]+FD_SETSIZE|if[ \t]+!defined[ \t]*\(?[ \t]*FD_SETSIZE[ \t]*\)?)[ \t]*(?:/\*.*)?$")
 # What every release since 2.0 ships; used only when no original was kept.
 STOCK = 1024
-
-
-class Refused(Exception):
-    """A reason to touch nothing."""
 
 
 # ---- pure ----
@@ -151,53 +143,13 @@ def parse_packages(text):
 
 
 def digest(text):
-    return hashlib.sha256(text.encode("latin-1")).hexdigest()
+    """The sha256 of a file whose text, as read() gives it, is *text*."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 # ---- the host ----
 
-def read(path):
-    """The file's bytes as text (latin-1: one character a byte), or None."""
-    try:
-        with open(path, "rb") as handle:
-            return handle.read().decode("latin-1")
-    except (IOError, OSError):
-        return None
-
-
-def write(path, text, like=None, mode=0o600):
-    """Replace path in one rename. Owner and mode are those of the file `like`, where given."""
-    path = os.path.realpath(path)
-    folder = os.path.dirname(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=".sokuhai-", dir=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(text.encode("latin-1"))
-            handle.flush()
-            os.fsync(handle.fileno())
-        if like:
-            info = os.stat(like)
-            os.chown(temporary, info.st_uid, info.st_gid)
-            mode = info.st_mode & 0o7777
-        os.chmod(temporary, mode)
-        os.rename(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
-
-
-def run(argv):
-    """(exit status, stdout); 127 when the program is not there."""
-    try:
-        done = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=ENV)
-    except OSError:
-        return 127, ""
-    out = done.communicate()[0]
-    return done.returncode, out.decode("utf-8", "replace")
-
-
-class Headers(object):
+class Headers:
     """The headers, the record of what was done to them, and what was built meanwhile."""
 
     def __init__(self, params, check_mode, now):
@@ -274,7 +226,7 @@ class Headers(object):
 
     def culprit(self, path):
         """What can have written the header anew."""
-        status, out = run(["pkg", "which", "-q", path])
+        status, out, _err = run(["pkg", "which", "-q", path])
         if status == 0 and out.strip():
             return "an upgrade of package %s" % out.strip()
         return "freebsd-update or installworld"
@@ -296,7 +248,7 @@ class Headers(object):
                         periods = periods + [[self.now, None]]
                     entry = {"original": original, "original_sha256": digest(kept), "value": now_says, "raised_sha256": digest(after),
                              "raised_at": self.now, "restored_at": None, "pending": after != text}
-                    write(self.kept(path), kept, mode=0o444)
+                    write(self.kept(path), kept, 0o444)
             elif entry and not entry.get("restored_at") and now_says != entry["value"]:
                 periods = close(periods, self.now)
                 entry = dict(entry, restored_at=self.now)
@@ -305,7 +257,7 @@ class Headers(object):
                 self.record[path] = dict(entry, periods=periods)
                 self.save()
             if after != text:
-                write(path, after, like=path)
+                write(path, after)
             if entry and entry.get("pending"):
                 self.record[path]["pending"] = False
                 self.save()
@@ -313,7 +265,7 @@ class Headers(object):
     def save(self):
         text = json.dumps(self.record, sort_keys=True)
         if text != self.before:
-            write(self.record_file, json.dumps(self.record, indent=1, sort_keys=True) + "\n", mode=0o644)
+            write(self.record_file, json.dumps(self.record, indent=1, sort_keys=True) + "\n", 0o644)
             self.before = text
 
     def periods(self):

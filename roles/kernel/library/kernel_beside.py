@@ -62,10 +62,10 @@ import signal
 import socket
 import stat
 import struct
-import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.host import version_key
 
 STATE = "/var/db/sokuhai/kernel"
@@ -78,7 +78,6 @@ TIMER = "/var/run/sokuhai_trial.pid"
 WATCHDOG = "/var/run/sokuhai_watchdogd.pid"
 #: Of the build; where rc.d/cleanvar empties at boot, since its number may be another process's by then.
 BUILDER = "/var/run/sokuhai_kernel_build.pid"
-ENV = dict(os.environ, LC_ALL="C", PATH="/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 #: ELF e_machine by uname -m (sys/sys/elf_common.h).
 MACHINES = {"amd64": 62, "arm64": 183, "riscv": 243}
 #: Drivers that register a hardware timer with watchdog(9): what attaches a handler to watchdog_list in FreeBSD 15's sys/dev.
@@ -274,23 +273,11 @@ def at(path):
 
 
 def run(argv, timeout=120):
-    """(status, stdout, stderr); a command that is not there is 127."""
-    try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, check=False,
-                              env=ENV)
-    except FileNotFoundError:
-        return 127, "", "%s: not found" % argv[0]
-    except subprocess.TimeoutExpired:
-        return 124, "", "%s: no end after %d s" % (argv[0], timeout)
-    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    return host.run(argv, timeout)
 
 
 def text_of(path):
-    try:
-        with open(at(path), encoding="utf-8", errors="surrogateescape") as handle:
-            return handle.read()
-    except OSError:
-        return None
+    return host.read(at(path))
 
 
 def put(path, text, mode=0o644):
@@ -298,27 +285,13 @@ def put(path, text, mode=0o644):
     if text_of(path) == text and stat.S_IMODE(os.stat(at(path)).st_mode) == mode:
         return False
     os.makedirs(os.path.dirname(at(path)), 0o755, exist_ok=True)
-    temporary = os.path.join(os.path.dirname(path), ".sokuhai." + os.path.basename(path))
-    try:
-        with open(at(temporary), "w", encoding="utf-8", errors="surrogateescape") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-            os.fchmod(handle.fileno(), mode)
-        os.rename(at(temporary), at(path))
-    except BaseException:
-        remove(temporary)
-        raise
+    host.write(at(path), text, mode)
     return True
 
 
 def remove(path):
     """Take a file away; returns whether it was there."""
-    try:
-        os.unlink(at(path))
-        return True
-    except FileNotFoundError:
-        return False
+    return host.remove(at(path))
 
 
 def load(path):

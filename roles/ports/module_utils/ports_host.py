@@ -19,7 +19,9 @@ import subprocess
 import tempfile
 import time
 
-PATH = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
+from ansible.module_utils.sokuhai import blocks, host
+from ansible.module_utils.sokuhai.host import PATH, Refused, read, service_pid, write
+
 #: Annotations (pkg-annotate(8)) that say how a package was built. They are part of its record in the package database, so a package that
 #: replaces it does not have them.
 TAGS = ("sokuhai_built", "sokuhai_fd_setsize", "sokuhai_header", "sokuhai_flag", "sokuhai_cflags", "sokuhai_options", "sokuhai_tree")
@@ -51,10 +53,6 @@ PACKAGES_ONLY = "USE_PACKAGE_DEPENDS_ONLY=yes"
 #: How it then names the first one that is not there: by the file in which its package would lie in PACKAGES.
 LACKING = re.compile(r"depends on package: \S*/([^/\s]+)-[^-/\s]+\.[a-z]+ - not found")
 PROBED = re.compile(rb"sokuhai probe ([0-9]{9}) ([0-9]{9}) ([0-9]{9});")
-
-
-class Refused(Exception):
-    """A reason to leave the host as it is."""
 
 
 # ---- pure ----
@@ -103,38 +101,19 @@ def block_lines(item):
     return [".if ${.CURDIR:M*/%s}" % item["origin"]] + lines + [".endif"]
 
 
-def markers(item):
-    return "# BEGIN sokuhai ports " + item["origin"], "# END sokuhai ports " + item["origin"]
+def mark(item):
+    """The name of the port's block in make.conf."""
+    return "sokuhai ports " + item["origin"]
 
 
 def get_block(text, item, path):
-    """The lines between the port's markers, or None. Raises Refused for a block that does not end or stands there twice."""
-    begin, end = markers(item)
-    lines = [line.rstrip() for line in text.split("\n")]
-    starts = [n for n, line in enumerate(lines) if line == begin]
-    ends = [n for n, line in enumerate(lines) if line == end]
-    if not starts and not ends:
-        return None
-    if len(starts) != 1 or len(ends) != 1 or ends[0] < starts[0]:
-        raise Refused("%s: the block marked `%s` is damaged (line %s): it needs one BEGIN and one END line; restore them or remove what is "
-                      "left of the block" % (path, begin[8:], ", ".join(str(n + 1) for n in sorted(starts + ends))))
-    return lines[starts[0] + 1:ends[0]]
+    """The lines of the port's block in make.conf, as blocks.get_block gives them."""
+    return blocks.get_block(text, mark(item), path)
 
 
 def set_block(text, item, path, body):
-    """text with the port's block holding the lines body; without it when body is empty. The rest stays as it is, byte for byte."""
-    begin, end = markers(item)
-    old = get_block(text, item, path)
-    if old is None and not body:
-        return text
-    new = "".join(line + "\n" for line in [begin] + list(body) + [end]) if body else ""
-    if old is None:
-        return text + ("" if not text or text.endswith("\n") else "\n") + new
-    lines = text.split("\n")
-    stripped = [line.rstrip() for line in lines]
-    first, last = stripped.index(begin), stripped.index(end)
-    head = "".join(line + "\n" for line in lines[:first])
-    return head + new + "\n".join(lines[last + 1:])
+    """make.conf's text with the lines body as the port's block, as blocks.set_block makes it."""
+    return blocks.set_block(text, mark(item), path, body)
 
 
 def parse_make(text):
@@ -336,15 +315,6 @@ def probe_result(data):
 
 # ---- the host ----
 
-def read(path):
-    """The file's text, or None; its ends of lines as they are, so that what is not ours comes back byte for byte."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as handle:
-            return handle.read()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
-
-
 def tail(path, size=65536):
     """The last bytes of a file as text; empty where there is none."""
     try:
@@ -354,27 +324,6 @@ def tail(path, size=65536):
             return handle.read().decode("utf-8", "replace")
     except OSError:
         return ""
-
-
-def write(path, text, mode=0o644):
-    """Replace path in one rename; owner and mode of a file that is there stay, a link stays one."""
-    path = os.path.realpath(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=".sokuhai-", dir=os.path.dirname(path))
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        if os.path.exists(path):
-            info = os.stat(path)
-            os.chown(temporary, info.st_uid, info.st_gid)
-            mode = info.st_mode & 0o7777
-        os.chmod(temporary, mode)
-        os.rename(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
 
 
 def put_make_conf(settings, text):
@@ -404,14 +353,7 @@ def environment(item=None):
 
 def run(argv, item=None, timeout=300):
     """(exit status, stdout, stderr) of a short command; 127 when it is not there."""
-    try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(item),
-                              timeout=timeout, check=False)
-    except FileNotFoundError:
-        return 127, "", "%s: not found" % argv[0]
-    except subprocess.TimeoutExpired:
-        return 124, "", "%s: no end after %d s" % (argv[0], timeout)
-    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    return host.run(argv, timeout, environment(item))
 
 
 def make_argv(item, settings, *words):
@@ -505,12 +447,6 @@ def memory_mb():
     swap = sum(int(words[1]) * 1024 for words in (line.split() for line in run(["swapinfo", "-k"])[1].splitlines())
                if len(words) > 3 and words[0].startswith("/dev/") and words[1].isdigit())
     return (total + swap) // 2 ** 20
-
-
-def service_pid(name):
-    """Process of a running service by its rc script, or None."""
-    match = re.search(r"as pid (\d+)", run(["service", name, "onestatus"])[1])
-    return int(match.group(1)) if match else None
 
 
 def restart_due(item):
