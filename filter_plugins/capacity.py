@@ -124,10 +124,11 @@ def postfix_tarpit_capacity(waits, process_limit, share=0.5):
     return {"ok": held <= limit * share, "held": held, "allowed": limit * share, "held_by": held_by}
 
 
-def postfix_tarpit_problems(waits, process_limit, share=0.5, reason=""):
+def postfix_tarpit_problems(waits, process_limit, share=0.5, reason="", connections=None):
     """What is wrong with the waits of role access: a list of sentences, each beginning with a variable's name.
 
     waits, process_limit, share: as for postfix_tarpit_capacity. reason: str, why a wait may outlast what mail servers wait.
+    connections: int, what one client may hold at once (0 is no limit to Postfix), or None where that is not asked.
     """
     found = []
     for wait in waits:
@@ -142,6 +143,14 @@ def postfix_tarpit_problems(waits, process_limit, share=0.5, reason=""):
         result = postfix_tarpit_capacity(waits, process_limit, share)
     except AnsibleFilterError as error:
         return found + [str(error).removeprefix("postfix_capacity: ")]
+    if connections is not None and any(int(wait["seconds"]) for wait in waits):
+        try:
+            held = _whole("access_client_connections", connections, 0)
+        except AnsibleFilterError as error:
+            return found + [str(error).removeprefix("postfix_capacity: ")]
+        if not 1 <= held <= result["allowed"]:
+            found.append(f"access_client_connections: {held or 'no limit (0)'}: one client alone, made to wait, could hold more than the {result['allowed']:.0f} of the "
+                         f"{process_limit} smtpd processes of sokuhai_process_limit that may sleep (access_sleep_share {share}); 1 to {int(result['allowed'])}")
     if not result["ok"]:
         most = max(result["held_by"], key=result["held_by"].get)
         wait = next(one for one in waits if one["name"] == most)

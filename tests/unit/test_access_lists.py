@@ -1,6 +1,9 @@
 """roles/access/filter_plugins/access_lists.py: lists changed by name, tables that open nothing, samples, traps, and the waits of
 filter_plugins/capacity.py."""
+import bz2
 import copy
+import gzip
+import lzma
 import pathlib
 import time
 
@@ -77,8 +80,8 @@ def test_article_has_the_addendums_lists_in_their_order():
         "permit_sasl_authenticated", "reject_unauth_destination", "reject_unlisted_recipient", "reject_unknown_sender_domain", "spf"]
     assert values(with_senders, "recipient")[-1] == "check_policy_service unix:private/policy"
     assert parameter(result, "smtpd_restriction_classes") == ["check_dynamic_client", "check_client_ease", "check_client_na"]
-    assert parameter(result, "check_client_ease") == ["check_policy_service inet:127.0.0.1:10027", "sleep 15", "permit_auth_destination"]
-    assert parameter(result, "check_client_na") == ["check_policy_service inet:127.0.0.1:10028", "sleep 125"]
+    assert parameter(result, "check_client_ease") == ["check_policy_service inet:127.0.0.1:10027", "sleep ${stress?{0}:{15}}", "permit_auth_destination"]
+    assert parameter(result, "check_client_na") == ["check_policy_service inet:127.0.0.1:10028", "sleep ${stress?{0}:{125}}"]
     assert result["master_cf"] == []
 
 
@@ -116,10 +119,11 @@ def test_a_list_that_is_emptied_stays_empty(profile):
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_protection_against_smuggling_is_optional_for_releases_that_lack_it(profile):
+def test_what_not_every_release_has_is_optional(profile):
     items = made(profile)["main_cf"]
     optional = [item["name"] for item in items if item.get("optional")]
-    assert set(optional) == {"smtpd_forbid_unauth_pipelining", "smtpd_forbid_bare_newline", "smtpd_forbid_bare_newline_exclusions"}
+    assert set(optional) == {"smtpd_forbid_unauth_pipelining", "smtpd_forbid_bare_newline", "smtpd_forbid_bare_newline_exclusions",
+                             "smtpd_client_ipv6_prefix_length"}
     left = [item["name"] for item in postfix_known_items(items, ["smtpd_forbid_bare_newline", "smtpd_forbid_bare_newline_reject_code"])]
     assert "smtpd_forbid_bare_newline" not in left and "smtpd_forbid_unauth_pipelining" in left
 
@@ -136,7 +140,7 @@ def test_smuggling_is_forbidden_by_the_word_that_the_release_knows(unknown, valu
 def test_a_missing_service_takes_its_items_along():
     result = made(services={})
     assert "spf" not in names(result, "recipient")
-    assert parameter(result, "check_client_na") == ["sleep 125"]
+    assert parameter(result, "check_client_na") == ["sleep ${stress?{0}:{125}}"]
     whole = {"restriction": "check_policy_service unix:private/spf", "main_cf": [{"name": "spf_time_limit", "value": 3600}],
              "master_cf": [{"name": "spf", "command": "spawn"}]}
     result = made(services={"spf": whole})
@@ -471,6 +475,15 @@ def test_waits_that_are_no_numbers_are_said(bad):
     assert postfix_tarpit_problems(waits(**bad), 500)[0].startswith("access_sleep")
 
 
+def test_one_client_may_not_hold_all_that_may_sleep():
+    assert postfix_tarpit_problems(waits(), 500, connections=250) == []
+    for connections, said in ((251, "251"), (0, "no limit"), ("many", "many")):
+        found = postfix_tarpit_problems(waits(), 500, connections=connections)
+        assert len(found) == 1 and found[0].startswith("access_client_connections") and said in found[0], found
+    # where nobody waits a connection holds a process no longer than it works
+    assert postfix_tarpit_problems(waits(0, 0), 500, connections=0) == []
+
+
 def test_no_wait_holds_nothing():
     assert postfix_tarpit_capacity(waits(0, 0), 1)["held"] == 0
 
@@ -542,3 +555,18 @@ def test_a_large_country_is_made_into_tables_quickly():
     result = made("current", country_text=text, countries={"JP": "ease"})
     assert len(table(result, "postscreen_access")) == 20000
     assert time.monotonic() - begin < 5
+
+
+def test_rotated_logs_are_read_oldest_first_whatever_packed_them(tmp_path):
+    log = tmp_path / "maillog"
+    log.write_text("now\n")
+    (tmp_path / "maillog.0.bz2").write_bytes(bz2.compress(b"yesterday\n"))
+    (tmp_path / "maillog.1").write_text("two days\n")
+    (tmp_path / "maillog.2.gz").write_bytes(gzip.compress(b"three days\n"))
+    (tmp_path / "maillog.10.xz").write_bytes(lzma.compress(b"long ago\n"))
+    (tmp_path / "maillog.3.zst").write_bytes(b"?")
+    (tmp_path / "maillog.bak").write_text("no log\n")
+    found, missing = report.rotated(str(log), 7) + [str(log)], []
+    assert [line.strip() for line in report.read(found, missing)] == ["three days", "two days", "yesterday", "now"]
+    assert missing == [str(tmp_path / "maillog.3.zst")]
+    assert report.rotated(str(log), 0) == [] and report.rotated(str(log), 11)[0].endswith("maillog.10.xz")

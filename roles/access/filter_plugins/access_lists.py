@@ -450,7 +450,8 @@ def _value(item, declared, tables, healthy):
         return [f"check_client_access {TYPED_VALUE.format('cidr', 'check_client_others')}"]
     if item.get("sleep"):
         seconds = int(declared[f"sleep_{item['sleep']}"])
-        return [f"sleep {seconds}"] if seconds else []
+        # master(8) starts smtpd(8) with stress=yes from the last free process on, and for 1000 s after: nobody is made to wait then
+        return [f"sleep ${{stress?{{0}}:{{{seconds}}}}}"] if seconds else []
     if item.get("dnsbl"):
         return [f"reject_rbl_client {entry['name']}={entry['filter']}" for entry in healthy if entry["kind"] == "block"]
     return [" ".join(str(item.get("value", item["name"])).split())]

@@ -18,6 +18,10 @@ options:
     type: list
     elements: path
     default: [/var/log/maillog]
+  rotated:
+    description: Of each log also the so many youngest that newsyslog(8) has rotated, maillog.0.bz2 and so on.
+    type: int
+    default: 0
 author: sokuhai
 """
 
@@ -25,10 +29,11 @@ RETURN = r"""
 traps: {description: "By address: taken (mails thrown away), refused (by postscreen(8) or the relay list), rules (by rule: count).", type: dict, returned: always}
 rules: {description: "By rule: count, over all traps, most first.", type: dict, returned: always}
 clients: {description: "By client address: RCPTs to traps that a rule had something to say about.", type: dict, returned: always}
-missing: {description: Logs that are not there., type: list, returned: always}
+missing: {description: "Logs that are not there, or packed as Python cannot unpack (zstd).", type: list, returned: always}
 """
 
 import bz2
+import glob
 import gzip
 import lzma
 import re
@@ -93,6 +98,16 @@ def counts(lines, traps):
             "clients": dict(sorted(clients.items(), key=lambda pair: (-pair[1], pair[0])))}
 
 
+def rotated(path, number):
+    """The *number* youngest rotated logs of *path*, oldest first; newsyslog(8) counts them from 0 on, and packs them or not."""
+    found = []
+    for name in glob.glob(glob.escape(path) + ".*"):
+        match = re.fullmatch(re.escape(path) + r"\.(\d+)(?:\.(?:bz2|gz|xz|zst))?", name)
+        if match and int(match.group(1)) < number:
+            found.append((-int(match.group(1)), name))
+    return [name for _, name in sorted(found)]
+
+
 def opened(path):
     for suffix, reader in ((".bz2", bz2.open), (".gz", gzip.open), (".xz", lzma.open)):
         if path.endswith(suffix):
@@ -102,6 +117,9 @@ def opened(path):
 
 def read(paths, missing):
     for path in paths:
+        if path.endswith(".zst"):
+            missing.append(path)
+            continue
         try:
             with opened(path) as handle:
                 for line in handle:
@@ -112,12 +130,14 @@ def read(paths, missing):
 
 def main():
     module = AnsibleModule(argument_spec={"traps": {"type": "list", "elements": "str", "required": True},
-                                          "logs": {"type": "list", "elements": "path", "default": ["/var/log/maillog"]}},
+                                          "logs": {"type": "list", "elements": "path", "default": ["/var/log/maillog"]},
+                                          "rotated": {"type": "int", "default": 0}},
                            supports_check_mode=True)
     missing = []
     try:
-        found = counts(read(module.params["logs"], missing), module.params["traps"])
-    except OSError as error:
+        logs = [name for path in module.params["logs"] for name in rotated(path, module.params["rotated"]) + [path]]
+        found = counts(read(logs, missing), module.params["traps"])
+    except (OSError, EOFError) as error:
         module.fail_json(msg="access_maillog: %s" % error)
     module.exit_json(changed=False, missing=missing, **found)
 
