@@ -10,7 +10,7 @@ import pytest
 from role_modules import load
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-host = load(ROOT / "roles/blocklist/library/blocklist_host.py", "blocklist_host")
+host = load("roles/blocklist/library/blocklist_host.py")
 SERVICES = [{"name": "smtp", "port": 25, "nfail": 10, "duration": "12h"}, {"name": "ssh", "port": 22, "nfail": 5, "duration": "24h"}]
 BLOCK = host.block("/etc/pf.sokuhai.conf")
 
@@ -121,6 +121,14 @@ def test_the_block_stands_before_the_first_filter_rule_and_nothing_else_is_touch
 def test_places(text, after):
     assert host.places(text)[0] == after
     assert host.without_block(placed(text)).rstrip("\n") == text.rstrip("\n")
+
+
+@pytest.mark.parametrize("text", ["# BEGIN sokuhai blocklist\nnat on em0 -> em1\npass\n", "pass\n# END sokuhai blocklist\n"])
+def test_a_block_without_its_end_takes_no_rule_with_it(text):
+    with pytest.raises(host.Refused, match="^pf.conf: .*damaged"):
+        host.without_block(text)
+    with pytest.raises(host.Refused, match="^sshd_config: .*damaged"):
+        host.ssh_config(text, "")
 
 
 def test_what_may_hide_the_first_rule_is_the_second_choice():
@@ -508,8 +516,8 @@ def test_an_anchor_that_is_not_needed_any_more_goes_and_comes_back(change, machi
     anchor = machine.path / "anchor"
     anchor.write_text("old anchor\n")
     change(enabled=True, confirm_seconds=2, anchor=None, old_anchor="old anchor\n")
-    wait(lambda: not anchor.exists())
-    assert (machine.path / "pf.conf").read_text() == "new rules\n"
+    # one file comes after the other
+    wait(lambda: not anchor.exists() and (machine.path / "pf.conf").read_text() == "new rules\n")
     change.started[0].wait(timeout=10)
     assert anchor.read_text() == "old anchor\n" and (machine.path / "pf.conf").read_text() == "pass all\n"
 

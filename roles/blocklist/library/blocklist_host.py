@@ -50,9 +50,12 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai.blocks import set_block
+from ansible.module_utils.sokuhai.host import Refused, difference, read, remove, write
 
 MARK = "# Written by sokuhai's role blocklist"
-BEGIN, END = "# BEGIN sokuhai blocklist", "# END sokuhai blocklist"
+BLOCK = "sokuhai blocklist"
+BEGIN, END = "# BEGIN " + BLOCK, "# END " + BLOCK
 # the same daemon: FreeBSD 15 renamed it and still has the old name beside the new one
 NAMES = ("blocklistd", "blacklistd")
 ANCHOR, ALLOW, REJECTS = "sokuhai", "sokuhai_allow", "sokuhai_rejects"
@@ -66,56 +69,12 @@ OPERATORS = 3  # addresses of plays that are let by: a controller at home, one a
 PROVED = "198.51.100.255"  # RFC 5737: nobody's address
 
 
-class Refused(Exception):
-    """A state of the host in which nothing may be changed; the text says what to do."""
-
-
-def read(path):
-    """Return the text of *path*, or None where there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as source:
-            return source.read()
-    except FileNotFoundError:
-        return None
-
-
-def install(path, text, mode=0o644):
-    """Write *text* to a file beside *path* and rename it over *path*: a reader sees the old or the new, never a half."""
-    staged = "%s.%s" % (path, secrets.token_hex(4))
-    handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as target:
-            os.fchmod(target.fileno(), mode)
-            target.write(text)
-            target.flush()
-            os.fsync(target.fileno())
-        os.rename(staged, path)
-    except BaseException:
-        try:
-            os.unlink(staged)
-        except FileNotFoundError:
-            pass
-        raise
-
-
 def mode_of(path):
     """Return the permission bits of *path*; 0644 where there is no such file."""
     try:
         return os.stat(path).st_mode & 0o7777
     except FileNotFoundError:
         return 0o644
-
-
-def remove(*paths):
-    """Remove files; one that is not there is fine. Return whether one was there."""
-    found = False
-    for path in paths:
-        try:
-            os.unlink(path)
-            found = True
-        except FileNotFoundError:
-            pass
-    return found
 
 
 # -- what is written: pure functions ----------------------------------------------------------------------------------
@@ -168,17 +127,9 @@ def block(anchor_file):
     return [BEGIN, 'anchor "%s"' % ANCHOR, 'load anchor "%s" from "%s"' % (ANCHOR, anchor_file), END]
 
 
-def without_block(text):
-    """Return *text* without our marked lines."""
-    kept, ours = [], False
-    for line in text.splitlines(keepends=True):
-        if line.strip() == BEGIN:
-            ours = True
-        elif line.strip() == END and ours:
-            ours = False
-        elif not ours:
-            kept.append(line)
-    return "".join(kept)
+def without_block(text, name="pf.conf"):
+    """Return *text* without our marked lines. Raises Refused for a block without its end: what stands behind it is not ours. name: the file's."""
+    return set_block(text, BLOCK, name, [])
 
 
 def without_loads(text):
@@ -277,7 +228,7 @@ def minimal(lines):
 
 def ssh_config(text, keyword):
     """Return sshd_config *text* with our marked line at the top, where the first value wins and no Match is open yet; keyword '' takes it out."""
-    rest = without_block(text)
+    rest = without_block(text, "sshd_config")
     return "\n".join([BEGIN, "%s yes" % keyword, END]) + "\n" + rest if keyword else rest
 
 
@@ -555,7 +506,7 @@ class Host:
     def check_daemon_config(self, daemon, text):
         """Have the daemon itself read *text*, in the foreground, with a database and a socket of its own, and list what it understood."""
         with tempfile.TemporaryDirectory(prefix="sokuhai-") as folder:
-            install(folder + "/conf", text)
+            write(folder + "/conf", text, 0o644)
             script = (
                 '"$0" -d -c "$1/conf" -D "$1/db" -s "$1/sock" -C /usr/bin/true > "$1/out" 2>&1 & pid=$!; left=50; '
                 'while [ $left -gt 0 ] && kill -0 $pid 2>/dev/null; do grep -q "^\\[remote\\]" "$1/out" && break; sleep 0.2; left=$((left - 1)); done; '
@@ -573,8 +524,8 @@ class Host:
         # not beside the real one: this is done in check mode too
         with tempfile.TemporaryDirectory(prefix="sokuhai-") as folder:
             staged, staged_anchor = folder + "/pf.conf", folder + "/anchor"
-            install(staged_anchor, anchor_text or "", 0o600)
-            install(staged, text.replace('from "%s"' % self.anchor_file, 'from "%s"' % staged_anchor), 0o600)
+            write(staged_anchor, anchor_text or "", 0o600)
+            write(staged, text.replace('from "%s"' % self.anchor_file, 'from "%s"' % staged_anchor), 0o600)
             # where pf.conf lies, so that an include by a relative name is found
             rc, out, err = self.run("pfctl", "-nvf", staged, *self.flags, cwd=os.path.dirname(self.pf_conf))
         return rc, out, err.replace(staged_anchor, self.anchor_file).replace(staged, self.pf_conf).strip()
@@ -688,7 +639,7 @@ class Host:
                     remove(self.anchor_file)
                     self.run("pfctl", "-q", "-a", ANCHOR, "-F", "all")
                 else:
-                    install(self.anchor_file, anchor_text)
+                    write(self.anchor_file, anchor_text, 0o644)
                     self.must("pfctl", "-q", "-a", ANCHOR, "-f", self.anchor_file)
         return result
 
@@ -704,13 +655,13 @@ class Host:
         os.makedirs(self.state_dir, 0o755, exist_ok=True)
         before = {"pf_enable": self.sysrc("pf_enable", "NO"), "pf_was_on": enabled, "pf_had_rules": self.pf_has_rules(), "pf_conf": old_pf is not None and MARK not in old_pf, "daemon": daemon,
                   "daemon_enable": self.sysrc(daemon + "_enable", "NO"), "daemon_flags": self.sysrc(daemon + "_flags", "")}
-        install(self.record, json.dumps(before, indent=1, sort_keys=True) + "\n", 0o600)
+        write(self.record, json.dumps(before, indent=1, sort_keys=True) + "\n", 0o600)
 
     def remember_operators(self):
         """Write down whom this run lets by, before it is written anywhere else: a run that is killed writes the same the next time."""
         record, operators = json.loads(read(self.record) or "{}"), self.operators()
         if not self.module.check_mode and record.get("operators") != operators:
-            install(self.record, json.dumps(dict(record, operators=operators), indent=1, sort_keys=True) + "\n", 0o600)
+            write(self.record, json.dumps(dict(record, operators=operators), indent=1, sort_keys=True) + "\n", 0o600)
 
     def put(self, result, path, old, new, mode=0o644, keep=False):
         """Write *new* to *path* unless it is *old*; keep tells to leave a copy of a file that is not this role's."""
@@ -724,9 +675,9 @@ class Host:
         result["diff"].append(self.diff(path, old and "%d bytes\n" % len(old), "%d bytes\n" % len(new)) if path == self.reporter else self.diff(path, old, new))
         if not self.module.check_mode:
             if keep:
-                install(path + ".previous", old, 0o600)
+                write(path + ".previous", old, 0o600)
             os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-            install(path, new, mode)
+            write(path, new, mode)
 
     def put_reporter(self, result, daemon):
         counted = "* * * * *\troot\t%s %s\n" % (self.reporter, self.settings) if self.p["rejects"] else ""
@@ -747,7 +698,7 @@ class Host:
             self.put(result, path, read(path), text, mode)
 
     def diff(self, path, old, new):
-        return {"before_header": path, "after_header": path, "before": old or "", "after": new or ""}
+        return difference(path, old, new)
 
     # -- the change that waits --------------------------------------------------------------------------------------
 
@@ -797,18 +748,18 @@ class Host:
         for name, path, old, new in (("pf.conf", self.pf_conf, old_pf, new_pf), ("anchor", self.anchor_file, old_anchor, anchor_text)):
             mode = mode_of(path)
             if new is not None:
-                install(os.path.join(here, name + ".new"), new, mode)
+                write(os.path.join(here, name + ".new"), new, mode)
             if old is None:
-                install(os.path.join(here, name + ".none"), "")
+                write(os.path.join(here, name + ".none"), "", 0o644)
             else:
-                install(os.path.join(here, name + ".before"), old, mode)
-        install(here + "/connection", json.dumps(list(operator[:2]) if operator else None))
+                write(os.path.join(here, name + ".before"), old, mode)
+        write(here + "/connection", json.dumps(list(operator[:2]) if operator else None), 0o644)
         script = CHANGE
         for key, value in (("MARK", MARK[2:]), ("HERE", here), ("PFCONF", self.pf_conf), ("ANCHORFILE", self.anchor_file), ("ANCHOR", ANCHOR),
                            ("FLAGS", " ".join(shlex.quote(word) for word in self.flags)), ("WAS", "enabled" if enabled else "loaded" if self.pf_has_rules() else "disabled")):
             script = script.replace("@%s@" % key, value)
-        install(here + "/change.sh", script, 0o700)
-        install(here + "/armed", "")
+        write(here + "/change.sh", script, 0o700)
+        write(here + "/armed", "", 0o644)
         self.must("/usr/sbin/daemon", "-f", "/bin/sh", here + "/change.sh", str(self.p["confirm_seconds"]))
         return token
 
@@ -840,7 +791,7 @@ class Host:
         self.pf_conf = self.find_pf_conf()
         former = read(here + "/pf.conf.before")
         if former is not None and BEGIN not in former and MARK not in former:
-            install(self.pf_conf + ".previous", former, 0o600)
+            write(self.pf_conf + ".previous", former, 0o600)
         if self.sysrc("pf_enable", "NO").upper() != "YES":
             self.must("sysrc", "pf_enable=YES")
         return {"changed": True, "daemon": self.name(), "operator": now[0] if now else ""}
@@ -948,7 +899,7 @@ class Host:
         if new != old:
             staged = path + ".staged"
             try:
-                install(staged, new, mode_of(path))
+                write(staged, new, mode_of(path))
                 self.must(self.sshd, "-t", "-f", staged)
                 os.rename(staged, path)
             finally:
@@ -1007,7 +958,7 @@ class Host:
         self.must("sysrc", "%s_enable=%s" % (daemon, before["daemon_enable"]), "%s_flags=%s" % (daemon, before["daemon_flags"]))
         previous = read(where["config"] + ".previous")
         if previous is not None and MARK in (read(where["config"]) or ""):
-            install(where["config"], previous)
+            write(where["config"], previous, 0o644)
         if before["daemon_enable"].upper() == "YES" and self.installed():
             self.run("service", daemon, "restart")
         loaded = self.pf_loaded()
@@ -1016,7 +967,7 @@ class Host:
         if whole and not before["pf_conf"]:
             remove(self.pf_conf)
         elif ours:
-            install(self.pf_conf, rest, mode_of(self.pf_conf))
+            write(self.pf_conf, rest, mode_of(self.pf_conf))
         if loaded and not before["pf_was_on"]:
             if self.pf_enabled():
                 self.must("pfctl", "-q", "-d")
