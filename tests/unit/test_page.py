@@ -282,8 +282,13 @@ def test_names_that_are_not_resolved_and_a_monitor_that_stopped_are_told():
 
 def test_one_step_for_all_that_one_command_mends():
     steps = judged()["steps"]
-    assert [(command or text).split(" --tags ")[-1] for command, text, _ in steps] == ["postfix", "bind", "reboot when mail can wait: shutdown -r now"]
+    assert [command or text for command, text, _ in steps] == [
+        "ansible-playbook playbooks/site.yml --limit mx.home.example --tags postfix,bind", "reboot when mail can wait: shutdown -r now"]
     assert sum(len(entries) for _, _, entries in steps) == len(PAGES["one"]["findings"]) == 14
+    back = " puts it back; if it is meant, declare it in the inventory"
+    whole = model.steps([{"advice": "ansible-playbook playbooks/site.yml --limit h --tags bind" + back}, {"advice": "ansible-playbook playbooks/site.yml --limit h" + back},
+                         {"advice": "ansible-playbook playbooks/rebuild.yml --limit h" + back}])
+    assert [command for command, _, _ in whole] == ["ansible-playbook playbooks/site.yml --limit h", "ansible-playbook playbooks/rebuild.yml --limit h"]
 
 
 def test_what_is_wrong_stands_before_how_near_before_what_to_do(rendered):

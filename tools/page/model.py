@@ -160,12 +160,26 @@ def judge(report, name):
 
 
 def steps(findings):
-    """[(command or None, advice, [findings])]: one step for all findings that the same advice mends, in the order in which they were found."""
-    found = {}
+    """[(command or None, advice, [findings])]: one step for all findings that the same advice mends, in the order in which they were found.
+
+    Runs of the same playbook on the same host become one, with the tags of all; one without a tag needs the whole playbook.
+    """
+    found, tags = {}, {}
     for entry in findings:
         match = COMMAND.match(entry["advice"])
-        found.setdefault(entry["advice"], (match.group(1) if match else None, entry["advice"], []))[2].append(entry)
-    return list(found.values())
+        start, _, tag = (match.group(1) if match else entry["advice"]).partition(" --tags ")
+        key = (start, bool(match))
+        found.setdefault(key, []).append(entry)
+        if tag not in tags.setdefault(key, []):
+            tags[key].append(tag)
+    result = []
+    for (start, command), entries in found.items():
+        if command:
+            words = tags[start, command]
+            result.append((start if "" in words else "%s --tags %s" % (start, ",".join(words)), entries[0]["advice"], entries))
+        else:
+            result.append((None, entries[0]["advice"], entries))
+    return result
 
 
 def together(name):

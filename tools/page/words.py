@@ -159,8 +159,10 @@ WORDS = {
     "spf_fails": ("SPF fail", "SPF fail"),
     # traps
     "traps": ("Traps", "トラップ（おとりアドレス）"),
-    "traps_why": ("Mail to addresses that nobody owns, since the log was rotated last: which rule would have refused it. Nothing is blocked because of it.",
-                  "誰のものでもないアドレスに届いたメールについて、どの規則が拒否したはずかを数えたもの（現在のログのみ）。これを根拠に遮断することはありません。"),
+    "traps_why": ("Mail to addresses that nobody owns, as far back as the mail log and its rotated files are kept: which rule would have refused it. "
+                  "Nothing is blocked because of it.",
+                  "誰のものでもないアドレスに届いたメールについて、どの規則が拒否したはずかを、保存されているメールログの範囲で数えたもの。"
+                  "これを根拠に遮断することはありません。"),
     "col_rule": ("Rule", "規則"),
     "col_count": ("Count", "件数"),
     "col_trap": ("Trap", "トラップ"),
