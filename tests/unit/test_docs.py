@@ -71,6 +71,26 @@ def test_every_variable_named_in_a_text_exists(page):
     assert unknown == set()
 
 
+def tags():
+    """Every tag that a playbook gives."""
+    found = set()
+    for path in [*ROOT.glob("playbooks/*.yml"), *ROOT.glob("playbooks/tasks/*.yml")]:
+        found |= {tag for listed in re.findall(r"^\s+tags: \[(.*)\]$", path.read_text(), re.MULTILINE) for tag in re.split(r",\s*", listed)}
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_roles_readme_ends_with_variables_tags_what_it_changes_and_the_way_back(role):
+    text = (ROOT / "roles" / role / "README.md").read_text()
+    assert text.startswith("# %s\n" % role)
+    rows = dict(re.findall(r"^\| ([\w ]+) \| (.+) \|$", text.rpartition("\n## Reference\n")[2], re.MULTILINE))
+    assert list(rows)[:4] == ["variables", "tags", "changes", "undo"]
+    assert "docs/roles/%s.md" % role in rows["variables"]
+    assert set(re.findall(r"`([a-z_]+)`", rows["tags"])) <= tags()
+    for tag in re.findall(r"rollback.yml --tags (\w+)", rows["undo"]):
+        assert tag in re.findall(r"\w+", " ".join(re.findall(r"tags: \[(.*)\]", (ROOT / "playbooks/rollback.yml").read_text())))
+
+
 def test_the_example_inventory_is_read_by_ansible_and_holds_one_host():
     run = subprocess.run(
         [pathlib.Path(sys.executable).parent / "ansible-inventory", "-i", ROOT / "inventory/home.example", "--list"],
