@@ -16,7 +16,6 @@ import re
 import select
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import syslog
@@ -65,9 +64,9 @@ TRIES, PENDING = 10, 20  # of one mail, and mails that wait
 
 # ---- pure: what a line of the log says ----
 
-# syslogd's two formats (RFC 3164 and RFC 5424) up to the program; Postfix's names hold its syslog_name and, for submission, the service
-LINE = re.compile(r"^(?:<\d+>1 \S+ \S+ |\S+ +\S+ \S+ \S+ |\S+T\S+ \S+ )(?P<program>[\w./-]+)(?:\[\d+\]:| \d+ \S+ \S+) (?P<text>.*)")
-REPEATED = re.compile(r"^(?:<\d+>1 \S+|[A-Z][a-z][a-z] [ \d]\d [\d:]{8}|\d{4}-\S+) \S+ (?:syslogd(?:: | \S+ \S+ \S+ ))?last message repeated (\d+) times?$")
+# syslogd's formats (RFC 3164, with -v, RFC 5424) up to the program; Postfix's names hold its syslog_name and, for submission, the service
+LINE = re.compile(r"^(?:<\d+>1 \S+ \S+ |[A-Z][a-z][a-z] [ \d]\d [\d:]{8} (?:<[\w.]+> )?\S+ |\d{4}-\S+ \S+ )(?P<program>[\w./-]+)(?:\[\d+\]:| \d+ \S+ \S+) (?P<text>.*)")
+REPEATED = re.compile(r"^(?:<\d+>1 \S+|[A-Z][a-z][a-z] [ \d]\d [\d:]{8}(?: <[\w.]+>)?|\d{4}-\S+) \S+ (?:syslogd(?:: | \S+ \S+ \S+ ))?last message repeated (\d+) times?$")
 STATUS = re.compile(r"^[0-9A-Za-z]+: to=<.*, dsn=(?P<dsn>[\d.]+), status=(?P<status>\w+) \((?P<why>.*)\)$")
 REJECT = re.compile(r"^(?:NOQUEUE|[0-9A-Za-z]+): (?:milter-)?reject: \S+ from \S+ (?P<code>[45])\d\d[ -](?P<why>.*)")
 # Postfix's own words (src/smtp/smtp_addr.c, smtp_connect.c, smtp_proto.c) and what other hosts say when they greylist

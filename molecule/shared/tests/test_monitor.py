@@ -1,0 +1,65 @@
+"""The sampler: that it runs as nobody special, writes the file, and that what it writes is what the host's own commands say."""
+import json
+
+import hostlib
+import pytest
+
+READ = """
+import json, sys
+lines = open(sys.argv[1]).read().splitlines()
+names = [line.split(',') for line in lines if line.startswith('time,')][-1] if any(line.startswith('time,') for line in lines) else []
+print(json.dumps([names, lines[-1].split(','), len(lines)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def monitor(declared):
+    if not declared["monitor_enabled"]:
+        pytest.skip("monitor_enabled is false: nothing is sampled")
+    return declared
+
+
+@pytest.fixture(scope="module")
+def sample(host, monitor):
+    """The last sample as {column: text}."""
+    names, fields, _number = json.loads(hostlib.python(host, READ, f"{monitor['monitor_directory']}/samples.csv"))
+    assert names[:2] == ["time", "seconds"] and len(names) == len(fields)
+    return dict(zip(names, fields))
+
+
+def test_it_starts_at_boot_and_runs(host, monitor):
+    assert hostlib.rcvar(host, f"{monitor['monitor_service']}_enable").upper() == "YES"
+    assert "is running as pid" in hostlib.output(host, f"service {monitor['monitor_service']} status")
+
+
+def test_what_reads_the_log_and_decides_is_nobody_special(host, monitor):
+    lines = [line.split(None, 2) for line in hostlib.output(host, "ps -axww -o user= -o pid= -o command=").splitlines()]
+    mine = {user for user, _pid, command in lines if command.startswith("/usr/local/bin/python3 -I " + monitor["monitor_program"])}
+    # ps(1) cuts a long name
+    assert len(mine) == 2 and "root" in mine and any(monitor["monitor_user"].startswith(user.rstrip("+")) for user in mine - {"root"}), mine
+
+
+def test_the_last_sample_is_of_now(host, monitor, sample):
+    now = int(hostlib.output(host, "date +%s"))
+    assert now - int(sample["time"]) <= 2 * int(monitor["monitor_idle_seconds"]) + 30
+
+
+def test_the_limits_in_it_are_those_in_force(host, monitor, sample):
+    pid = hostlib.pids(host, "named")[0]
+    assert sample["named_descriptors_limit"] in (str(hostlib.openfiles(host, pid).soft), ""), sample
+    assert int(sample["files_limit"]) == hostlib.sysctl(host, "kern.maxfiles")
+    assert int(sample["sockets_limit"]) == hostlib.sysctl(host, "kern.ipc.maxsockets")
+    assert sample["postfix_processes_limit"] == hostlib.postconf(host, "default_process_limit")["default_process_limit"]
+    assert int(sample["named_recursive_clients_limit"]) == int(monitor["bind_recursive_clients"])
+
+
+def test_nothing_that_can_be_known_is_unknown(monitor, sample):
+    # a first sample has no counts of named's
+    known = set(sample) - {"named_queries", "named_servfail", "age_active", "age_incoming", "age_deferred"}
+    assert {name for name in known if sample[name] == ""} == set()
+    assert 0 < int(sample["named_sockets"]) <= int(sample["named_descriptors"]) and int(sample["postfix_sockets"]) > 0
+
+
+def test_newsyslog_knows_the_file(host, monitor):
+    assert f"{monitor['monitor_directory']}/samples.csv" in hostlib.output(host, f"cat {monitor['monitor_newsyslog']}")
+    assert "Processing " + monitor["monitor_newsyslog"] in hostlib.output(host, "newsyslog -nv 2>&1")

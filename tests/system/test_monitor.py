@@ -1,0 +1,243 @@
+"""The sampler on the practice host: its peaks are those of a delivery, a ceiling is one mail each way, and it comes back, gives way and goes."""
+import json
+import subprocess
+import time
+import uuid
+
+import pytest
+from conftest import HOST, ROOT, applied_book, run_module
+
+DIRECTORY = "/var/db/sokuhai_monitor"
+SERVICE = "sokuhai_monitor"
+QUICK = {"monitor_busy_seconds": 2, "monitor_idle_seconds": 10, "monitor_alert_quiet": 5}
+# as the process' own user: without CAP_SYS_RESOURCE even root may not touch another user's limits; 0 puts back what it had
+LIMIT = """
+import os, resource, subprocess, sys
+pid = int(subprocess.check_output(["pgrep", "-xo", "named"]))
+uid, gid = map(int, subprocess.check_output(["ps", "-o", "uid=", "-o", "gid=", "-p", str(pid)]).split())
+held = len(os.listdir("/proc/%d/fd" % pid))
+os.setresgid(gid, gid, gid); os.setresuid(uid, uid, uid)
+hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
+resource.prlimit(pid, resource.RLIMIT_NOFILE, (held * 100 // int(sys.argv[1]) if int(sys.argv[1]) else hard, hard))
+"""
+# 50,000 messages of one recipient each, hashed as Postfix hashes them (hash_queue_names, hash_queue_depth)
+MANY = """
+import os, sys, time
+top = "/var/spool/postfix/deferred"
+for number in range(int(sys.argv[1])):
+    name = "%05XF00D" % number
+    os.makedirs(top + "/" + name[0], exist_ok=True)
+    with open("%s/%s/%s" % (top, name[0], name), "wb") as file:
+        file.write(b"C" + bytes([30]) + b" " * 30 + b"T\\x11%d 123456" % (time.time() - 7200))
+"""
+CPU = """
+import os, sys
+ticks = 0
+for name in os.listdir("/proc"):
+    try:
+        if name.isdigit() and "sokuhai-monitor" in open("/proc/%s/cmdline" % name).read() and "daemon:" not in open("/proc/%s/cmdline" % name).read():
+            fields = open("/proc/%s/stat" % name).read().rpartition(")")[2].split()
+            # its own and its ended children's, so the commands that it runs are in it
+            ticks += sum(map(int, fields[11:15])) if sys.argv[1] == "all" else sum(map(int, fields[11:13]))
+    except OSError:
+        pass
+print(ticks / os.sysconf("SC_CLK_TCK"))
+"""
+
+
+def read(lab, since=3600, points=5000):
+    """What module monitor_read answers on the host."""
+    run = subprocess.run([ROOT / ".venv/bin/ansible", "-i", ROOT / "molecule/default/inventory", HOST, "-o", "-m", "monitor_read", "-a", f"directory={DIRECTORY} since={since} points={points}"],
+                         cwd=ROOT, env=dict(lab.env, ANSIBLE_LIBRARY=str(ROOT / "roles/monitor/library"), ANSIBLE_LOAD_CALLBACK_PLUGINS="0"), text=True, capture_output=True, timeout=120)
+    assert run.returncode == 0 and "=> " in run.stdout, run.stdout + run.stderr
+    return json.loads(run.stdout[run.stdout.index("=> ") + 3:])
+
+
+def rows(lab):
+    """The samples as [{column: text}]."""
+    lines = lab.sh("cat", f"{DIRECTORY}/samples.csv").stdout.splitlines()
+    # empty for a moment after newsyslog turned it over
+    names = lines[0].split(",") if lines else []
+    return [dict(zip(names, line.split(","))) for line in lines[1:] if line.count(",") == len(names) - 1 and not line.startswith("time")]
+
+
+def until(what, seconds=60):
+    """what()'s first true answer; AssertionError when it does not come."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = what()
+        if found:
+            return found
+        time.sleep(1)
+    raise AssertionError(f"not within {seconds} s")
+
+
+def next_row(lab, seconds=90):
+    """A sample that began after this call."""
+    now = int(lab.sh("date", "+%s").stdout)
+
+    def fresh():
+        last = rows(lab)[-1:]
+        return last and int(last[0]["time"]) > now and last[0]
+
+    return until(fresh, seconds)
+
+
+def child(lab):
+    return lab.sh("cat", f"/var/run/{SERVICE}.child.pid").stdout.strip()
+
+
+def played(lab, **variables):
+    return applied_book("monitor_only.yml", lab, **variables)
+
+
+@pytest.fixture(scope="module")
+def quick(lab):
+    """Short intervals, and mail to somebody of the simulated internet; its address."""
+    to = f"ops-{uuid.uuid4().hex[:8]}@d0001.test"
+    played(lab, monitor_alert_to=to, **QUICK)
+    yield to
+    played(lab)
+
+
+@pytest.mark.alone
+def test_its_peaks_are_those_that_the_lab_measured_during_a_delivery(lab, full, tmp_path, figures):
+    began = int(lab.sh("date", "+%s").stdout)
+    recipients = 6000 if full else 3000
+    report = tmp_path / "mail.json"
+    result = run_module(lab, "mail", "--instance", lab.name, "--recipients", recipients, "--domains", 300, "--json", report)
+    assert result.returncode == 0, result.stdout + result.stderr
+    mail = json.loads(report.read_text())
+    next_row(lab)
+    found = [row for row in rows(lab) if int(row["time"]) > began]
+    peak = {name: max(int(row[name] or 0) for row in found) for name in ("named_sockets", "postfix_processes", "queue_active", "named_recursive_clients")}
+    figures.append(f"monitor, {recipients} recipients in {mail['seconds']:.0f} s, {len(found)} samples: named's sockets {peak['named_sockets']} (lab {mail['named_sockets_peak']}), "
+                   f"smtp processes {peak['postfix_processes']} (lab {mail['smtp_processes_peak']}), mails out {sum(int(row['mails_out']) for row in found)}")
+    assert sum(int(row["mails_out"]) for row in found) == recipients, "the log's lines, none lost and none twice"
+    # the lab looks every half second and the sampler every five: a peak that lasts shorter is seen by the lab alone
+    assert 0.75 * mail["smtp_processes_peak"] <= peak["postfix_processes"] <= 1.05 * mail["smtp_processes_peak"] + 5
+    assert 0.5 * mail["named_sockets_peak"] <= peak["named_sockets"] <= 1.1 * mail["named_sockets_peak"] + 20
+    assert sum(1 for row in found if float(row["seconds"]) < 15) >= mail["seconds"] / 10, "every few seconds while it lasts"
+
+
+def test_a_ceiling_that_is_crossed_is_one_mail_and_its_end_one_more(lab, quick):
+    def mailed():
+        return lab.sh("sh", "-c", f"grep -c 'to=<{quick}>.*status=sent' /var/log/maillog || true").stdout.strip()
+
+    python = ("/usr/local/bin/python3", "-")
+    assert mailed() == "0"
+    lab.sh(*python, "90", stdin=LIMIT)
+    try:
+        until(lambda: mailed() == "1")
+        for _ in range(3):
+            near = next_row(lab)
+        assert int(near["named_descriptors"]) >= 0.8 * int(near["named_descriptors_limit"])
+        assert mailed() == "1", "once, however long it lasts"
+        assert "named_descriptors" in read(lab)["over"]
+        # a restart does not say it again
+        lab.sh("service", SERVICE, "restart")
+        next_row(lab)
+        assert mailed() == "1"
+    finally:
+        lab.sh(*python, "0", stdin=LIMIT)
+    until(lambda: mailed() == "2")
+    next_row(lab)
+    assert mailed() == "2" and read(lab)["over"] == {}
+    log = lab.sh("grep", "sokuhai-monitor", "/var/log/messages").stdout
+    assert "ceiling is near: descriptors of named" in log and "over again: descriptors of named" in log
+
+
+def test_what_is_killed_comes_back(lab, quick):
+    before = child(lab)
+    lab.sh("kill", "-9", before)
+    until(lambda: child(lab) not in (before, ""))
+    next_row(lab)
+    inner = lab.sh("sh", "-c", f"ps -axww -o pid= -o ppid= | awk '$2 == {child(lab)} {{ print $1; exit }}'").stdout.strip()
+    before = child(lab)
+    lab.sh("kill", "-9", inner)
+    until(lambda: child(lab) not in (before, ""))
+    next_row(lab)
+    assert lab.sh("sh", "-c", "ps -axww -o command= | grep -c '^/usr/local/bin/python3 -I /usr/local/libexec/sokuhai-monitor'").stdout.strip() == "2"
+
+
+def test_turned_over_it_writes_a_header_anew_and_nothing_is_lost(lab, quick):
+    last = next_row(lab)["time"]
+    lab.sh("newsyslog", "-F", f"{DIRECTORY}/samples.csv")
+    fresh = next_row(lab)
+    text = lab.sh("cat", f"{DIRECTORY}/samples.csv").stdout
+    assert text.startswith("time,seconds,") and "turned over" not in text
+    assert lab.sh("ls", "-l", f"{DIRECTORY}/samples.csv").stdout.split()[2] == SERVICE
+    found = read(lab)
+    assert {int(last), int(fresh["time"])} <= set(found["columns"]["time"]) and found["broken"] == 0
+    assert "samples.csv.0.bz2" in lab.sh("ls", DIRECTORY).stdout
+
+
+def test_daemons_that_are_stopped_leave_their_fields_empty(lab, quick):
+    lab.sh("sh", "-c", "service named stop; service postfix stop")
+    try:
+        next_row(lab)
+        row = next_row(lab)
+        assert {row[name] for name in row if name.startswith(("named_", "postfix_"))} == {""}, row
+        assert row["files"] and row["queue_deferred"]
+    finally:
+        lab.sh("sh", "-c", "{ service named start; service postfix start; } > /dev/null 2>&1 < /dev/null")
+    until(lambda: next_row(lab)["named_queries"] != "")
+
+
+def test_it_reads_the_queue_directories_and_the_log_as_they_are(lab, quick):
+    lab.sh("sh", "-c", "postconf -e 'defer_transports = smtp' && postfix reload && echo x | sendmail -f root nobody@d0002.test")
+    try:
+        row = until(lambda: (lambda found: found if found["queue_deferred"] == "1" else None)(next_row(lab)))
+        time.sleep(3)
+        assert 0 <= int(row["age_deferred"]) <= int(next_row(lab)["age_deferred"]) < 600
+        assert sum(int(entry["deferred_other"] or 0) for entry in rows(lab)[-20:]) >= 1
+    finally:
+        lab.sh("sh", "-c", "postconf -X defer_transports; postfix reload; postsuper -d ALL")
+
+
+def test_fifty_thousand_deferred_messages_do_not_make_it_expensive(lab, full, figures):
+    if not full:
+        pytest.skip("50,000 files in the queue: under SOKUHAI_FULL=1")
+    lab.sh("service", "postfix", "stop")
+    try:
+        lab.sh("/usr/local/bin/python3", "-", "50000", stdin=MANY)
+        until(lambda: next_row(lab)["queue_deferred"] == "50000", 400)
+        own, everything = (float(lab.sh("/usr/local/bin/python3", "-", what, stdin=CPU).stdout) for what in ("own", "all"))
+        time.sleep(120)
+        used = float(lab.sh("/usr/local/bin/python3", "-", "own", stdin=CPU).stdout) - own
+        everything = float(lab.sh("/usr/local/bin/python3", "-", "all", stdin=CPU).stdout) - everything
+        memory = lab.sh("sh", "-c", "ps -axww -o rss= -o command= | awk '/python3 -I .*sokuhai-monitor/ && !/daemon:/ { sum += $1 } END { print sum }'").stdout.strip()
+        figures.append(f"monitor, 50,000 deferred messages, idle: {used / 1.2:.1f} % of a processor, {everything / 1.2:.1f} % with its commands (stand-ins here), {int(memory) / 1024:.0f} MB")
+        assert used < 0.05 * 120
+    finally:
+        lab.sh("sh", "-c", "find /var/spool/postfix/deferred -name '*F00D' -delete; service postfix start > /dev/null 2>&1 < /dev/null")
+
+
+def test_off_removes_all_but_the_samples_and_on_goes_on_with_them(lab, full):
+    if not full:
+        pytest.skip("turned off and on with SOKUHAI_FULL=1 only; tests/unit/test_monitor_host.py has the steps")
+    before = len(rows(lab))
+    try:
+        off = played(lab, sokuhai_monitor=False)
+        assert off.summary["hosts"][HOST]["changed"] == 1
+        assert lab.sh("sh", "-c", "ps -axww -o command= | grep -c '[s]okuhai-monitor' || true").stdout.strip() == "0"
+        for path in ("/usr/local/libexec/sokuhai-monitor", "/usr/local/etc/sokuhai-monitor.json", f"/usr/local/etc/rc.d/{SERVICE}", "/usr/local/etc/newsyslog.conf.d/sokuhai_monitor.conf"):
+            assert lab.sh("test", "-e", path, check=False).returncode == 1, path
+        assert SERVICE not in lab.sh("cat", "/etc/rc.conf", "/etc/passwd").stdout
+        assert played(lab, sokuhai_monitor=False).summary["hosts"][HOST]["changed"] == 0
+    finally:
+        played(lab)
+    next_row(lab)
+    assert len(rows(lab)) > before
+    assert played(lab).summary["hosts"][HOST]["changed"] == 0
+
+
+def test_rollback_by_name_removes_it_too(lab, full):
+    if not full:
+        pytest.skip("under SOKUHAI_FULL=1: the same module as the one before")
+    try:
+        result = lab.play("rollback.yml", "--tags", "monitor")
+        assert result.returncode == 0, result.stdout[-3000:]
+        assert lab.sh("service", SERVICE, "status", check=False).returncode != 0
+    finally:
+        played(lab)
