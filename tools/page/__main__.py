@@ -6,7 +6,7 @@ import sys
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from page import render  # noqa: E402
+from page import render
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
