@@ -82,6 +82,20 @@ print(json.dumps(found))
 """
 
 
+# an ssh connection that stands while something happens: says `open`, waits for a line, and says whether sshd still answers it
+HOLD = r"""
+import socket, sys
+s = socket.create_connection(("192.0.2.10", 22), timeout=10)
+s.recv(100); print("open", flush=True)
+sys.stdin.readline()
+s.sendall(b"SSH-2.0-test\r\n")
+try:
+    print("alive" if s.recv(100) else "closed")
+except OSError as problem:
+    print(problem)
+"""
+
+
 def reach(lab, *pairs, host="clients"):
     """Connect from each address to a port: True when pf lets it through, None when the SYN got no answer, else the error."""
     return json.loads(lab.sh("python3", "-", *pairs, host=host, stdin=REACH).stdout)
@@ -218,12 +232,19 @@ def test_a_repeat_offender_is_cut_off_from_the_port_and_others_are_not(in_force)
 def test_the_operator_is_never_cut_off(in_force):
     lab = in_force
     assert reach(lab, *["192.0.2.2:2525"] * 6, host="operator") == [True] * 6, "counted"
+    session = subprocess.Popen([ROOT / "molecule/default/lab", "sh", "operator", "--", "python3", "-c", HOLD], env=lab.env, text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
+        assert session.stdout.readline() == "open\n"
         # and not even when somebody lists the address by hand
         shell(lab, "/usr/libexec/blocklistd-helper add blocklistd tcp 192.0.2.2 32 22; /usr/libexec/blocklistd-helper add blocklistd tcp 203.0.113.99 32 22")
         assert reach(lab, "192.0.2.2:22", host="operator") == [True]
         assert reach(lab, "203.0.113.99:22") == [None]
+        # nor is the session cut that is in use meanwhile
+        assert session.communicate("go\n", timeout=60)[0] == "alive\n"
     finally:
+        session.kill()
+        session.wait()
         shell(lab, "for a in 192.0.2.2 203.0.113.99; do /usr/libexec/blocklistd-helper rem blocklistd tcp $a 32 22; done")
     assert reach(lab, "203.0.113.99:22") == [True]
 
