@@ -81,7 +81,8 @@ def host(tmp_path, monkeypatch):
 
     def stat(path, *arguments, **options):
         found = real(path, *arguments, **options)
-        return types.SimpleNamespace(st_uid=4711, st_mode=found.st_mode, st_mtime=found.st_mtime, st_size=found.st_size) if str(path).endswith("/db") else found
+        owner = 4711 if str(path).endswith("/db") else 0 if "/etc/" in str(path) else None
+        return found if owner is None else types.SimpleNamespace(st_uid=owner, st_mode=found.st_mode, st_mtime=found.st_mtime, st_size=found.st_size)
 
     monkeypatch.setattr(module.os, "stat", stat)
     return Host(tmp_path, monkeypatch)

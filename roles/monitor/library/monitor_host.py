@@ -109,6 +109,15 @@ class Monitor:
         except KeyError:
             return None
 
+    @staticmethod
+    def rights(path):
+        """Mode and owner of *path*, or "" where it is not there."""
+        try:
+            info = os.stat(path)
+        except OSError:
+            return ""
+        return "%04o %s" % (stat.S_IMODE(info.st_mode), "root" if info.st_uid == 0 else info.st_uid)
+
     def folder(self):
         """What is wrong with the samples' folder, or ""."""
         user = self.user()
@@ -131,12 +140,13 @@ class Monitor:
         user = self.user()
         if user is not None and user.pw_uid == 0:
             raise Refused("monitor_user: %s is root; name a user that has no rights" % self.p["user"])
-        new = [path for path, (text, mode) in files.items() if read(path) != text or stat.S_IMODE(os.stat(path).st_mode) != mode]
+        now = {path: self.rights(path) for path in files}
+        new = [path for path, (text, mode) in files.items() if read(path) != text or now[path] != "%04o root" % mode]
         key, folder = self.enabled(), self.folder()
         why = self.why()
         restarts = [path for path in new if path != self.p["newsyslog"]["path"]]
         diff = [difference(path, read(path), files[path][0]) for path in new if read(path) != files[path][0]]
-        diff += [difference("mode of " + path, "%04o\n" % stat.S_IMODE(os.stat(path).st_mode), "%04o\n" % files[path][1]) for path in new if read(path) == files[path][0]]
+        diff += [difference("mode of " + path, now[path] + "\n", "%04o root\n" % files[path][1]) for path in new if read(path) == files[path][0]]
         if key != "YES":
             diff.append(difference("rc.conf", None if key is None else '%s="%s"\n' % (self.key, key), '%s="YES"\n' % self.key))
         if user is None:
