@@ -33,8 +33,7 @@ for top in ('/etc', '/boot', '/usr/local/etc'):
         for name in sorted(files):
             path = os.path.join(folder, name)
             # what a role keeps to return to is history, and differs with the way that led here
-            if path.endswith('.previous'): continue
-            if path.endswith('.previous'):  # kept for the way back: tells how one came here, not where one is
+            if path.endswith('.previous'):
                 continue
             if os.path.islink(path):
                 print(path, '->', os.readlink(path)); continue
@@ -134,6 +133,11 @@ def applied_book(book, lab, *options, **variables):
     return result
 
 
+def changed(result):
+    """Return how many tasks of a play changed something on the host (int)."""
+    return result.summary["hosts"][HOST]["changed"]
+
+
 def message(result):
     """Return what a play says of its failure, on one line: the callback folds long ones."""
     return " ".join(result.stdout[result.stdout.find("fatal: ["):].split())
@@ -159,6 +163,11 @@ def lab():
         pytest.exit("SOKUHAI_LAB names no lab that is up: run these tests by make test", returncode=2)
     os.environ["SOKUHAI_LAB"] = name
     return Lab(name)
+
+
+def full_only(reason):
+    """Mark a test for make test-full alone; *reason* says what it costs. It is skipped before its fixtures prepare anything."""
+    return pytest.mark.skipif(not os.environ.get("SOKUHAI_FULL"), reason=reason)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """A bare host: check mode says what would come, calls it predicted, and leaves the host as it was."""
 import pytest
-from conftest import HOST, Lab, changed_lines
+from conftest import Lab, changed, changed_lines
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def test_check_mode_on_a_bare_host_predicts_and_changes_nothing(bare):
     before = bare.fingerprint(), bare.processes(), bare.sh("pkg", "query", "%n").stdout
     result = bare.play("site.yml", "--check", "--diff")
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr
-    assert result.summary["hosts"][HOST]["changed"] > 0
+    assert changed(result) > 0
     assert len(changed_lines(result)) >= 5
     assert "named 9.20 (predicted)" in result.stdout
     assert "predicted: Postfix is not installed" in result.stdout
@@ -36,7 +36,7 @@ def test_check_mode_of_a_rebuild_predicts_what_would_be_brought_first(bare):
     said = " ".join(result.stdout.split())
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr
     assert "predicted: the ports tree is fetched to /usr/ports first" in said and "predicted: the sources are brought to /usr/src first" in said
-    assert result.summary["hosts"][HOST]["changed"] > 0
+    assert changed(result) > 0
     assert (bare.fingerprint(), bare.sh("pkg", "query", "%n").stdout) == before
     # undeclared, it is refused with the command
     refused = bare.play("rebuild.yml", "--check", "--tags", "kernel")

@@ -2,6 +2,7 @@
 import time
 
 import pytest
+from conftest import full_only
 from dialogues import script
 from dialogues.stage import ROWS, Stage, mailbox, put_back
 
@@ -28,10 +29,9 @@ def without(lists):
                 yield name, ", ".join(rest), element
 
 
+@full_only("some twenty changes of the configuration: SOKUHAI_FULL=1")
 @pytest.mark.parametrize("profile", script.PROFILES)
-def test_rows_notice_when_an_item_is_missing(lab, full, request, profile):
-    if not full:
-        pytest.skip("some twenty changes of the configuration: SOKUHAI_FULL=1")
+def test_rows_notice_when_an_item_is_missing(lab, request, profile):
     request.getfixturevalue("as_before")
     stage, unnoticed, tried = Stage(lab, profile), [], 0
     stage.configure()

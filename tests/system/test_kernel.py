@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from conftest import HOST, message
+from conftest import HOST, changed, full_only, message
 
 TRIAL = {"kernel_reboot": True, "kernel_console_access": True, "kernel_trial_seconds": 25, "kernel_check_seconds": 20, "kernel_boot_seconds": 60}
 #: A kernel that is there already: the stock one under another name.
@@ -42,10 +42,6 @@ def wait_for(lab, condition, seconds=60):
             return True
         time.sleep(1)
     return False
-
-
-def changed(result):
-    return result.summary["hosts"][HOST]["changed"]
 
 
 def back_to_stock(lab):
@@ -115,9 +111,8 @@ def test_a_kernel_that_panics_gives_way_by_itself_and_is_not_tried_again(stock):
     assert running(lab) == "/boot/kernel/kernel"
 
 
-def test_a_kernel_that_ones_own_tasks_refuse_gives_way_and_is_not_tried_again(stock, full, tmp_path):
-    if not full:
-        pytest.skip("two reboots: in make test-full; tests/unit/test_kernel.py has the module's part")
+@full_only("two reboots: in make test-full; tests/unit/test_kernel.py has the module's part")
+def test_a_kernel_that_ones_own_tasks_refuse_gives_way_and_is_not_tried_again(stock, tmp_path):
     lab = stock
     tasks = tmp_path / "prove.yml"
     tasks.write_text("- name: Look for what is not there\n  ansible.builtin.command: test -e /no/such/thing\n  changed_when: false\n")
@@ -133,9 +128,8 @@ def test_a_kernel_that_ones_own_tasks_refuse_gives_way_and_is_not_tried_again(st
     assert kept.returncode == 0 and running(lab) == "/boot/kernel.trial/kernel", message(kept)
 
 
-def test_a_file_that_the_loader_could_not_load_is_never_booted(stock, full):
-    if not full:
-        pytest.skip("as in tests/unit/test_kernel.py, but with the whole play: in make test-full")
+@full_only("as in tests/unit/test_kernel.py, but with the whole play: in make test-full")
+def test_a_file_that_the_loader_could_not_load_is_never_booted(stock):
     lab = stock
     boots = lab.sh("sysctl", "-n", "kern.boottime").stdout
     lab.sh("/bin/sh", "-c", "truncate -s 5000 /boot/kernel.trial/kernel")
@@ -144,9 +138,8 @@ def test_a_file_that_the_loader_could_not_load_is_never_booted(stock, full):
     assert lab.sh("sysctl", "-n", "kern.boottime").stdout == boots
 
 
-def test_a_build_that_fails_leaves_everything_as_it_was(stock, full):
-    if not full:
-        pytest.skip("as in tests/unit/test_kernel.py, but with the whole play: in make test-full")
+@full_only("as in tests/unit/test_kernel.py, but with the whole play: in make test-full")
+def test_a_build_that_fails_leaves_everything_as_it_was(stock):
     lab = stock
     before = lab.sh("ls", "-lR", "/boot").stdout
     lab.sh("/bin/sh", "-c", "echo '#error no kernel today' > /usr/src/sys/kern/zz_broken.c")
@@ -155,10 +148,9 @@ def test_a_build_that_fails_leaves_everything_as_it_was(stock, full):
     assert lab.sh("ls", "-lR", "/boot").stdout == before and mail_flows(lab)
 
 
+@full_only("waits for the timer of a trial: in make test-full")
 @pytest.mark.parametrize("word, why", [("hang", "nobody confirmed it"), ("nonetwork", "nobody confirmed it")])
-def test_a_trial_that_nobody_can_confirm_ends_by_its_timer(stock, full, word, why):
-    if not full:
-        pytest.skip("waits for the timer of a trial: in make test-full")
+def test_a_trial_that_nobody_can_confirm_ends_by_its_timer(stock, word, why):
     lab = stock
     fate(lab, word)
     result = rebuild(lab, THERE)
@@ -166,9 +158,8 @@ def test_a_trial_that_nobody_can_confirm_ends_by_its_timer(stock, full, word, wh
     assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
 
 
-def test_a_hard_hang_waits_for_the_switch_and_the_old_kernel_follows(stock, full):
-    if not full:
-        pytest.skip("waits for a host that does not come back: in make test-full")
+@full_only("waits for a host that does not come back: in make test-full")
+def test_a_hard_hang_waits_for_the_switch_and_the_old_kernel_follows(stock):
     lab = stock
     fate(lab, "stuck")
     assert lab.play_killed("Boot it", "--tags", "kernel", "-e", json.dumps(THERE), book="rebuild.yml")
@@ -177,18 +168,16 @@ def test_a_hard_hang_waits_for_the_switch_and_the_old_kernel_follows(stock, full
     assert wait_for(lab, lambda lab: running(lab) == "/boot/kernel/kernel") and wait_for(lab, mail_flows)
 
 
-def test_unasked_it_is_built_and_not_booted(stock, full):
-    if not full:
-        pytest.skip("one more build: in make test-full")
+@full_only("one more build: in make test-full")
+def test_unasked_it_is_built_and_not_booted(stock):
     result = rebuild(stock, {})
     assert result.returncode == 0 and running(stock) == "/boot/kernel/kernel" and "kernel_reboot=true" in result.stdout
     assert "kernel.SOKUHAI-" in stock.sh("ls", "/boot").stdout and "nextboot.conf" not in state(stock)
 
 
+@full_only("a reboot each: in make test-full; tests/unit/test_kernel.py kills the module after each of its writes")
 @pytest.mark.parametrize("task", ["Prepare one boot", "Boot it", "Compare what serves", "Build the kernel"])
-def test_a_run_that_is_killed_is_finished_by_the_next(stock, full, task):
-    if not full:
-        pytest.skip("a reboot each: in make test-full; tests/unit/test_kernel.py kills the module after each of its writes")
+def test_a_run_that_is_killed_is_finished_by_the_next(stock, task):
     lab = stock
     variables = TRIAL if task.startswith("Build") else THERE
     assert lab.play_killed(task, "--tags", "kernel", "-e", json.dumps(variables), book="rebuild.yml"), f"the run never came to {task}"
@@ -200,17 +189,15 @@ def test_a_run_that_is_killed_is_finished_by_the_next(stock, full, task):
     assert "sokuhai_trial" not in state(lab)
 
 
-def test_without_anybody_at_the_console_nothing_starts(stock, full):
-    if not full:
-        pytest.skip("refused as in tests/unit/test_kernel.py: in make test-full")
+@full_only("refused as in tests/unit/test_kernel.py: in make test-full")
+def test_without_anybody_at_the_console_nothing_starts(stock):
     result = rebuild(stock, dict(THERE, kernel_console_access=False))
     assert result.returncode != 0 and "kernel_console_access" in message(result)
     assert changed(result) == 0
 
 
-def test_check_mode_predicts_and_changes_nothing(stock, full):
-    if not full:
-        pytest.skip("one more run: in make test-full")
+@full_only("one more run: in make test-full")
+def test_check_mode_predicts_and_changes_nothing(stock):
     lab = stock
     before = lab.sh("ls", "-lR", "/boot").stdout
     result = rebuild(lab, TRIAL, "--check")

@@ -5,7 +5,7 @@ import time
 import uuid
 
 import pytest
-from conftest import HOST, ROOT, applied_book, run_module
+from conftest import HOST, ROOT, applied_book, changed, full_only, run_module
 
 DIRECTORY = "/var/db/sokuhai_monitor"
 SERVICE = "sokuhai_monitor"
@@ -195,9 +195,8 @@ def test_it_reads_the_queue_directories_and_the_log_as_they_are(lab, quick):
         lab.sh("sh", "-c", "postconf -X defer_transports; postfix reload; postsuper -d ALL")
 
 
-def test_fifty_thousand_deferred_messages_do_not_make_it_expensive(lab, full, figures):
-    if not full:
-        pytest.skip("50,000 files in the queue: under SOKUHAI_FULL=1")
+@full_only("50,000 files in the queue: under SOKUHAI_FULL=1")
+def test_fifty_thousand_deferred_messages_do_not_make_it_expensive(lab, figures):
     lab.sh("service", "postfix", "stop")
     try:
         lab.sh("/usr/local/bin/python3", "-", "50000", stdin=MANY)
@@ -213,28 +212,26 @@ def test_fifty_thousand_deferred_messages_do_not_make_it_expensive(lab, full, fi
         lab.sh("sh", "-c", "find /var/spool/postfix/deferred -name '*F00D' -delete; service postfix start > /dev/null 2>&1 < /dev/null")
 
 
-def test_off_removes_all_but_the_samples_and_on_goes_on_with_them(lab, full):
-    if not full:
-        pytest.skip("turned off and on with SOKUHAI_FULL=1 only; tests/unit/test_monitor_host.py has the steps")
+@full_only("turned off and on with SOKUHAI_FULL=1 only; tests/unit/test_monitor_host.py has the steps")
+def test_off_removes_all_but_the_samples_and_on_goes_on_with_them(lab):
     before = len(rows(lab))
     try:
         off = played(lab, sokuhai_monitor=False)
-        assert off.summary["hosts"][HOST]["changed"] == 1
+        assert changed(off) == 1
         assert lab.sh("sh", "-c", "ps -axww -o command= | grep -c '[s]okuhai-monitor' || true").stdout.strip() == "0"
         for path in ("/usr/local/libexec/sokuhai-monitor", "/usr/local/etc/sokuhai-monitor.json", f"/usr/local/etc/rc.d/{SERVICE}", "/usr/local/etc/newsyslog.conf.d/sokuhai_monitor.conf"):
             assert lab.sh("test", "-e", path, check=False).returncode == 1, path
         assert SERVICE not in lab.sh("cat", "/etc/rc.conf", "/etc/passwd").stdout
-        assert played(lab, sokuhai_monitor=False).summary["hosts"][HOST]["changed"] == 0
+        assert changed(played(lab, sokuhai_monitor=False)) == 0
     finally:
         played(lab)
     next_row(lab)
     assert len(rows(lab)) > before
-    assert played(lab).summary["hosts"][HOST]["changed"] == 0
+    assert changed(played(lab)) == 0
 
 
-def test_rollback_by_name_removes_it_too(lab, full):
-    if not full:
-        pytest.skip("under SOKUHAI_FULL=1: the same module as the one before")
+@full_only("under SOKUHAI_FULL=1: the same module as the one before")
+def test_rollback_by_name_removes_it_too(lab):
     try:
         result = lab.play("rollback.yml", "--tags", "monitor")
         assert result.returncode == 0, result.stdout[-3000:]

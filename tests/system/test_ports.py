@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import HOST, PLAYBOOK, ROOT, applied_book, changed_lines, play_book
+from conftest import HOST, PLAYBOOK, ROOT, applied_book, changed_lines, full_only, play_book
 
 play = functools.partial(play_book, "ports_only.yml")
 applied = functools.partial(applied_book, "ports_only.yml")
@@ -202,10 +202,9 @@ def test_a_run_killed_while_it_builds_is_taken_up_by_the_next(lab):
     lab.sh("rm", f"{TREE}/Makefile.local")
 
 
-def test_a_host_that_died_during_the_installation_is_mended_without_a_second_build(lab, full):
+@full_only("in make test-full")
+def test_a_host_that_died_during_the_installation_is_mended_without_a_second_build(lab):
     """The package was ready, the old one gone, the new one not yet there."""
-    if not full:
-        pytest.skip("in make test-full")
     changed = {"ports_list": [{"origin": "mail/postfix", "options_set": ["EAI"], "options_unset": ["CDB"]}]}
     job = "/var/db/sokuhai/ports/mail_postfix/job.json"
     lab.sh("sh", "-c", f"sed -i.bak 's/\"phase\": \"[a-z]*\"/\"phase\": \"swap\"/' {job} && rm {job}.bak && pkg unlock -yq postfix && pkg delete -fy postfix")
@@ -252,9 +251,8 @@ def test_everything_that_can_drift_is_named_by_a_check_run_and_mended_by_the_nex
     assert package(lab, "postfix").split("|")[0] != version, "what was linked with a library that is gone is built anew"
 
 
-def test_each_proof_fails_for_itself(lab, full):
-    if not full:
-        pytest.skip("in make test-full; both together above")
+@full_only("in make test-full; both together above")
+def test_each_proof_fails_for_itself(lab):
     cases = {
         "sed -i.bak '/^# BEGIN sokuhai ports mail.postfix/,/^# END sokuhai ports mail.postfix/d' /etc/make.conf && rm /etc/make.conf.bak":
             {"test_make_conf_gives_the_port_its_flags[mail/postfix]"},
@@ -270,9 +268,8 @@ def test_each_proof_fails_for_itself(lab, full):
     assert unproved(lab) == set()
 
 
-def test_a_newer_tree_is_built_on_request_and_an_older_one_is_not_gone_back_to(lab, full):
-    if not full:
-        pytest.skip("in make test-full")
+@full_only("in make test-full")
+def test_a_newer_tree_is_built_on_request_and_an_older_one_is_not_gone_back_to(lab):
     built(lab)
     version = package(lab, "postfix").split("|")[0]
     lab.sh("sh", "-c", f"sed -i.bak 's/^PORTREVISION?=.*/PORTREVISION?=\\t8/' {TREE}/Makefile && rm {TREE}/Makefile.bak")
@@ -288,9 +285,8 @@ def test_a_newer_tree_is_built_on_request_and_an_older_one_is_not_gone_back_to(l
     assert not changed_lines(built(lab))
 
 
-def test_contained_the_installed_header_is_raised_only_while_something_is_built(lab, full):
-    if not full:
-        pytest.skip("in make test-full; the unit tests have both ways of it")
+@full_only("in make test-full; the unit tests have both ways of it")
+def test_contained_the_installed_header_is_raised_only_while_something_is_built(lab):
     contained = {"fd_setsize_restore_after_build": True}
     built(lab, **contained)
     assert define(lab, INCLUDE) == ["1024"] and define(lab, SOURCE) == ["16384"]
@@ -303,9 +299,8 @@ def test_contained_the_installed_header_is_raised_only_while_something_is_built(
     assert define(lab, INCLUDE) == ["16384"]
 
 
-def test_another_package_built_meanwhile_is_named(lab, full):
-    if not full:
-        pytest.skip("in make test-full; the unit tests have the rule")
+@full_only("in make test-full; the unit tests have the rule")
+def test_another_package_built_meanwhile_is_named(lab):
     built(lab)
     lab.sh("sh", "-c", "mkdir -p /tmp/all/All && make -C /usr/ports/devel/pcre2 BATCH=yes WRKDIRPREFIX=/tmp/all PACKAGES=/tmp/all package && "
                        "pkg install -fyU /tmp/all/All/pcre2-*.pkg")
@@ -341,9 +336,8 @@ def test_what_cannot_be_is_refused_before_anything_changes(lab, full, case):
     assert (lab.fingerprint(), state(lab)) == before
 
 
-def test_a_full_disk_leaves_the_host_as_it_was(lab, full):
-    if not full:
-        pytest.skip("in make test-full")
+@full_only("in make test-full")
+def test_a_full_disk_leaves_the_host_as_it_was(lab):
     changed = {"ports_min_disk_mb": 0, "ports_list": [{"origin": "mail/postfix", "options_unset": ["CDB"]}]}
     built(lab)
     was = state(lab)
@@ -361,9 +355,8 @@ def test_a_full_disk_leaves_the_host_as_it_was(lab, full):
     assert state(lab) == was
 
 
-def test_a_daemon_that_does_not_come_back_makes_the_former_package_return(lab, full):
-    if not full:
-        pytest.skip("in make test-full")
+@full_only("in make test-full")
+def test_a_daemon_that_does_not_come_back_makes_the_former_package_return(lab):
     changed = {"ports_answer_timeout": 5, "ports_list": [{"origin": "mail/postfix", "options_unset": ["CDB"]}]}
     built(lab)
     was = record(lab, "postfix")

@@ -4,7 +4,7 @@ import time
 import uuid
 
 import pytest
-from conftest import message
+from conftest import full_only, message
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -157,9 +157,8 @@ def test_an_exempt_forwarder_is_let_through_and_a_header_says_so(refusing):
     assert line.startswith("X-Comment: SPF skipped for whitelisted relay"), line
 
 
-def test_the_play_brings_refusal_into_postfix_and_takes_it_back(lab, full):
-    if not full:
-        pytest.skip("Postfix is switched over by the whole play with SOKUHAI_FULL=1 only")
+@full_only("Postfix is switched over by the whole play with SOKUHAI_FULL=1 only")
+def test_the_play_brings_refusal_into_postfix_and_takes_it_back(lab):
     try:
         result = lab.play("site.yml", "--tags", "postfix", variables=REFUSE)
         assert result.returncode == 0, result.stdout[-3000:]
@@ -176,9 +175,8 @@ def test_the_play_brings_refusal_into_postfix_and_takes_it_back(lab, full):
     assert result.returncode == 0, result.stdout[-3000:]
 
 
-def test_the_perl_agent_marks_only_when_its_port_was_built_to(lab, full):
-    if not full:
-        pytest.skip("the Perl agent is tried with SOKUHAI_FULL=1 only")
+@full_only("the Perl agent is tried with SOKUHAI_FULL=1 only")
+def test_the_perl_agent_marks_only_when_its_port_was_built_to(lab):
     port = "/usr/ports/mail/postfix-policyd-spf-perl"
     wanted = {"spf_agent": "perl", "spf_install": False}
     lab.sh("pkg", "install", "-y", "postfix-policyd-spf-perl")
