@@ -28,7 +28,7 @@ def listening(host):
     sockets = []
     for line in output(host, "sockstat -46l").splitlines()[1:]:
         fields = line.split()
-        if len(fields) < 6 or not fields[4][:3] in ("tcp", "udp"):
+        if len(fields) < 6 or fields[4][:3] not in ("tcp", "udp"):
             continue
         address, _, port = fields[5].rpartition(":")
         if port.isdigit():

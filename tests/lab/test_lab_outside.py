@@ -16,7 +16,7 @@ STATE = pathlib.Path("/run/sokuhai-lab") / INSTANCE
 MX = "mx.home.example"
 sys.path.insert(0, str(ROOT / "molecule" / "default"))
 
-from labkit import LabError, net, tap  # noqa: E402
+from labkit import LabError, net, tap
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(bool(tap.missing()), reason=tap.missing() or "-")]
 

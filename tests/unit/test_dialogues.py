@@ -15,7 +15,7 @@ from labkit.internet import zones
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "system"))
-from dialogues import script  # noqa: E402
+from dialogues import script
 
 ROWS = script.load()
 RUN = "article1"

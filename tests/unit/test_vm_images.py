@@ -35,7 +35,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         wanted = self.headers.get("Range")
         self.server.asked.append((self.path.rsplit("/", 1)[1], wanted))
         body = self.server.files.get(self.path)

@@ -22,7 +22,7 @@ TOP = pathlib.Path("/run/sokuhai-lab")
 # the lab's own code makes the tap, as it makes the rest of its network
 sys.path.append(str(DEFAULT))
 
-from labkit import LabError, net, tap  # noqa: E402
+from labkit import LabError, net, tap
 
 
 def impossible():

@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def declared_at_all(declared):
-    if not str(declared.get("blocklist_enabled", False)).lower() in ("true", "yes"):
+    if str(declared.get("blocklist_enabled", False)).lower() not in ("true", "yes"):
         pytest.skip("sokuhai_blocklist is false: no blocklist is declared")
 
 
