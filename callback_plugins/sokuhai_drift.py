@@ -26,6 +26,7 @@ from ansible.plugins.callback import CallbackBase
 TOLD = {
     "access_dnsbl_health": ("zones", "resolver"),
     "bind_config": ("action", "reason"),
+    "blocklist_host": ("differs",),
     "community.general.sysrc": ("name", "value"),
     "drift_probe": ("findings", "notes"),
     "fd_setsize": ("reset", "others", "worlds", "notes"),

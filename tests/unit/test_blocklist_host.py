@@ -380,6 +380,8 @@ def sshd(machine):
         one.tell_sshd(result)
         # as sshd does it, the file is away for a moment
         assert not running or (machine.path / "sshd.pid").read_text().strip()
+        # what no diff shows is said in words
+        assert bool(result.get("differs")) == (result["changed"] and not result["diff"])
         return result["changed"], "service sshd reload" in machine.log()
 
     return tell

@@ -99,6 +99,17 @@ def test_unreachable_beats_drift_and_error_beats_both():
     assert judged(record(changed=True, told={"reasons": ["master does not run"]}), record(status="unreachable", msg="no route"), probed=False)[0] == "unreachable"
 
 
+def test_what_pf_and_its_daemon_do_otherwise_is_told_by_name():
+    here = {"role": "blocklist", "action": "blocklist_host", "changed": True}
+    off = {"differs": [{"thing": "pf", "expected": "enabled", "found": "disabled"}, {"thing": "rc.conf: pf_enable", "expected": "YES", "found": "NO"}]}
+    old = {"differs": [{"thing": "process blocklistd", "expected": "started after", "found": "it was not"}]}
+    assert set(judged(record(**here, told=off), record(**here, told={"differs": [{"thing": "service blocklistd", "expected": "running", "found": "not"}]}))[1]) == {
+        "blocklist: pf", "blocklist: rc.conf: pf_enable", "blocklist: service blocklistd"}
+    assert set(judged(record(**here, told=old))[1]) == {"blocklist: process blocklistd"}
+    file = [{"before_header": "/etc/blocklistd.conf", "after_header": "/etc/blocklistd.conf", "before": "a\nb\n", "after": "a\nc\n"}]
+    assert set(judged(record(**here, diff=file, told={"differs": []}), record(**here, told=old))[1]) == {"blocklist: /etc/blocklistd.conf"}
+
+
 def test_what_is_hidden_stays_hidden():
     found = judged(record(role="sasl", changed=True, hidden=True, task="Secret"))[1]
     assert "no_log" in found["sasl: Secret"]["found"]

@@ -34,6 +34,7 @@ daemon: {description: The daemon's name on this host., type: str, returned: alwa
 predicted: {description: "Check mode on a host without pf's module: pf could not be asked.", type: bool, returned: state=present}
 token: {description: "Names the change that waits for state=confirmed, or empty.", type: str, returned: state=present}
 operator: {description: "Address this call comes from, or empty.", type: str, returned: always}
+differs: {description: "What runs otherwise than declared, or starts otherwise at boot, which no diff shows: thing, expected, found.", type: list, returned: state=present or running}
 postfix_reports: {description: "Whether smtpd is linked with the daemon's library, by which it reports; null where there is none to look at.", type: bool, returned: state=running}
 """
 
@@ -590,7 +591,7 @@ class Host:
         operator = self.operator()
         self.pf_conf = self.find_pf_conf()
         self.take_back_pending()
-        result = {"daemon": daemon, "operator": operator[0] if operator else "", "token": "", "predicted": False, "diff": [], "changed": False}
+        result = {"daemon": daemon, "operator": operator[0] if operator else "", "token": "", "predicted": False, "diff": [], "differs": [], "changed": False}
 
         config = daemon_config(self.p["services"], {4: self.p["mask_ipv4"], 6: self.p["mask_ipv6"]}, self.allowed())
         old_config = read(where["config"])
@@ -622,8 +623,14 @@ class Host:
         old_anchor = read(self.anchor_file)
         if enabled and old_pf is not None and (own or new_pf != old_pf or not self.main_is_right(own)):
             self.refuse_unread(old_pf, anchor_text)
-        if not enabled or new_pf != old_pf or self.sysrc("pf_enable", "NO").upper() != "YES" or not self.main_is_right(own):
+        at_boot, right = self.sysrc("pf_enable", "NO"), self.main_is_right(own)
+        if not enabled or new_pf != old_pf or at_boot.upper() != "YES" or not right:
             result["changed"] = True
+            for thing, wanted, found, wrong in (("pf", "enabled", "disabled", not enabled), ("rc.conf: pf_enable", "YES", at_boot, at_boot.upper() != "YES"),
+                                                ("running pf: anchor", "its rules evaluate anchor %s" % ANCHOR if self.wants_block(own) else "no anchor of this role",
+                                                 "they do not" if self.wants_block(own) else "there is one", not right and new_pf == old_pf)):
+                if wrong:
+                    self.tell(result, thing, wanted, found)
             for path, before, after in ((self.pf_conf, old_pf, new_pf), (self.anchor_file, old_anchor, anchor_text)):
                 if before != after:
                     result["diff"].append(self.diff(path, before, after))
@@ -633,6 +640,8 @@ class Host:
             result["changed"] = True
             if old_anchor != anchor_text:
                 result["diff"].append(self.diff(self.anchor_file, old_anchor, anchor_text))
+            else:
+                self.tell(result, "running pf: rules of anchor %s" % ANCHOR, "those of %s" % self.anchor_file, "others")
             if not self.module.check_mode:
                 # the anchor alone: nothing of the user's is read again, and tables without a list keep what they hold
                 if anchor_text is None:
@@ -642,6 +651,10 @@ class Host:
                     write(self.anchor_file, anchor_text, 0o644)
                     self.must("pfctl", "-q", "-a", ANCHOR, "-f", self.anchor_file)
         return result
+
+    @staticmethod
+    def tell(result, thing, expected, found):
+        result.setdefault("differs", []).append({"thing": thing, "expected": expected, "found": found})
 
     def load_pf(self):
         rc, out, err = self.run("kldload", "-n", "pf")
@@ -825,7 +838,7 @@ class Host:
     def running(self):
         daemon = self.name()
         where = self.paths(daemon)
-        result = {"changed": False, "daemon": daemon, "operator": "", "diff": [], "postfix_reports": self.postfix_reports()}
+        result = {"changed": False, "daemon": daemon, "operator": "", "diff": [], "differs": [], "postfix_reports": self.postfix_reports()}
         # only now: without pf's part it would complain once a minute
         self.put_reporter(result, daemon)
         self.tell_sshd(result)
@@ -836,8 +849,12 @@ class Host:
         # without -r it would not put back after a boot what it had listed
         stale = stale or (master is not None and not re.search(r"\s-[A-Za-z]*r", master[2]))
         enable = self.sysrc(daemon + "_enable", "NO").upper() != "YES"
-        if enable or wanted != flags or master is None or stale:
-            result["changed"] = True
+        for thing, declared, found, wrong in (("rc.conf: %s_enable" % daemon, "YES", "NO", enable), ("rc.conf: %s_flags" % daemon, wanted, flags, wanted != flags),
+                                              ("service %s" % daemon, "running", "not running", master is None),
+                                              ("process %s" % daemon, "started with -r, after its configuration was written", "it was not", stale)):
+            if wrong:
+                result["changed"] = True
+                self.tell(result, thing, declared, found)
         if self.module.check_mode:
             return result
         if enable or wanted != flags:
@@ -893,6 +910,8 @@ class Host:
             result["diff"].append(self.diff(path, old, new))
         elif not self.sshd_is_older(pid_file, path):
             return
+        else:
+            self.tell(result, "process sshd: configuration", "read after it was written", "older")
         result["changed"] = True
         if self.module.check_mode:
             return
