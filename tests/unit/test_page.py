@@ -309,6 +309,24 @@ def test_ten_hosts_with_a_week_of_samples_are_a_small_file(rendered):
     assert len(rendered["ten"].encode()) < 2_000_000
 
 
+@pytest.mark.parametrize("said", [
+    None, [], "text", {"columns": [1]}, {"columns": {"time": "x"}}, {"columns": {"time": [1, "2", None, True, 3, 2, 1e300, float("nan")], "files": [1] * 8}},
+    {"columns": {"time": [10, 20], "files": [float("inf"), "<b>"], "files_limit": [-1, {}], "seconds": [0, 0], "mails_out": [5, 5]}, "over": {"x": "y"}, "from": "z"},
+    {"columns": {"time": [10, 20], "seconds": [None, 60], "files": [[], 2], "short": [1]}, "rows_read": -4, "broken": 1.5}])
+def test_whatever_a_host_answers_is_drawn_or_left_out(said):
+    report = sample_report.report({"mx": sample_report.host("clean", samples=page.kept("samples", said), traps=page.kept("traps", said))}, code=0)
+    read = Read(page.render(report))
+    assert read.stack == []
+    json.loads(read.of("script")[0], parse_constant=lambda word: pytest.fail(word))
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed beside molecule")
+    jsonschema.Draft202012Validator(json.loads((ROOT / "docs" / "drift.schema.json").read_text())).validate(report)
+
+
+def test_traps_that_are_no_counts_are_left_out():
+    found = page.kept("traps", {"traps": {"a": {"taken": 1, "refused": "x", "rules": {"r": 2}}, "b": 3}, "rules": {"r": 2, "s": True}, "clients": [], "missing": "x"})
+    assert found == {"traps": {"a": {"taken": 1, "rules": {"r": 2}}}, "rules": {"r": 2}, "clients": {}, "missing": []}
+
+
 def test_a_report_without_anything_is_a_page_too():
     text = page.render(sample_report.report({}, errors=["no host of group mailhosts was asked"], code=1))
     assert "no host of group mailhosts was asked" in text and Read(text).stack == []

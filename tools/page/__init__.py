@@ -377,9 +377,12 @@ def policy(scripts, styles):
 
 
 def kept(what, value):
-    """What of a host's samples, chain or traps goes into a report: the samples thinned, the rest as it is."""
-    if what == "samples" and (value.get("columns") or {}).get("time"):
-        return dict(value, columns=model.thinned(value["columns"]))
+    """What of a host's samples, chain or traps goes into a report. The chain was reckoned here; the others are what a host says."""
+    if what == "chain":
+        return value
+    value = model.sane(what, value)
+    if value.get("columns"):
+        value["columns"] = model.thinned(value["columns"])
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import re
 
 NEAR = 0.8  # share of a ceiling above which it counts as near; the same as issue and mail use
@@ -42,6 +43,41 @@ SPANS = {"rate": 1, "minute": 60}
 MOVING = ("queue_incoming", "queue_active", "queue_deferred", "mails_out", "deferred_dns", "named_descriptors", "postfix_processes")
 SEVERITY = ("error", "unreachable", "drift", "near", "clean")
 COMMAND = re.compile(r"^(ansible-playbook [^;]+?) puts it back; if it is meant, declare it in the inventory$")
+
+
+def is_number(value):
+    """Whether *value* is one that can be reckoned with: no text, no truth, and neither infinite nor not a number, which JSON of a browser has not."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def counts(given):
+    """{text: whole number} of what a host says is one; what is not is left out."""
+    return {str(name): value for name, value in given.items() if is_number(value) and isinstance(value, int)} if isinstance(given, dict) else {}
+
+
+def sane(what, value):
+    """What a host answered for "samples" or "traps" in the form of docs/drift.schema.json: it comes from another machine, and may be anything."""
+    value = value if isinstance(value, dict) else {}
+    if value.get("error"):
+        return {"error": str(value["error"])}
+    if what == "traps":
+        traps = value.get("traps") if isinstance(value.get("traps"), dict) else {}
+        missing = value.get("missing") if isinstance(value.get("missing"), list) else []
+        return {"traps": {str(name): {**counts(entry), "rules": counts(entry.get("rules"))} for name, entry in traps.items() if isinstance(entry, dict)},
+                "rules": counts(value.get("rules")), "clients": counts(value.get("clients")), "missing": [str(path) for path in missing]}
+    given = value.get("columns") if isinstance(value.get("columns"), dict) else {}
+    times = given.get("time") if isinstance(given.get("time"), list) else []
+    # in their order, each once, and of our age: 1 to the end of the year 2099
+    rows, last = [], 0
+    for index, at in enumerate(times):
+        if is_number(at) and last < at < 4102444800:
+            rows.append(index)
+            last = at
+    columns = {str(name): [values[index] if is_number(values[index]) and values[index] >= 0 else None for index in rows]
+               for name, values in given.items() if isinstance(values, list) and len(values) == len(times)} if rows else {}
+    return {"columns": columns, "over": counts(value.get("over")),
+            **{key: value[key] if is_number(value.get(key)) and isinstance(value[key], int) else None for key in ("from", "to")},
+            **{key: max(0, value[key]) if is_number(value.get(key)) and isinstance(value[key], int) else 0 for key in ("rows_read", "broken")}}
 
 
 def columns_of(host):
