@@ -2,6 +2,7 @@
 """Commands and files of the host that a module runs on."""
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -104,6 +105,27 @@ def remove(*paths):
     return found
 
 
+def sha256(path):
+    """Return the sha256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as source:
+        for part in iter(lambda: source.read(1 << 20), b""):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def free_mib(path):
+    """Return the MiB (int) that are free where *path* is, or will be."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    room = os.statvfs(path)
+    return room.f_bavail * room.f_frsize >> 20
+
+
 def difference(path, before, after):
-    """Return an entry of a module's diff: the texts of *path*, None for no file."""
-    return {"before_header": path, "after_header": path, "before": before or "", "after": after or ""}
+    """Return an entry of a module's diff: the texts of *path*, None for no file.
+
+    A file that is not UTF-8 is compared byte by byte, but can only be shown without its odd bytes.
+    """
+    shown = [(text or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace") for text in (before, after)]
+    return {"before_header": path, "after_header": path, "before": shown[0], "after": shown[1]}

@@ -69,6 +69,12 @@ def parse_rlimits(text, name="openfiles"):
     return found
 
 
+def parse_swapinfo(text):
+    """Return the MiB (int) of swap that `swapinfo -k` lists. With more than one device a line of their total follows, which is not counted again."""
+    rows = (line.split() for line in text.splitlines())
+    return sum(int(words[1]) for words in rows if len(words) > 1 and words[0].startswith("/dev/") and words[1].isdigit()) >> 10
+
+
 # ---- asking ----
 
 class Host:

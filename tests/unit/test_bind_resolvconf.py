@@ -186,12 +186,6 @@ def header(query, flags, shift=0):
     return struct.pack("!6H", ident, flags, 1, 0, 0, 0) + query[12:]
 
 
-def test_a_question_on_the_wire():
-    assert HOST.encode_query(258, "d1.test", "MX", "IN", True) == (
-        b"\x01\x02\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02d1\x04test\x00\x00\x0f\x00\x01")
-    assert HOST.encode_query(1, ".", "NS", "IN", False)[12:] == b"\x00\x00\x02\x00\x01"
-
-
 @pytest.mark.parametrize("flags, rcode, recursion", [(0x8180, "NOERROR", True), (0x8102, "SERVFAIL", False), (0x8185, "REFUSED", True)])
 def test_an_answer_on_the_wire(flags, rcode, recursion):
     port = answering(lambda query: [header(query, flags)])

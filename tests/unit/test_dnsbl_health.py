@@ -70,7 +70,7 @@ class Server:
                 if answer:
                     # noise before the answer: another's identifier, another's question, rubbish
                     self.udp.sendto(bytes([answer[0] ^ 255]) + answer[1:], peer)
-                    self.udp.sendto(answer[:2] + struct.pack("!5H", 0x8183, 1, 0, 0, 0) + HEALTH.encode(0, "2.0.0.127.other.test", 1)[12:], peer)
+                    self.udp.sendto(answer[:2] + struct.pack("!5H", 0x8183, 1, 0, 0, 0) + HEALTH.question(0, "2.0.0.127.other.test", "A")[12:], peer)
                     self.udp.sendto(answer[:9], peer)
                     self.udp.sendto(answer, peer)
             except OSError:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from role_modules import ROOT, util
 
-host, blocks, limits = util("sokuhai.host"), util("sokuhai.blocks"), util("sokuhai.limits")
+host, blocks, limits, dns = util("sokuhai.host"), util("sokuhai.blocks"), util("sokuhai.limits"), util("sokuhai.dns")
 OLD, NEW = "old\n", "new \udcff\r\n"
 
 
@@ -104,6 +104,17 @@ def test_removing_says_whether_something_was_there(tmp_path):
     assert host.remove(tmp_path / "a", tmp_path / "b") is True and host.remove(tmp_path / "a") is False
 
 
+def test_the_sum_and_the_room_of_a_file(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert host.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert host.free_mib(str(tmp_path / "not" / "yet")) == host.free_mib(str(tmp_path)) > 0
+
+
+def test_odd_bytes_are_no_hindrance_to_a_diff():
+    shown = host.difference("f", "a\udcff\n", None)
+    assert shown == {"before_header": "f", "after_header": "f", "before": "a\ufffd\n", "after": ""}
+
+
 # ---- commands ----
 
 def test_a_command_answers_with_status_and_both_streams():
@@ -154,6 +165,20 @@ def test_limits_of_several_processes():
     text = ("  PID COMM             RLIMIT                  SOFT             HARD     \n  807 named            openfiles             65535           infinity     \n"
             "  807 named            maxprocesses           9000             9000     \n  911 master           openfiles             65535            65536     \n")
     assert limits.parse_rlimits(text) == {807: (65535, None), 911: (65535, 65536)}
+
+
+def test_swap_of_several_devices_without_their_total():
+    text = ("Device          1K-blocks     Used    Avail Capacity\n/dev/ada0p3       2097152        0  2097152     0%\n"
+            "/dev/ada1p3       1048576        0  1048576     0%\nTotal             3145728        0  3145728     0%\n")
+    assert limits.parse_swapinfo(text) == 3072 and limits.parse_swapinfo("") == 0
+
+
+# ---- DNS ----
+
+def test_a_question_on_the_wire():
+    assert dns.question(258, "d1.test", "MX", "IN", True) == (
+        b"\x01\x02\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02d1\x04test\x00\x00\x0f\x00\x01")
+    assert dns.question(1, ".", "NS", "IN", False)[12:] == b"\x00\x00\x02\x00\x01"
 
 
 # ---- found from everywhere ----

@@ -79,9 +79,9 @@ import struct
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai.dns import RCODES, question
 
 RESOLV_CONF = "/etc/resolv.conf"
-RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 #: What the lists' operators answer to a resolver that they do not want to serve. Spamhaus publishes the first three; others use
 #: the same block.
 REFUSALS = {
@@ -135,12 +135,6 @@ def passes(octets, address):
     return all(any(low <= int(octet) <= high for low, high in ranges) for ranges, octet in zip(octets, address.split(".")))
 
 
-def encode(ident, name, qtype):
-    """One question with recursion desired (RFC 1035, 4.1)."""
-    labels = b"".join(struct.pack("B", len(label)) + label for label in name.strip(".").encode("idna").split(b".") if label)
-    return struct.pack("!6H", ident, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", qtype, 1)
-
-
 def _after_name(data, at):
     """Offset behind the name that begins at *at*."""
     while True:
@@ -159,7 +153,7 @@ def decode(data):
         if not flags & 0x8000 or questions != 1:
             return None
         end = _after_name(data, 12) + 4
-        question, at, addresses = data[12:end].lower(), end, []
+        asked, at, addresses = data[12:end].lower(), end, []
         for _ in range(answers):
             at = _after_name(data, at)
             rtype, _rclass, _ttl, length = struct.unpack("!2HIH", data[at:at + 10])
@@ -169,7 +163,7 @@ def decode(data):
     except (IndexError, struct.error, OSError):
         return None
     return {"ident": ident, "rcode": RCODES.get(flags & 0xF, str(flags & 0xF)), "truncated": bool(flags & 0x0200),
-            "question": question, "addresses": addresses}
+            "question": asked, "addresses": addresses}
 
 
 def name_servers(text):
@@ -188,7 +182,7 @@ class Asking:
         chosen = random.SystemRandom().sample(range(65536), len(names))
         self.questions = {}
         for ident, (key, (name, qtype)) in zip(chosen, names.items()):
-            packet = encode(ident, name, qtype)
+            packet = question(ident, name, qtype)
             self.questions[ident] = {"key": key, "packet": packet, "question": packet[12:].lower(), "sent": 0, "due": self.began, "reply": None, "done": False}
         self.targets = []
         for server in servers:
@@ -316,10 +310,10 @@ def judge(zone, replies, deadline):
 
 def check(zones, servers, deadline, port=53):
     """Ask the name servers about all zones; return (what the module returns as zones, whether the name servers resolve)."""
-    names = {(zone["name"], entry): (question_name(entry, zone["name"]), 1)
+    names = {(zone["name"], entry): (question_name(entry, zone["name"]), "A")
              for zone in zones for entry in (LISTED, UNLISTED) + ((LISTED6, UNLISTED6) if zone["ipv6"] else ())}
     # the root's name servers are in the resolver's cache: an answer tells a resolver that works from lists that do not
-    names["control"] = (".", 2)
+    names["control"] = (".", "NS")
     replies = Asking(servers, names, deadline, port).run()
     resolves = any(reply and reply["rcode"] in ("NOERROR", "NXDOMAIN") for reply in replies.values())
     if not resolves:

@@ -11,6 +11,7 @@ import struct
 import time
 from email.utils import parsedate_to_datetime
 
+from ansible.module_utils.sokuhai.dns import RCODES, question
 from ansible.module_utils.sokuhai.host import read, run, sysctl
 from ansible.module_utils.sokuhai.limits import parse_rlimits
 
@@ -29,9 +30,6 @@ RC_DEFAULTS = {
     "local_unbound_enable": "NO",
 }
 DEFAULT_PIDFILE = "/var/run/named/pid"
-RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
-QTYPES = {"A": 1, "NS": 2, "SOA": 6, "MX": 15, "TXT": 16, "AAAA": 28}
-QCLASSES = {"IN": 1, "CH": 3}
 
 
 def rc_variables():
@@ -111,14 +109,6 @@ def loaded_at(rndc, started):
     return started
 
 
-def encode_query(ident, name, qtype, qclass, recurse):
-    """One DNS question in wire format (RFC 1035 4.1)."""
-    labels = b"".join(
-        struct.pack("B", len(label)) + label for label in name.strip(".").encode("ascii").split(b".") if label)
-    return (struct.pack("!6H", ident, 0x0100 if recurse else 0, 1, 0, 0, 0)
-            + labels + b"\0" + struct.pack("!2H", QTYPES[qtype], QCLASSES[qclass]))
-
-
 def ask(server, name, qtype, qclass="IN", recurse=True, timeout=2.0, tries=2, port=53):
     """Ask one server over UDP; {"rcode", "recursion_available", "answers"} or None when nothing came back.
 
@@ -130,7 +120,7 @@ def ask(server, name, qtype, qclass="IN", recurse=True, timeout=2.0, tries=2, po
         try:
             with socket.socket(family, socket.SOCK_DGRAM) as sock:
                 sock.connect((server, port))
-                sock.send(encode_query(ident, name, qtype, qclass, recurse))
+                sock.send(question(ident, name, qtype, qclass, recurse))
                 end = time.monotonic() + timeout
                 while True:
                     left = end - time.monotonic()

@@ -75,7 +75,7 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai.host import Refused, read, run, write
+from ansible.module_utils.sokuhai.host import Refused, difference, read, run, write
 
 # sys/sys/select.h: `1024U` to 10.4, `1024` since; tabs; behind #ifndef in all of them.
 ANY = re.compile(r"^[ \t]*#[ \t]*define[ \t]+FD_SETSIZE\b.*$", re.M)
@@ -211,7 +211,7 @@ class Headers:
                             "changed": changed, "sha256": digest(after)})
         self.todo.append((header, text, after, value, original, reset))
         if changed:
-            self.diff.append({"before": text, "after": after, "before_header": path, "after_header": path})
+            self.diff.append(difference(path, text, after))
 
     def original(self, path, text, value, entry):
         """The header's text as it was: the kept copy where the file is still exactly ours, else the number alone put back."""

@@ -65,8 +65,9 @@ import struct
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import host
+from ansible.module_utils.sokuhai import dns, host
 from ansible.module_utils.sokuhai.host import version_key
+from ansible.module_utils.sokuhai.limits import parse_swapinfo
 
 STATE = "/var/db/sokuhai/kernel"
 LOGS = "/var/log/sokuhai/kernel"
@@ -307,18 +308,11 @@ def sysctl(name):
 
 
 def digest(path):
-    found = hashlib.sha256()
-    with open(at(path), "rb") as handle:
-        for block in iter(lambda: handle.read(1 << 20), b""):
-            found.update(block)
-    return found.hexdigest()
+    return host.sha256(at(path))
 
 
 def free_mib(path):
-    while not os.path.isdir(at(path)):
-        path = os.path.dirname(path)
-    found = os.statvfs(at(path))
-    return found.f_bavail * found.f_frsize >> 20
+    return host.free_mib(at(path))
 
 
 def alive(pidfile):
@@ -347,7 +341,7 @@ def stop(pidfile):
 
 def dns_answers(server):
     """Whether something at server answers a question on port 53 at all."""
-    question = struct.pack(">HHHHHH", 0x5342, 0x0100, 1, 0, 0, 0) + b"\x00" + struct.pack(">HH", 2, 1)
+    question = dns.question(0x5342, ".", "NS")
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as handle:
         handle.settimeout(3)
@@ -448,13 +442,7 @@ class Kernel:
 
     def memory(self):
         """MiB of RAM and of swap."""
-        swap = 0
-        for line in run(["swapinfo", "-k"])[1].splitlines()[1:]:
-            words = line.split()
-            # with more than one device a line of their total follows
-            if len(words) > 1 and words[0].startswith("/dev/") and words[1].isdigit():
-                swap += int(words[1])
-        return int(sysctl("hw.physmem") or 0) >> 20, swap >> 10
+        return int(sysctl("hw.physmem") or 0) >> 20, parse_swapinfo(run(["swapinfo", "-k"])[1])
 
     def refuse_build(self):
         """Raise Refused unless a build can succeed here. Returns (jobs, processors, sentence of the estimate)."""

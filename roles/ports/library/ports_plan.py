@@ -30,7 +30,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ports_host import (
-    PORT_OPTIONS, SETTINGS, Port, Refused, branch_problem, packages, parse_repositories, quarter, run, tree_head, wanted_branch)
+    PORT_OPTIONS, SETTINGS, Port, branch_problem, packages, parse_repositories, quarter, run, tree_head, wanted_branch)
+from ansible.module_utils.sokuhai.host import Refused
 
 
 def sources(settings):

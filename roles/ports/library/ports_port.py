@@ -52,8 +52,9 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ports_host import (
-    PORT_OPTIONS, SETTINGS, TAGS, Failed, Job, Port, Refused, Worker, detach, file_sha256, get_block, header_value, installed, last_lines,
-    packages, parse_pairs, put_make_conf, read, restart_due, run, set_block, tail, title)
+    PORT_OPTIONS, SETTINGS, TAGS, Failed, Job, Port, Worker, detach, get_block, header_value, installed, last_lines, packages, parse_pairs,
+    put_make_conf, restart_due, run, set_block, tail, title)
+from ansible.module_utils.sokuhai.host import Refused, difference, read, sha256
 
 
 def must(argv, what=None):
@@ -94,7 +95,7 @@ def begin(port, job, state):
     # a package whose installation failed is built anew: what was wrong with it may be gone
     usable = state.get("phase") in ("packaged", "swap", "record", "restart")
     package = state.get("package")
-    if usable and package and os.path.exists(package) and file_sha256(package) == state.get("package_sha256"):
+    if usable and package and os.path.exists(package) and sha256(package) == state.get("package_sha256"):
         return dict(state, since=int(time.time()), resumed_from=state["phase"])
     return new
 
@@ -116,7 +117,7 @@ def apply(module, item, settings):
         module.fail_json(msg="nothing was changed: %s" % "; ".join(problems))
     kinds = {d["kind"] for d in port.drift}
     lesser = kinds & {"make_conf", "unlocked", "process"}
-    result = {"drift": port.drift, "diff": port.diff + difference(port), "finished": True, "log": job.log, "recorded": port.summary()["recorded"],
+    result = {"drift": port.drift, "diff": port.diff + differences(port), "finished": True, "log": job.log, "recorded": port.summary()["recorded"],
               "build": port.to_build, "changed": port.to_build or bool(lesser)}
     if module.check_mode or not result["changed"]:
         module.exit_json(**result)
@@ -146,7 +147,7 @@ def apply(module, item, settings):
     module.exit_json(**dict(result, finished=False, attached=False))
 
 
-def difference(port):
+def differences(port):
     """The state before and after, for --diff."""
     if not port.drift:
         return []
@@ -155,7 +156,7 @@ def difference(port):
     after = "%s %s\n" % (title(port.item), "%s-%s" % (port.tree["PKGBASE"], port.tree["PKGVERSION"]) if port.to_build and
                          port.tree["PKGVERSION"] else before.split(" ", 1)[1].strip())
     before += "".join("%s: %s\n" % (d["kind"], d["message"]) for d in port.drift)
-    return [{"before": before, "after": after, "before_header": title(port.item), "after_header": title(port.item)}]
+    return [difference(title(port.item), before, after)]
 
 
 def from_repository(port):
@@ -190,8 +191,7 @@ def undo(module, item, settings):
     left = ours and not own
     if had is not None:
         changes.append("its block in %s is removed" % settings["make_conf_file"])
-        diff.append({"before": text, "after": set_block(text, item, settings["make_conf_file"], []),
-                     "before_header": settings["make_conf_file"], "after_header": settings["make_conf_file"]})
+        diff.append(difference(settings["make_conf_file"], text, set_block(text, item, settings["make_conf_file"], [])))
     if ours:
         changes.append("%s-%s gives way to the repository's package" % (package["name"], package["version"]) if not left else
                        "annotations of %s are removed" % package["name"])

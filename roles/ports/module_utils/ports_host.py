@@ -20,7 +20,8 @@ import tempfile
 import time
 
 from ansible.module_utils.sokuhai import blocks, host
-from ansible.module_utils.sokuhai.host import PATH, Refused, read, service_pid, write
+from ansible.module_utils.sokuhai.host import PATH, Refused, free_mib, read, service_pid, sha256, sysctl, write
+from ansible.module_utils.sokuhai.limits import parse_swapinfo
 
 #: Annotations (pkg-annotate(8)) that say how a package was built. They are part of its record in the package database, so a package that
 #: replaces it does not have them.
@@ -433,20 +434,9 @@ def tree_head(tree):
     return match.group(1), commit or None
 
 
-def free_mb(path):
-    """Megabytes free for root where path is, or will be."""
-    while path != "/" and not os.path.exists(path):
-        path = os.path.dirname(path)
-    info = os.statvfs(path)
-    return info.f_bavail * info.f_frsize // 2 ** 20
-
-
 def memory_mb():
     """Memory and swap in megabytes."""
-    total = number(run(["sysctl", "-n", "hw.physmem"])[1].strip()) or 0
-    swap = sum(int(words[1]) * 1024 for words in (line.split() for line in run(["swapinfo", "-k"])[1].splitlines())
-               if len(words) > 3 and words[0].startswith("/dev/") and words[1].isdigit())
-    return (total + swap) // 2 ** 20
+    return ((number((sysctl("hw.physmem") or "").strip()) or 0) >> 20) + parse_swapinfo(run(["swapinfo", "-k"])[1])
 
 
 def restart_due(item):
@@ -657,7 +647,7 @@ class Worker:
         notes.update({
             "sokuhai_built": int(time.time()), "sokuhai_cflags": hash_flags(tree["CFLAGS"]),
             "sokuhai_options": hash_options(tree["PORT_OPTIONS"].split()), "sokuhai_tree": self.state["commit"] or "unknown"})
-        self.phase("packaged", package=package, notes=notes, package_sha256=file_sha256(package))
+        self.phase("packaged", package=package, notes=notes, package_sha256=sha256(package))
 
     def save(self):
         """Keep what is installed as a package of its own: the way back."""
@@ -771,14 +761,6 @@ class Worker:
                 self.state.update(phase="failed", failed_in=failed_in, message=str(reason) if isinstance(reason, Failed) else repr(reason),
                                   installed=where, finished=int(time.time()))
                 self.job.write(self.state)
-
-
-def file_sha256(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        for part in iter(lambda: handle.read(1 << 20), b""):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def detach(function):
@@ -954,7 +936,7 @@ class Port:
         settings, found = self.settings, []
         if settings["method"] == "repository" or not self.to_build:
             return found
-        free = free_mb(settings["work_dir"])
+        free = free_mib(settings["work_dir"])
         if free < settings["min_disk_mb"]:
             found.append("ports_min_disk_mb: %d MB free where %s is, %d are needed to build %s" % (
                 free, settings["work_dir"], settings["min_disk_mb"], title(self.item)))

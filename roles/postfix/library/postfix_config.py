@@ -77,7 +77,7 @@ import threading
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai.host import read, write
+from ansible.module_utils.sokuhai.host import difference, read, write
 from ansible.module_utils.sokuhai.limits import parse_rlimits
 
 INDEXED_SUFFIX = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb", "dbm": ".pag", "sdbm": ".pag"}
@@ -939,15 +939,9 @@ def must_restart(before, after):
 
 
 def diff_of(differences, stale):
-    result = []
-    for name, (old, new) in sorted(differences.items()):
-        # A file that is not UTF-8 is compared byte by byte, but can only be shown without its odd bytes.
-        shown = (old or "").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        result.append({"before_header": name, "after_header": name, "before": shown, "after": new or ""})
+    result = [difference(name, old, new) for name, (old, new) in sorted(differences.items())]
     if stale:
-        result.append({"before_header": "databases", "after_header": "databases",
-                       "before": "".join("%s\n" % why for why in stale.values()),
-                       "after": "".join("%s built\n" % name for name in stale)})
+        result.append(difference("databases", "".join("%s\n" % why for why in stale.values()), "".join("%s built\n" % name for name in stale)))
     return result
 
 
@@ -1004,8 +998,7 @@ class Plan:
     def diff(self, p):
         shown = diff_of(self.differences, self.stale)
         if self.mailer:
-            shown.append({"before_header": p["mailer_conf"], "after_header": p["mailer_conf"],
-                          "before": self.mailer[0], "after": self.mailer[1]})
+            shown.append(difference(p["mailer_conf"], *self.mailer))
         return shown
 
 
