@@ -107,13 +107,14 @@ def test_new_networks_come_into_force_and_refused_ones_do_not(lab, mirror, resto
     assert lab.fingerprint() == restored
 
 
-def test_nothing_is_asked_of_registries_when_no_country_is_declared(lab, mirror, tmp_path):
-    """On the controller alone: the plays that speak to the host are for others to prove."""
+@pytest.mark.parametrize("declared", [{"access_countries": {}}, {"access_countries": {"JP": "ease"}, "access_registries": {}}], ids=["no country", "lists alone"])
+def test_nothing_is_asked_of_registries_where_that_is_not_wanted(lab, mirror, tmp_path, declared):
+    """On the controller alone: the plays that speak to the host are for others to prove. The second is how cron renews the DNS lists alone."""
     folder, url = mirror
     Quiet.answers.clear()
     book = tmp_path / "book.yml"
     book.write_text(json.dumps([{"hosts": "mailhosts", "gather_facts": False, "tasks": [{"import_role": {"name": "access", "tasks_from": "registries"}}]}]))
-    result = lab.play(str(book), variables={"access_countries": {}, "access_registries": {"apnic": url}, "access_registry_cache": str(folder / "none")})
+    result = lab.play(str(book), variables={"access_registries": {"apnic": url}, "access_registry_cache": str(folder / "none"), **declared})
     assert result.returncode == 0, result.stdout[-2000:]
     assert not Quiet.answers and not (folder / "none").exists()
     assert result.summary["remote_commands"] == 0

@@ -38,7 +38,7 @@ import yaml
 SLOW = float(os.environ.get("SOKUHAI_SLOW") or 1)
 FOLDER = pathlib.Path(__file__).resolve().parent
 PROFILES = ("article", "current")
-PHASES = ("normal", "policy-down", "policy-back", "dnsbl-broken", "dnsbl-silent", "spf-refuse")
+PHASES = ("normal", "policy-down", "policy-back", "dnsbl-broken", "dnsbl-silent", "spf-silent", "spf-refuse", "spf-defer", "spf-defer-back")
 PLACES = ("connect", "banner", "helo", "starttls", "helo-tls", "auth", "mail", "rcpt", "rcpt2", "rcpt3", "data", "end", "rest", "quit")
 TLS = ("none", "starttls", "wrapped")
 DEFAULTS = {"profiles": list(PROFILES), "phase": "normal", "port": 25, "tls": "none", "greet": "ehlo", "verified": True,
@@ -173,7 +173,7 @@ def schema_problems(row):
 
 def needs(row, profile):
     """The parts of the mail service, of greylist, spf and submission, without which the row means nothing: by its phase, and by what it expects."""
-    found = set({"policy-down": ("greylist", "spf"), "policy-back": ("greylist", "spf"), "spf-refuse": ("spf",)}.get(row["phase"], ()))
+    found = set({"policy-down": ("greylist", "spf"), "policy-back": ("greylist", "spf")}.get(row["phase"], ["spf"] if row["phase"].startswith("spf-") else ()))
     wanted = str([expectations(row, profile), row.get("delivered")])
     if "Greylisted" in wanted:
         found.add("greylist")

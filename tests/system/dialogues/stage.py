@@ -80,12 +80,13 @@ class Stage:
         self.act("normal")
 
     def dnsbl_broken(self):
-        self.lists_that({"zen.spamhaus.org": "answer=servfail", "bl.spamcop.net": "answer=refused"}, "dnsbl-broken")
+        self.zones_that({"zen.spamhaus.org": "answer=servfail", "bl.spamcop.net": "answer=refused"}, "dnsbl-broken")
 
     def dnsbl_silent(self):
-        self.lists_that({"zen.spamhaus.org": "loss=1", "bl.spamcop.net": "loss=1"}, "dnsbl-silent")
+        self.zones_that({"zen.spamhaus.org": "loss=1", "bl.spamcop.net": "loss=1"}, "dnsbl-silent")
 
-    def lists_that(self, behave, phase):
+    def zones_that(self, behave, phase):
+        """Play a phase while zones of the simulated internet behave as {zone: how} says."""
         try:
             for zone, how in behave.items():
                 assert run_module(self.lab, "ctl", "set", zone, how).returncode == 0
@@ -110,5 +111,17 @@ class Stage:
     def spf_refuse(self):
         if "spf" in self.lab.lacks:
             return
-        self.configure({"sokuhai_spf": "refuse"})
+        # below the 10 s after which named says SERVFAIL, which the agent's library takes for no record
+        self.configure({"sokuhai_spf": "refuse", "spf_results": {"temperror": "defer"}, "spf_lookup_time": 5})
         self.act("spf-refuse")
+
+    def spf_silent(self):
+        self.zones_that({"broken.test": "loss=1"}, "spf-silent")
+
+    def spf_defer(self):
+        self.zones_that({"broken.test": "loss=1"}, "spf-defer")
+
+    def spf_defer_back(self):
+        # named remembers for a second that nobody answered
+        time.sleep(2)
+        self.act("spf-defer-back")
