@@ -217,6 +217,13 @@ def test_a_span_is_shown_on_all_charts_of_the_host(opened):
     assert [tab.run(COUNT % (chart, "--s0")) for chart in ("queue", "mails")] != before
 
 
+def test_on_a_phone_what_to_do_is_not_far_below_what_is_wrong(opened):
+    tab = opened("one", width=360, height=740, phone=True)
+    assert tab.run("document.querySelector('.links').open") is False and tab.run("document.querySelector('.gauge').getClientRects().length") == 1
+    assert tab.run("document.querySelector('.todo').getBoundingClientRect().top - document.querySelector('.ceilings').getBoundingClientRect().top") < 400
+    assert opened("one").run("document.querySelector('.links').open") is True
+
+
 def test_a_host_of_the_summary_is_opened_by_its_link(opened):
     tab = opened("ten")
     assert tab.run("document.getElementById('h9').open") is False
@@ -230,7 +237,10 @@ def test_a_host_of_the_summary_is_opened_by_its_link(opened):
 def test_ten_hosts_open_at_once_and_their_charts_are_drawn_when_they_are_looked_at(opened):
     tab = opened("ten")
     assert tab.run("document.querySelectorAll('.plot canvas').length") < 12
-    assert tab.run("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd") < 5000, "milliseconds; a third of one on an idle machine"
+    # the processor's time and not the clock's: other things may run on this machine
+    tab.call("Performance.enable")
+    spent = {entry["name"]: entry["value"] for entry in tab.call("Performance.getMetrics")["metrics"]}["ProcessTime"]
+    assert 0 < spent < 1.5, "seconds of the renderer; 0.3 when this was written"
     assert tab.run("[...document.querySelectorAll('.summary tbody tr')].every((row) => row.getBoundingClientRect().bottom < innerHeight)"), "ten hosts on one screen"
 
 
@@ -254,7 +264,7 @@ def test_even_markup_that_got_in_could_neither_run_nor_ask_the_network(opened):
       put("iframe", { src: "http://192.0.2.1/" });
       document.body.insertAdjacentHTML("beforeend", "<p onclick='1' style='color: red'>");
       await fetch("http://192.0.2.1/").catch(() => 0);
-      await new Promise((done) => setTimeout(done, 300));
+      for (let n = 0; n < 100 && new Set(told).size < 6; n++) await new Promise((done) => setTimeout(done, 100));
       return told;
     })()""")
     assert {"script-src-elem", "img-src", "style-src-elem", "frame-src", "connect-src", "style-src-attr"} <= set(told)

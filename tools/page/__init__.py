@@ -188,7 +188,9 @@ def chain(judged):
                el("thead", el("tr", el("td"), *(el("th", say(key), scope="col", cls=kind) for key, kind in (
                    ("col_link", None), ("col_use", "number"), ("col_ceiling", "number"), ("col_needs", "number needs"))))),
                el("tbody", [chain_row(row, row is judged["tight"]) for row in rows]), cls="chain") if rows else None
-    return el("section", el("h3", say("ceilings")), gauge(judged), el("p", headline(judged)), table, cls="ceilings")
+    # the script folds it on a phone, where it would stand between what is wrong and what to do
+    return el("section", el("h3", say("ceilings")), gauge(judged), el("p", headline(judged)),
+              el("details", el("summary", say("chain")), table, cls="links", open=True) if table else None, cls="ceilings")
 
 
 def todo(judged):

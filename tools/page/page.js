@@ -245,7 +245,7 @@
 
   let folded = [];
   addEventListener("beforeprint", () => {
-    folded = all("details.host:not([open])");
+    folded = all("details.host:not([open]), .wrong details:not([open]), .links:not([open])");
     for (const one of folded) one.open = true;
     root.classList.add("paper");
     for (const chart of charts) draw(chart, 340);
@@ -264,6 +264,7 @@
     });
   }
   for (const section of all("[data-host]")) prepare(section);
+  if (matchMedia("(max-width: 44rem)").matches) for (const one of all(".links")) one.open = false;
   const wish = kept() || (navigator.languages || [navigator.language]).map((one) => String(one).slice(0, 2)).find((one) => one === "en" || one === "ja");
   speak(wish === "ja" ? "ja" : "en");
   for (const chart of charts) { seen.observe(chart.place); sized.observe(chart.place); }

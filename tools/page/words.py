@@ -75,6 +75,7 @@ WORDS = {
                        "使用量は計測していません。計算上、最も余裕がないのは {link} です。最大規模の配送では {limit} 中 {needs} が必要になります。"),
     "tight_broken": ("Broken: {link}. It has {has}; {needs} is needed.", "切れています：{link}。現在 {has}、必要なのは {needs} です。"),
     "tight_unknown": ("The chain was not measured.", "上限の連鎖は計測できませんでした。"),
+    "chain": ("The chain of limits, link by link", "上限の連鎖を 1 つずつ見る"),
     "chain_why": ("Each link bears all that hang below it. Bar: largest use as a share of the ceiling; │ what a full delivery needs.",
                   "上の輪が下のすべてを支えます。棒は上限に対する最大使用率、│ は最大規模の配送に必要な量です。"),
     "col_link": ("Link", "箇所"),
