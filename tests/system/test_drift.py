@@ -10,9 +10,11 @@ import time
 import pytest
 import yaml
 
-from conftest import HOST, ROOT
+from conftest import HOST, ROOT, run_module
 
-TAMPERINGS = yaml.safe_load((pathlib.Path(__file__).parent / "drift_tamperings.yml").read_text())
+EVERY = yaml.safe_load((pathlib.Path(__file__).parent / "drift_tamperings.yml").read_text())
+# those that need more to be declared than the practice host has are test_drift_more.py's
+TAMPERINGS = [entry for entry in EVERY if "needs" not in entry]
 BATCHES = sorted({entry["batch"] for entry in TAMPERINGS})
 KEPT = "/var/tmp/drift-kept"
 # every file that a run could touch, with its times: the other tests' fingerprint leaves keys and databases out
@@ -40,15 +42,15 @@ ALIVE = ("/var/db/entropy", "/var/db/postfix/", "/var/db/postgrey", "/var/db/sok
 
 
 class Drift:
-    def __init__(self, lab, folder):
-        self.lab, self.folder, self.state, self.last = lab, folder, folder / "state", []
+    def __init__(self, lab, folder, *always):
+        self.lab, self.folder, self.state, self.last, self.always = lab, folder, folder / "state", [], always
 
     def run(self, *options, inventory=None, timeout=900):
         """Run the command; return the finished process with .report."""
         target = self.folder / "report.json"
         target.unlink(missing_ok=True)
         done = subprocess.run(
-            [str(c) for c in (ROOT / "tools" / "drift", "-i", inventory or ROOT / "molecule/default/inventory", "--state", self.state, "--json", target, *options)],
+            [str(c) for c in (ROOT / "tools" / "drift", "-i", inventory or ROOT / "molecule/default/inventory", "--state", self.state, "--json", target, *self.always, *options)],
             cwd=self.folder, env=self.lab.env, text=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
         done.report = json.loads(target.read_text()) if target.exists() else None
         return done
@@ -85,10 +87,12 @@ def judge(report, expected):
 
 
 class Tampered:
-    """Tampers with the host, all in one call, and undoes it in another, from the last to the first."""
+    """Tampers with the host, all in one call, and undoes it in another, from the last to the first; with the world around it before and after."""
 
     def __init__(self, lab, entries):
         self.lab, self.todo, self.undo = lab, ["set -e; mkdir -p %s" % KEPT], []
+        self.zones = [entry["sick"] for entry in entries if entry.get("sick")]
+        self.boot = any(entry.get("reboot") for entry in entries)
         for number, entry in enumerate(entries):
             tamper, steps = entry.get("tamper"), []
             if entry.get("keep"):
@@ -105,15 +109,29 @@ class Tampered:
 
     def __enter__(self):
         try:
+            self.around("answer=servfail")
             self.lab.sh("sh", "-s", stdin="\n".join(self.todo))
+            self.reboot()
         except BaseException:
             self.__exit__()
             raise
         return self
 
+    def around(self, how):
+        for zone in self.zones:
+            done = run_module(self.lab, "ctl", "set", zone, how)
+            assert done.returncode == 0, done.stderr
+
+    def reboot(self):
+        if self.boot:
+            done = self.lab.command("reboot", HOST)
+            assert done.returncode == 0, done.stdout + done.stderr
+
     def __exit__(self, *_):
+        self.around("answer=normal")
         # a daemon that is started keeps what it inherits, and would hold this command's output open
         self.lab.sh("sh", "-s", stdin="\n".join("{\n%s\n} > /dev/null 2>&1 < /dev/null" % step for step in [*self.undo, "rm -rf %s" % KEPT]))
+        self.reboot()
 
 
 def try_out(lab, drift, entries):
