@@ -43,6 +43,11 @@ def test_everything_but_the_mail_service_goes_back_to_stock(provisioned, full):
     result = lab.play("rebuild.yml", "--tags", "kernel", variables={"kernel_build": False, "kernel_name": "kernel.trial"})
     assert result.returncode == 0 and numbers(lab) == ["16384", "16384"], message(result)
 
+    # a run that rebuilds nothing says what the raised header means
+    seen = lab.play("site.yml", "--tags", "rebuild")
+    assert seen.returncode == 0 and changed(seen) == 0, message(seen)
+    assert "rebuild_enabled is false" in seen.stdout and "Before a buildworld" in " ".join(seen.stdout.split()), seen.stdout
+
     if full:
         predicted = lab.play("rollback.yml", "--check")
         assert predicted.returncode == 0 and changed(predicted) > 0 and numbers(lab) == ["16384", "16384"]
@@ -59,6 +64,7 @@ def test_everything_but_the_mail_service_goes_back_to_stock(provisioned, full):
 
     again = lab.play("rollback.yml")
     assert again.returncode == 0 and changed(again) == 0, again.stdout
+    assert "Before a buildworld" not in " ".join(lab.play("site.yml", "--tags", "rebuild").stdout.split())
 
 
 def test_the_mail_service_goes_by_name_only(provisioned, full):
