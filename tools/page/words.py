@@ -174,8 +174,8 @@ WORDS = {
     # not known
     "unknown": ("What could not be known", "確認できなかったこと"),
     "nothing_unknown": ("Nothing.", "ありません。"),
-    "no_samples": ("How the host fares over time: role monitor keeps no samples on it. Switch it on in the inventory, then run site.yml:",
-                   "時間の経過に伴う変化。このホストではモニタ（monitor ロール）が計測していません。インベントリで有効にして site.yml を実行します："),
+    "no_samples": ("How the host fares over time: role monitor keeps no samples on it. Switch it on in the inventory (sokuhai_monitor: true), then run site.yml:",
+                   "時間の経過に伴う変化。このホストではモニタ（monitor ロール）が計測していません。インベントリで有効にして（sokuhai_monitor: true）site.yml を実行します："),
     "no_samples_error": ("The samples could not be read: {why}", "計測値を読めませんでした：{why}"),
     "no_traps_error": ("The traps could not be counted: {why}", "トラップを集計できませんでした：{why}"),
     "log_missing": ("No log of traps: {list}", "トラップのログがありません：{list}"),
