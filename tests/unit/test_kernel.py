@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Role kernel: its judgements, and its module on files in a temporary directory beside commands that answer as FreeBSD's do."""
 import json
 import os

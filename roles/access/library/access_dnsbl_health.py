@@ -1,5 +1,5 @@
 #!/usr/bin/python
-# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Ask every DNS list whether it is alive and honest, all at once, through the resolver that Postfix uses."""
 
 from __future__ import annotations

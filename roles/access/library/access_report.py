@@ -1,5 +1,5 @@
 #!/usr/bin/python
-# BSD-2-Clause, see LICENSE
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What the traps have caught, by rule, read from the mail log."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Pure functions of role bind: what a declared port's named will be, sizes from RAM, and what is wrong with declared values."""
 
 from __future__ import annotations

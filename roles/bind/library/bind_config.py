@@ -1,5 +1,5 @@
 #!/usr/bin/python
-# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """named.conf as one transaction: stage, check, swap, load, prove, or everything back as it was."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Everything role bind wants to know about a host's named, in one remote call."""
 
 from __future__ import annotations

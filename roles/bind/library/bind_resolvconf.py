@@ -1,5 +1,5 @@
 #!/usr/bin/python
-# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Make the host ask its own named, through resolvconf(8), and never leave it without DNS."""
 
 from __future__ import annotations

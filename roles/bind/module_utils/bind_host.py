@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What the role's modules ask a FreeBSD host about its named; standard library only, Python 3.9 to 3.13."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What is declared for the kernel, judged on the controller."""
 import re
 

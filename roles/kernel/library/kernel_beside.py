@@ -1,5 +1,5 @@
 #!/usr/bin/python
-# SPDX-License-Identifier: BSD-2-Clause
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """A kernel of one's own beside the one that runs: built, installed, booted once, judged, and only then the default."""
 
 from __future__ import annotations

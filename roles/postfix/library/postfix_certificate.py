@@ -1,5 +1,5 @@
 #!/usr/bin/python
-# BSD-2-Clause, see LICENSE
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """A self-signed certificate for opportunistic TLS, made on the host, renewed before it ends."""
 
 from __future__ import annotations

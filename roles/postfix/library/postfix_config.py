@@ -1,5 +1,5 @@
 #!/usr/bin/python
-# BSD-2-Clause, see LICENSE
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Postfix's whole configuration as one transaction: stage, prove, swap, prove again, else return to what was."""
 
 from __future__ import annotations

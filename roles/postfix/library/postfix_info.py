@@ -1,5 +1,5 @@
 #!/usr/bin/python
-# BSD-2-Clause, see LICENSE
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Ask the host which Postfix it has."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-# BSD-2-Clause, see LICENSE
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Keys of rc.conf(5) style files through sysrc(8), many in one call."""
 
 from __future__ import annotations
