@@ -1,3 +1,4 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Does a process limit fit the machine? Postfix's default_process_limit judged against RAM and CPUs.
 
 default_process_limit counts per service, not for all of Postfix (TUNING_README), so the worst case is the sum over the

@@ -1,3 +1,4 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Which addresses belong to a country? Tables for Postfix from the regional registries' statistics files.
 
 The five registries publish every day what they have allocated and assigned: afrinic, apnic, arin, lacnic and ripencc, in the

@@ -1,3 +1,4 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """main.cf, master.cf and tables of Postfix as named items: merged by name, checked, rendered to whole files.
 
 Everything here is pure (no file, no host): the same functions run in the role, in its validation on the controller and in

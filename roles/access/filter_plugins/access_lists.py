@@ -1,3 +1,4 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Restriction lists, classes and tables of smtpd(8) and postscreen(8) as named items, made into what role postfix writes.
 
 Everything here is pure (no file, no host). Rules of the lists: SMTPD_ACCESS_README, access(5), postconf(5), cidr_table(5),
