@@ -10,7 +10,7 @@ import time
 import pytest
 import yaml
 
-from conftest import HOST, ROOT, run_module
+from conftest import HOST, ROOT, full_only, run_module
 
 EVERY = yaml.safe_load((pathlib.Path(__file__).parent / "drift_tamperings.yml").read_text())
 # those that need more to be declared than the practice host has are test_drift_more.py's
@@ -196,9 +196,8 @@ def test_a_host_that_is_away_is_worse_than_drift_and_what_was_known_of_it_stays(
     assert nobody.returncode == 1 and nobody.report["errors"] and "error" in nobody.stdout
 
 
-def test_cron_hears_of_changes_only(lab, drift, full):
-    if not full:
-        pytest.skip("five runs: under SOKUHAI_FULL=1; tests/unit/test_drift.py has the transitions")
+@full_only("five runs: under SOKUHAI_FULL=1; tests/unit/test_drift.py has the transitions")
+def test_cron_hears_of_changes_only(lab, drift):
     drift.last = []
     assert drift.run().returncode == 0
     entry = next(entry for entry in TAMPERINGS if entry["name"] == "postdrop without its group")
@@ -212,8 +211,7 @@ def test_cron_hears_of_changes_only(lab, drift, full):
     assert drift.run("--changes").stdout == ""
 
 
-def test_a_wrong_declaration_is_an_error_and_never_clean(lab, drift, full):
-    if not full:
-        pytest.skip("a whole run: under SOKUHAI_FULL=1; tests/unit/test_drift.py has the judgement")
+@full_only("a whole run: under SOKUHAI_FULL=1; tests/unit/test_drift.py has the judgement")
+def test_a_wrong_declaration_is_an_error_and_never_clean(lab, drift):
     wrong = drift.run("-e", "postfix_domain=-")
     assert wrong.returncode == 1 and "postfix_domain" in wrong.stdout, wrong.stdout + wrong.stderr

@@ -1,13 +1,9 @@
 """rollback.yml: back to stock, part by part, with mail flowing; and site.yml brings everything again."""
 import pytest
-from conftest import HOST, message
+from conftest import changed, full_only, message
 from test_kernel import mail_flows, wait_for
 
 HEADERS = ["/usr/include/sys/select.h", "/usr/src/sys/sys/select.h"]
-
-
-def changed(result):
-    return result.summary["hosts"][HOST]["changed"]
 
 
 def numbers(lab):
@@ -67,9 +63,8 @@ def test_everything_but_the_mail_service_goes_back_to_stock(provisioned, full):
     assert "Before a buildworld" not in " ".join(lab.play("site.yml", "--tags", "rebuild").stdout.split())
 
 
-def test_the_mail_service_goes_by_name_only(provisioned, full):
-    if not full:
-        pytest.skip("switches the mail service off and on again: in make test-full")
+@full_only("switches the mail service off and on again: in make test-full")
+def test_the_mail_service_goes_by_name_only(provisioned):
     lab = provisioned
     result = lab.play("rollback.yml", "--tags", "postfix,sasl,bind")
     assert result.returncode == 0, message(result)
@@ -82,9 +77,8 @@ def test_the_mail_service_goes_by_name_only(provisioned, full):
     assert again.returncode == 0 and changed(again) == 0, again.stdout
 
 
-def test_ports_go_back_to_packages(provisioned, full):
-    if not full:
-        pytest.skip("builds a port and installs the package over it: in make test-full")
+@full_only("builds a port and installs the package over it: in make test-full")
+def test_ports_go_back_to_packages(provisioned):
     lab = provisioned
     result = lab.play("rebuild.yml", "--tags", "postfix", timeout=900)
     assert result.returncode == 0, message(result)
