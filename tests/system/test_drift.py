@@ -38,7 +38,7 @@ hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
 resource.prlimit(pid, resource.RLIMIT_NOFILE, (int(sys.argv[2]) or hard, hard))
 """
 # read at times by the daemons themselves, not by a run
-ALIVE = ("/var/db/entropy", "/var/db/postfix/", "/var/db/postgrey", "/var/db/sokuhai_monitor/", "/etc/resolv.conf.bak")
+ALIVE = ("/var/db/entropy", "/var/db/postfix/", "/var/db/postgrey", "/var/db/blocklistd.db", "/var/db/sokuhai_monitor/", "/etc/resolv.conf.bak")
 
 
 class Drift:

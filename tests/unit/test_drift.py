@@ -126,6 +126,15 @@ def test_the_rebuild_is_told_by_kind():
                           "fd_setsize: built with the raised header: nginx", "fd_setsize: /usr/include/sys/select.h"}
 
 
+@pytest.mark.parametrize("plan, kinds", [
+    ({"behind": True, "build": True, "trial": True}, {"behind"}), ({"build": True, "trial": True}, {"build"}), ({"trial": True}, {"trial"}),
+    ({"armed": True}, {"armed"}), ({"reason": "it panicked"}, {"failed"}), ({}, set())])
+def test_a_kernel_that_is_not_there_does_not_wait_for_its_trial(plan, kinds):
+    found = judged(record(role="kernel", action="kernel_beside", told={"plan": dict(plan, name="SOKUHAI", running="kernel")}))[1]
+    assert set(found) == {"kernel: kernel SOKUHAI: %s" % kind for kind in kinds}
+    assert not kinds & {"build", "trial"} or "kernel runs" in next(iter(found.values()))["found"]
+
+
 def test_a_sick_list_is_told_unless_nothing_at_all_is_resolved():
     zones = {"zen.example": {"healthy": False, "reason": "refuses"}, "good.example": {"healthy": True}}
     ask = {"role": "access", "action": "access_dnsbl_health"}
