@@ -1,0 +1,36 @@
+"""verify.yml speaks to the host as ansible-playbook was told to, by the inventory or on the command line."""
+import json
+import re
+import subprocess
+
+from conftest import HOST, PLAYBOOK, ROOT
+
+FEW = json.dumps({"verify_options": ["-k", "test_named_answers or test_there_is_no_forwarder"]})
+
+
+def verify(lab, inventory, *options):
+    done = subprocess.run([str(word) for word in (PLAYBOOK, "-i", inventory, ROOT / "playbooks" / "verify.yml", "-e", FEW, *options)], cwd=ROOT, env=lab.env,
+                          text=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=300)
+    return done.returncode, done.stdout[-3000:] + done.stderr
+
+
+def test_user_and_key_may_stand_on_the_command_line(lab, tmp_path):
+    source = ROOT / "molecule" / "default" / "inventory"
+    folder = tmp_path / "group_vars" / "mailhosts"
+    folder.mkdir(parents=True)
+    for path in (source / "group_vars" / "mailhosts").iterdir():
+        text = path.read_text().replace("{{ (inventory_dir ~ '/group_vars') | realpath | dirname }}", str(source))
+        if path.name == "connection.yml":
+            said = [line for line in text.splitlines() if line.startswith(("ansible_user:", "ansible_ssh_private_key_file:"))]
+            assert len(said) == 2, "the lab's inventory says user and key, and this one does not"
+            text = "\n".join(line for line in text.splitlines() if line not in said) + "\n"
+            # no connection that another run left open, with the right key, is taken
+            assert "ControlPath=" in text
+            text = re.sub(r"ControlPath=.*", "ControlPath=none", text)
+        (folder / path.name).write_text(text)
+    (tmp_path / "hosts.yml").symlink_to(source / "hosts.yml")
+    key = f"{lab.state}/id_ed25519"
+    code, text = verify(lab, tmp_path, "-u", "root", "--private-key", key)
+    assert code == 0 and " passed" in text, text
+    code, text = verify(lab, tmp_path, "-u", "root", "--private-key", f"{tmp_path}/none")
+    assert code != 0 and HOST in text and " passed" not in text, "another key was taken: " + text
