@@ -73,6 +73,11 @@ class Host:
         return [argv[2] for argv in self.calls if argv[0] == "service"]
 
 
+def owned(found, user):
+    """A stat_result of another owner."""
+    return os.stat_result((*found[:4], user, *found[5:10]))
+
+
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     # the folder belongs to the sampler's user as far as the module sees
@@ -81,10 +86,13 @@ def host(tmp_path, monkeypatch):
 
     def stat(path, *arguments, **options):
         found = real(path, *arguments, **options)
-        owner = 4711 if str(path).endswith("/db") else 0 if "/etc/" in str(path) else None
-        return found if owner is None else types.SimpleNamespace(st_uid=owner, st_mode=found.st_mode, st_mtime=found.st_mtime, st_size=found.st_size)
+        owner = 0 if str(path).endswith("/db") or "/etc/" in str(path) else None
+        return found if owner is None else owned(found, owner)
 
     monkeypatch.setattr(module.os, "stat", stat)
+    own = os.lstat
+    monkeypatch.setattr(module.os, "lstat", lambda path, *arguments, **options: owned(own(path, *arguments, **options), 4711)
+                        if str(path).endswith(("/samples.csv", "/db/state")) else own(path, *arguments, **options))
     return Host(tmp_path, monkeypatch)
 
 
@@ -170,7 +178,7 @@ def test_root_is_no_user_for_it(host):
 
 def test_undo_leaves_the_samples_alone_and_nothing_else_and_can_be_repeated(host):
     host.present()
-    (host.folder / "db" / "state.json").write_text("{}")
+    (host.folder / "db" / "state" / "state.json").write_text("{}")
     host.check_mode = True
     assert host.monitor().absent()["changed"] and host.running
     host.check_mode = False

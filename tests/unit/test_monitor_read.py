@@ -94,9 +94,10 @@ def test_a_compressed_file_that_ends_too_early_gives_what_it_has(tmp_path):
 
 def test_near_ceilings_come_from_the_samplers_state(tmp_path):
     assert reader.near(str(tmp_path)) == {}
-    (tmp_path / "state.json").write_text(json.dumps({"ceilings": {"over": {"files": 17}}, "mails": []}))
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "state.json").write_text(json.dumps({"ceilings": {"over": {"files": 17}}, "mails": []}))
     assert reader.near(str(tmp_path)) == {"files": 17}
-    (tmp_path / "state.json").write_text("[")
+    (tmp_path / "state" / "state.json").write_text("[")
     assert reader.near(str(tmp_path)) == {}
 
 

@@ -493,7 +493,12 @@ class Samples:
         line = ",".join("" if row.get(column) is None else str(row[column]) for column in COLUMNS) + "\n"
         header = ",".join(COLUMNS) + "\n"
         try:
-            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            except FileNotFoundError:
+                # between newsyslog's two steps
+                time.sleep(1)
+                handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
             try:
                 size = os.fstat(handle).st_size
                 if size == 0:
@@ -506,10 +511,11 @@ class Samples:
                         line = "\n" + header + line.lstrip("\n")
                 os.write(handle, line.encode())
                 self.fresh = False
+                if size > MOST_FILE:
+                    # no name can be made here: the folder is root's, so that newsyslog(8) finds nothing in it that the sampler has put there
+                    os.ftruncate(handle, 0)
             finally:
                 os.close(handle)
-            if size > MOST_FILE:
-                os.replace(self.path, self.path + ".0")
             problem = None
         except OSError as error:
             problem = error.strerror
@@ -559,7 +565,7 @@ class Monitor:
         self.settings, self.channel, self.answers = settings, channel, channel.makefile("rb")
         self.host = socket.gethostname()
         self.samples = Samples(os.path.join(settings["directory"], "samples.csv"))
-        self.keep = Keep(os.path.join(settings["directory"], "state.json"))
+        self.keep = Keep(os.path.join(settings["directory"], "state", "state.json"))
         self.counts, self.named, self.log, self.limits = Counts(), None, None, {}
         self.last, self.busy_until, self.first = 0.0, 0.0, True
 

@@ -36,7 +36,7 @@ restarted: {description: "Why it was started or restarted, or empty.", type: str
 
 import os
 import pwd
-import re
+import shutil
 import stat
 import time
 
@@ -63,7 +63,7 @@ class Monitor:
         self.key = self.p["service"] + "_enable"
         self.pidfile = "/var/run/%s.pid" % self.p["service"]
         self.childfile = "/var/run/%s.child.pid" % self.p["service"]
-        self.samples = os.path.join(self.p["directory"], "samples.csv")
+        self.samples, self.state = os.path.join(self.p["directory"], "samples.csv"), os.path.join(self.p["directory"], "state")
 
     # -- asking the host
 
@@ -99,9 +99,13 @@ class Monitor:
         if written(self.pidfile) < newest:
             return "was older than its program or its settings"
         since = max(written(self.pidfile), written(self.samples))
-        if time.time() - since > self.p["silence"] and os.statvfs(self.p["directory"]).f_bavail > 0:
+        if time.time() - since > self.p["silence"] and self.room():
             return "has written nothing for %d seconds" % (time.time() - since)
         return ""
+
+    def room(self):
+        """Whether a line could be written."""
+        return not os.path.isdir(self.p["directory"]) or os.statvfs(self.p["directory"]).f_bavail > 0
 
     def user(self):
         try:
@@ -119,13 +123,14 @@ class Monitor:
         return "%04o %s" % (stat.S_IMODE(info.st_mode), "root" if info.st_uid == 0 else info.st_uid)
 
     def folder(self):
-        """What is wrong with the samples' folder, or ""."""
+        """What is wrong with the samples' folder, or "". It is root's, since newsyslog(8) renames and chowns in it as root: the sampler may write into its file and into
+        folder state, and can put no link in the way."""
         user = self.user()
         try:
-            info = os.stat(self.p["directory"])
+            top, samples, state = os.stat(self.p["directory"]), os.lstat(self.samples), os.lstat(self.state)
         except OSError:
             return "missing"
-        if user is None or info.st_uid != user.pw_uid or stat.S_IMODE(info.st_mode) != 0o755:
+        if top.st_uid or stat.S_IMODE(top.st_mode) != 0o755 or user is None or samples.st_uid != user.pw_uid or state.st_uid != user.pw_uid:
             return "of another owner or mode"
         return ""
 
@@ -152,7 +157,7 @@ class Monitor:
         if user is None:
             diff.append(difference("user " + self.p["user"], None, self.p["user"] + "\n"))
         elif folder:
-            diff.append(difference(self.p["directory"], folder + "\n", "%s, 0755\n" % self.p["user"]))
+            diff.append(difference(self.p["directory"], folder + "\n", "root's, with %s's file and folder\n" % self.p["user"]))
         result = {"changed": bool(new or key != "YES" or user is None or folder or why), "restarted": why, "diff": diff}
         if self.module.check_mode or not result["changed"]:
             return result
@@ -178,12 +183,26 @@ class Monitor:
                 raise Refused("pw useradd %s: %s" % (self.p["user"], (out + err).strip()))
         user = self.user()
         os.makedirs(self.p["directory"], exist_ok=True)
+        os.chown(self.p["directory"], 0, 0)
         os.chmod(self.p["directory"], 0o755)
-        os.chown(self.p["directory"], user.pw_uid, user.pw_gid)
-        for name in os.listdir(self.p["directory"]):
-            # of a former run, whose user was removed
-            if re.match(r"(samples\.csv|state\.json)", name):
-                os.chown(os.path.join(self.p["directory"], name), user.pw_uid, user.pw_gid, follow_symlinks=False)
+        # from here on nobody but root makes names in it
+        if not stat.S_ISREG(self.kind(self.samples)):
+            remove(self.samples)
+            os.close(os.open(self.samples, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+        os.chmod(self.samples, 0o644)
+        if not stat.S_ISDIR(self.kind(self.state)):
+            remove(self.state)
+            os.mkdir(self.state, 0o755)
+        for path in (self.samples, self.state):
+            os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+
+    @staticmethod
+    def kind(path):
+        """File type bits of *path* itself, 0 where it is not there."""
+        try:
+            return os.lstat(path).st_mode
+        except OSError:
+            return 0
 
     def sysrc(self, *arguments):
         rc, out, err = run(["sysrc", *arguments])
@@ -199,7 +218,7 @@ class Monitor:
         said = " ".join((out + err).split())
         if rc:
             raise Refused("service %s start: %s" % (self.p["service"], said))
-        if os.statvfs(self.p["directory"]).f_bavail <= 0:
+        if not self.room():
             # it runs, and will write once there is room
             return
         while time.time() - began < self.p["patience"]:
@@ -253,11 +272,11 @@ class Monitor:
         self.stop()
         if key is not None:
             self.sysrc("-x", self.key)
-        remove(self.pidfile, self.childfile, os.path.join(self.p["directory"], "state.json"))
+        remove(self.pidfile, self.childfile)
+        shutil.rmtree(self.state, ignore_errors=True)
         # the samples are nobody's then but root's, to be read
-        if os.path.isdir(self.p["directory"]):
-            for name in [""] + os.listdir(self.p["directory"]):
-                os.chown(os.path.join(self.p["directory"], name) if name else self.p["directory"], 0, 0, follow_symlinks=False)
+        for name in os.listdir(self.p["directory"]) if os.path.isdir(self.p["directory"]) else []:
+            os.chown(os.path.join(self.p["directory"], name), 0, 0, follow_symlinks=False)
         if mine:
             rc, out, err = run(["pw", "userdel", "-n", self.p["user"]])
             if rc:

@@ -164,7 +164,7 @@ def collect(directory, since, points, now):
 def near(directory):
     """{name: since when} of the sampler's own state."""
     try:
-        with open(os.path.join(directory, "state.json"), encoding="utf-8") as source:
+        with open(os.path.join(directory, "state", "state.json"), encoding="utf-8") as source:
             return dict(json.load(source)["ceilings"].get("over") or {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
