@@ -126,6 +126,13 @@ def test_the_rebuild_is_told_by_kind():
                           "fd_setsize: built with the raised header: nginx", "fd_setsize: /usr/include/sys/select.h"}
 
 
+def test_a_daemon_older_than_its_built_program_is_told_once():
+    ports = record(role="ports", action="ports_plan", told={"drift": [{"kind": "process", "message": "mail/postfix: the running postfix is older"}]})
+    probe = dict(record(**PROBED), told={"notes": [], "findings": [
+        {"role": role, "thing": "process %s: program" % name, "expected": "", "found": "", "advice": ""} for role, name in (("postfix", "postfix"), ("bind", "named"))]})
+    assert set(judged(ports, probe, probed=False)[1]) == {"ports: port mail/postfix: process", "bind: process named: program"}
+
+
 @pytest.mark.parametrize("plan, kinds", [
     ({"behind": True, "build": True, "trial": True}, {"behind"}), ({"build": True, "trial": True}, {"build"}), ({"trial": True}, {"trial"}),
     ({"armed": True}, {"armed"}), ({"reason": "it panicked"}, {"failed"}), ({}, set())])
