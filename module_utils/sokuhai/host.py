@@ -116,6 +116,7 @@ def sha256(path):
 
 def free_mib(path):
     """Return the MiB (int) that are free where *path* is, or will be."""
+    path = os.path.abspath(path)  # the way up from a relative one has no end
     while not os.path.exists(path):
         path = os.path.dirname(path)
     room = os.statvfs(path)

@@ -108,6 +108,8 @@ def test_the_sum_and_the_room_of_a_file(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert host.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert host.free_mib(str(tmp_path / "not" / "yet")) == host.free_mib(str(tmp_path)) > 0
+    assert host.run([sys.executable, "-B", "-c", "import sys; sys.path.insert(0, %r); import host; print(host.free_mib('not/yet') > 0)"
+                     % os.path.dirname(host.__file__)], timeout=20)[1] == "True\n"
 
 
 def test_odd_bytes_are_no_hindrance_to_a_diff():
