@@ -184,6 +184,17 @@ def test_named_counters_and_what_is_none():
     assert monitor.parse_named(b"404 No such URL.") is monitor.parse_named(b"") is monitor.parse_named(b"[]") is None
 
 
+@pytest.mark.parametrize("value", ['"7"', "null", "true", "-1", "1e99", "NaN", "[7]", "9" * 30])
+def test_what_somebody_else_on_nameds_port_says_is_a_number_or_nothing(value):
+    assert monitor.parse_named(b'{"boot-time": "x", "opcodes": {"QUERY": %s}, "rcodes": {"SERVFAIL": 2}}' % value.encode()) is None
+    assert monitor.parse_named(b'{"boot-time": "x", "opcodes": {"QUERY": 1}, "rcodes": {"SERVFAIL": 2}, "nsstats": %s}' % value.encode()) is None
+    assert monitor.parse_named(b"[" * 100000) is None
+
+
+def test_what_a_command_that_failed_has_printed_is_kept_where_that_is_asked_for():
+    assert monitor.words("sh", "-c", "echo 5; exit 1", check=False) == "5\n" and monitor.words("sh", "-c", "echo 5; exit 1") == ""
+
+
 def test_arrival_is_read_from_the_queue_files_own_record():
     size = b"C" + bytes([93]) + b" " * 93
     assert monitor.arrival(size + b"T\x111795897222 123456" + b"A\x03abc") == 1795897222
@@ -265,15 +276,15 @@ def test_a_large_queue_costs_a_share_and_what_is_counted_and_remembered_is_bound
 def test_daemons_that_do_not_run_are_left_out_and_a_missing_table_is_unknown(tmp_path, monkeypatch):
     (tmp_path / "log").write_text("")
     look = monitor.Look({"maillog": str(tmp_path / "log"), "queue_directory": str(tmp_path)})
-    monkeypatch.setattr(monitor, "words", lambda *argv: "1 0 init\n")
+    monkeypatch.setattr(monitor, "words", lambda *argv, **more: "1 0 init\n")
     monkeypatch.setattr(monitor, "run", lambda *argv: None)
     assert look.processes() == {}
-    monkeypatch.setattr(monitor, "words", lambda *argv: "5 1 named\n8 1 master\n9 8 smtp\n" if argv[0] == "ps" else "")
+    monkeypatch.setattr(monitor, "words", lambda *argv, **more: "5 1 named\n8 1 master\n9 8 smtp\n" if argv[0] == "ps" else "")
     (tmp_path / "pid").mkdir()
     (tmp_path / "pid" / "master.pid").write_text("       8\n")
     assert look.processes() == {"named": [None, None, None], "postfix": [None, None, None], "smtp": 1}
     monkeypatch.setattr(monitor, "run", lambda *argv: xfile(5, 2) * 7 + xfile(8, 2) * 3 + xfile(9, 1) * 2)
-    monkeypatch.setattr(monitor, "words", lambda *argv: "5 1 named\n8 1 master\n9 8 smtp\n" if argv[0] == "ps" else "8 master openfiles 1000 1000\n9 smtp openfiles 2 2\n5 named openfiles 9 9\n")
+    monkeypatch.setattr(monitor, "words", lambda *argv, **more: "5 1 named\n8 1 master\n9 8 smtp\n" if argv[0] == "ps" else "8 master openfiles 1000 1000\n9 smtp openfiles 2 2\n5 named openfiles 9 9\n")
     assert look.processes() == {"named": [7, 7, 9], "postfix": [3, 2, 2], "smtp": 1}, "smtp is nearer its limit than master, which holds more"
 
 

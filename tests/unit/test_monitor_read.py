@@ -101,6 +101,24 @@ def test_near_ceilings_come_from_the_samplers_state(tmp_path):
     assert reader.near(str(tmp_path)) == {}
 
 
+def test_what_the_samplers_user_puts_in_place_of_its_state_is_neither_followed_nor_waited_for(tmp_path):
+    state = tmp_path / "state" / "state.json"
+    state.parent.mkdir()
+    (tmp_path / "other").write_text(json.dumps({"ceilings": {"over": {"files": 17}}}))
+    state.symlink_to(tmp_path / "other")
+    assert reader.near(str(tmp_path)) == {}
+    state.unlink()
+    os.mkfifo(state)
+    assert reader.near(str(tmp_path)) == {}, "without O_NONBLOCK it would hang here"
+    state.unlink()
+    state.write_text("[" * 100000)
+    assert reader.near(str(tmp_path)) == {}
+
+
+def test_as_many_rows_as_the_longest_report_asks_for_may_be_asked_for():
+    assert reader.MOST_POINTS == 14 * 1440 == load("roles/monitor/filter_plugins/monitor.py").RANGES["monitor_read_points"][1]
+
+
 def test_what_is_added_up_is_what_the_sampler_counts():
     assert reader.ADDED == {"seconds", "named_servfail", "named_queries", *sampler.COUNTED}
     assert reader.ADDED <= set(sampler.COLUMNS)

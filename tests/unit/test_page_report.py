@@ -77,7 +77,7 @@ def test_both_are_written_when_the_report_goes_to_standard_output(run, capsys):
     assert page and json.loads(capsys.readouterr().out)["exit"] == 0
 
 
-@pytest.mark.parametrize("options,asked", [([], None), (["--changes"], None), (["--json", "{0}"], 7), (["--html", "{1}"], 7), (["--html", "{1}", "--days", "2"], 2)])
+@pytest.mark.parametrize("options,asked", [([], None), (["--changes"], None), (["--json", "{0}"], 7), (["--html", "{1}"], 7), (["--html", "{1}", "--days", "14"], 14)])
 def test_samples_are_collected_only_when_they_are_wanted(run, options, asked):
     command = run([PROBED, END], *options)[3]
     given = [json.loads(word) for word in command if word.startswith("{")]

@@ -268,25 +268,31 @@ def parse_swap(text):
 
 
 def parse_named(body):
-    """queries, servfail, recursing (numbers) and boot (str) of named's /json/v1/server; None when it is something else. What named leaves out is 0."""
+    """queries, servfail, recursing (numbers) and boot (str) of named's /json/v1/server; None when it is something else. What named leaves out is 0.
+
+    Where named does not run, any user of the host may listen on that port: what is no number is not written on.
+    """
     try:
         told = json.loads(body)
-        return {"queries": told["opcodes"]["QUERY"], "servfail": told["rcodes"]["SERVFAIL"], "recursing": told.get("nsstats", {}).get("RecursClients", 0), "boot": told["boot-time"]}
-    except (ValueError, KeyError, TypeError):
+        found = {"queries": told["opcodes"]["QUERY"], "servfail": told["rcodes"]["SERVFAIL"], "recursing": told.get("nsstats", {}).get("RecursClients", 0)}
+        if not all(type(value) is int and 0 <= value < 2**64 for value in found.values()):
+            return None
+        return dict(found, boot=str(told["boot-time"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def run(*argv, timeout=20):
-    """Standard output (bytes) of a command, or None when it is not there, fails or takes too long."""
+def run(*argv, timeout=20, check=True):
+    """Standard output (bytes) of a command, or None when it is not there, takes too long, or, with *check*, fails."""
     try:
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENV, timeout=timeout, check=True).stdout
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENV, timeout=timeout, check=check).stdout
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def words(*argv):
+def words(*argv, check=True):
     """The same as text; empty instead of None."""
-    return (run(*argv) or b"").decode("utf-8", "replace")
+    return (run(*argv, check=check) or b"").decode("utf-8", "replace")
 
 
 # ---- the part that is root ----
@@ -445,7 +451,8 @@ class Look:
             def most(pids, number):
                 return sorted(pids, key=lambda pid: held.get(pid, [0, 0])[0], reverse=True)[:number]
             named, asked = most(named, 1), most(postfix, 5)
-        limits = parse_rlimits(words("procstat", "rlimit", *map(str, named[:1] + asked))) if named or asked else {}
+        # procstat fails at the first process that has ended meanwhile; what it told of those before, named first, holds
+        limits = parse_rlimits(words("procstat", "rlimit", *map(str, named[:1] + asked), check=False)) if named or asked else {}
         found = {}
         if named:
             descriptors, sockets = held.get(named[0], [None, None]) if held else [None, None]
@@ -612,8 +619,8 @@ class Monitor:
             with socket.create_connection(("127.0.0.1", self.settings["statistics_port"]), timeout=3) as there:
                 there.settimeout(3)
                 there.sendall(b"GET /json/v1/server HTTP/1.0\r\nHost: localhost\r\n\r\n")
-                answer = b""
-                while len(answer) < 2**22:
+                answer, end = b"", time.monotonic() + 5
+                while len(answer) < 2**22 and time.monotonic() < end:
                     part = there.recv(65536)
                     if not part:
                         break

@@ -14,7 +14,7 @@ RANGES = {
     "monitor_file_kilobytes": (64, 4096, "kilobytes; at 8192 the sampler takes newsyslog for dead and begins the file anew"),
     "monitor_files_kept": (1, 100, "files"),
     "monitor_read_since": (60, 31622400, "seconds back from now"),
-    "monitor_read_points": (1, 20000, "rows"),
+    "monitor_read_points": (1, 20160, "rows; two weeks by the minute"),
     "monitor_statistics_port": (0, 65535, "a port, or 0 for none"),
 }
 PATHS = ("monitor_directory", "monitor_program", "monitor_config", "monitor_newsyslog", "monitor_maillog", "monitor_queue_directory", "monitor_main_cf", "monitor_named_conf")

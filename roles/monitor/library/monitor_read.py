@@ -32,6 +32,7 @@ import gzip
 import json
 import lzma
 import os
+import stat
 import subprocess
 import time
 
@@ -42,6 +43,8 @@ ADDED = {
     "mails_rejected", "mails_put_off", "named_servfail", "named_queries", "greylist_hits", "dnsbl_hits", "postscreen_hits", "spf_fails"}
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 MOST = 64 * 2**20  # bytes read of one file; the sampler's own bound is 8 MB
+MOST_STATE = 2**20  # of its state, which holds twenty mails of one line at most
+MOST_POINTS = 14 * 1440  # two weeks by the minute, which tools/drift --days 14 asks for
 
 
 def least(column):
@@ -162,12 +165,19 @@ def collect(directory, since, points, now):
 
 
 def near(directory):
-    """{name: since when} of the sampler's own state."""
+    """{name: since when} of the sampler's own state. That folder is the unprivileged user's: neither is a link followed nor a pipe waited for, as root."""
     try:
-        with open(os.path.join(directory, "state", "state.json"), encoding="utf-8") as source:
-            return dict(json.load(source)["ceilings"].get("over") or {})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        handle = os.open(os.path.join(directory, "state", "state.json"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
         return {}
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            return {}
+        return dict(json.loads(os.read(handle, MOST_STATE))["ceilings"].get("over") or {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    finally:
+        os.close(handle)
 
 
 def main():
@@ -179,8 +189,8 @@ def main():
         },
         supports_check_mode=True)
     p = module.params
-    if p["since"] < 1 or not 1 <= p["points"] <= 20000:
-        module.fail_json(msg="since: 1 second or more; points: 1 to 20000")
+    if p["since"] < 1 or not 1 <= p["points"] <= MOST_POINTS:
+        module.fail_json(msg="since: 1 second or more; points: 1 to %d" % MOST_POINTS)
     module.exit_json(changed=False, over=near(p["directory"]), **collect(p["directory"], p["since"], p["points"], time.time()))
 
 
