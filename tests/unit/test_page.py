@@ -278,6 +278,9 @@ def test_names_that_are_not_resolved_and_a_monitor_that_stopped_are_told():
     assert judged("mx", report)["level"] == "near" and "Names are not resolved" in page.render(report) and "named&#x27;s log" in page.render(report).replace("'", "&#x27;")
     stopped = sample_report.report({"mx": sample_report.host("clean", samples=sample_report.samples(1, size=100, until=sample_report.NOW - 7200))}, code=0)
     assert judged("mx", stopped)["level"] == "near" and "the monitor has stopped" in page.render(stopped)
+    # monitor_idle_seconds: 3600
+    hourly = sample_report.report({"mx": sample_report.host("clean", samples=sample_report.samples(1, size=100, points=168, until=sample_report.NOW - 3000))}, code=0)
+    assert judged("mx", hourly)["level"] == "clean" and judged("mx", hourly)["stale"] is None
 
 
 def test_one_step_for_all_that_one_command_mends():

@@ -8,7 +8,7 @@ import re
 
 NEAR = 0.8  # share of a ceiling above which it counts as near; the same as issue and mail use
 POINTS = 800  # most samples of one host that report and page hold: more than a chart has pixels
-STALE = 900  # seconds without a sample after which the monitor is taken to have stopped: it samples every minute at the least
+STALE = 900  # seconds without a sample after which the monitor is taken to have stopped, where two of its intervals are not more (monitor_idle_seconds: up to an hour)
 
 # What is measured, against what: (use, ceiling, start of the link's name in the chain or None, what to raise).
 # A link of the chain that is in this table has a use; the others have only what a full delivery needs of them.
@@ -184,7 +184,9 @@ def judge(report, name):
     over = (host.get("samples") or {}).get("over") or {}
     dns = deferred_dns(columns)
     newest = columns["time"][-1] if columns else None
-    stale = newest if newest and seconds_of(report["started"]) - newest > STALE else None
+    # a row that was made of several has the sum of their intervals: not longer than the role's longest
+    usual = min(3600, last_known(columns.get("seconds")) or 0)
+    stale = newest if newest and seconds_of(report["started"]) - newest > max(STALE, 2 * usual) else None
     findings = [entry for entry in report["findings"] if entry["host"] == name]
     broken = [row for row in rows if row["ok"] is False]
     level = host["status"]
