@@ -393,7 +393,7 @@ def join_in(_args):
         if not join.is_up(about["lab"]):
             raise VmError(f"the simulated internet {about['lab']} is gone; molecule/freebsd/vm down, then up")
         machine.ask(state, ("set_link", {"name": machine.CARD, "up": True}))
-        done = there(state, join.as_root(join.script(join.place(about["host"]), machine.CARD_MAC), about["user"]), timeout=180)
+        done = there(state, join.as_root(join.script(join.place(about["host"]), machine.CARD_MAC), about["user"]), timeout=600)
         if done.returncode:
             raise VmError(f"{state.name} cannot join the simulated internet: {(done.stderr or done.stdout).strip()}")
         join.note(about["lab"], about["host"], about["user"], state.name)

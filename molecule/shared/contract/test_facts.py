@@ -94,6 +94,8 @@ def test_sysctl_module(ansible, run, scratch):
 
 
 def test_user_module(ansible, run):
+    if run("/usr/local/bin/python3 -c 'import ctypes'").rc:
+        pytest.skip("this host's Python has no ctypes, which the module imports")
     try:
         assert ansible("ansible.builtin.user", "name=contractu shell=/usr/sbin/nologin create_home=false")["changed"] is True
         assert ansible("ansible.builtin.user", "name=contractu shell=/usr/sbin/nologin create_home=false")["changed"] is False

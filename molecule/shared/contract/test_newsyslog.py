@@ -57,9 +57,26 @@ def test_a_configuration_file_that_is_not_there(run, scratch):
     assert answer.rc == 1 and "No such file" in answer.err
 
 
-def test_an_unknown_user_is_refused(run, scratch, conf):
+@pytest.mark.parametrize("fields, complaint", [
+    ("no_such_user:nobody 644 2 8 * BN", "error in config file; unknown user:"), ("root:no_such_group 644 2 8 * BN", "error in config file; unknown group:"),
+    ("9z4 2 8 * BN", "error in config file; bad permissions:"), ("644 x 8 * BN", "error in config file; bad value for count of logs to save:"),
+])
+def test_a_wrong_line_is_left_out_with_a_complaint_and_the_others_hold(run, scratch, conf, fields, complaint):
+    """Exit status 0, too: who wants to know whether a line is right has to read what newsyslog says."""
+    path = conf(f"%s {fields}")
+    run(f"echo {scratch}/other 644 2 8 '*' BN >> {path}")
+    for name in ("log", "other"):
+        lines(run, f"{scratch}/{name}", 10)
+    answer = run("newsyslog -F -f %s", path)
+    assert (answer.rc, answer.err) == (0, f"newsyslog: {complaint}\n{scratch}/log {fields}\n\n")
+    assert run("ls %s", scratch).lines() == ["conf", "log", "other", "other.0"]
+
+
+@pytest.mark.parametrize("fields", ["", " 644"])
+def test_a_line_that_ends_too_early_ends_it(run, scratch, conf, fields):
     lines(run, f"{scratch}/log", 10)
-    assert run("newsyslog -F -f %s", conf("%s no_such_user:nobody 644 2 8 * BJN")).rc == 1
+    answer = run("newsyslog -F -f %s", conf(f"%s{fields}"))
+    assert (answer.rc, answer.err) == (1, f"newsyslog: missing field in config file:\n{scratch}/log{fields}\n\n")
     assert run("ls %s", scratch).lines() == ["conf", "log"]
 
 
