@@ -142,14 +142,15 @@ def try_out(lab, drift, entries):
         done = drift.run()
         after = look(lab)
     assert done.report, done.stdout + done.stderr
+    # kept first: what fails below is this run's fault and not the next one's
+    last, drift.last = drift.last, [entry["id"] for entry in done.report["findings"]]
     missing, more = judge(done.report, expected)
     assert not missing and not more, "not found: %s\nnot expected: %s\n%s%s" % (missing, more, done.stdout, done.stderr)
     assert done.returncode == done.report["exit"] == 2, done.stdout + done.stderr
     assert done.report["hosts"][HOST]["status"] == "drift"
-    now, last = {entry["id"]: entry["since"] for entry in done.report["findings"]}, drift.last
+    now = {entry["id"]: entry["since"] for entry in done.report["findings"]}
     assert now == {name: "still" if name in last else "new" for name in now}
     assert set(done.report["transitions"]["gone"]) == set(last) - set(now), "what the run before found, and no more, is gone"
-    drift.last = list(now)
     for part in (0, 1):
         assert before[part] == after[part], sorted(set(before[part]) ^ set(after[part]))
     return done
