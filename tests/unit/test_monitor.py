@@ -126,6 +126,10 @@ def test_dns_deferrals_add_up_over_ten_minutes():
     assert play(rows, dict(SETTINGS, deferred_dns=0)) == []
 
 
+def test_smtp_processes_may_fill_their_limit():
+    assert play([(0, {"postfix_processes": 500, "postfix_processes_limit": 500})]) == []
+
+
 def test_a_clock_that_was_set_back_does_not_hold_a_ceiling():
     assert play([(1000, named(90)), (1005, named(1)), (10, named(1))])[-1] == (10, "named_descriptors", False)
 
@@ -422,6 +426,30 @@ def test_named_counts_are_of_the_interval_also_when_named_began_anew(tmp_path, c
     assert steps.measure(5)["named_queries"] is None
 
 
+def test_a_named_that_tells_nothing_is_told_of_once(tmp_path, clock, monkeypatch):
+    told = []
+    monkeypatch.setattr(monitor.syslog, "syslog", lambda _priority, text: told.append(text))
+    steps = Steps(tmp_path)
+    steps.measure(5)
+    assert told == [], "a named that does not run is not one that is silent"
+    steps.whole["processes"] = {"named": [5, 9, 100]}
+    for _ in range(2):
+        steps.measure(5)
+    assert told == [], "it may just be starting"
+    for _ in range(10):
+        steps.measure(5)
+    assert len(told) == 1 and "127.0.0.1:8053" in told[0]
+    steps.counters = {"queries": 1, "servfail": 0, "recursing": 0, "boot": "a"}
+    for _ in range(10):
+        steps.measure(5)
+    assert len(told) == 2 and "again" in told[1]
+    quiet = Steps(tmp_path, statistics_port=0)
+    quiet.whole["processes"] = {"named": [5, 9, 100]}
+    for _ in range(10):
+        quiet.measure(5)
+    assert len(told) == 2, "nobody asked for counters"
+
+
 def test_ages_of_queues(tmp_path, clock):
     steps = Steps(tmp_path)
     steps.whole["queue"].update(incoming=[1, 1795897990], active=[2, None], deferred=[0, None])
@@ -453,6 +481,19 @@ def test_a_mail_each_way_and_one_that_is_not_taken_is_tried_again_and_given_up(t
     for second in range(8000, 20000, 200):
         at(second, 99 if second % 400 else 1)
     assert len(steps.keep.mails) <= monitor.PENDING
+
+
+def test_a_sendmail_that_fails_is_asked_once_a_sample_however_many_mails_wait(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(monitor.syslog, "syslog", lambda *what: None)
+    asked = []
+    monkeypatch.setattr(monitor, "mail", lambda *what: asked.append(what))
+    steps = Steps(tmp_path, alert_to=["ops"])
+    for number in range(20):
+        steps.judge({"time": 1795897000 + 70 * number, **named(1 if number % 3 else 99)})
+    waiting, asked[:] = len(steps.keep.mails), []
+    assert waiting > 3
+    steps.judge({"time": 1795897000 + 90000, **named(1)})
+    assert len(asked) == 1
 
 
 def test_a_mail_that_could_not_be_sent_outlives_a_restart(tmp_path, clock, monkeypatch):

@@ -12,12 +12,12 @@ STALE = 900  # seconds without a sample after which the monitor is taken to have
 
 # What is measured, against what: (use, ceiling, start of the link's name in the chain or None, what to raise).
 # A link of the chain that is in this table has a use; the others have only what a full delivery needs of them.
+# default_process_limit is none of them: a large delivery is to fill it, and mail then goes as fast as it was declared.
 CEILINGS = (
     ("named_sockets", None, "UDP source ports of named", "sokuhai_recursive_clients"),
     ("named_descriptors", "named_descriptors_limit", "named (pid", "sokuhai_openfiles"),
     ("named_recursive_clients", "named_recursive_clients_limit", None, "sokuhai_recursive_clients"),
     ("postfix_descriptors", "postfix_descriptors_limit", "postfix (pid", "sokuhai_openfiles"),
-    ("postfix_processes", "postfix_processes_limit", None, "sokuhai_process_limit"),
     ("files", "files_limit", "kern.maxfiles ", "limits_sysctl['kern.maxfiles']"),
     ("sockets", "sockets_limit", "kern.ipc.maxsockets ", "limits_sysctl['kern.ipc.maxsockets']"),
     ("swap_used", "swap_total", None, None),

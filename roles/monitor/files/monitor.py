@@ -37,12 +37,11 @@ COLUMNS = (
 COUNTED = ("deferred_dns", "deferred_connect", "deferred_refused", "deferred_greylisted", "deferred_other", "mails_in", "mails_out", "mails_deferred", "mails_bounced",
            "mails_rejected", "mails_put_off", "greylist_hits", "dnsbl_hits", "postscreen_hits", "spf_fails")
 QUEUES = ("incoming", "active", "deferred", "hold", "maildrop")
-# Value, its limit, what a mail calls it.
+# Value, its limit, what a mail calls it. smtp processes are not among them: a large delivery is to fill default_process_limit.
 CEILINGS = (
     ("named_descriptors", "named_descriptors_limit", "descriptors of named"),
     ("named_recursive_clients", "named_recursive_clients_limit", "questions that named works on (recursive-clients)"),
     ("postfix_descriptors", "postfix_descriptors_limit", "descriptors of one of Postfix's processes"),
-    ("postfix_processes", "postfix_processes_limit", "smtp processes (default_process_limit)"),
     ("files", "files_limit", "open files of the host (kern.maxfiles)"),
     ("sockets", "sockets_limit", "sockets of the host (kern.ipc.maxsockets)"),
     ("swap_used", "swap_total", "bytes of swap"),
@@ -60,6 +59,7 @@ BUSY_LOG = 1000  # bytes a second into the log that are one: four recipients
 CALM = 60  # seconds without either after which the delivery is over
 MOST_FILE = 8 * 2**20  # bytes of the file above which newsyslog(8) seems not to run, and the file is begun anew
 TRIES, PENDING = 10, 20  # of one mail, and mails that wait
+MUTE = 3  # samples in a row in which named did not answer
 
 
 # ---- pure: what a line of the log says ----
@@ -574,7 +574,7 @@ class Monitor:
         self.samples = Samples(os.path.join(settings["directory"], "samples.csv"))
         self.keep = Keep(os.path.join(settings["directory"], "state", "state.json"))
         self.counts, self.named, self.log, self.limits = Counts(), None, None, {}
-        self.last, self.busy_until, self.first = 0.0, 0.0, True
+        self.last, self.busy_until, self.first, self.mute = 0.0, 0.0, True, 0
 
     def ask(self, what):
         """One answer of the part that is root; SystemExit when it is gone."""
@@ -634,6 +634,17 @@ class Monitor:
             return None
         return parse_named(answer.partition(b"\r\n\r\n")[2])
 
+    def hear(self, answered):
+        """Tell syslog once when named runs and does not tell its counters, three samples in a row (it may just be starting), and once when it does again."""
+        if not self.settings["statistics_port"]:
+            return
+        before, self.mute = self.mute, 0 if answered else min(MUTE, self.mute + 1)
+        where = "127.0.0.1:%d (statistics-channels)" % self.settings["statistics_port"]
+        if self.mute == MUTE > before:
+            syslog.syslog(syslog.LOG_ERR, "named runs and tells nothing on %s: is the port another's, or named built without JSON? Its recursive clients are unknown" % where)
+        elif before == MUTE > self.mute:
+            syslog.syslog(syslog.LOG_NOTICE, "named tells its counters on %s again" % where)
+
     def measure(self, seconds):
         """One row, {column: number or None}. seconds: since the one before."""
         told, lines = self.ask(b"f")
@@ -654,6 +665,7 @@ class Monitor:
             row.update(zip(("named_sockets", "named_descriptors", "named_descriptors_limit"), processes["named"]))
             row["named_recursive_clients_limit"] = self.when_changed(self.settings["named_conf"], self.recursive_clients)
             told_by_named, before = self.ask_named(), self.named
+            self.hear(told_by_named is not None)
             if told_by_named:
                 row["named_recursive_clients"] = told_by_named["recursing"]
                 if before:
@@ -700,6 +712,8 @@ class Monitor:
             if waiting["tries"] >= TRIES:
                 self.keep.mails.remove(waiting)
                 syslog.syslog(syslog.LOG_ERR, "sendmail took it in none of %d tries: %s" % (TRIES, waiting["text"]))
+            # one that hangs would hang with each of the others, and nothing is measured meanwhile
+            break
         self.keep.write()
 
     def is_busy(self, told, seconds):
