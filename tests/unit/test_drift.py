@@ -293,3 +293,10 @@ def test_a_kernel_of_ones_own_is_compared_with_the_world_and_not_with_the_stock_
     host.findings, host.p = [], {"rebuilt_kernel": rebuilt}
     host.kernel()
     assert [entry["thing"] for entry in host.findings] == things
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null", "7"])
+def test_a_state_that_is_none_makes_everything_new_and_says_so(tmp_path, capsys, text):
+    (tmp_path / "last.json").write_text(text)
+    assert drift.read_state(tmp_path / "last.json") == {}
+    assert "last.json cannot be read" in capsys.readouterr().err
