@@ -1,6 +1,7 @@
 """docs/proved-on-freebsd.md from the results in molecule/freebsd/results: what was proved on which release, what was skipped and why."""
 
 import json
+import re
 
 from .paths import REPOSITORY, SCENARIO
 
@@ -84,9 +85,10 @@ def committed():
 
 
 def name(data):
-    """A result's file name, the same for a later run of the same."""
+    """A result's file name, the same for a later run of the same release, image and accelerator."""
     machine = data["machine"]
-    kind = "official" if "BASIC-CLOUDINIT" in machine["image"] else "own"
+    image = re.sub(r"[^A-Za-z0-9-]", "-", machine["image"].split(".qcow2")[0].split(".raw")[0])
+    kind = "official" if "BASIC-CLOUDINIT" in machine["image"] else image
     return f"{data['release']}-{kind}-{machine['accelerator']}.json"
 
 
