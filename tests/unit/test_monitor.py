@@ -126,6 +126,13 @@ def test_dns_deferrals_add_up_over_ten_minutes():
     assert play(rows, dict(SETTINGS, deferred_dns=0)) == []
 
 
+def test_a_ceiling_that_is_no_longer_watched_is_forgotten_without_a_word():
+    over = {"deferred_dns": 1, "an_old_one": 1, "named_descriptors": 1}
+    told, state = monitor.ceilings({"time": 9}, {"over": over}, dict(SETTINGS, deferred_dns=0))
+    assert told == [] and state["over"] == {"named_descriptors": 1}
+    assert monitor.ceilings({"time": 9, "deferred_dns": 45}, {"over": over}, SETTINGS)[1]["over"] == {"deferred_dns": 1, "named_descriptors": 1}
+
+
 def test_smtp_processes_may_fill_their_limit():
     assert play([(0, {"postfix_processes": 500, "postfix_processes_limit": 500})]) == []
 

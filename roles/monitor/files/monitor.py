@@ -166,6 +166,9 @@ def ceilings(row, state, settings):
     """
     now = row["time"]
     over, below = dict(state.get("over") or {}), dict(state.get("below") or {})
+    # a ceiling that nobody watches any more has no end
+    for name in set(over) - {entry[0] for entry in CEILINGS} - ({"deferred_dns"} if settings["deferred_dns"] else set()):
+        del over[name]
     dns = [entry for entry in state.get("dns") or [] if entry[0] > now - DNS_WINDOW]
     if row.get("deferred_dns"):
         dns.append([now, row["deferred_dns"]])

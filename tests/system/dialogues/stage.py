@@ -98,8 +98,8 @@ class Stage:
         """Both kinds of service are away while the rows are played, and back afterwards."""
         if self.lab.lacks & {"greylist", "spf"}:
             return
-        # smtpd processes keep their connections to an agent that was started already: a reload ends them
-        self.lab.sh("sh", "-c", f"service {GREYLIST} stop && mv {AGENT} {AGENT}.away && postfix reload")
+        # smtpd processes keep their connections to an agent that was started already. After a reload one of them may still take a client.
+        self.lab.sh("sh", "-c", f"service {GREYLIST} stop && mv {AGENT} {AGENT}.away && {{ service postfix stop; service postfix start; }} > /dev/null 2>&1 < /dev/null")
         try:
             self.act("policy-down")
         finally:
