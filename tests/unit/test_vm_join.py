@@ -247,6 +247,13 @@ def test_an_emulated_machine_is_asked_less_and_the_rest_is_named(tmp_path, monke
     files = [one for one in arguments if one.startswith("tests/")]
     assert len(files) + len(why) == len(scenario.CLIENT_TESTS) and all("emulated" in one for one in why.values())
     assert env["SOKUHAI_LAB"] == "vm-one" and env["SOKUHAI_SLOW"] == str(scenario.SLOW) and env["SOKUHAI_INVENTORY"].endswith("molecule/freebsd/inventory")
+    monkeypatch.setenv("FREEBSD_TESTS", "relay,spf")
+    _, _, _, why = scenario.clients(context(tmp_path, commands, accelerator="tcg"))
+    assert [one for one in commands.pop()[1] if one.startswith("tests/")] == ["tests/system/test_spf.py", "tests/system/test_relay.py"]
+    assert "test_delivery" in why and all("FREEBSD_TESTS" in one for one in why.values())
+    monkeypatch.setenv("FREEBSD_TESTS", "rellay")
+    assert scenario.clients(context(tmp_path, commands))[0] == "failed" and not commands
+    monkeypatch.delenv("FREEBSD_TESTS")
     _, _, _, why = scenario.clients(context(tmp_path, commands))
     assert why == {} and commands[-1][2]["SOKUHAI_SLOW"] == "1"
     for file in (one for one in commands[-1][1] if one.startswith("tests/")):

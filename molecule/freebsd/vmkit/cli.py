@@ -26,6 +26,7 @@ FREEBSD_SSH_KEY=PATH       the private key that the image lets in; without it on
 FREEBSD_USER=root          who it lets in
 FREEBSD_BOOT_SECONDS=600   how long a boot may take (1200 where the processor is emulated)
 FREEBSD_MEMORY=4096  FREEBSD_CPUS=2  FREEBSD_ACCEL=kvm|tcg  FREEBSD_UEFI=CODE,VARS
+FREEBSD_TESTS="strangers delivery"   of the tests with real clients only those files; all of them otherwise, three where the processor is emulated
 SOKUHAI_VM=vm              name of the instance; any number of them can be up side by side
 SOKUHAI_CACHE=DIR          where images and disks are kept (default ~/.cache/sokuhai)"""
 
