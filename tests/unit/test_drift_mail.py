@@ -2,31 +2,20 @@
 """tools/drift --mail: each transition reaches each recipient once, whatever fails on the way; the mail is one that mail servers take."""
 import email
 import email.policy
-import importlib.machinery
-import importlib.util
 import json
 import os
-import pathlib
 import re
 import socketserver
 import sys
 import threading
 
 import pytest
+from role_modules import load
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOST, OTHER = "mx.home.example", "mx2.home.example"
 YOU, SHE = "you@example.org", "she@example.org"
 
-
-def tool():
-    loader = importlib.machinery.SourceFileLoader("drift_tool_mail", str(ROOT / "tools" / "drift"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("drift_tool_mail", loader))
-    loader.exec_module(module)
-    return module
-
-
-drift = tool()
+drift = load("tools/drift", "drift_tool_mail")
 mailer = sys.modules["drift_mail"]
 
 SENDMAIL = r"""#!%s

@@ -1,7 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """How chain, samples and traps come into the report: what the callback records, what tools/drift makes of it, and that none of it is taken for drift."""
-import importlib.machinery
-import importlib.util
 import json
 import pathlib
 import subprocess
@@ -16,15 +14,7 @@ from role_modules import load
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOST = "mx.home.example"
 
-
-def tool():
-    loader = importlib.machinery.SourceFileLoader("drift_tool", str(ROOT / "tools" / "drift"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("drift_tool", loader))
-    loader.exec_module(module)
-    return module
-
-
-drift = tool()
+drift = load("tools/drift", "drift_tool")
 PROBED = {"event": "result", "host": HOST, "role": "drift", "task": "T", "action": "drift_probe", "path": "", "status": "ok", "changed": False,
           "told": {"findings": [], "notes": []}}
 END = {"event": "end", "hosts": [HOST], "seconds": {HOST: 1.5}}
