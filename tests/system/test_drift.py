@@ -6,6 +6,7 @@ import os
 import pathlib
 import subprocess
 import time
+import uuid
 
 import pytest
 import yaml
@@ -45,13 +46,14 @@ class Drift:
     def __init__(self, lab, folder, *always):
         self.lab, self.folder, self.state, self.last, self.always = lab, folder, folder / "state", [], always
 
-    def run(self, *options, inventory=None, timeout=900):
-        """Run the command; return the finished process with .report."""
+    def run(self, *options, inventory=None, timeout=900, first_in_path=None):
+        """Run the command; return the finished process with .report. Programs in the folder *first_in_path* go before the controller's."""
+        path = os.pathsep.join(filter(None, [first_in_path and str(first_in_path), self.lab.env["PATH"]]))
         target = self.folder / "report.json"
         target.unlink(missing_ok=True)
         done = subprocess.run(
             [str(c) for c in (ROOT / "tools" / "drift", "-i", inventory or ROOT / "molecule/default/inventory", "--state", self.state, "--json", target, *self.always, *options)],
-            cwd=self.folder, env=self.lab.env, text=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
+            cwd=self.folder, env=dict(self.lab.env, PATH=path), text=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
         done.report = json.loads(target.read_text()) if target.exists() else None
         return done
 
@@ -187,14 +189,41 @@ def test_one_by_one(lab, drift, entry):
     try_out(lab, drift, [entry])
 
 
-def test_a_host_that_is_away_is_worse_than_drift_and_what_was_known_of_it_stays(lab, drift):
+@pytest.fixture
+def own_postfix(lab, tmp_path):
+    """A folder with a sendmail(1) that is the practice host's, so that what is mailed goes through its Postfix."""
+    program = tmp_path / "sendmail"
+    program.write_text(f'#!/bin/sh\nexec {ROOT}/molecule/default/lab sh {HOST} -- /usr/sbin/sendmail "$@"\n')
+    program.chmod(0o755)
+    return tmp_path
+
+
+def test_a_host_that_is_away_is_worse_than_drift_is_mailed_once_and_what_was_known_of_it_stays(lab, drift, own_postfix):
     # an address of the lab's network that nobody has
-    away = drift.run("--changes", "-e", "ansible_host=192.0.2.199", "-e", "ansible_ssh_retries=0", "-e", "ansible_ssh_timeout=3")
-    assert away.returncode == 3 and "is unreachable" in away.stdout, away.stdout + away.stderr
-    assert away.report["hosts"][HOST]["status"] == "unreachable"
+    options = ("--changes", "-e", "ansible_host=192.0.2.199", "-e", "ansible_ssh_retries=0", "-e", "ansible_ssh_timeout=3")
+    mail = ("--mail", "--from", f"drift-{uuid.uuid4().hex[:8]}@home.example", "-e", "monitor_alert_to=root@home.example")
+    away = drift.run(*options, *mail, first_in_path=own_postfix)
+    assert away.returncode == 3 and away.stdout == "", "who is mailed is not told by cron as well: " + away.stdout + away.stderr
+    assert away.report["hosts"][HOST]["status"] == "unreachable" and [mail["taken"] for mail in away.report["mails"]] == [True]
     assert away.report["transitions"]["gone"] == [], "what nobody looked at is not gone"
+    (text,) = delivered(lab, mail[2])
+    assert f"Subject: drift: {HOST}: unreachable\n" in text and "Auto-Submitted: auto-generated\n" in text, text
+    again = drift.run(*options, *mail, first_in_path=own_postfix)
+    assert again.returncode == 3 and again.stdout == "" and again.report["mails"] == []
+    assert len(delivered(lab, mail[2])) == 1
     nobody = drift.run("--limit", "nobody.example")
     assert nobody.returncode == 1 and nobody.report["errors"] and "error" in nobody.stdout
+
+
+def delivered(lab, sender):
+    """The mails of *sender* to root, at the latest after a minute."""
+    deadline = time.monotonic() + 60
+    while True:
+        box = lab.sh("sh", "-c", "cat /var/mail/root 2>/dev/null || true").stdout
+        found = [text for text in ("\n" + box).split("\nFrom ") if text.startswith(sender + " ")]
+        if found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.5)
 
 
 @full_only("five runs: under SOKUHAI_FULL=1; tests/unit/test_drift.py has the transitions")
