@@ -34,3 +34,8 @@ def test_user_and_key_may_stand_on_the_command_line(lab, tmp_path):
     assert code == 0 and " passed" in text, text
     code, text = verify(lab, tmp_path, "-u", "root", "--private-key", f"{tmp_path}/none")
     assert code != 0 and HOST in text and " passed" not in text, "another key was taken: " + text
+
+
+def test_the_host_may_be_named_by_its_ipv6_address(lab):
+    code, text = verify(lab, ROOT / "molecule" / "default" / "inventory", "-e", "ansible_host=2001:db8::10")
+    assert code == 0 and " passed" in text, text
