@@ -175,6 +175,16 @@ def full():
     return bool(os.environ.get("SOKUHAI_FULL"))
 
 
+#: Files that take a practice host longest, longest first: handed out first, lest one lane works alone at the end (with --no-loadscope-reorder).
+LONGEST = ("drift_singly", "bad_input", "schedule", "drift_many", "postfix_transaction", "ports", "bind_transaction", "drift_more", "dialogues", "drift",
+           "finished_host", "monitor", "kernel", "item_removed", "rollback", "blocklist", "access", "spf", "greylist", "relay", "bad_input_host")
+
+
+def pytest_collection_modifyitems(items):
+    place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
 FIGURES = pytest.StashKey[list]()
 
 

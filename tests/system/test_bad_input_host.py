@@ -3,11 +3,17 @@ import json
 
 import pytest
 from conftest import message
-from test_bad_input import CASES, said
+from test_bad_input import CASES, EVERY, said
+
+ON_HOST = [c for c in CASES if c.get("host")]
+# one play each
+TRIED = ON_HOST[::EVERY]
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.get("host")], ids=lambda c: c["name"])
+@pytest.mark.parametrize("case", ON_HOST, ids=lambda c: c["name"])
 def test_refused_before_any_change_on_the_host(lab, case):
+    if case not in TRIED:
+        pytest.skip("one row of three here, all in make test-full")
     if case.get("unless_descriptors"):
         given = json.loads((lab.state / "status.json").read_text())["descriptors"]
         if given >= case["unless_descriptors"]:

@@ -182,13 +182,6 @@ def test_everything_tampered_with_is_found_and_nothing_else(lab, drift, full, ba
     assert "{PLAIN}x" not in done.stdout + json.dumps(done.report), "a password in the report"
 
 
-@pytest.mark.parametrize("entry", TAMPERINGS if os.environ.get("SOKUHAI_FULL") else [None], ids=lambda entry: entry["name"] if entry else "none")
-def test_one_by_one(lab, drift, entry):
-    if entry is None:
-        pytest.skip("%d tamperings, tried in batches; one by one under SOKUHAI_FULL=1" % len(TAMPERINGS))
-    try_out(lab, drift, [entry])
-
-
 @pytest.fixture
 def own_postfix(lab, tmp_path):
     """A folder with a sendmail(1) that is the practice host's, so that what is mailed goes through its Postfix."""
