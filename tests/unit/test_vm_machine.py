@@ -71,8 +71,8 @@ def test_clock():
 
 # --- choices
 
-def answer(code, error=""):
-    return lambda *_, **__: types.SimpleNamespace(returncode=code, stderr=error)
+def answer(code, error="", said="VM status: running\n"):
+    return lambda *_, **__: types.SimpleNamespace(returncode=code, stderr=error, stdout=said)
 
 
 @pytest.fixture
@@ -82,8 +82,19 @@ def device(tmp_path):
     return str(path)
 
 
+@pytest.fixture(autouse=True)
+def a_firmware(monkeypatch):
+    monkeypatch.setenv("FREEBSD_UEFI", "/code,/variables")
+
+
 def test_kvm_where_it_works(device):
     assert machine.accelerator(answer(0), device)[0] == "kvm"
+
+
+def test_kvm_that_stops_its_guest_is_seen(device):
+    accel, why = machine.accelerator(answer(0, "KVM internal error. Suberror: 3\nextra data\n", "(qemu) info status\r\nVM status: paused (internal-error)\r\n"), device)
+    assert accel == "tcg" and "paused (internal-error)" in why and "KVM internal error" in why
+    assert machine.accelerator(answer(0, "", ""), device)[0] == "tcg", "one that says nothing has run nothing"
 
 
 def test_kvm_that_is_there_and_runs_no_guest(device):
@@ -306,3 +317,12 @@ def test_a_wrong_clock_is_set_unless_asked_for(monkeypatch, tmp_path):
     said.clear()
     cli.settle(tmp_path, {"user": "root", "clock": "2020-01-01T00:00:00"})
     assert len(said) == 1
+
+
+def test_a_guest_that_qemu_stopped_is_told_from_one_that_is_slow(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "ask", lambda state, *commands: {"return": {"status": "internal-error"}})
+    assert "FREEBSD_ACCEL=tcg" in machine.stopped(tmp_path)
+    monkeypatch.setattr(machine, "ask", lambda state, *commands: {"return": {"status": "running"}})
+    assert machine.stopped(tmp_path) == ""
+    monkeypatch.undo()
+    assert machine.stopped(tmp_path) == "", "nobody listens: that is for others to judge"

@@ -297,10 +297,14 @@ def wait_boot(state, about, limit, before=""):
         last["said"] = done.stderr.strip() or ("it has not finished its first boot" if done.returncode == 1 else "")
         return done.returncode == 0 and done.stdout.strip() != before
 
+    def goes_on():
+        last["stopped"] = machine.stopped(state)
+        return running(about) and not last["stopped"]
+
     # in an emulated machine a failed login costs both sides seconds
-    outcome = machine.wait(ready, lambda: running(about), limit, every=2.0)
+    outcome = machine.wait(ready, goes_on, limit, every=2.0)
     if outcome != "ready":
-        what = "the machine has ended" if outcome == "ended" else f"nobody can log in within {limit} s (FREEBSD_BOOT_SECONDS)"
+        what = f"QEMU has stopped it: {last['stopped']}" if last.get("stopped") else "the machine has ended" if outcome == "ended" else f"nobody can log in within {limit} s (FREEBSD_BOOT_SECONDS)"
         if last["said"]:
             what += f"; ssh says: {last['said'].splitlines()[-1]}"
         console = machine.tail(state / "console.log").replace("\n", "\n  ")

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -27,6 +28,8 @@ PACKAGES = {QEMU: "qemu-system-x86", "qemu-img": "qemu-utils", "ssh": "openssh-c
 BOOT_SECONDS = {"kvm": 600, "tcg": 1200}
 MAC = "52:54:00:73:6f:6b"
 # the card in the simulated internet
+#: Seconds after which a guest of KVM has to be running still; a firmware is through its first stages in two
+TRIAL_SECONDS = 4
 CARD, CARD_MAC = "net1", "52:54:00:73:6f:6c"
 
 
@@ -57,14 +60,20 @@ def accelerator(run=subprocess.run, device="/dev/kvm"):
         return "tcg", f"there is no {device}"
     if not os.access(device, os.R_OK | os.W_OK):
         return "tcg", f"{device} is not for this user; the group kvm may use it"
-    command = [QEMU, "-machine", "q35", "-accel", "kvm", "-cpu", "host", "-m", "64", "-nodefaults", "-display", "none", "-monitor", "stdio"]
+    # with the firmware: some run a guest until it turns paging on, and stop it then
+    command = [QEMU, "-machine", "q35", "-accel", "kvm", "-cpu", "host", "-m", "256", "-nodefaults", "-display", "none", "-monitor", "stdio",
+               "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={firmware()[0].replace(',', ',,')}"]
     try:
-        done = run(command, input="quit\n", capture_output=True, text=True, timeout=20, check=False)
+        done = run(["sh", "-c", f'{{ sleep {TRIAL_SECONDS}; echo info status; echo quit; }} | "$0" "$@"', *command], stdin=subprocess.DEVNULL,
+                   capture_output=True, text=True, timeout=20, check=False)
     except subprocess.TimeoutExpired:
         return "tcg", f"{QEMU} hangs with {device}"
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         return "tcg", f"{device} is there, but {lines[0] if lines else f'{QEMU} ends with {done.returncode}'}"
+    status = re.search(r"VM status: (.+)", done.stdout)
+    if not status or status[1].strip() != "running":
+        return "tcg", f"{device} is there, but its guest is {status[1].strip() if status else 'silent'}{f': {lines[0]}' if lines else ''}"
     return "kvm", f"{device} works"
 
 
@@ -185,6 +194,19 @@ def ask(state, *commands):
                 if "return" in answer:
                     break
         return answer
+
+
+#: What QEMU says of a guest that will not go on by itself, and what it means
+STOPPED = {"internal-error": "internal-error; KVM does not run this guest here: FREEBSD_ACCEL=tcg emulates the processor",
+           "io-error": "io-error; is this machine's disk full?", "guest-panicked": "guest-panicked"}
+
+
+def stopped(state):
+    """Why QEMU runs the guest no more though its process lives, or "" where it does or does not say."""
+    try:
+        return STOPPED.get(ask(state, "query-status")["return"]["status"], "")
+    except (OSError, ValueError, KeyError, VmError):
+        return ""
 
 
 def greets(port, timeout=5):
