@@ -624,6 +624,13 @@ def test_an_undo_that_does_not_know_what_there_was_removes_nothing(change, machi
     assert any("nothing is taken back" in line for line in machine.log() if line.startswith("logger")) and not os.path.exists(one.run_dir)
 
 
+def test_a_folder_that_goes_while_pf_takes_its_rules_is_told_of(change, machine):
+    machine.program("pfctl", 'case "$*" in "-s Running") [ -e %s/on ] ;; *-e*) rm -rf %s; : > %s/on ;; esac' % (machine.path, machine().run_dir, machine.path))
+    change(confirm_seconds=600)
+    assert change.started[0].wait(timeout=10) == 1
+    assert any("nothing is taken back" in line for line in machine.log() if line.startswith("logger"))
+
+
 def test_where_there_was_no_pf_conf_none_is_left(change, machine):
     (machine.path / "pf.conf").unlink()
     change(confirm_seconds=2, old=None)

@@ -750,7 +750,8 @@ def test_the_timer_starts_in_the_trial_boot_and_in_no_other(tmp_path, bootfile, 
     bin_.mkdir()
     if armed:
         (state / "armed").write_text("x")
-    for name, body in {"sysctl": "echo %s" % bootfile, "daemon": 'echo "$@" > %s/daemon' % tmp_path, "watchdogd": "exit 1"}.items():
+    for name, body in {"sysctl": "echo %s" % bootfile, "daemon": 'echo "$@" > %s/daemon; for last; do :; done; echo "$last" > %s/timer' % (tmp_path, tmp_path),
+                       "watchdogd": "exit 1"}.items():
         (bin_ / name).write_text("#!/bin/sh\n%s\n" % body)
         (bin_ / name).chmod(stat.S_IRWXU)
     (tmp_path / "rc.subr").write_text("load_rc_config() { :; }\ncheckyesno() { return 1; }\nrun_rc_command() { $start_cmd; }\n")
@@ -761,3 +762,8 @@ def test_the_timer_starts_in_the_trial_boot_and_in_no_other(tmp_path, bootfile, 
     assert (tmp_path / "daemon").exists() == starts and (state / "running").exists() == starts
     if starts:
         assert "/bin/sleep 7" in (tmp_path / "daemon").read_text() and "shutdown -r now" in (tmp_path / "daemon").read_text()
+        # it goes back even where it cannot write that it does
+        (state / "expired").mkdir()
+        timer = re.sub(r"/(?:usr/)?s?bin/(sleep|logger|shutdown|kill|reboot)\b", "echo \\1", (tmp_path / "timer").read_text())
+        done = subprocess.run(["/bin/sh"], input=timer, text=True, capture_output=True, check=False)
+        assert [line.split()[0] for line in done.stdout.splitlines()] == ["sleep", "logger", "shutdown", "sleep", "kill", "sleep", "reboot"]

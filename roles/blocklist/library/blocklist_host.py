@@ -291,7 +291,7 @@ undo() {
 		[ "$was" = loaded ] && [ -e "$pfconf" ] && load || pfctl -q -F rules
 	fi
 	logger -t sokuhai-blocklist -p daemon.notice "$1"
-	: > "$here/finished"
+	true > "$here/finished"
 	exit 0
 }
 
@@ -303,7 +303,8 @@ sleep 2
 [ -e "$here/armed" ] || exit 0
 if put anchor "$anchor" && put pf.conf "$pfconf" &&
     load && { pfctl -s Running >/dev/null || pfctl -q -e; }; then
-	: > "$here/applied"
+	# true and not `:`, a special built-in: sh(1) would end where the folder has just been taken away
+	true > "$here/applied"
 	left=$1
 	while [ "$left" -gt 0 ] && [ -e "$here/armed" ]; do
 		sleep 1
