@@ -56,14 +56,13 @@ def cron_program():
 
 
 def documented(name, old, new):
-    """The line that the page *name* gives to cron, with its places replaced, without its five fields of time."""
+    """The lines that the page *name* gives to cron, with its places replaced, without their five fields of time."""
     lines = [line.strip() for line in (ROOT / "docs" / name).read_text().splitlines() if re.match(r" {4}[0-9*/]+ [0-9*/]+ \* \* \* +cd ", line)]
-    assert len(lines) == 1, lines
-    command = " ".join(lines[0].split()[5:])
+    commands = [" ".join(line.split()[5:]) for line in lines]
     for was, will in zip(old, new):
-        assert was in command, (was, command)
-        command = command.replace(was, str(will))
-    return command
+        assert commands and all(was in command for command in commands), (was, commands)
+        commands = [command.replace(was, str(will)) for command in commands]
+    return commands
 
 
 class Cron:
@@ -142,7 +141,7 @@ def settings(cron):
 
 
 def test_drift_is_mailed_in_the_first_turn_and_nothing_in_the_second(cron, checkout, figures):
-    line = documented("drift.md", ["/home/ops/sokuhai"], [checkout])
+    line, = documented("drift.md", ["/home/ops/sokuhai"], [checkout])
     assert " --changes --mail" in line and "-i inventory/mine" in line
     one = checkout / "inventory" / "mine" / "host_vars"
     one.mkdir()
@@ -171,10 +170,11 @@ def test_drift_is_mailed_in_the_first_turn_and_nothing_in_the_second(cron, check
 
 
 def test_refresh_mails_only_when_it_failed(cron, checkout):
-    line = documented("refresh.md", ["/home/you/sokuhai-refresh"], [checkout])
+    line, lists = documented("refresh.md", ["/home/you/sokuhai-refresh"], [checkout])
     before = cron.lab.fingerprint()
-    assert cron.turn(*settings(cron), "ANSIBLE_INVENTORY=inventory/mine", line) == []
-    assert "failed=0" in (checkout / "refresh.log").read_text() and cron.lab.fingerprint() == before
+    for each, log in ((line, "refresh.log"), (lists, "lists.log")):
+        assert cron.turn(*settings(cron), "ANSIBLE_INVENTORY=inventory/mine", each) == []
+        assert "failed=0" in (checkout / log).read_text() and cron.lab.fingerprint() == before
     wrong = checkout / "inventory" / "wrong"
     wrong.mkdir()
     (wrong / "hosts.yml").write_text(f"mailhosts:\n  hosts:\n    {HOST}:\n      ansible_host: 192.0.2.10\n      access_dnsbl_deadline: soon\n")
