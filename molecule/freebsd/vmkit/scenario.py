@@ -42,7 +42,7 @@ class Context:
 
     def environment(self, **more):
         keep = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))}
-        keep.update(PATH=f"{BIN}:{os.environ['PATH']}", PYTHONDONTWRITEBYTECODE="1", SOKUHAI_VM_STATE=str(self.state), ANSIBLE_TIMEOUT="180")
+        keep.update(PATH=f"{BIN}:{os.environ['PATH']}", PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1", SOKUHAI_VM_STATE=str(self.state), ANSIBLE_TIMEOUT="180")
         return {**keep, **more}
 
     def command(self, name, arguments, **more):
@@ -255,7 +255,12 @@ STEPS = [
 ]
 
 
-def run(steps, context, say=print, clock=time.monotonic, only=(), save=lambda results: None):
+def say_at_once(text):
+    """A step takes minutes, and a pipe or a file shows what is buffered only then."""
+    print(text, flush=True)
+
+
+def run(steps, context, say=say_at_once, clock=time.monotonic, only=(), save=lambda results: None):
     """All steps in order, handing what there is to save() after each. Returns a list of {step, outcome, detail, seconds, counts, tests}; a step that failed or could not be tried takes
     those with it that mean nothing without it, by name."""
     results, state = [], {}
