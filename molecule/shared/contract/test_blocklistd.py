@@ -19,8 +19,13 @@ CONF = """[local]
 """
 # connects from each address to a port of its own, and reports that connection as a daemon does; it has to last until it is looked at
 REPORT = """
-import array, socket, struct, sys, time
+import array, os, socket, struct, sys, time
 kept = []
+def database():
+    try:
+        return open(os.path.join(os.path.dirname(sock), "db"), "rb").read()
+    except OSError:
+        return b""
 sock, port, kind = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 listen = socket.create_server(("127.0.0.1", port))
 for source in sys.argv[4:]:
@@ -31,11 +36,14 @@ for source in sys.argv[4:]:
     accepted, peer = listen.accept()
     report = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     report.connect(sock)
+    before, until = database(), time.monotonic() + 5
     report.sendmsg([struct.pack("=IIII", 148, 1, kind, 0) + bytes(128) + b"test"],
                    [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [accepted.fileno()]))])
     kept.append((accepted, client))
-# an emulated machine's daemon is slow to look
-time.sleep(0.7 + 0.4 * len(kept))
+    # an emulated machine's daemon is slow to look at it, and then to write it down
+    while database() == before and time.monotonic() < until:
+        time.sleep(0.05)
+time.sleep(0.7)
 """
 
 
