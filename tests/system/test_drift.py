@@ -58,12 +58,16 @@ class Drift:
         return done
 
 
+def on_fresh_daemons(lab, folder):
+    """The command, after named and Postfix were restarted: other tests exchange programs, and a daemon that is older than its program is drift."""
+    lab.sh("sh", "-c", "{ service named onerestart; service postfix onerestart; } > /dev/null 2>&1 < /dev/null")
+    return Drift(lab, folder)
+
+
 @pytest.fixture(scope="module")
 def drift(lab, tmp_path_factory):
     """One for all tests of this file: what a run finds is new, and what the run before it found is gone."""
-    # other tests exchange programs on this host, and a daemon that is older than its program is drift
-    lab.sh("sh", "-c", "{ service named onerestart; service postfix onerestart; } > /dev/null 2>&1 < /dev/null")
-    return Drift(lab, tmp_path_factory.mktemp("drift"))
+    return on_fresh_daemons(lab, tmp_path_factory.mktemp("drift"))
 
 
 def look(lab):

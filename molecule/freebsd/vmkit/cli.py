@@ -287,7 +287,7 @@ def wait_boot(state, about, limit, before=""):
     Returns the seconds it took. Raises VmError with the end of the console.
     """
     began = time.monotonic()
-    last = {"said": ""}
+    last = {"said": "", "stopped": ""}
 
     def ready():
         if not machine.greets(about["port"]):
@@ -304,7 +304,9 @@ def wait_boot(state, about, limit, before=""):
     # in an emulated machine a failed login costs both sides seconds
     outcome = machine.wait(ready, goes_on, limit, every=2.0)
     if outcome != "ready":
-        what = f"QEMU has stopped it: {last['stopped']}" if last.get("stopped") else "the machine has ended" if outcome == "ended" else f"nobody can log in within {limit} s (FREEBSD_BOOT_SECONDS)"
+        what = "the machine has ended" if outcome == "ended" else f"nobody can log in within {limit} s (FREEBSD_BOOT_SECONDS)"
+        if last["stopped"]:
+            what = f"QEMU has stopped it: {last['stopped']}"
         if last["said"]:
             what += f"; ssh says: {last['said'].splitlines()[-1]}"
         console = machine.tail(state / "console.log").replace("\n", "\n  ")

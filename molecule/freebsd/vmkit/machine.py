@@ -28,9 +28,9 @@ PACKAGES = {QEMU: "qemu-system-x86", "qemu-img": "qemu-utils", "ssh": "openssh-c
 BOOT_SECONDS = {"kvm": 600, "tcg": 1200}
 MAC = "52:54:00:73:6f:6b"
 # the card in the simulated internet
+CARD, CARD_MAC = "net1", "52:54:00:73:6f:6c"
 #: Seconds after which a guest of KVM has to be running still; a firmware is through its first stages in two
 TRIAL_SECONDS = 4
-CARD, CARD_MAC = "net1", "52:54:00:73:6f:6c"
 
 
 def firmware(exists=os.path.exists):
