@@ -20,12 +20,12 @@ def recipients_of(count, domains):
 
 
 class Watch:
-    """The sampler on the host, one process for the whole run, and the peaks of what it saw."""
+    """The sampler on the host, one process for the whole run: the peaks of what it saw, and their course as [seconds since 1970, named's sockets, smtp processes]."""
 
     def __init__(self, host, every=0.5):
         self.process = host.popen(*host.python("hostagent.py", "sample", every), stdin=-1, stdout=-1, stderr=-1)
         self.last, self.samples = None, 0
-        self.peak = collections.Counter()
+        self.peak, self.course = collections.Counter(), []
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
 
@@ -33,6 +33,7 @@ class Watch:
         for line in self.process.stdout:
             self.last = seen = json.loads(line)
             self.samples += 1
+            self.course.append([round(time.time(), 1), seen["sockets"], seen["smtp"]])
             values = {key: seen[key] for key in ("descriptors", "sockets", "smtp")}
             values.update(queue=sum(seen["queue"].values()), queue_active=seen["queue"]["active"], queue_deferred=seen["queue"]["deferred"])
             for key, value in values.items():
@@ -141,7 +142,7 @@ def deliver(instance, folder, recipients, *, per_message=0, sender, token=None, 
         bounced=len(became["bounced"]), reasons=dict(sorted(became["reasons"].items(), key=lambda x: -x[1])[:10]),
         seconds=round(seconds, 2), per_second=round(len(tail.copies) / max(0.01, seconds), 1), handed_in_seconds=round(handed["seconds"], 2),
         named_sockets_peak=peak["sockets"], named_descriptors_peak=peak["descriptors"], smtp_processes_peak=peak["smtp"],
-        queue_peak=peak["queue"], queue_active_peak=peak["queue_active"], queue_deferred_peak=peak["queue_deferred"], samples=watch.samples)
+        queue_peak=peak["queue"], queue_active_peak=peak["queue_active"], queue_deferred_peak=peak["queue_deferred"], samples=watch.samples, course=watch.course)
     return report
 
 
@@ -184,7 +185,7 @@ def write(path, report):
     if path:
         servers.save(path, report)
     else:
-        print(json.dumps(report, indent=1))
+        print(json.dumps({key: value for key, value in report.items() if key != "course"}, indent=1))  # hundreds of lines, for a file only
 
 
 def main(options):
