@@ -63,6 +63,19 @@ class Lab:
         assert not check or result.returncode == 0, f"{command}: exit {result.returncode}\n{result.stdout}{result.stderr}"
         return result
 
+    def mailbox(self):
+        """The text of root's mailbox, which the mail of every local address of the lab goes to."""
+        return self.sh("sh", "-c", "cat /var/mail/root 2>/dev/null || true").stdout
+
+    def mailed(self, wanted, seconds=60):
+        """The mails in root's mailbox for which wanted(text) is true, each from its sender's address on; [] when none came in time."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = [text for text in ("\n" + self.mailbox()).split("\nFrom ")[1:] if wanted(text)]
+            if found or time.monotonic() > deadline:
+                return found
+            time.sleep(0.3)
+
     def play(self, book="site.yml", *options, variables=None, timeout=600):
         """Run a playbook; return the finished process, with .summary from the callback."""
         with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,7 @@ import time
 import pytest
 from conftest import FIGURES
 from dialogues import script
-from dialogues.stage import ROWS, Stage, mailbox, put_back
+from dialogues.stage import ROWS, Stage, put_back
 
 ALWAYS, FULL_ONLY = ("normal", "policy-down", "policy-back", "dnsbl-broken"), ("dnsbl-silent", "spf-silent", "spf-refuse", "spf-defer", "spf-defer-back")
 ONLY = os.environ.get("SOKUHAI_DIALOGUES", "")
@@ -34,7 +34,7 @@ def stage(request, lab, full):
 
 @pytest.fixture(scope="module", autouse=True)
 def as_before(lab):
-    box = mailbox(lab)
+    box = lab.mailbox()
     yield
     put_back(lab, box)
 

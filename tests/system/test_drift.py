@@ -198,29 +198,23 @@ def own_postfix(lab, tmp_path):
 def test_a_host_that_is_away_is_worse_than_drift_is_mailed_once_and_what_was_known_of_it_stays(lab, drift, own_postfix):
     # an address of the lab's network that nobody has
     options = ("--changes", "-e", "ansible_host=192.0.2.199", "-e", "ansible_ssh_retries=0", "-e", "ansible_ssh_timeout=3")
-    mail = ("--mail", "--from", f"drift-{uuid.uuid4().hex[:8]}@home.example", "-e", "monitor_alert_to=root@home.example")
+    sender = f"drift-{uuid.uuid4().hex[:8]}@home.example"
+    mail = ("--mail", "--from", sender, "-e", "monitor_alert_to=root@home.example")
+
+    def ours(text):
+        return text.startswith(sender + " ")
+
     away = drift.run(*options, *mail, first_in_path=own_postfix)
     assert away.returncode == 3 and away.stdout == "", "who is mailed is not told by cron as well: " + away.stdout + away.stderr
     assert away.report["hosts"][HOST]["status"] == "unreachable" and [mail["taken"] for mail in away.report["mails"]] == [True]
     assert away.report["transitions"]["gone"] == [], "what nobody looked at is not gone"
-    (text,) = delivered(lab, mail[2])
+    (text,) = lab.mailed(ours)
     assert f"Subject: drift: {HOST}: unreachable\n" in text and "Auto-Submitted: auto-generated\n" in text, text
     again = drift.run(*options, *mail, first_in_path=own_postfix)
     assert again.returncode == 3 and again.stdout == "" and again.report["mails"] == []
-    assert len(delivered(lab, mail[2])) == 1
+    assert len(lab.mailed(ours)) == 1
     nobody = drift.run("--limit", "nobody.example")
     assert nobody.returncode == 1 and nobody.report["errors"] and "error" in nobody.stdout
-
-
-def delivered(lab, sender):
-    """The mails of *sender* to root, at the latest after a minute."""
-    deadline = time.monotonic() + 60
-    while True:
-        box = lab.sh("sh", "-c", "cat /var/mail/root 2>/dev/null || true").stdout
-        found = [text for text in ("\n" + box).split("\nFrom ") if text.startswith(sender + " ")]
-        if found or time.monotonic() > deadline:
-            return found
-        time.sleep(0.5)
 
 
 @full_only("five runs: under SOKUHAI_FULL=1; tests/unit/test_drift.py has the transitions")

@@ -4,7 +4,7 @@ import time
 import pytest
 from conftest import full_only
 from dialogues import script
-from dialogues.stage import ROWS, Stage, mailbox, put_back
+from dialogues.stage import ROWS, Stage, put_back
 
 # what postscreen has let pass it would let pass again
 FORGET = "rm -f /var/db/postfix/postscreen_cache.*"
@@ -14,7 +14,7 @@ LISTS = [*(f"smtpd_{name}_restrictions" for name in ("relay", "client", "helo", 
 
 @pytest.fixture(scope="module")
 def as_before(lab):
-    box = mailbox(lab)
+    box = lab.mailbox()
     yield
     put_back(lab, box)
 

@@ -3,7 +3,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from dialogues import script
-from dialogues.stage import ROWS, Stage, mailbox, put_back
+from dialogues.stage import ROWS, Stage, put_back
 
 RELAY = [row for row in ROWS if row["phase"] == "normal" and row["id"].startswith("relay-") and str(row["expect"].get("code"))[0] in "45"]
 # so that nothing is proved about a host that did not take the change, or takes no mail at all
@@ -35,7 +35,7 @@ def yes_to_all(_profile):
 
 @pytest.fixture(scope="module", autouse=True)
 def as_before(lab):
-    box = mailbox(lab)
+    box = lab.mailbox()
     yield
     put_back(lab, box)
 

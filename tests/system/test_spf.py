@@ -43,15 +43,9 @@ def mail(result, client=SENDER, recipients=TO, subject="spf"):
 
 def delivered(lab, subject):
     """Return the header lines of the delivered mail with this subject, each a string."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        box = lab.sh("sh", "-c", "cat /var/mail/root 2>/dev/null").stdout
-        for text in box.split("\nFrom ")[::-1]:
-            header = text.partition("\n\n")[0]
-            if f"Subject: {subject}\n" in header + "\n":
-                return header.splitlines()
-        time.sleep(0.3)
-    raise AssertionError(f"no mail with subject {subject} was delivered")
+    mails = lab.mailed(lambda text: f"\nSubject: {subject}\n" in text)
+    assert mails, f"no mail with subject {subject} was delivered"
+    return mails[-1].partition("\n\n")[0].splitlines()
 
 
 def spf_lines(header):

@@ -3,7 +3,7 @@ import json
 import time
 
 import pytest
-from dialogues.stage import Stage, mailbox, put_back
+from dialogues.stage import Stage, put_back
 
 WAIT, LIMIT, CONNECTIONS = 30, 8, 3
 # eight processes; what sleeps is bounded by the connections and by stress, which is what is to be seen, so the arithmetic is told that nobody comes
@@ -43,7 +43,7 @@ V4, V6 = "192.0.2.10", "2001:db8::10"
 @pytest.fixture(scope="module")
 def attacked(lab):
     """[source, code, text, seconds] of each client, and what ps and the log say: seven clients that have to wait, then four more."""
-    box = mailbox(lab)
+    box = lab.mailbox()
     try:
         stage = Stage(lab, "article")
         stage.configure(SMALL)

@@ -17,11 +17,6 @@ TAGS = "postfix"
 GREYLIST, AGENT = "sokuhai_postgrey", "/usr/local/bin/policyd-spf"
 
 
-def mailbox(lab):
-    """The text of root's mailbox, which every local address of these rows leads to."""
-    return lab.sh("sh", "-c", "cat /var/mail/root 2>/dev/null || true").stdout
-
-
 def put_back(lab, box):
     """Give the host the lab's own values and root's former mailbox: later tests rely on both."""
     lab.sh("sh", "-c", "cat >/var/mail/root" if box else "rm -f /var/mail/root", stdin=box)
@@ -66,7 +61,7 @@ class Stage:
 
     def arrived(self):
         """Whole messages from root's mailbox, and the sinks' entries written as if they were some."""
-        mails = re.split(r"^From .*\n", mailbox(self.lab), flags=re.M)
+        mails = re.split(r"^From .*\n", self.lab.mailbox(), flags=re.M)
         log = self.lab.state / "sink.jsonl"
         for line in log.read_text().splitlines() if log.exists() else []:
             entry = json.loads(line)
