@@ -1,4 +1,5 @@
 """tools/drift on a host of which more is declared: blocklist and DNS lists, and the rebuild. Each tampering alone; nothing is said of the rest."""
+import contextlib
 import json
 
 import pytest
@@ -13,29 +14,17 @@ GROUPS = {
 }
 
 
-def of(group):
-    return [entry for entry in EVERY if entry.get("needs") == group]
-
-
-def command(lab, folder, group):
-    path = folder / f"{group}.json"
-    path.write_text(json.dumps(GROUPS[group]))
-    return Drift(lab, folder, "-e", f"@{path}")
-
-
 def played(lab, *arguments, **options):
     result = lab.play(*arguments, **options)
     assert result.returncode == 0, message(result)
 
 
-@pytest.fixture(scope="module")
-def guarded(lab, full, tmp_path_factory):
-    if not full:
-        pytest.skip("plays and runs of its own: under SOKUHAI_FULL=1")
+@contextlib.contextmanager
+def guarded(lab):
     had = lab.sh("sh", "-c", "ls /etc/pf.conf", check=False).returncode == 0
     try:
         played(lab, "site.yml", "--tags", "postfix,blocklist", variables=GROUPS["guarded"])
-        yield command(lab, tmp_path_factory.mktemp("guarded"), "guarded")
+        yield
     finally:
         applied_book("blocklist_only.yml", lab, blocklist_undo=True)
         if not had:
@@ -43,15 +32,13 @@ def guarded(lab, full, tmp_path_factory):
         played(lab, "site.yml", "--tags", "postfix")
 
 
-@pytest.fixture(scope="module")
-def rebuilt(lab, full, tmp_path_factory):
-    if not full:
-        pytest.skip("builds two ports and a kernel first: under SOKUHAI_FULL=1")
+@contextlib.contextmanager
+def rebuilt(lab):
     if lab.sh("test", "-d", "/usr/ports/dns/bind920", check=False).returncode:
         pytest.skip("this generation's ports tree has no dns/bind920")
     try:
         played(lab, "rebuild.yml", variables=GROUPS["rebuilt"], timeout=900)
-        yield command(lab, tmp_path_factory.mktemp("rebuilt"), "rebuilt")
+        yield
     finally:
         applied_book("ports_undo.yml", lab, **{key: value for key, value in GROUPS["rebuilt"].items() if key.startswith("ports_")})
         played(lab, "rollback.yml", "--tags", "kernel,headers")
@@ -61,24 +48,25 @@ def rebuilt(lab, full, tmp_path_factory):
         assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
 
 
-def clean(drift):
-    done = drift.run()
+@pytest.fixture(scope="module")
+def declared(request, lab, full, tmp_path_factory):
+    """tools/drift with the variables of a group, on a host that has been brought to them; one group is taken back before the next begins."""
+    if not full:
+        pytest.skip("builds, plays and runs of its own: under SOKUHAI_FULL=1")
+    with {"guarded": guarded, "rebuilt": rebuilt}[request.param](lab):
+        folder = tmp_path_factory.mktemp(request.param)
+        path = folder / "variables.json"
+        path.write_text(json.dumps(GROUPS[request.param]))
+        yield Drift(lab, folder, "-e", f"@{path}")
+
+
+@pytest.mark.parametrize("declared", GROUPS, indirect=True, scope="module")
+def test_a_clean_host_has_nothing_to_say(declared):
+    done = declared.run()
     assert done.returncode == 0 and done.report["findings"] == [], done.stdout + done.stderr
 
 
-def test_with_blocklist_and_dns_lists_a_clean_host_has_nothing_to_say(guarded):
-    clean(guarded)
-
-
-@pytest.mark.parametrize("entry", of("guarded"), ids=lambda entry: entry["name"])
-def test_guarded_one_by_one(lab, guarded, entry):
-    try_out(lab, guarded, [entry])
-
-
-def test_with_everything_rebuilt_a_clean_host_has_nothing_to_say(rebuilt):
-    clean(rebuilt)
-
-
-@pytest.mark.parametrize("entry", of("rebuilt"), ids=lambda entry: entry["name"])
-def test_rebuilt_one_by_one(lab, rebuilt, entry):
-    try_out(lab, rebuilt, [entry])
+@pytest.mark.parametrize(("declared", "entry"), [pytest.param(group, entry, id=f"{group}-{entry['name']}") for group in GROUPS for entry in EVERY if entry.get("needs") == group],
+                         indirect=["declared"], scope="module")
+def test_one_by_one(lab, declared, entry):
+    try_out(lab, declared, [entry])

@@ -195,12 +195,15 @@ def test_agents_of_a_former_program_are_ended(host, monkeypatch):
     ps.chmod(0o755)
     (host / "ps.out").write_text(
         f" 11  4711  900 /usr/local/bin/python3.11 {program} x.conf\n"   # older than the program
-        f" 12  4711    0 /usr/local/bin/python3.11 {program} x.conf\n"   # younger
+        f" 12  4711   98 /usr/local/bin/python3.11 {program} x.conf\n"   # younger
+        f" 15  4711   99 /usr/local/bin/python3.11 {program} x.conf\n"   # 99.0 to 99.9 s old, and the program 99.5
         f" 13   125  900 spawn -n policyd_spf argv={program}\n"          # spawn(8) itself
         " 14  4711  900 /usr/local/bin/python3.11 /usr/local/bin/other\n")
     monkeypatch.setattr(spf_agent.os, "kill", lambda pid, number: ended.append(pid))
+    now = program.stat().st_ctime + 99.5
+    monkeypatch.setattr(spf_agent.time, "time", lambda: now)
     agent(host).present()
-    assert ended == [11]
+    assert ended == [11, 15]
     ended.clear()
     made = agent(host, check=True).present()
     assert made["changed"] and ended == []

@@ -165,7 +165,7 @@ class Agent:
         return re.findall(r"^nameserver\s+(\S+)", read("/etc/resolv.conf") or "", re.MULTILINE)
 
     def outlived(self, entry):
-        """Return the ids of agents that were started before the program was installed.
+        """Return the ids of agents that were started before the program was installed, or in the same second or two, which ps(1) cannot tell apart.
 
         Postfix asks an agent it has for up to smtpd_policy_service_max_ttl, a former program's too. A former configuration ends by itself: it changes master.cf.
         """
@@ -175,7 +175,7 @@ class Agent:
         found = []
         for line in out.splitlines() if rc == 0 else []:
             fields = line.split(None, 3)
-            if len(fields) == 4 and int(fields[1]) == entry.pw_uid and self.p["program"] in fields[3].split() and int(fields[2]) > installed + 1:
+            if len(fields) == 4 and int(fields[1]) == entry.pw_uid and self.p["program"] in fields[3].split() and int(fields[2]) + 1 > installed:
                 found.append(int(fields[0]))
         return found
 
