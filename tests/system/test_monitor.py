@@ -127,7 +127,7 @@ def test_its_samples_are_what_the_lab_saw_at_the_same_time_during_a_delivery(lab
     compared = 0
     for row in found:
         seen = [(sockets, smtp) for when, sockets, smtp in mail["course"] if -2.5 <= when - int(row["time"]) <= 1.5]
-        if len(seen) < 4:
+        if len(seen) < 3:
             continue  # before or after the delivery, when the lab did not look
         for column, values in zip(("named_sockets", "postfix_processes"), zip(*seen)):
             assert 0.7 * min(values) - 20 <= int(row[column]) <= 1.3 * max(values) + 20, (column, row[column], values)
