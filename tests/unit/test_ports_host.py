@@ -4,12 +4,14 @@ import json
 import os
 import pathlib
 import time
+import types
 
 import pytest
 import role_modules
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 host = role_modules.load(ROOT / "roles/ports/module_utils/ports_host.py", "ansible.module_utils.ports_host")
+port = role_modules.load(ROOT / "roles/ports/library/ports_port.py", "ports_port")
 filters = role_modules.load(ROOT / "roles/ports/filter_plugins/ports.py", "ports_filters")
 
 ITEM = {"origin": "mail/postfix", "flavor": "", "package": "", "options_set": ["TLS"], "options_unset": ["BDB"], "cflags": ["-DFD_SETSIZE=16384"],
@@ -454,6 +456,9 @@ def test_a_running_daemon_older_than_its_program_is_restarted(tmp_path, monkeypa
     assert host.restart_due(item) is None
     monkeypatch.setattr(host, "run", lambda argv: (0, "1500\n", ""))
     assert "was started before" in host.restart_due(item)
+    # ps(1) knows seconds only: 1000 s may be 999.1 or 1000.9
+    monkeypatch.setattr(host, "run", lambda argv: (0, "1001\n", ""))
+    assert host.restart_due(item) is None
     monkeypatch.setattr(host, "service_pid", lambda name: None)
     assert host.restart_due(item) is None
 
@@ -493,9 +498,27 @@ def test_make_conf_is_gone_where_there_was_none(tmp_path, had):
     assert conf.read_text() == (had or "") + "B=2\n"
 
 
+@pytest.mark.parametrize("started", ["just before", "anew by the package itself"])
+def test_a_daemon_whose_program_was_replaced_is_restarted_however_young_it_is(tmp_path, monkeypatch, started):
+    program, pid, done = tmp_path / "named", [7], []
+    program.write_text("ours")
+    item = {**ITEM, "service": "named", "program": str(program)}
+    monkeypatch.setattr(host, "service_pid", lambda name: pid[0])
+    monkeypatch.setattr(port, "restart_due", lambda item: None)
+
+    def must(argv, what=None):
+        done.append(argv)
+        if argv[:2] == ["pkg", "install"]:
+            (tmp_path / "new").write_text("the repository's")
+            (tmp_path / "new").rename(program)
+            pid[0] = 7 if started == "just before" else 8
+    monkeypatch.setattr(port, "must", must)
+    port.from_repository(types.SimpleNamespace(item=item, tree={"PKGBASE": "postfix"}, every=[], settings={"repository": "mine"}))
+    assert (["service", "named", "onerestart"] in done) == (started == "just before")
+
+
 @pytest.mark.parametrize("takes", [True, False])
 def test_undo_touches_nothing_more_when_no_repository_took_the_packages_place(tmp_path, monkeypatch, takes):
-    port = role_modules.load(ROOT / "roles/ports/library/ports_port.py", "ports_port")
     there, done = {**package(), "locked": True}, []
     conf = tmp_path / "make.conf"
     block = host.set_block("A=1\n", ITEM, "m", ["x"])

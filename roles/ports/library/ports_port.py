@@ -52,8 +52,8 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ports_host import (
-    PORT_OPTIONS, SETTINGS, TAGS, Failed, Job, Port, Worker, detach, get_block, header_value, installed, last_lines, packages, parse_pairs,
-    put_make_conf, restart_due, run, set_block, tail, title)
+    PORT_OPTIONS, SETTINGS, TAGS, Failed, Job, Port, Worker, detach, get_block, header_value, installed, last_lines, outlived, packages,
+    parse_pairs, put_make_conf, restart_due, run, running_program, set_block, tail, title)
 from ansible.module_utils.sokuhai.host import Refused, difference, read, sha256
 
 
@@ -161,7 +161,7 @@ def differences(port):
 
 def from_repository(port):
     """The package of one's own repository in the place of what is there."""
-    name = port.tree["PKGBASE"]
+    name, before = port.tree["PKGBASE"], running_program(port.item)
     for package in port.every:
         if package["origin"] == port.item["origin"]:
             if package["locked"]:
@@ -169,7 +169,7 @@ def from_repository(port):
             if package["name"] != name:
                 must(["pkg", "delete", "-fy", package["name"]])
     must(["pkg", "install", "-fy", "-r", port.settings["repository"], name])
-    if restart_due(port.item):
+    if outlived(port.item, before) or restart_due(port.item):
         must(["service", port.item["service"], "onerestart"])
 
 
@@ -203,6 +203,7 @@ def undo(module, item, settings):
     result = {"changed": bool(changes), "finished": True, "changes": changes, "diff": diff, "log": job.log}
     if module.check_mode or not changes:
         module.exit_json(**result)
+    before = running_program(item)
     try:
         if ours:
             name = package["name"]
@@ -224,7 +225,7 @@ def undo(module, item, settings):
                     must(["pkg", "annotate", "-qyD", name, tag])
         if had is not None:
             put_make_conf(settings, set_block(text, item, settings["make_conf_file"], []))
-        if restart_due(item):
+        if outlived(item, before) or restart_due(item):
             must(["service", item["service"], "onerestart"])
         if os.path.exists(job.file):
             os.unlink(job.file)

@@ -439,10 +439,26 @@ def memory_mb():
     return ((number((sysctl("hw.physmem") or "").strip()) or 0) >> 20) + parse_swapinfo(run(["swapinfo", "-k"])[1])
 
 
+def running_program(item):
+    """(pid, inode, change time) of a port's daemon and its program file, or None when it does not run."""
+    pid = service_pid(item["service"]) if item["service"] and item["program"] else None
+    if pid is None or not os.path.exists(item["program"]):
+        return None
+    found = os.stat(item["program"])
+    return pid, found.st_ino, found.st_ctime_ns
+
+
+def outlived(item, before):
+    """Whether the daemon of *before*, a running_program(), still runs while its program is another now."""
+    now = running_program(item)
+    return bool(before and now and now[0] == before[0] and now != before)
+
+
 def restart_due(item):
     """Why the running daemon is not the installed one, or None: its program file was put there after it started.
 
-    The file's change time, because a package sets the time of modification. Two seconds for the resolution of ps(1).
+    The file's change time, because a package sets the time of modification. One second, since ps(1) knows seconds only: it never restarts a daemon
+    in vain, and does not see one that was started in the second or two before; who puts the program there himself compares running_program().
     """
     if not item["service"] or not item["program"] or not os.path.exists(item["program"]):
         return None
@@ -450,7 +466,7 @@ def restart_due(item):
     if pid is None:
         return None
     elapsed = run(["ps", "-o", "etimes=", "-p", str(pid)])[1].strip()
-    if not elapsed.isdigit() or os.stat(item["program"]).st_ctime <= time.time() - int(elapsed) + 2:
+    if not elapsed.isdigit() or os.stat(item["program"]).st_ctime <= time.time() - int(elapsed) + 1:
         return None
     return "%s: the running %s (pid %d) was started before %s was installed" % (title(item), item["service"], pid, item["program"])
 
