@@ -504,7 +504,8 @@ def test_a_daemon_whose_program_was_replaced_is_restarted_however_young_it_is(tm
     program.write_text("ours")
     item = {**ITEM, "service": "named", "program": str(program)}
     monkeypatch.setattr(host, "service_pid", lambda name: pid[0])
-    monkeypatch.setattr(port, "restart_due", lambda item: None)
+    # too young for ps(1) to tell
+    monkeypatch.setattr(host, "run", lambda argv: (0, "0\n", ""))
 
     def must(argv, what=None):
         done.append(argv)
@@ -536,7 +537,7 @@ def test_undo_touches_nothing_more_when_no_repository_took_the_packages_place(tm
     monkeypatch.setattr(port, "packages", lambda: [dict(there)])
     monkeypatch.setattr(port, "installed", lambda item, name, every: dict(there))
     monkeypatch.setattr(port, "run", lambda argv: (0, "sokuhai_built=1\n", ""))
-    monkeypatch.setattr(port, "restart_due", lambda item: None)
+    monkeypatch.setattr(port, "restart_due", lambda item, before=None: None)
     with pytest.raises(Ended) as end:
         port.undo(Module(), ITEM, settings)
     if takes:

@@ -52,7 +52,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ports_host import (
-    PORT_OPTIONS, SETTINGS, TAGS, Failed, Job, Port, Worker, detach, get_block, header_value, installed, last_lines, outlived, packages,
+    PORT_OPTIONS, SETTINGS, TAGS, Failed, Job, Port, Worker, detach, get_block, header_value, installed, last_lines, packages,
     parse_pairs, put_make_conf, restart_due, run, running_program, set_block, tail, title)
 from ansible.module_utils.sokuhai.host import Refused, difference, read, sha256
 
@@ -169,7 +169,7 @@ def from_repository(port):
             if package["name"] != name:
                 must(["pkg", "delete", "-fy", package["name"]])
     must(["pkg", "install", "-fy", "-r", port.settings["repository"], name])
-    if outlived(port.item, before) or restart_due(port.item):
+    if restart_due(port.item, before):
         must(["service", port.item["service"], "onerestart"])
 
 
@@ -225,7 +225,7 @@ def undo(module, item, settings):
                     must(["pkg", "annotate", "-qyD", name, tag])
         if had is not None:
             put_make_conf(settings, set_block(text, item, settings["make_conf_file"], []))
-        if outlived(item, before) or restart_due(item):
+        if restart_due(item, before):
             must(["service", item["service"], "onerestart"])
         if os.path.exists(job.file):
             os.unlink(job.file)

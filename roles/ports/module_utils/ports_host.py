@@ -448,27 +448,22 @@ def running_program(item):
     return pid, found.st_ino, found.st_ctime_ns
 
 
-def outlived(item, before):
-    """Whether the daemon of *before*, a running_program(), still runs while its program is another now."""
-    now = running_program(item)
-    return bool(before and now and now[0] == before[0] and now != before)
-
-
-def restart_due(item):
+def restart_due(item, before=None):
     """Why the running daemon is not the installed one, or None: its program file was put there after it started.
 
-    The file's change time, because a package sets the time of modification. One second, since ps(1) knows seconds only: it never restarts a daemon
-    in vain, and does not see one that was started in the second or two before; who puts the program there himself compares running_program().
+    before: running_program() of before the caller put the program there himself; then it is known exactly. Else the file's change time tells, because a
+    package sets the time of modification. One second, since ps(1) knows seconds only: it never restarts a daemon in vain, and does not see one that was
+    started in the second or two before.
     """
-    if not item["service"] or not item["program"] or not os.path.exists(item["program"]):
+    now = running_program(item)
+    if now is None:
         return None
-    pid = service_pid(item["service"])
-    if pid is None:
-        return None
-    elapsed = run(["ps", "-o", "etimes=", "-p", str(pid)])[1].strip()
-    if not elapsed.isdigit() or os.stat(item["program"]).st_ctime <= time.time() - int(elapsed) + 1:
-        return None
-    return "%s: the running %s (pid %d) was started before %s was installed" % (title(item), item["service"], pid, item["program"])
+    replaced = before is not None and now[0] == before[0] and now != before
+    if not replaced:
+        elapsed = run(["ps", "-o", "etimes=", "-p", str(now[0])])[1].strip()
+        if not elapsed.isdigit() or os.stat(item["program"]).st_ctime <= time.time() - int(elapsed) + 1:
+            return None
+    return "%s: the running %s (pid %d) was started before %s was installed" % (title(item), item["service"], now[0], item["program"])
 
 
 def answers(listen):
