@@ -368,9 +368,10 @@ def test_the_address_of_a_play_is_kept_and_another_is_no_drift(machine, monkeypa
 def sshd(machine):
     """An sshd whose reload is a process of its own; the pid file is this test's, so that it lives."""
     machine.program("sshd", f'case "$1" in -T) echo "useblocklist no"; echo "pidfile {machine.path}/sshd.pid" ;; esac')
-    machine.program("service", f'[ ! -e {machine.path}/broken ] || {{ echo "it will not" >&2; exit 1; }}; (sleep 0.2; rm -f {machine.path}/sshd.pid; sleep 0.2; echo {os.getpid()} > {machine.path}/sshd.pid) > /dev/null 2>&1 &')
+    machine.program("service", f'[ ! -e {machine.path}/broken ] || {{ echo "it will not" >&2; exit 1; }}; (sleep 0.2; rm -f {machine.path}/sshd.pid; sleep 0.2; echo {os.getpid()} > {machine.path}/sshd.new; mv {machine.path}/sshd.new {machine.path}/sshd.pid) > /dev/null 2>&1 &')
     (machine.path / "sshd_config").write_text("Port 22\n")
     (machine.path / "sshd.pid").write_text(f"{os.getpid()}\n")
+    age(machine.path / "sshd.pid", 60)  # written in the same tick as the configuration, it would count as younger
 
     def tell(**params):
         one, result = machine(**params), {"changed": False, "diff": []}
