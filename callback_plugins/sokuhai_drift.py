@@ -48,6 +48,7 @@ SHOWN = {
 
 def guarded(method):
     """A callback that fails is a warning to Ansible; here it would be a finding that is lost, so it is recorded itself."""
+
     @functools.wraps(method)
     def wrapper(self, *args, **kwargs):
         if not self.target:
@@ -55,7 +56,10 @@ def guarded(method):
         try:
             method(self, *args, **kwargs)
         except Exception as problem:
-            self.write({"event": "broken", "where": method.__name__, "message": "%s: %s" % (type(problem).__name__, problem)})
+            self.write(
+                {"event": "broken", "where": method.__name__, "message": "%s: %s" % (type(problem).__name__, problem)}
+            )
+
     return wrapper
 
 
@@ -95,7 +99,9 @@ class CallbackModule(CallbackBase):
         data = result._result
         # playbooks/drift.yml says by this who is to be told of a host, before any host is spoken to
         if "__drift_alert_to" in data.get("ansible_facts", {}):
-            self.write({"event": "alert", "host": result._host.get_name(), "to": data["ansible_facts"]["__drift_alert_to"]})
+            self.write(
+                {"event": "alert", "host": result._host.get_name(), "to": data["ansible_facts"]["__drift_alert_to"]}
+            )
             return
         # a loop's own result repeats those of its items
         if "results" in data and status != "unreachable":
@@ -109,16 +115,29 @@ class CallbackModule(CallbackBase):
         if status == "ok" and not changed and not told:
             return
         role = task._role.get_name() if task._role else ""
-        record = {"event": "result", "host": result._host.get_name(), "role": role, "task": task.get_name().rpartition(" : ")[2], "action": action,
-                  "path": task.get_path() or "", "status": status, "changed": changed}
+        record = {
+            "event": "result",
+            "host": result._host.get_name(),
+            "role": role,
+            "task": task.get_name().rpartition(" : ")[2],
+            "action": action,
+            "path": task.get_path() or "",
+            "status": status,
+            "changed": changed,
+        }
         if hidden(data):
             record["hidden"] = True
         else:
             given = (data.get("invocation") or {}).get("module_args") or {}
             record.update(
-                item=str(data.get("_ansible_item_label", "")), msg=str(data.get("msg", "")), diff=data.get("diff") or [],
-                crashed="module_stdout" in data or "module_stderr" in data or (action == "ansible.builtin.include_role"),
-                given={key: given[key] for key in NAMED if key in given}, told={key: data[key] for key in told if key in data},
+                item=str(data.get("_ansible_item_label", "")),
+                msg=str(data.get("msg", "")),
+                diff=data.get("diff") or [],
+                crashed="module_stdout" in data
+                or "module_stderr" in data
+                or (action == "ansible.builtin.include_role"),
+                given={key: given[key] for key in NAMED if key in given},
+                told={key: data[key] for key in told if key in data},
             )
         self.write(record)
 
@@ -142,11 +161,20 @@ class CallbackModule(CallbackBase):
         data, host = result._result, result._host.get_name()
         chain = data.get("ansible_facts", {}).get("preflight_chain")
         if chain:
-            self.write({"event": "shown", "host": host, "what": "chain", "value": {key: chain.get(key) or [] for key in ("links", "problems")}})
+            self.write(
+                {
+                    "event": "shown",
+                    "host": host,
+                    "what": "chain",
+                    "value": {key: chain.get(key) or [] for key in ("links", "problems")},
+                }
+            )
         if action not in SHOWN or status == "unreachable":
             return False
         what, keys = SHOWN[action]
-        value = {key: data[key] for key in keys if key in data} if status == "ok" else {"error": str(data.get("msg", ""))}
+        value = (
+            {key: data[key] for key in keys if key in data} if status == "ok" else {"error": str(data.get("msg", ""))}
+        )
         self.write({"event": "shown", "host": host, "what": what, "value": value})
         return True
 
@@ -175,4 +203,10 @@ class CallbackModule(CallbackBase):
 
     @guarded
     def v2_playbook_on_stats(self, stats):
-        self.write({"event": "end", "hosts": sorted(stats.processed), "seconds": {name: round(spent, 1) for name, spent in self.spent.items()}})
+        self.write(
+            {
+                "event": "end",
+                "hosts": sorted(stats.processed),
+                "seconds": {name: round(spent, 1) for name, spent in self.spent.items()},
+            }
+        )

@@ -72,7 +72,12 @@ class CallbackModule(CallbackBase):
         hosts = {}
         for host in sorted(stats.processed):
             summary = stats.summarize(host)
-            hosts[host] = {"changed": summary["changed"], "failed": summary["failures"], "unreachable": summary["unreachable"], "ok": summary["ok"]}
+            hosts[host] = {
+                "changed": summary["changed"],
+                "failed": summary["failures"],
+                "unreachable": summary["unreachable"],
+                "ok": summary["ok"],
+            }
         result = {
             "seconds": seconds,
             "tasks": self._tasks,
@@ -82,7 +87,8 @@ class CallbackModule(CallbackBase):
             "hosts": hosts,
         }
         self._display.display(
-            "sokuhai: %d tasks, %d remote commands on %d host(s), %.1f s" % (self._tasks, result["remote_commands"], len(hosts), seconds)
+            "sokuhai: %d tasks, %d remote commands on %d host(s), %.1f s"
+            % (self._tasks, result["remote_commands"], len(hosts), seconds)
         )
         target = os.environ.get("SOKUHAI_SUMMARY")
         if target:

@@ -45,8 +45,16 @@ def _whole(name, value, least):
     return number
 
 
-def postfix_capacity(process_limit, physmem_bytes, ncpu, share=0.75, reserved_bytes=0, submission_processes=100,
-                     per_cpu=PROCESSES_PER_CPU, variable="sokuhai_process_limit"):
+def postfix_capacity(
+    process_limit,
+    physmem_bytes,
+    ncpu,
+    share=0.75,
+    reserved_bytes=0,
+    submission_processes=100,
+    per_cpu=PROCESSES_PER_CPU,
+    variable="sokuhai_process_limit",
+):
     """Judge default_process_limit.
 
     process_limit: int, processes a service may have (default_process_limit).
@@ -83,18 +91,30 @@ def postfix_capacity(process_limit, physmem_bytes, ncpu, share=0.75, reserved_by
     bound_by = "memory" if by_memory <= by_cpu else "cpu"
 
     if limit <= most:
-        message = (f"{variable}: {limit} processes a service need {_mib(needs)} in the worst case, "
-                   f"{_mib(has)} of {_mib(physmem)} RAM are theirs; up to {most} would fit")
+        message = (
+            f"{variable}: {limit} processes a service need {_mib(needs)} in the worst case, "
+            f"{_mib(has)} of {_mib(physmem)} RAM are theirs; up to {most} would fit"
+        )
     elif limit > by_memory:
-        message = (f"{variable}: {limit} is more than this host can hold: {limit} smtpd with a cleanup each, {limit} smtp "
-                   f"and {submission} of submission need {_mib(needs)} in the worst case, but of {_mib(physmem)} RAM "
-                   f"only {_mib(has)} are theirs, and a host that swaps delivers nothing. "
-                   + (f"At most {most} fits." if most else "Not even one fits: this host has too little RAM."))
+        message = (
+            f"{variable}: {limit} is more than this host can hold: {limit} smtpd with a cleanup each, {limit} smtp "
+            f"and {submission} of submission need {_mib(needs)} in the worst case, but of {_mib(physmem)} RAM "
+            f"only {_mib(has)} are theirs, and a host that swaps delivers nothing. "
+            + (f"At most {most} fits." if most else "Not even one fits: this host has too little RAM.")
+        )
     else:
-        message = (f"{variable}: {limit} is more than this host's {cpus} processor{'s' if cpus > 1 else ''} can serve "
-                   f"({per_cpu} processes of one service each). At most {most} fits.")
-    return {"ok": limit <= most, "needs_bytes": needs, "has_bytes": has, "max_process_limit": most,
-            "bound_by": bound_by, "message": message}
+        message = (
+            f"{variable}: {limit} is more than this host's {cpus} processor{'s' if cpus > 1 else ''} can serve "
+            f"({per_cpu} processes of one service each). At most {most} fits."
+        )
+    return {
+        "ok": limit <= most,
+        "needs_bytes": needs,
+        "has_bytes": has,
+        "max_process_limit": most,
+        "bound_by": bound_by,
+        "message": message,
+    }
 
 
 # RFC 5321 4.5.3.2: a client waits 5 minutes for the answer to MAIL and RCPT; Postfix's own smtp(8) does. What else takes its time
@@ -119,8 +139,12 @@ def postfix_tarpit_capacity(waits, process_limit, share=0.5):
         share = -1
     if not 0 < share <= 1:
         raise AnsibleFilterError("access_sleep_share: a number above 0 and up to 1 is needed")
-    held_by = {wait["name"]: _whole(wait["name"], wait["seconds"], 0) * _whole(f"{wait['name']}: a_minute", wait["a_minute"], 0) / 60
-               for wait in waits}
+    held_by = {
+        wait["name"]: _whole(wait["name"], wait["seconds"], 0)
+        * _whole(f"{wait['name']}: a_minute", wait["a_minute"], 0)
+        / 60
+        for wait in waits
+    }
     held = sum(held_by.values())
     return {"ok": held <= limit * share, "held": held, "allowed": limit * share, "held_by": held_by}
 
@@ -138,8 +162,10 @@ def postfix_tarpit_problems(waits, process_limit, share=0.5, reason="", connecti
         except AnsibleFilterError as error:
             return [f"{wait['name']}: {error}"]
         if seconds > LONGEST_WAIT and not str(reason).strip():
-            found.append(f"{wait['name']}: {seconds} s outlast the {CLIENT_WAITS} s that mail servers wait for an answer to RCPT (RFC 5321 4.5.3.2), so "
-                         f"good mail is refused without a code; at most {LONGEST_WAIT}, or say in access_sleep_reason why")
+            found.append(
+                f"{wait['name']}: {seconds} s outlast the {CLIENT_WAITS} s that mail servers wait for an answer to RCPT (RFC 5321 4.5.3.2), so "
+                f"good mail is refused without a code; at most {LONGEST_WAIT}, or say in access_sleep_reason why"
+            )
     try:
         result = postfix_tarpit_capacity(waits, process_limit, share)
     except AnsibleFilterError as error:
@@ -150,20 +176,27 @@ def postfix_tarpit_problems(waits, process_limit, share=0.5, reason="", connecti
         except AnsibleFilterError as error:
             return found + [str(error).removeprefix("postfix_capacity: ")]
         if not 1 <= held <= result["allowed"]:
-            found.append(f"access_client_connections: {held or 'no limit (0)'}: one client alone, made to wait, could hold more than the {result['allowed']:.0f} of the "
-                         f"{process_limit} smtpd processes of sokuhai_process_limit that may sleep (access_sleep_share {share}); 1 to {int(result['allowed'])}")
+            found.append(
+                f"access_client_connections: {held or 'no limit (0)'}: one client alone, made to wait, could hold more than the {result['allowed']:.0f} of the "
+                f"{process_limit} smtpd processes of sokuhai_process_limit that may sleep (access_sleep_share {share}); 1 to {int(result['allowed'])}"
+            )
     if not result["ok"]:
         most = max(result["held_by"], key=result["held_by"].get)
         wait = next(one for one in waits if one["name"] == most)
         room = max(0, result["allowed"] - result["held"] + result["held_by"][most])
         rates = ", ".join(f"{one['name']}: {one['a_minute']} RCPT a minute, {one['seconds']} s each" for one in waits)
-        found.append(f"{most}: waiting clients would hold {result['held']:.0f} smtpd processes at once "
-                     f"({rates}), {result['allowed']:.0f} of the {process_limit} of sokuhai_process_limit may (access_sleep_share {share}); "
-                     f"at {wait['a_minute']} a minute up to {int(room * 60 / max(1, int(wait['a_minute'])))} s fit")
+        found.append(
+            f"{most}: waiting clients would hold {result['held']:.0f} smtpd processes at once "
+            f"({rates}), {result['allowed']:.0f} of the {process_limit} of sokuhai_process_limit may (access_sleep_share {share}); "
+            f"at {wait['a_minute']} a minute up to {int(room * 60 / max(1, int(wait['a_minute'])))} s fit"
+        )
     return found
 
 
 class FilterModule:
     def filters(self):
-        return {"postfix_capacity": postfix_capacity, "postfix_tarpit_capacity": postfix_tarpit_capacity,
-                "postfix_tarpit_problems": postfix_tarpit_problems}
+        return {
+            "postfix_capacity": postfix_capacity,
+            "postfix_tarpit_capacity": postfix_tarpit_capacity,
+            "postfix_tarpit_problems": postfix_tarpit_problems,
+        }

@@ -37,16 +37,27 @@ STATUSES = DELEGATED | {"available", "reserved"}
 BITS = {4: 32, 6: 128}
 
 # ISO 3166-1 alpha-2, and the two codes with which registries mark what belongs to no one country of their region.
-COUNTRIES = frozenset("""
+COUNTRIES = frozenset(
+    """
     AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC CD CF CG
     CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD GE GF GG GH GI GL
     GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA
     LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP
     NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV
     SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW
-""".split())
+""".split()
+)
 REGIONS = frozenset(("AP", "EU"))
-OFTEN_MEANT = {"UK": "GB", "EN": "GB", "JA": "JP", "KO": "KR", "SU": "RU", "AN": "CW, SX or BQ", "YU": "RS or ME", "ZZ": "nothing: it marks space without a country"}
+OFTEN_MEANT = {
+    "UK": "GB",
+    "EN": "GB",
+    "JA": "JP",
+    "KO": "KR",
+    "SU": "RU",
+    "AN": "CW, SX or BQ",
+    "YU": "RS or ME",
+    "ZZ": "nothing: it marks space without a country",
+}
 
 
 class CountryError(AnsibleFilterError):
@@ -99,6 +110,7 @@ def parse_registry(text, name="registry file", wanted=None):
     inclusive, in the file's order. Raises CountryError, with the line, for what is no such file, is cut, or
     holds a record that cannot be.
     """
+
     def refuse(number, why):
         raise CountryError(f"{name}, line {number}: {why}")
 
@@ -123,7 +135,10 @@ def parse_registry(text, name="registry file", wanted=None):
                 summaries[kind] = count
                 continue
             if len(fields) < 7:
-                refuse(number, f"{len(fields)} fields where a record has 7 or more: {stripped[:60]!r}; the file is cut or no statistics file")
+                refuse(
+                    number,
+                    f"{len(fields)} fields where a record has 7 or more: {stripped[:60]!r}; the file is cut or no statistics file",
+                )
         source, country, kind, start, value, _day, status = fields[:7]
         if source != registry or kind not in seen or status not in STATUSES:
             # the format allows blanks around a field; no registry uses them, so the fast way does without
@@ -158,8 +173,16 @@ def parse_registry(text, name="registry file", wanted=None):
     if header is None:
         raise CountryError(f"{name}: no version line (such as 2|apnic|20170901|…); it is empty or no statistics file")
     _complete(name, header, summaries, seen)
-    return {"name": name, "registry": registry, "version": header["version"], "serial": header["serial"], "date": header["date"].isoformat(),
-            "records": sum(seen.values()), "counts": seen, "ranges": ranges}
+    return {
+        "name": name,
+        "registry": registry,
+        "version": header["version"],
+        "serial": header["serial"],
+        "date": header["date"].isoformat(),
+        "records": sum(seen.values()),
+        "counts": seen,
+        "ranges": ranges,
+    }
 
 
 def _header(fields, number, refuse):
@@ -185,9 +208,13 @@ def _complete(name, header, summaries, seen):
             raise CountryError(f"{name}: no summary line of {kind}; the file is cut")
     for kind in TYPES:
         if seen[kind] != summaries.get(kind, 0):
-            raise CountryError(f"{name}: {seen[kind]} records of {kind}, but its summary line says {summaries.get(kind, 0)}; the file is cut or was changed")
+            raise CountryError(
+                f"{name}: {seen[kind]} records of {kind}, but its summary line says {summaries.get(kind, 0)}; the file is cut or was changed"
+            )
     if sum(seen.values()) != header["records"]:
-        raise CountryError(f"{name}: {sum(seen.values())} records, but its version line says {header['records']}; the file is cut or was changed")
+        raise CountryError(
+            f"{name}: {sum(seen.values())} records, but its version line says {header['records']}; the file is cut or was changed"
+        )
 
 
 def merge_ranges(ranges):
@@ -308,7 +335,9 @@ def _countries(parsed, codes, variable):
     ranges, registries = {}, {}
     for entry in parsed:
         if entry["registry"] in registries:
-            raise CountryError(f"{entry['name']}: is of {entry['registry']}, as {registries[entry['registry']]['name']} is; one file of each registry is wanted")
+            raise CountryError(
+                f"{entry['name']}: is of {entry['registry']}, as {registries[entry['registry']]['name']} is; one file of each registry is wanted"
+            )
         registries[entry["registry"]] = entry
         for code, (four, six) in entry["ranges"].items():
             mine = ranges.setdefault(code, ([], []))
@@ -316,8 +345,10 @@ def _countries(parsed, codes, variable):
             mine[1].extend(six)
     for code in codes:
         if not any(ranges.get(code, ())):
-            raise CountryError(f"{variable}: no record of {code} in the files of {', '.join(sorted(registries)) or 'no registry'}; "
-                               "is a registry missing, or another code meant?")
+            raise CountryError(
+                f"{variable}: no record of {code} in the files of {', '.join(sorted(registries)) or 'no registry'}; "
+                "is a registry missing, or another code meant?"
+            )
     disputed, countries, rows = [], {code: {} for code in codes}, []
     for place, family in enumerate((4, 6)):
         merged = {code: merge_ranges(ranges[code][place]) for code in codes}
@@ -330,12 +361,18 @@ def _countries(parsed, codes, variable):
             countries[code] |= {f"networks{family}": len(own), f"addresses{family}": _addresses(mine)}
             networks += [(first, prefix, code) for first, prefix in own]
         rows += [f"{network_text(first, prefix, family)} {code}" for first, prefix, code in sorted(networks)]
-    head = ["# Written by playbooks/refresh.yml from the registries' statistics; where space was first delegated, not where it is used."]
+    head = [
+        "# Written by playbooks/refresh.yml from the registries' statistics; where space was first delegated, not where it is used."
+    ]
     head += [f"# registry {name} {entry['date']} {entry['records']}" for name, entry in sorted(registries.items())]
-    return {"text": "\n".join(head + rows) + "\n", "countries": countries,
-            "registries": {name: {key: entry[key] for key in ("date", "records")} for name, entry in registries.items()},
-            "networks4": sum(c["networks4"] for c in countries.values()), "networks6": sum(c["networks6"] for c in countries.values()),
-            "disputed": disputed}
+    return {
+        "text": "\n".join(head + rows) + "\n",
+        "countries": countries,
+        "registries": {name: {key: entry[key] for key in ("date", "records")} for name, entry in registries.items()},
+        "networks4": sum(c["networks4"] for c in countries.values()),
+        "networks6": sum(c["networks6"] for c in countries.values()),
+        "disputed": disputed,
+    }
 
 
 def _claimed_twice(merged):
@@ -380,9 +417,13 @@ def parse_countries(text, name="file of countries"):
         first = (_ipv6 if six else _ipv4)(address)
         prefix = _whole(length, 0, bits) if slash else bits
         if len(words) != 2 or first is None or prefix is None:
-            raise CountryError(f"{name}, line {number}: {line.strip()[:60]!r} is no network and country, such as 1.0.16.0/20 JP")
+            raise CountryError(
+                f"{name}, line {number}: {line.strip()[:60]!r} is no network and country, such as 1.0.16.0/20 JP"
+            )
         if first & ((1 << (bits - prefix)) - 1):
-            raise CountryError(f"{name}, line {number}: {words[0]} has bits set behind its prefix; Postfix would skip it")
+            raise CountryError(
+                f"{name}, line {number}: {words[0]} has bits set behind its prefix; Postfix would skip it"
+            )
         _check_code(words[1], f"{name}, line {number}")
         ranges.setdefault(words[1], ([], []))[six].append((first, first + (1 << (bits - prefix)) - 1))
     return {"ranges": ranges, "registries": registries}
@@ -403,21 +444,31 @@ def country_table(text, results, name="access_country_file", variable="access_co
         if not isinstance(answer, str) or not answer.strip() or "\n" in answer:
             raise CountryError(f"{variable}: the result of {code} is {answer!r}; a table cannot answer that")
         if code not in ranges:
-            raise CountryError(f"{variable}: {name} holds no network of {code}; run playbooks/refresh.yml, which fetches them")
+            raise CountryError(
+                f"{variable}: {name} holds no network of {code}; run playbooks/refresh.yml, which fetches them"
+            )
     answers = {}
     for code in sorted(results):
         answers.setdefault(results[code].strip(), []).append(code)
     lines = [f"# {answer}: {' '.join(codes)}" for answer, codes in answers.items()]
     totals = {}
     for place, family in enumerate((4, 6)):
-        merged = {answer: merge_ranges(pair for code in codes for pair in ranges[code][place]) for answer, codes in answers.items()}
+        merged = {
+            answer: merge_ranges(pair for code in codes for pair in ranges[code][place])
+            for answer, codes in answers.items()
+        }
         twice = _claimed_twice(merged)
         if twice:
             network = network_text(*cover(twice, BITS[family])[0], family)
             raise CountryError(f"{name}: {network} is in countries with different results; only one can be meant")
-        networks = sorted((first, prefix, answer) for answer, own in merged.items() for first, prefix in cover(own, BITS[family]))
+        networks = sorted(
+            (first, prefix, answer) for answer, own in merged.items() for first, prefix in cover(own, BITS[family])
+        )
         lines += [f"{network_text(first, prefix, family)}\t{answer}" for first, prefix, answer in networks]
-        totals |= {f"networks{family}": len(networks), f"addresses{family}": sum(_addresses(own) for own in merged.values())}
+        totals |= {
+            f"networks{family}": len(networks),
+            f"addresses{family}": sum(_addresses(own) for own in merged.values()),
+        }
     return {"text": "\n".join(lines) + "\n" if lines else "", **totals}
 
 
@@ -436,15 +487,22 @@ def registry_downloads(registries, folder, results):
     registries: {name: URL}. folder: str, where delegated-NAME and delegated-NAME.md5 were put. results: what the loop of
     get_url over (registry, suffix) registered. Returns what registry_verdict wants.
     """
-    found = {name: {"path": f"{folder}/delegated-{name}", "md5": f"{folder}/delegated-{name}.md5", "error": ""} for name in registries}
+    found = {
+        name: {"path": f"{folder}/delegated-{name}", "md5": f"{folder}/delegated-{name}.md5", "error": ""}
+        for name in registries
+    }
     for result in results or []:
         if result.get("failed"):
             entry, suffix = result["item"]
-            found[entry["key"]]["error"] = f"{entry['value']}{suffix}: {result.get('response') or result.get('msg') or 'no reason given'}"
+            found[entry["key"]]["error"] = (
+                f"{entry['value']}{suffix}: {result.get('response') or result.get('msg') or 'no reason given'}"
+            )
     return found
 
 
-def registry_verdict(downloads, codes, now, former=None, max_age=14, min_share=50, max_change=25, variable="access_countries"):
+def registry_verdict(
+    downloads, codes, now, former=None, max_age=14, min_share=50, max_change=25, variable="access_countries"
+):
     """Judge downloaded statistics files before anything is made of them.
 
     downloads: {registry: {path: str, md5: str (path of the .md5 file), error: str (what the download said when it failed)}}.
@@ -472,12 +530,25 @@ def registry_verdict(downloads, codes, now, former=None, max_age=14, min_share=5
         except CountryError as error:
             reasons.append(str(error))
     made = made or {"text": "", "countries": {}, "registries": {}, "disputed": []}
-    summary = [f"{name}: {entry['records']} records up to {entry['date']}" for name, entry in sorted(made["registries"].items())]
-    summary += [f"{code}: {entry['networks4']} networks with {entry['addresses4']} addresses of IPv4, {entry['networks6']} networks of IPv6"
-                for code, entry in sorted(made["countries"].items())]
+    summary = [
+        f"{name}: {entry['records']} records up to {entry['date']}"
+        for name, entry in sorted(made["registries"].items())
+    ]
+    summary += [
+        f"{code}: {entry['networks4']} networks with {entry['addresses4']} addresses of IPv4, {entry['networks6']} networks of IPv6"
+        for code, entry in sorted(made["countries"].items())
+    ]
     summary += [f"left out, claimed by two countries: {', '.join(made['disputed'])}"] if made["disputed"] else []
-    return {"ok": not reasons, "reasons": reasons, "damaged": damaged, "text": "" if reasons else made["text"], "changed": not reasons and made["text"] != (former or ""),
-            "summary": summary, "countries": made["countries"], "registries": made["registries"]}
+    return {
+        "ok": not reasons,
+        "reasons": reasons,
+        "damaged": damaged,
+        "text": "" if reasons else made["text"],
+        "changed": not reasons and made["text"] != (former or ""),
+        "summary": summary,
+        "countries": made["countries"],
+        "registries": made["registries"],
+    }
 
 
 def _judged(registry, got, wanted, today, before, max_age, min_share):
@@ -491,22 +562,34 @@ def _judged(registry, got, wanted, today, before, max_age, min_share):
         raise CountryError(f"{got['md5']}: holds no MD5 digest")
     digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
     if digest != published:
-        raise DamagedError(f"{path}: MD5 is {digest}, the registry publishes {published}: the download is damaged, "
-                           "or the registry is changing the file just now; try again in half an hour")
+        raise DamagedError(
+            f"{path}: MD5 is {digest}, the registry publishes {published}: the download is damaged, "
+            "or the registry is changing the file just now; try again in half an hour"
+        )
     parsed = parse_registry(data.decode("ascii", "replace"), path, wanted)
     if parsed["registry"] != registry:
-        raise CountryError(f"{path}: is the file of {parsed['registry']}; access_registries gives its URL to {registry}")
+        raise CountryError(
+            f"{path}: is the file of {parsed['registry']}; access_registries gives its URL to {registry}"
+        )
     age = (today - datetime.date.fromisoformat(parsed["date"])).days
     if age > max_age:
-        raise CountryError(f"{path}: covers up to {parsed['date']}, {age} days ago; more than {max_age} (access_registry_max_age) are not trusted")
+        raise CountryError(
+            f"{path}: covers up to {parsed['date']}, {age} days ago; more than {max_age} (access_registry_max_age) are not trusted"
+        )
     if age < -2:
-        raise CountryError(f"{path}: covers up to {parsed['date']}, which is still to come; is this machine's clock right?")
+        raise CountryError(
+            f"{path}: covers up to {parsed['date']}, which is still to come; is this machine's clock right?"
+        )
     if before:
         if parsed["date"] < before["date"]:
-            raise CountryError(f"{path}: covers up to {parsed['date']}, the table in force comes from one up to {before['date']}")
+            raise CountryError(
+                f"{path}: covers up to {parsed['date']}, the table in force comes from one up to {before['date']}"
+            )
         if parsed["records"] * 100 < before["records"] * min_share:
-            raise CountryError(f"{path}: {parsed['records']} records, {before['records']} in the former file; "
-                               f"less than {min_share} % (access_registry_min_share) is not trusted")
+            raise CountryError(
+                f"{path}: {parsed['records']} records, {before['records']} in the former file; "
+                f"less than {min_share} % (access_registry_min_share) is not trusted"
+            )
     return parsed
 
 
@@ -518,12 +601,19 @@ def _changes(text, before, codes, max_change, variable):
             old = _addresses(merge_ranges(before.get(code, ((), ()))[place]))
             new = _addresses(merge_ranges(after.get(code, ((), ()))[place]))
             if old and abs(new - old) * 100 > old * max_change:
-                reasons.append(f"{variable}: {code} would change by {(new - old) * 100 / old:+.0f} % of its IPv{family} addresses; "
-                               f"more than {max_change} % (access_registry_max_change) is not believed")
+                reasons.append(
+                    f"{variable}: {code} would change by {(new - old) * 100 / old:+.0f} % of its IPv{family} addresses; "
+                    f"more than {max_change} % (access_registry_max_change) is not believed"
+                )
     return reasons
 
 
 class FilterModule:
     def filters(self):
-        return {"country_actions": country_actions, "country_table": country_table, "registry_countries": registry_countries,
-                "registry_downloads": registry_downloads, "registry_verdict": registry_verdict}
+        return {
+            "country_actions": country_actions,
+            "country_table": country_table,
+            "registry_countries": registry_countries,
+            "registry_downloads": registry_downloads,
+            "registry_verdict": registry_verdict,
+        }

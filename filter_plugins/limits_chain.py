@@ -5,6 +5,7 @@ Pure functions; nothing here asks a host. Sources of the rules are FreeBSD's own
 ``sys/kern/subr_param.c`` (autotuning, clamps), ``sys/kern/kern_descrip.c`` (the reserve of ``kern.maxfiles``),
 ``sys/kern/uipc_socket.c``, ``sys/kern/uipc_sockbuf.c``, ``sys/kern/kern_resource.c``.
 """
+
 from __future__ import annotations
 
 import math
@@ -184,31 +185,43 @@ def placement_errors(sysctl, loader, measured):
         for name in names:
             where = f"{variable}['{name}']"
             if name in ALIASES:
-                errors.append(f"{where}: {name} is the old name of {ALIASES[name]}, one value under two names: use {ALIASES[name]}")
+                errors.append(
+                    f"{where}: {name} is the old name of {ALIASES[name]}, one value under two names: use {ALIASES[name]}"
+                )
             elif name in unknown:
                 module = module_of(name)
                 if module:
-                    errors.append(f"{where}: this kernel does not know {name}: it belongs to {module}, which is not loaded; "
-                                  "load it first (kld_list in rc.conf), or remove the line")
+                    errors.append(
+                        f"{where}: this kernel does not know {name}: it belongs to {module}, which is not loaded; "
+                        "load it first (kld_list in rc.conf), or remove the line"
+                    )
                 else:
-                    errors.append(f"{where}: this kernel does not know {name}: a typing error, or it belongs to a kernel module "
-                                  "that is not loaded")
+                    errors.append(
+                        f"{where}: this kernel does not know {name}: a typing error, or it belongs to a kernel module "
+                        "that is not loaded"
+                    )
             elif variable == "limits_sysctl" and name not in writable:
                 if name in tunable:
-                    errors.append(f"{where}: {name} can be set by the loader only (a read-only tunable): put it into limits_loader; "
-                                  "in sysctl.conf it would be an error at every boot")
+                    errors.append(
+                        f"{where}: {name} can be set by the loader only (a read-only tunable): put it into limits_loader; "
+                        "in sysctl.conf it would be an error at every boot"
+                    )
                 else:
                     errors.append(f"{where}: {name} is read-only: neither sysctl.conf nor the loader can set it")
             elif variable == "limits_loader" and name not in tunable:
                 if name in writable:
-                    errors.append(f"{where}: {name} is no loader tunable, the loader's files would be ignored without a word: "
-                                  "put it into limits_sysctl")
+                    errors.append(
+                        f"{where}: {name} is no loader tunable, the loader's files would be ignored without a word: "
+                        "put it into limits_sysctl"
+                    )
                 else:
                     errors.append(f"{where}: {name} is read-only: neither sysctl.conf nor the loader can set it")
     for name in sysctl:
         if name in loader and not _same(sysctl[name], loader[name]):
-            errors.append(f"limits_sysctl['{name}'] = {sysctl[name]} and limits_loader['{name}'] = {loader[name]} differ: "
-                          "give one value, or one of the two")
+            errors.append(
+                f"limits_sysctl['{name}'] = {sysctl[name]} and limits_loader['{name}'] = {loader[name]} differ: "
+                "give one value, or one of the two"
+            )
     return errors
 
 
@@ -225,14 +238,18 @@ def conflicts(settings, declared, floors):
         place = f"{entry['file']}:{entry['line']} sets {name} = {value}"
         if name in declared:
             if not _same(value, declared[name]):
-                found.append(f"{place}, the inventory declares {declared[name]} (limits_sysctl or limits_loader): remove the line "
-                             f"there, or declare {value}")
+                found.append(
+                    f"{place}, the inventory declares {declared[name]} (limits_sysctl or limits_loader): remove the line "
+                    f"there, or declare {value}"
+                )
         elif name in floors:
             number = _int(value)
             if number is None or not holds(name, number, floors[name]):
                 sign = "at most" if name in AT_MOST else "at least"
-                found.append(f"{place}, the chain of limits needs {sign} {floors[name]}: remove the line there, or set it to "
-                             f"{floors[name]}")
+                found.append(
+                    f"{place}, the chain of limits needs {sign} {floors[name]}: remove the line there, or set it to "
+                    f"{floors[name]}"
+                )
     return found
 
 
@@ -265,11 +282,17 @@ def limits_chain(measured, declared):
         space = _int(explicit["net.inet.udp.recvspace"]) or 0
         need = math.ceil(space * (MSIZE + MCLBYTES) / MCLBYTES)
         if need > needs["kern.ipc.maxsockbuf"][0]:
-            needs["kern.ipc.maxsockbuf"] = (need, f"net.inet.udp.recvspace is declared as {space}, and the kernel's own overhead in it")
+            needs["kern.ipc.maxsockbuf"] = (
+                need,
+                f"net.inet.udp.recvspace is declared as {space}, and the kernel's own overhead in it",
+            )
     if "kern.ipc.maxsockets" in explicit:
         wanted = _int(explicit["kern.ipc.maxsockets"]) or 0
         if wanted > needs["kern.maxfiles"][0]:
-            needs["kern.maxfiles"] = (wanted, f"kern.ipc.maxsockets is declared as {wanted}, and the kernel refuses it above kern.maxfiles")
+            needs["kern.maxfiles"] = (
+                wanted,
+                f"kern.ipc.maxsockets is declared as {wanted}, and the kernel refuses it above kern.maxfiles",
+            )
 
     links, problems, mends, about = [], [], [], []
 
@@ -279,8 +302,18 @@ def limits_chain(measured, declared):
         mends.append([{"variable": variable, "value": value} for variable, value in ways])
 
     def link(name, has, will, need, because, ok, persists, mend=""):
-        links.append({"name": name, "has": has, "will": will, "needs": need, "because": because, "ok": bool(ok),
-                      "mend": "" if ok else mend, "persists": persists})
+        links.append(
+            {
+                "name": name,
+                "has": has,
+                "will": will,
+                "needs": need,
+                "because": because,
+                "ok": bool(ok),
+                "mend": "" if ok else mend,
+                "persists": persists,
+            }
+        )
 
     floors, reasons = {}, {}
     effective = {}
@@ -303,13 +336,22 @@ def limits_chain(measured, declared):
         if ok:
             continue
         ways = [(variable, need)]
-        text = f"{variable} = {explicit[name]} is {'above' if name in AT_MOST else 'below'} what is needed, {need} ({because}): " \
-               f"set it to {need} or remove the line"
+        text = (
+            f"{variable} = {explicit[name]} is {'above' if name in AT_MOST else 'below'} what is needed, {need} ({because}): "
+            f"set it to {need} or remove the line"
+        )
         if name == "kern.maxfilesperproc" and given is not None and given > 0:
             ways.append(("sokuhai_openfiles", given))
-            text = f"{variable} = {given} is below sokuhai_openfiles = {need} (named, Postfix): raise the first to {need}, or lower " \
-                   f"sokuhai_openfiles to {given}"
-        elif name == "kern.ipc.soacceptqueue" and given is not None and given >= (declared.get("tcp_listen_queue") or 0) and given > 0:
+            text = (
+                f"{variable} = {given} is below sokuhai_openfiles = {need} (named, Postfix): raise the first to {need}, or lower "
+                f"sokuhai_openfiles to {given}"
+            )
+        elif (
+            name == "kern.ipc.soacceptqueue"
+            and given is not None
+            and given >= (declared.get("tcp_listen_queue") or 0)
+            and given > 0
+        ):
             ways.append(("sokuhai_process_limit", given))
             text += f", or lower sokuhai_process_limit to {given}"
         problem(name, text, *ways)
@@ -317,28 +359,49 @@ def limits_chain(measured, declared):
     unknown = set(measured.get("unknown") or [])
     for name in ORDER:
         if name in unknown:
-            problem(name, f"{name}: this kernel does not know it, so it cannot guarantee what mail and DNS need of it ({needs[name][1]})")
+            problem(
+                name,
+                f"{name}: this kernel does not know it, so it cannot guarantee what mail and DNS need of it ({needs[name][1]})",
+            )
 
     # Links above the floors: what the numbers do to each other.
     maxfiles, maxsockets = effective["kern.maxfiles"], effective["kern.ipc.maxsockets"]
-    for name, because in (("kern.maxfilesperproc", "or one process could use up all files"),
-                          ("kern.ipc.maxsockets", "or the kernel refuses to set it: every socket is a file")):
+    for name, because in (
+        ("kern.maxfilesperproc", "or one process could use up all files"),
+        ("kern.ipc.maxsockets", "or the kernel refuses to set it: every socket is a file"),
+    ):
         lower = effective[name]
-        link(f"maxfiles >= {name.rpartition('.')[2]}", _int(values.get("kern.maxfiles")), maxfiles, lower, because,
-             maxfiles is not None and lower is not None and maxfiles >= lower, "sysctl", f"limits_sysctl['kern.maxfiles']: {lower}")
+        link(
+            f"maxfiles >= {name.rpartition('.')[2]}",
+            _int(values.get("kern.maxfiles")),
+            maxfiles,
+            lower,
+            because,
+            maxfiles is not None and lower is not None and maxfiles >= lower,
+            "sysctl",
+            f"limits_sysctl['kern.maxfiles']: {lower}",
+        )
     if "kern.maxfiles" in explicit and maxfiles is not None:
         above = effective["kern.maxfilesperproc"]
         if above is not None and maxfiles < above and "kern.maxfilesperproc" not in explicit:
-            problem("kern.maxfiles over kern.maxfilesperproc",
-                    f"limits_sysctl['kern.maxfiles'] = {maxfiles} is below kern.maxfilesperproc = {above}, which this host has: one "
-                    f"process could use up all files; set kern.maxfiles to {max(above, needs['kern.maxfiles'][0])}",
-                    ("limits_sysctl['kern.maxfiles']", max(above, needs["kern.maxfiles"][0])))
-        if maxsockets is not None and maxfiles < maxsockets and "kern.ipc.maxsockets" not in explicit \
-                and needs["kern.ipc.maxsockets"][0] > maxfiles:
-            problem("kern.maxfiles over kern.ipc.maxsockets",
-                    f"limits_sysctl['kern.maxfiles'] = {maxfiles} is below kern.ipc.maxsockets = {maxsockets}, and the kernel refuses "
-                    f"sockets above files: set kern.maxfiles to {max(maxsockets, needs['kern.maxfiles'][0])}",
-                    ("limits_sysctl['kern.maxfiles']", max(maxsockets, needs["kern.maxfiles"][0])))
+            problem(
+                "kern.maxfiles over kern.maxfilesperproc",
+                f"limits_sysctl['kern.maxfiles'] = {maxfiles} is below kern.maxfilesperproc = {above}, which this host has: one "
+                f"process could use up all files; set kern.maxfiles to {max(above, needs['kern.maxfiles'][0])}",
+                ("limits_sysctl['kern.maxfiles']", max(above, needs["kern.maxfiles"][0])),
+            )
+        if (
+            maxsockets is not None
+            and maxfiles < maxsockets
+            and "kern.ipc.maxsockets" not in explicit
+            and needs["kern.ipc.maxsockets"][0] > maxfiles
+        ):
+            problem(
+                "kern.maxfiles over kern.ipc.maxsockets",
+                f"limits_sysctl['kern.maxfiles'] = {maxfiles} is below kern.ipc.maxsockets = {maxsockets}, and the kernel refuses "
+                f"sockets above files: set kern.maxfiles to {max(maxsockets, needs['kern.maxfiles'][0])}",
+                ("limits_sysctl['kern.maxfiles']", max(maxsockets, needs["kern.maxfiles"][0])),
+            )
 
     # subr_param.c clamps the loader's value to 64 files for each MB. A run-time value is not clamped, but the kernel's
     # authors' idea of what the memory carries holds for it as well.
@@ -353,38 +416,65 @@ def limits_chain(measured, declared):
             if floor > own:
                 cause = "kern.maxfilesperproc" if needs["kern.maxfiles"][0] == perproc else "kern.ipc.maxsockets"
                 given = f"limits_{'sysctl' if cause in sysctl else 'loader'}['{cause}']"
-                problem("memory", f"{given} = {floor} needs kern.maxfiles = {floor}, {short}: lower it to {max(carried, 1)}, or give the "
-                                  f"host {megabytes} MB", *([(given, carried)] if carried >= own else []))
+                problem(
+                    "memory",
+                    f"{given} = {floor} needs kern.maxfiles = {floor}, {short}: lower it to {max(carried, 1)}, or give the "
+                    f"host {megabytes} MB",
+                    *([(given, carried)] if carried >= own else []),
+                )
             else:
                 # To blame is the wish that alone asks for most.
                 lowest = {"openfiles": 256, "process_limit": 1, "recursive_clients": 1}
-                alone = {key: needed_floors({**declared, **lowest, key: declared[key]})["kern.maxfiles"][0] for key in lowest}
+                alone = {
+                    key: needed_floors({**declared, **lowest, key: declared[key]})["kern.maxfiles"][0] for key in lowest
+                }
                 wish = max(alone, key=alone.get)
                 fits = _largest(wish, declared, carried)
                 text = f"sokuhai_{wish} = {declared[wish]} needs kern.maxfiles = {floor} ({needs['kern.maxfiles'][1]}), {short}: "
                 if fits:
-                    problem("memory", text + f"lower sokuhai_{wish} to {fits}, or give the host {megabytes} MB", (f"sokuhai_{wish}", fits))
+                    problem(
+                        "memory",
+                        text + f"lower sokuhai_{wish} to {fits}, or give the host {megabytes} MB",
+                        (f"sokuhai_{wish}", fits),
+                    )
                 else:
-                    problem("memory", text + f"give the host {megabytes} MB, or lower sokuhai_openfiles, sokuhai_process_limit and "
-                                             "sokuhai_recursive_clients")
+                    problem(
+                        "memory",
+                        text + f"give the host {megabytes} MB, or lower sokuhai_openfiles, sokuhai_process_limit and "
+                        "sokuhai_recursive_clients",
+                    )
         given = _int(loader.get("kern.maxfiles")) if "kern.maxfiles" in loader else None
         if given is not None and given > carried:
-            problem("loader's clamp", f"limits_loader['kern.maxfiles'] = {given}: the kernel clamps the loader's value to {carried} with "
-                    f"{physmem // 2**20} MB of memory (64 for each MB); declare {carried}, or use limits_sysctl, which is not clamped",
-                    ("limits_loader['kern.maxfiles']", carried))
+            problem(
+                "loader's clamp",
+                f"limits_loader['kern.maxfiles'] = {given}: the kernel clamps the loader's value to {carried} with "
+                f"{physmem // 2**20} MB of memory (64 for each MB); declare {carried}, or use limits_sysctl, which is not clamped",
+                ("limits_loader['kern.maxfiles']", carried),
+            )
 
     # UDP source ports as a range, whatever its two ends are.
     first, last = effective["net.inet.ip.portrange.hifirst"], effective["net.inet.ip.portrange.hilast"]
     wanted = math.ceil(declared["recursive_clients"] * PORTS_PER_QUERY)
     if wanted > PORT_LAST - PORT_FIRST + 1:
         fits = math.floor((PORT_LAST - PORT_FIRST + 1) / PORTS_PER_QUERY)
-        problem("UDP source ports", f"sokuhai_recursive_clients = {declared['recursive_clients']} needs {wanted} UDP source ports, but there are "
-                f"{PORT_LAST - PORT_FIRST + 1} (net.inet.ip.portrange): lower it to {fits}", ("sokuhai_recursive_clients", fits))
+        problem(
+            "UDP source ports",
+            f"sokuhai_recursive_clients = {declared['recursive_clients']} needs {wanted} UDP source ports, but there are "
+            f"{PORT_LAST - PORT_FIRST + 1} (net.inet.ip.portrange): lower it to {fits}",
+            ("sokuhai_recursive_clients", fits),
+        )
     if first is not None and last is not None:
-        link("UDP source ports of named", _ports(values), last - first + 1, wanted,
-             f"sokuhai_recursive_clients = {declared['recursive_clients']}: more than two ports for each outstanding query, or the six that "
-             "named draws for one are all in use too often",
-             last - first + 1 >= wanted, "sysctl", "net.inet.ip.portrange.hifirst")
+        link(
+            "UDP source ports of named",
+            _ports(values),
+            last - first + 1,
+            wanted,
+            f"sokuhai_recursive_clients = {declared['recursive_clients']}: more than two ports for each outstanding query, or the six that "
+            "named draws for one are all in use too often",
+            last - first + 1 >= wanted,
+            "sysctl",
+            "net.inet.ip.portrange.hifirst",
+        )
 
     # The services' own limits.
     perproc = effective["kern.maxfilesperproc"]
@@ -398,17 +488,31 @@ def limits_chain(measured, declared):
         will = perproc if daemon == INFINITY else max(declared["openfiles"], _int(daemon) or 0)
         if perproc is not None and will is not None:
             will = min(will, perproc)
-        link(f"login class {label}: openfiles >=", number, will, declared["openfiles"],
-             "the rc scripts start named under it; infinity reads as kern.maxfilesperproc",
-             will is not None and will >= declared["openfiles"], "login_class", "kern.maxfilesperproc")
+        link(
+            f"login class {label}: openfiles >=",
+            number,
+            will,
+            declared["openfiles"],
+            "the rc scripts start named under it; infinity reads as kern.maxfilesperproc",
+            will is not None and will >= declared["openfiles"],
+            "login_class",
+            "kern.maxfilesperproc",
+        )
     for service, variable in (("named", "named"), ("postfix", "postfix")):
         process = (measured.get("running") or {}).get(service)
         if not process:
             continue
         soft = perproc if process.get("soft") == INFINITY else _int(process.get("soft"))
-        link(f"{service} (pid {process.get('pid')}): openfiles >=", soft, soft, declared["openfiles"],
-             "the limit of the running process", soft is not None and soft >= declared["openfiles"], variable,
-             f"service {service} restart")
+        link(
+            f"{service} (pid {process.get('pid')}): openfiles >=",
+            soft,
+            soft,
+            declared["openfiles"],
+            "the limit of the running process",
+            soft is not None and soft >= declared["openfiles"],
+            variable,
+            f"service {service} restart",
+        )
     # What a role's own variable asks for beyond the shared one.
     named = measured.get("named") or {}
     for variable, files in (declared.get("own_openfiles") or {}).items():
@@ -418,49 +522,97 @@ def limits_chain(measured, declared):
         because = f"{variable} = {files}"
         if variable == "bind_openfiles" and named.get("knows_files"):
             because += f": BIND {named.get('version')} sets soft and hard limit to it by `files`"
-        link(f"kern.maxfilesperproc >= {variable}", perproc, perproc, files, because, ok, "named" if variable[0] == "b" else "postfix",
-             f"{variable}: {perproc}")
+        link(
+            f"kern.maxfilesperproc >= {variable}",
+            perproc,
+            perproc,
+            files,
+            because,
+            ok,
+            "named" if variable[0] == "b" else "postfix",
+            f"{variable}: {perproc}",
+        )
         if not ok:
-            problem(variable, f"{variable} = {files} is above kern.maxfilesperproc = {perproc}: the kernel would quietly give {perproc}; "
-                              f"lower it to {perproc}, or raise sokuhai_openfiles to {files} for the whole host", (variable, perproc))
+            problem(
+                variable,
+                f"{variable} = {files} is above kern.maxfilesperproc = {perproc}: the kernel would quietly give {perproc}; "
+                f"lower it to {perproc}, or raise sokuhai_openfiles to {files} for the whole host",
+                (variable, perproc),
+            )
     rebuild = bool(declared.get("fd_setsize_rebuild"))
     size = declared.get("fd_setsize") or 1024
-    link("openfiles >= FD_SETSIZE", declared["openfiles"], declared["openfiles"], size if rebuild else 1024,
-         f"sokuhai_fd_setsize = {size}: the rebuild is wanted" if rebuild
-         else "binds nothing in today's named (libuv) and Postfix (kqueue, poll): shown for completeness",
-         not rebuild or declared["openfiles"] >= size, "none", f"sokuhai_openfiles: {size}")
+    link(
+        "openfiles >= FD_SETSIZE",
+        declared["openfiles"],
+        declared["openfiles"],
+        size if rebuild else 1024,
+        f"sokuhai_fd_setsize = {size}: the rebuild is wanted"
+        if rebuild
+        else "binds nothing in today's named (libuv) and Postfix (kqueue, poll): shown for completeness",
+        not rebuild or declared["openfiles"] >= size,
+        "none",
+        f"sokuhai_openfiles: {size}",
+    )
     if rebuild and declared["openfiles"] < size:
-        problem("FD_SETSIZE", f"sokuhai_openfiles = {declared['openfiles']} is below sokuhai_fd_setsize = {size}: select() could never see the "
-                f"descriptors the rebuild makes room for; raise the first to {size}, or lower sokuhai_fd_setsize to "
-                f"{declared['openfiles']}", ("sokuhai_openfiles", size), ("sokuhai_fd_setsize", declared["openfiles"]))
+        problem(
+            "FD_SETSIZE",
+            f"sokuhai_openfiles = {declared['openfiles']} is below sokuhai_fd_setsize = {size}: select() could never see the "
+            f"descriptors the rebuild makes room for; raise the first to {size}, or lower sokuhai_fd_setsize to "
+            f"{declared['openfiles']}",
+            ("sokuhai_openfiles", size),
+            ("sokuhai_fd_setsize", declared["openfiles"]),
+        )
 
     pf = measured.get("pf") or {}
     if pf.get("enabled"):
         states = _int(pf.get("states"))
         need = declared["recursive_clients"] + 2 * declared["process_limit"]
         ok = states is not None and states >= need
-        link("pf limit states >=", states, states, need,
-             f"sokuhai_recursive_clients = {declared['recursive_clients']} queries and the SMTP connections", ok, "none",
-             f"/etc/pf.conf: set limit states {need}")
+        link(
+            "pf limit states >=",
+            states,
+            states,
+            need,
+            f"sokuhai_recursive_clients = {declared['recursive_clients']} queries and the SMTP connections",
+            ok,
+            "none",
+            f"/etc/pf.conf: set limit states {need}",
+        )
         if not ok:
-            problem("pf limit states", f"pf is on with limit states = {states}, below {need} (sokuhai_recursive_clients = "
-                    f"{declared['recursive_clients']}, SMTP connections both ways): put `set limit states {need}` into /etc/pf.conf",
-                    ("pf: set limit states", need))
+            problem(
+                "pf limit states",
+                f"pf is on with limit states = {states}, below {need} (sokuhai_recursive_clients = "
+                f"{declared['recursive_clients']}, SMTP connections both ways): put `set limit states {need}` into /etc/pf.conf",
+                ("pf: set limit states", need),
+            )
 
     capacity = declared.get("capacity")
     if capacity:
-        link("default_process_limit <=", capacity.get("max_process_limit"), capacity.get("max_process_limit"), declared["process_limit"],
-             "memory and CPUs, by the estimate of postfix_capacity", capacity.get("ok"), "postfix",
-             f"sokuhai_process_limit: {capacity.get('max_process_limit')}")
+        link(
+            "default_process_limit <=",
+            capacity.get("max_process_limit"),
+            capacity.get("max_process_limit"),
+            declared["process_limit"],
+            "memory and CPUs, by the estimate of postfix_capacity",
+            capacity.get("ok"),
+            "postfix",
+            f"sokuhai_process_limit: {capacity.get('max_process_limit')}",
+        )
         if not capacity.get("ok"):
             best = capacity.get("max_process_limit")
-            problem("default_process_limit", capacity.get("message"), *([("sokuhai_process_limit", best)] if best else []))
+            problem(
+                "default_process_limit", capacity.get("message"), *([("sokuhai_process_limit", best)] if best else [])
+            )
 
     if measured.get("jailed"):
         short = [n for n in floors if _int(values.get(n)) is None or not holds(n, _int(values[n]), floors[n])]
         if short or explicit:
-            problem("jail", "this host is a jail, and a jail cannot set the kernel's values: " + ", ".join(short or sorted(explicit))
-                    + "; set them on the host of the jail (role limits there)")
+            problem(
+                "jail",
+                "this host is a jail, and a jail cannot set the kernel's values: "
+                + ", ".join(short or sorted(explicit))
+                + "; set them on the host of the jail (role limits there)",
+            )
 
     for text in placement_errors(sysctl, loader, measured):
         problem("placement", text)

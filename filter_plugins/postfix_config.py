@@ -23,9 +23,22 @@ LABEL = re.compile(r"^(?!-)[A-Za-z0-9-]{1,63}(?<!-)$")
 
 # Taken from what is installed: a wrong one makes Postfix use another queue or other daemons than the port's.
 ASKED_PARAMETERS = (
-    "queue_directory", "command_directory", "daemon_directory", "data_directory", "meta_directory", "shlib_directory",
-    "mail_owner", "setgid_group", "sendmail_path", "newaliases_path", "mailq_path", "html_directory",
-    "manpage_directory", "sample_directory", "readme_directory")
+    "queue_directory",
+    "command_directory",
+    "daemon_directory",
+    "data_directory",
+    "meta_directory",
+    "shlib_directory",
+    "mail_owner",
+    "setgid_group",
+    "sendmail_path",
+    "newaliases_path",
+    "mailq_path",
+    "html_directory",
+    "manpage_directory",
+    "sample_directory",
+    "readme_directory",
+)
 
 # anvil(8): every one of these counts per anvil_rate_time_unit.
 RATES = {
@@ -42,13 +55,22 @@ TEXT_TABLES = ("cidr", "regexp", "pcre", "texthash")
 SERVICE_TYPES = ("inet", "unix", "unix-dgram", "fifo", "pass")
 SERVICE_FIELDS = ("private", "unpriv", "chroot", "wakeup", "maxproc")
 
-RESTRICTION_LISTS = tuple(f"smtpd_{at}_restrictions" for at in (
-    "client", "helo", "sender", "relay", "recipient", "data", "end_of_data", "etrn"))
+RESTRICTION_LISTS = tuple(
+    f"smtpd_{at}_restrictions"
+    for at in ("client", "helo", "sender", "relay", "recipient", "data", "end_of_data", "etrn")
+)
 # smtpd(8) refuses to start unless one of these stands in smtpd_relay_restrictions or smtpd_recipient_restrictions.
 RELAY_GUARDS = ("reject_unauth_destination", "defer_unauth_destination", "reject", "defer")
 # What may stand before the guard: the answer does not depend on a table that someone edits.
-RELAY_PERMITS = ("permit_mynetworks", "permit_inet_interfaces", "permit_sasl_authenticated", "permit_tls_clientcerts",
-                 "permit_tls_all_clientcerts", "permit_auth_destination", "permit_mx_backup")
+RELAY_PERMITS = (
+    "permit_mynetworks",
+    "permit_inet_interfaces",
+    "permit_sasl_authenticated",
+    "permit_tls_clientcerts",
+    "permit_tls_all_clientcerts",
+    "permit_auth_destination",
+    "permit_mx_backup",
+)
 
 
 def text(value):
@@ -109,8 +131,10 @@ def postfix_merge_services(lists):
     for items in lists:
         for item in items or []:
             if isinstance(item, dict) and item.get("type", "unix") not in SERVICE_TYPES:
-                raise AnsibleFilterError(f"postfix_master_cf: {item.get('name')} has type {item.get('type')!r}, it is one of "
-                                         f"{', '.join(SERVICE_TYPES)}")
+                raise AnsibleFilterError(
+                    f"postfix_master_cf: {item.get('name')} has type {item.get('type')!r}, it is one of "
+                    f"{', '.join(SERVICE_TYPES)}"
+                )
         filled.append([{"type": "unix", **item} if isinstance(item, dict) else item for item in items or []])
     return _merge(filled, ("name", "type"), "postfix_master_cf")
 
@@ -120,7 +144,9 @@ def postfix_base_restrictions(own, access=None):
     given = (access or {}).get("restrictions") or {}
     whole = {**own, **{name: items for name, items in given.items() if name != "smtpd_relay_restrictions"}}
     order = ("smtpd_relay_restrictions", *RESTRICTION_LISTS)
-    return {name: whole[name] for name in sorted(whole, key=lambda name: order.index(name) if name in order else len(order))}
+    return {
+        name: whole[name] for name in sorted(whole, key=lambda name: order.index(name) if name in order else len(order))
+    }
 
 
 def postfix_restriction_items(base, extra=None):
@@ -134,8 +160,14 @@ def postfix_restriction_items(base, extra=None):
     for place, name in enumerate(names):
         merged = _merge([base.get(name), (extra or {}).get(name)], ("name",), f"postfix_restrictions.{name}")
         if merged:
-            items.append({"name": name, "value": [text(item.get("value", item["name"])) for item in merged],
-                          "group": "Restrictions", "weight": 400 + place})
+            items.append(
+                {
+                    "name": name,
+                    "value": [text(item.get("value", item["name"])) for item in merged],
+                    "group": "Restrictions",
+                    "weight": 400 + place,
+                }
+            )
     return items
 
 
@@ -160,8 +192,10 @@ def rate(per_minute, unit_seconds):
     low, high = -(-below * step // unit_seconds), -(-(below + 1) * step // unit_seconds)
     near = f"{high}" if below == 0 else f"{low} or {high}"
     unit = "a second" if unit_seconds == 1 else f"in {unit_seconds} seconds"
-    raise ValueError(f"{per_minute} a minute cannot be said with anvil_rate_time_unit = {unit_seconds}s: it would be "
-                     f"{scaled / 60:.2f} {unit}, and Postfix counts whole numbers (0 is no limit). Nearest: {near} a minute")
+    raise ValueError(
+        f"{per_minute} a minute cannot be said with anvil_rate_time_unit = {unit_seconds}s: it would be "
+        f"{scaled / 60:.2f} {unit}, and Postfix counts whole numbers (0 is no limit). Nearest: {near} a minute"
+    )
 
 
 def postfix_rate_items(per_minute, unit):
@@ -172,8 +206,15 @@ def postfix_rate_items(per_minute, unit):
     items = []
     for kind, value in (per_minute or {}).items():
         try:
-            items.append({"name": RATES[kind], "value": rate(int(value), seconds(unit)), "group": "Performance",
-                          "weight": 200, "comment": f"{value} a minute"})
+            items.append(
+                {
+                    "name": RATES[kind],
+                    "value": rate(int(value), seconds(unit)),
+                    "group": "Performance",
+                    "weight": 200,
+                    "comment": f"{value} a minute",
+                }
+            )
         except KeyError:
             raise AnsibleFilterError(f"postfix_rates_per_minute: unknown kind {kind}") from None
         except ValueError as error:
@@ -183,8 +224,11 @@ def postfix_rate_items(per_minute, unit):
 
 def postfix_path_items(paths):
     """main.cf items that keep what the installed Postfix says of its own paths and owners ({name: value})."""
-    return [{"name": name, "value": paths[name], "group": "Paths, as installed", "weight": 50}
-            for name in ASKED_PARAMETERS if name in paths]
+    return [
+        {"name": name, "value": paths[name], "group": "Paths, as installed", "weight": 50}
+        for name in ASKED_PARAMETERS
+        if name in paths
+    ]
 
 
 def _fold(name, value):
@@ -228,8 +272,10 @@ def postfix_master_cf(items, header=""):
         if not item.get("command"):
             raise AnsibleFilterError(f"postfix_master_cf: {item['name']} {item['type']} has no command")
         flags = [_flag(item.get(field)) for field in SERVICE_FIELDS]
-        lines.append(f"{item['name']:<16} {item['type']:<10} {flags[0]:<7} {flags[1]:<6} {flags[2]:<6} {flags[3]:<6} "
-                     f"{flags[4]:<7} {item['command']}")
+        lines.append(
+            f"{item['name']:<16} {item['type']:<10} {flags[0]:<7} {flags[1]:<6} {flags[2]:<6} {flags[3]:<6} "
+            f"{flags[4]:<7} {item['command']}"
+        )
         for name, value in (item.get("options") or {}).items():
             if value is None:
                 continue
@@ -262,16 +308,24 @@ def postfix_table(table):
 def postfix_rendered_tables(tables, map_type):
     """Declared tables as {name, type, text, samples}; a table without a type gets map_type, the host's own. Of two with one name
     the later one counts."""
-    return [{"name": table["name"], "type": table.get("type") or map_type, "text": postfix_table(table),
-             **({"samples": table["samples"]} if table.get("samples") else {})}
-            for table in {table["name"]: table for table in tables or []}.values()]
+    return [
+        {
+            "name": table["name"],
+            "type": table.get("type") or map_type,
+            "text": postfix_table(table),
+            **({"samples": table["samples"]} if table.get("samples") else {}),
+        }
+        for table in {table["name"]: table for table in tables or []}.values()
+    ]
 
 
 def postfix_known_items(items, unknown):
     """Items without the optional ones that the host's Postfix does not know, and without those that need a parameter that it does
     not know. unknown: names of parameters."""
     lacking = set(unknown or [])
-    return [item for item in items if not (item.get("optional") and item["name"] in lacking or item.get("needs") in lacking)]
+    return [
+        item for item in items if not (item.get("optional") and item["name"] in lacking or item.get("needs") in lacking)
+    ]
 
 
 def postfix_table_problems(tables, variable="postfix"):
@@ -294,6 +348,7 @@ def postfix_aliases_text(aliases):
 
 # --- checks of what is declared -------------------------------------------------------------------------------------------
 
+
 def _near(word, words):
     match = difflib.get_close_matches(str(word), list(words), 1, 0.6)
     return f", did you mean {match[0]}?" if match else ""
@@ -310,8 +365,10 @@ def _domain_problem(value):
         return f"is {value!r}: a fully qualified name has at least two labels, like mx.example.org"
     for label in labels:
         if not LABEL.match(label):
-            return (f"is {value!r}: {label!r} is no label of a name (letters, digits and hyphens, 1 to 63 of them, no "
-                    "hyphen at either end)")
+            return (
+                f"is {value!r}: {label!r} is no label of a name (letters, digits and hyphens, 1 to 63 of them, no "
+                "hyphen at either end)"
+            )
     if len(value) > 253:
         return f"is {len(value)} characters long, 253 is the most a name can have"
     return None
@@ -360,8 +417,10 @@ def _check_tables(tables, say):
         seen.add(name)
         kind = table.get("type") or ""
         if kind and kind not in INDEXED + TEXT_TABLES:
-            say(f"{where}: type {kind!r} is unknown{_near(kind, INDEXED + TEXT_TABLES)} "
-                f"(one of {', '.join(INDEXED + TEXT_TABLES)}, or none for the host's own)")
+            say(
+                f"{where}: type {kind!r} is unknown{_near(kind, INDEXED + TEXT_TABLES)} "
+                f"(one of {', '.join(INDEXED + TEXT_TABLES)}, or none for the host's own)"
+            )
         _check_entries(where, kind, table.get("entries"), say)
 
 
@@ -401,8 +460,10 @@ def _check_entries(where, kind, entries, say):
             broken = _pattern_problem(bare[1:end]) if end > 0 else None
             if broken:
                 say(f"{here}: {broken}; Postfix would skip the entry")
-            elif bare[0].isalnum() or end == 0 or not re.fullmatch(r"[A-Za-z]*", bare[end + 1:]):
-                say(f"{here}: a {kind} pattern stands between two delimiters, like /^dyn/; Postfix would skip the entry")
+            elif bare[0].isalnum() or end == 0 or not re.fullmatch(r"[A-Za-z]*", bare[end + 1 :]):
+                say(
+                    f"{here}: a {kind} pattern stands between two delimiters, like /^dyn/; Postfix would skip the entry"
+                )
         else:
             if re.search(r"\s", pattern):
                 say(f"{here}: an indexed table's key has no white space, the rest would become the action")
@@ -421,8 +482,10 @@ def _relay_problem(value):
         if word.lower() in RELAY_GUARDS:
             return None
         if word.lower() not in RELAY_PERMITS:
-            return (f"{word!r} stands before {RELAY_GUARDS[0]}: only {', '.join(RELAY_PERMITS[:3])} and the like may, "
-                    "because a table, a class or a plain permit that says OK there makes an open relay")
+            return (
+                f"{word!r} stands before {RELAY_GUARDS[0]}: only {', '.join(RELAY_PERMITS[:3])} and the like may, "
+                "because a table, a class or a plain permit that says OK there makes an open relay"
+            )
     return f"none of {', '.join(RELAY_GUARDS)} is left in it: this host would relay for anyone"
 
 
@@ -493,8 +556,10 @@ def _check_rates(declared, items, say):
             say(f"postfix_rates_per_minute: {kind}: {error}")
     for kind, name in RATES.items():
         if override.get(name, {}).get("state", "absent" if name not in override else "present") == "present":
-            say(f"postfix_main_cf: {name} counts per anvil_rate_time_unit ({unit_seconds}s here); say it as "
-                f"postfix_rates_per_minute.{kind}")
+            say(
+                f"postfix_main_cf: {name} counts per anvil_rate_time_unit ({unit_seconds}s here); say it as "
+                f"postfix_rates_per_minute.{kind}"
+            )
 
 
 def postfix_problems(declared):
@@ -508,8 +573,10 @@ def postfix_problems(declared):
     found = []
     say = found.append
     if declared.get("profile") not in PROFILES:
-        say(f"postfix_profile: {declared.get('profile')!r} is unknown{_near(declared.get('profile'), PROFILES)} "
-            f"({' or '.join(PROFILES)})")
+        say(
+            f"postfix_profile: {declared.get('profile')!r} is unknown{_near(declared.get('profile'), PROFILES)} "
+            f"({' or '.join(PROFILES)})"
+        )
     for name in ("domain", "hostname"):
         problem = _domain_problem(declared.get(name))
         if problem:
@@ -525,7 +592,9 @@ def postfix_problems(declared):
         elif re.search(r"/0$", str(value)):
             say(f"postfix_mynetworks: {value!r} is the whole internet, which makes an open relay")
     if not declared.get("mynetworks"):
-        say("postfix_mynetworks: empty; the host itself (127.0.0.0/8, ::1/128) must stay in it or its own mail is refused")
+        say(
+            "postfix_mynetworks: empty; the host itself (127.0.0.0/8, ::1/128) must stay in it or its own mail is refused"
+        )
     interfaces = declared.get("inet_interfaces") or []
     if not interfaces:
         say("postfix_inet_interfaces: empty; use all, loopback-only or addresses")
@@ -537,8 +606,10 @@ def postfix_problems(declared):
         try:
             ipaddress.ip_address(str(value).strip("[]"))
         except ValueError:
-            say(f"postfix_inet_interfaces: {value!r} is no address; use all, loopback-only or addresses of this host"
-                f"{_near(value, ('all', 'loopback-only'))}")
+            say(
+                f"postfix_inet_interfaces: {value!r} is no address; use all, loopback-only or addresses of this host"
+                f"{_near(value, ('all', 'loopback-only'))}"
+            )
     if declared.get("inet_protocols") not in ("all", "ipv4", "ipv6"):
         say(f"postfix_inet_protocols: {declared.get('inet_protocols')!r} is none of all, ipv4, ipv6")
     for value in declared.get("destinations") or []:
@@ -554,7 +625,9 @@ def postfix_problems(declared):
         say("postfix_tls_cert: certificate and postfix_tls_key go together; leave both empty for a self-signed one")
     kind = declared.get("map_type") or ""
     if kind and kind not in INDEXED:
-        say(f"postfix_map_type: {kind!r} is no indexed type{_near(kind, INDEXED)} ({', '.join(INDEXED)}, or empty to ask)")
+        say(
+            f"postfix_map_type: {kind!r} is no indexed type{_near(kind, INDEXED)} ({', '.join(INDEXED)}, or empty to ask)"
+        )
 
     items = declared.get("main_cf") or []
     for item in _check_named("postfix_main_cf", items, ("name",), say, postfix_merge):
@@ -568,11 +641,15 @@ def postfix_problems(declared):
         if "value" not in item:
             say(f"postfix_main_cf: {name} has no value (state: absent takes a parameter away)")
         if name == "smtpd_relay_restrictions":
-            say("postfix_main_cf: smtpd_relay_restrictions is postfix_restrictions.smtpd_relay_restrictions, item by item")
+            say(
+                "postfix_main_cf: smtpd_relay_restrictions is postfix_restrictions.smtpd_relay_restrictions, item by item"
+            )
     for item in items:
         if item.get("state") == "absent" and item.get("name") in ("smtpd_relay_restrictions", "compatibility_level"):
-            say(f"postfix_main_cf: {item['name']} is always written: without it the rules for relaying depend on the "
-                "release of Postfix")
+            say(
+                f"postfix_main_cf: {item['name']} is always written: without it the rules for relaying depend on the "
+                "release of Postfix"
+            )
     _check_rates(declared, items, say)
 
     services = declared.get("master_cf") or []
@@ -584,8 +661,13 @@ def postfix_problems(declared):
     for name, entries in restrictions.items():
         if name not in RESTRICTION_LISTS:
             say(f"postfix_restrictions: {name!r} is no list of restrictions{_near(name, RESTRICTION_LISTS)}")
-        _check_named(f"postfix_restrictions.{name}", entries, ("name",), say,
-                     lambda lists, name=name: _merge(lists, ("name",), f"postfix_restrictions.{name}"))
+        _check_named(
+            f"postfix_restrictions.{name}",
+            entries,
+            ("name",),
+            say,
+            lambda lists, name=name: _merge(lists, ("name",), f"postfix_restrictions.{name}"),
+        )
     try:
         final = {item["name"]: item["value"] for item in postfix_restriction_items(base, restrictions)}
         problem = _relay_problem(final.get("smtpd_relay_restrictions"))

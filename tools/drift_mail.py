@@ -3,6 +3,7 @@
 What a recipient was told is kept apart from what the last run found: a run by hand takes nothing away from the next mail, and of two
 recipients one of whose mail was not taken, only that one is written to again.
 """
+
 from __future__ import annotations
 
 import email.message
@@ -58,7 +59,9 @@ def subject(moved):
     for word in ("unreachable", "error"):
         number = sum(entry["to"] == word for entry in moved["hosts"])
         counts += [word if len(names) == 1 else "%d %s" % (number, word)] if number else []
-    back = sum(entry["from"] in ("unreachable", "error") and entry["to"] in ("clean", "drift") for entry in moved["hosts"])
+    back = sum(
+        entry["from"] in ("unreachable", "error") and entry["to"] in ("clean", "drift") for entry in moved["hosts"]
+    )
     counts += ["judged again" if len(names) == 1 else "%d judged again" % back] if back else []
     counts = counts or ["clean" if all(entry["to"] == "clean" for entry in moved["hosts"]) else "drift"]
     return "drift: %s: %s" % (", ".join(names) if len(names) <= 3 else "%d hosts" % len(names), ", ".join(counts))
@@ -74,7 +77,13 @@ def letter(to, sender, moved, lines, about):
     mail["To"] = to
     mail["Subject"] = subject(moved)
     mail["Date"] = email.utils.localtime()
-    said = [to, sorted(entry["id"] for entry in moved["new"]), sorted(entry["id"] for entry in moved["gone"]), moved["hosts"], moved["told"]]
+    said = [
+        to,
+        sorted(entry["id"] for entry in moved["new"]),
+        sorted(entry["id"] for entry in moved["gone"]),
+        moved["hosts"],
+        moved["told"],
+    ]
     name = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
     mail["Message-ID"] = "<%s.drift@%s>" % (name, domain(sender))
     # RFC 3834: no vacation program answers it
@@ -92,7 +101,9 @@ def domain(sender):
 def own_address():
     """USER@FQDN of this machine; only USER where it has no domain, which sendmail(1) completes."""
     name = socket.getfqdn()
-    return "%s@%s" % (getpass.getuser(), name) if "." in name and not name.startswith("localhost") else getpass.getuser()
+    return (
+        "%s@%s" % (getpass.getuser(), name) if "." in name and not name.startswith("localhost") else getpass.getuser()
+    )
 
 
 def sendmail():
@@ -112,14 +123,26 @@ def send(mail, to, sender, smtp=None, given=False):
             raise NotTaken("no sendmail(1) on this machine, and no --smtp HOST")
         # its lines end as text does here (sendmail(8) makes CRLF of them); -i: a lone dot ends nothing
         text = mail.as_bytes(policy=POLICY.clone(linesep="\n"))
-        done = subprocess.run([program, "-i", *(["-f", sender] if given else []), "--", to], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=PATIENCE, check=False)
+        done = subprocess.run(
+            [program, "-i", *(["-f", sender] if given else []), "--", to],
+            input=text,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PATIENCE,
+            check=False,
+        )
         if done.returncode:
-            raise NotTaken("%s ended with %d: %s" % (program, done.returncode, " ".join(done.stdout.decode("utf-8", "replace").split())[:300]))
+            raise NotTaken(
+                "%s ended with %d: %s"
+                % (program, done.returncode, " ".join(done.stdout.decode("utf-8", "replace").split())[:300])
+            )
     except subprocess.TimeoutExpired:
         raise NotTaken("sendmail(1) did not end within %d s" % PATIENCE) from None
     except (OSError, smtplib.SMTPException) as problem:
-        raise NotTaken("%s: %s" % ("%s:%d" % smtp if smtp else "sendmail", " ".join(str(problem).split())[:300] or type(problem).__name__)) from None
+        raise NotTaken(
+            "%s: %s"
+            % ("%s:%d" % smtp if smtp else "sendmail", " ".join(str(problem).split())[:300] or type(problem).__name__)
+        ) from None
 
 
 def by_smtp(mail, to, sender, smtp):

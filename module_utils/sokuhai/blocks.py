@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """One block of lines that is ours in a file that is somebody else's, between a line # BEGIN NAME and a line # END NAME."""
+
 from __future__ import annotations
 
 from ansible.module_utils.sokuhai.host import Refused
@@ -13,8 +14,10 @@ def _ends(lines, name, path):
     if not starts and not ends:
         return None
     if len(starts) != 1 or len(ends) != 1 or ends[0] < starts[0]:
-        raise Refused("%s: the block marked `%s` is damaged (line %s): it needs one BEGIN and one END line; restore them or remove what is "
-                      "left of the block" % (path, name, ", ".join(str(number + 1) for number in sorted(starts + ends))))
+        raise Refused(
+            "%s: the block marked `%s` is damaged (line %s): it needs one BEGIN and one END line; restore them or remove what is "
+            "left of the block" % (path, name, ", ".join(str(number + 1) for number in sorted(starts + ends)))
+        )
     return starts[0], ends[0]
 
 
@@ -25,7 +28,7 @@ def get_block(text, name, path):
     """
     lines = text.split("\n")
     ends = _ends(lines, name, path)
-    return None if ends is None else [line.rstrip() for line in lines[ends[0] + 1:ends[1]]]
+    return None if ends is None else [line.rstrip() for line in lines[ends[0] + 1 : ends[1]]]
 
 
 def set_block(text, name, path, body):
@@ -38,4 +41,4 @@ def set_block(text, name, path, body):
     new = "".join(line + "\n" for line in ["# BEGIN " + name] + list(body) + ["# END " + name]) if body else ""
     if ends is None:
         return text + ("\n" if new and text and not text.endswith("\n") else "") + new
-    return "".join(line + "\n" for line in lines[:ends[0]]) + new + "\n".join(lines[ends[1] + 1:])
+    return "".join(line + "\n" for line in lines[: ends[0]]) + new + "\n".join(lines[ends[1] + 1 :])

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """DNS on the wire, as far as a module needs it to ask exactly one server, whatever resolv.conf says."""
+
 from __future__ import annotations
 
 import struct
@@ -16,5 +17,12 @@ def question(ident, name, qtype, qclass="IN", recurse=True):
 
     Raises UnicodeError for a name with a label that is too long.
     """
-    labels = b"".join(struct.pack("B", len(label)) + label for label in name.strip(".").encode("idna").split(b".") if label)
-    return struct.pack("!6H", ident, 0x0100 if recurse else 0, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", TYPES[qtype], CLASSES[qclass])
+    labels = b"".join(
+        struct.pack("B", len(label)) + label for label in name.strip(".").encode("idna").split(b".") if label
+    )
+    return (
+        struct.pack("!6H", ident, 0x0100 if recurse else 0, 1, 0, 0, 0)
+        + labels
+        + b"\0"
+        + struct.pack("!2H", TYPES[qtype], CLASSES[qclass])
+    )

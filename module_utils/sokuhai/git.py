@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """One commit of a repository, fetched and checked, in a folder that is there whole or not at all."""
+
 from __future__ import annotations
 
 import os
@@ -8,7 +9,14 @@ import shutil
 from ansible.module_utils.sokuhai import host
 
 #: No question, no configuration of the caller's.
-ENV = {"PATH": host.PATH, "LC_ALL": "C", "HOME": "/nonexistent", "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "ASSUME_ALWAYS_YES": "yes"}
+ENV = {
+    "PATH": host.PATH,
+    "LC_ALL": "C",
+    "HOME": "/nonexistent",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "ASSUME_ALWAYS_YES": "yes",
+}
 #: How to reach a repository and pkg(8)'s.
 FROM_CALLER = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CA_CERT_FILE")
 
@@ -32,8 +40,10 @@ def must(argv, timeout=None, what=None):
 
 def git(*words):
     """Return what git prints. Every object is checked as it comes."""
-    return must(["git", "-c", "transfer.fsckObjects=true", "-c", "advice.detachedHead=false"] + list(words),
-                what="git " + (words[2] if words[0] == "-C" else words[0]))
+    return must(
+        ["git", "-c", "transfer.fsckObjects=true", "-c", "advice.detachedHead=false"] + list(words),
+        what="git " + (words[2] if words[0] == "-C" else words[0]),
+    )
 
 
 def there():
@@ -71,5 +81,7 @@ def clone(path, url, branch, commit, prove):
             os.rmdir(path)
         os.rename(new, path)
     finally:
-        shutil.rmtree(new, ignore_errors=True)  # the reason why nothing came is told, not that this could not be removed
+        shutil.rmtree(
+            new, ignore_errors=True
+        )  # the reason why nothing came is told, not that this could not be removed
     return found

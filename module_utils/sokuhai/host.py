@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Commands and files of the host that a module runs on."""
+
 from __future__ import annotations
 
 import hashlib
@@ -24,8 +25,15 @@ def run(argv, timeout=120, env=None):
     be run, as in sh(1); 124 is one that did not end in time, as in timeout(1), and was killed.
     """
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, check=False,
-                              env=ENV if env is None else env)
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=timeout,
+            check=False,
+            env=ENV if env is None else env,
+        )
     except FileNotFoundError:
         return 127, "", "%s: not found" % argv[0]
     except subprocess.TimeoutExpired:

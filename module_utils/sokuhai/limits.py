@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What a FreeBSD host grants: kernel values and what may set them, login classes, the descriptor limits of what runs."""
+
 from __future__ import annotations
 
 import os
@@ -22,6 +23,7 @@ SETTING = re.compile(r'^\s*([A-Za-z0-9_.%-]+)\s*[=:]\s*("[^"]*"|[^#]*)')
 
 
 # ---- what FreeBSD prints and reads ----
+
 
 def parse_values(lines):
     """Return {name: value} (str) of the lines of a sysctl.conf, a loader.conf, or what kenv(1) prints; None is no lines."""
@@ -54,7 +56,11 @@ def parse_limit(text, name="openfiles"):
     for line in text.splitlines():
         words = line.split()
         if name in words:
-            found = [w if w == "infinity" else int(w) for w in words[words.index(name) + 1:] if w == "infinity" or w.isdigit()]
+            found = [
+                w if w == "infinity" else int(w)
+                for w in words[words.index(name) + 1 :]
+                if w == "infinity" or w.isdigit()
+            ]
             return found or None
     return None
 
@@ -65,17 +71,23 @@ def parse_rlimits(text, name="openfiles"):
     for line in text.splitlines():
         fields = line.split()
         if len(fields) >= 5 and fields[0].isdigit() and fields[2] == name:
-            found[int(fields[0])] = tuple(None if number.startswith("infinity") else int(number) for number in fields[3:5])
+            found[int(fields[0])] = tuple(
+                None if number.startswith("infinity") else int(number) for number in fields[3:5]
+            )
     return found
 
 
 def parse_swapinfo(text):
     """Return the MiB (int) of swap that `swapinfo -k` lists. With more than one device a line of their total follows, which is not counted again."""
     rows = (line.split() for line in text.splitlines())
-    return sum(int(words[1]) for words in rows if len(words) > 1 and words[0].startswith("/dev/") and words[1].isdigit()) >> 10
+    return (
+        sum(int(words[1]) for words in rows if len(words) > 1 and words[0].startswith("/dev/") and words[1].isdigit())
+        >> 10
+    )
 
 
 # ---- asking ----
+
 
 class Host:
     """Files and commands of a host. root: a directory in front of every path (tests)."""
@@ -118,14 +130,26 @@ class Host:
         known: names that answer. One that is hidden from -a (CTLFLAG_SKIP) still does when it is named.
         """
         listed = set(self.run(["sysctl", "-aN" + option])[1].split())
-        return [n for n in names if n in listed or (n in known and self.run(["sysctl", "-N" + option, n])[1].strip() == n)]
+        return [
+            n for n in names if n in listed or (n in known and self.run(["sysctl", "-N" + option, n])[1].strip() == n)
+        ]
 
     def foreign(self, names):
         """Return [{file, line, name, value}] of the lines that set one of *names* and are not ours, sysctl.conf first."""
         paths = list(SYSCTL_FILES + LOADER_FILES)
         if self.is_dir(LOADER_FOLDER):
-            paths += sorted("%s/%s" % (LOADER_FOLDER, name) for name in os.listdir(self.path(LOADER_FOLDER)) if name.endswith(".conf"))
-        return [entry for path in paths if path != LOADER_FILE for entry in parse_settings(path, self.read(path) or "") if entry["name"] in names]
+            paths += sorted(
+                "%s/%s" % (LOADER_FOLDER, name)
+                for name in os.listdir(self.path(LOADER_FOLDER))
+                if name.endswith(".conf")
+            )
+        return [
+            entry
+            for path in paths
+            if path != LOADER_FILE
+            for entry in parse_settings(path, self.read(path) or "")
+            if entry["name"] in names
+        ]
 
     def limit_of_class(self, name):
         """Return openfiles of a login class as the system sees it, an int or "infinity", or None where there is no such class.

@@ -3,6 +3,7 @@
 SOKUHAI_SSH holds what testinfra's command line cannot say (JSON: hostspec, ssh_extra_args, ssh_identity_file); without it
 testinfra's own --hosts decides.
 """
+
 import json
 import os
 import pathlib

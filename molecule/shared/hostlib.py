@@ -3,6 +3,7 @@
 testinfra's own Socket and Service look for netstat's columns of another system and only in /etc/rc.d; these read what
 FreeBSD's own tools print. Every function takes testinfra's ``host`` and raises AssertionError when the command fails.
 """
+
 import collections
 import os
 import re

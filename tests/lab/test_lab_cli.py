@@ -22,14 +22,24 @@ MX = "mx.home.example"
 pytestmark = [
     pytest.mark.lab,
     pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root"),
-    pytest.mark.skipif(not shutil.which("debootstrap") and not shutil.which("unshare"), reason="the lab needs Linux with debootstrap"),
+    pytest.mark.skipif(
+        not shutil.which("debootstrap") and not shutil.which("unshare"), reason="the lab needs Linux with debootstrap"
+    ),
 ]
 
 
 def lab(*args, check=True, timeout=120, **more):
     env = {**os.environ, "SOKUHAI_LAB": INSTANCE}
-    done = subprocess.run([LAB, *args], env=env, text=True, capture_output=True, timeout=timeout, check=False,
-                          **({} if "input" in more else {"stdin": subprocess.DEVNULL}), **more)
+    done = subprocess.run(
+        [LAB, *args],
+        env=env,
+        text=True,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+        **({} if "input" in more else {"stdin": subprocess.DEVNULL}),
+        **more,
+    )
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -67,8 +77,10 @@ def inside():
 
 def machine():
     """What the lab must not change: links, addresses, routes, named namespaces and mounts of this machine."""
+
     def out(*argv):
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+
     # counters of time are no change
     timers = re.compile(r"(valid_lft|preferred_lft|expires|hoplimit) \S+")
     return {
@@ -129,8 +141,13 @@ def test_stdin_stdout_and_stderr_pass_through(up):
 
 
 def test_signals_reach_what_the_command_started(up):
-    process = subprocess.Popen([LAB, "sh", MX, "--", "sh", "-c", "trap 'echo caught; exit 3' TERM; echo ready; while :; do sleep 0.1; done"],
-                               env={**os.environ, "SOKUHAI_LAB": INSTANCE}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [LAB, "sh", MX, "--", "sh", "-c", "trap 'echo caught; exit 3' TERM; echo ready; while :; do sleep 0.1; done"],
+        env={**os.environ, "SOKUHAI_LAB": INSTANCE},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert process.stdout.readline() == "ready\n"
         process.terminate()
@@ -195,13 +212,29 @@ def test_hosts_lists_who_is_there(up):
     table = lab("hosts").stdout
     row = next(line for line in table.splitlines() if line.startswith(MX) and "192.0.2.10" in line)
     assert row.count(MX) == 2 and "practice host" in row
-    for address in ("192.0.2.2", "198.51.100.2", "198.51.100.153", "198.51.100.219", "203.0.113.0/24", "2001:db8:2::/64", "192.0.2.1"):
+    for address in (
+        "192.0.2.2",
+        "198.51.100.2",
+        "198.51.100.153",
+        "198.51.100.219",
+        "203.0.113.0/24",
+        "2001:db8:2::/64",
+        "192.0.2.1",
+    ):
         assert re.search(rf"\s{re.escape(address)}\s", table), address
 
 
 def ssh(command, **more):
-    return subprocess.run(["ssh", "-F", STATE / "ssh_config", "-o", "BatchMode=yes", MX, command], stdin=subprocess.DEVNULL,
-                          env={**os.environ, "SOKUHAI_LAB": INSTANCE}, text=True, capture_output=True, timeout=30, check=False, **more)
+    return subprocess.run(
+        ["ssh", "-F", STATE / "ssh_config", "-o", "BatchMode=yes", MX, command],
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "SOKUHAI_LAB": INSTANCE},
+        text=True,
+        capture_output=True,
+        timeout=30,
+        check=False,
+        **more,
+    )
 
 
 def test_ssh_with_the_host_key_checked(up):
@@ -223,8 +256,15 @@ def test_descriptors_are_the_number_really_in_force(up):
     assert re.search(r"Max open files\s+(\d+)\s+(\d+)", limits).groups() == (str(said), str(said))
     assert ssh("ulimit -Hn").stdout.strip() == str(said)
     # the caller's own limits do not count
-    done = subprocess.run(["sh", "-c", f"ulimit -Sn 200; exec {LAB} sh {MX} -- sh -c 'ulimit -Sn'"], env={**os.environ, "SOKUHAI_LAB": INSTANCE},
-                          stdin=subprocess.DEVNULL, text=True, capture_output=True, timeout=30, check=False)
+    done = subprocess.run(
+        ["sh", "-c", f"ulimit -Sn 200; exec {LAB} sh {MX} -- sh -c 'ulimit -Sn'"],
+        env={**os.environ, "SOKUHAI_LAB": INSTANCE},
+        stdin=subprocess.DEVNULL,
+        text=True,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
     assert done.stdout.strip() == str(said), done.stderr
 
 
@@ -239,7 +279,10 @@ with socket.socket(family) as s:
 """
 
 
-@pytest.mark.parametrize("source, target", [("203.0.113.1", "192.0.2.10"), ("203.0.113.254", "192.0.2.10"), ("2001:db8:2::beef", "2001:db8::10")])
+@pytest.mark.parametrize(
+    "source, target",
+    [("203.0.113.1", "192.0.2.10"), ("203.0.113.254", "192.0.2.10"), ("2001:db8:2::beef", "2001:db8::10")],
+)
 def test_any_client_address_reaches_the_host(up, source, target):
     if source == "203.0.113.1":
         # the router's own address is the one that a client cannot have
@@ -295,8 +338,17 @@ def test_a_foreign_process_with_the_keepers_pid_is_left_alone():
     victim = subprocess.Popen(["sleep", "60"])
     try:
         state.mkdir(parents=True)
-        state.joinpath("keeper.json").write_text(json.dumps({"pid": victim.pid, "start": int(stat_fields(victim.pid)[1]) - 1}, indent=1))
-        done = subprocess.run([LAB, "down"], env={**os.environ, "SOKUHAI_LAB": other}, text=True, capture_output=True, timeout=30, check=False)
+        state.joinpath("keeper.json").write_text(
+            json.dumps({"pid": victim.pid, "start": int(stat_fields(victim.pid)[1]) - 1}, indent=1)
+        )
+        done = subprocess.run(
+            [LAB, "down"],
+            env={**os.environ, "SOKUHAI_LAB": other},
+            text=True,
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         assert not state.exists()
         assert victim.poll() is None
@@ -335,6 +387,8 @@ def test_crash_then_up_then_down_removes_all(up):
 
 
 def test_a_bad_instance_name_is_refused():
-    done = subprocess.run([LAB, "up"], env={**os.environ, "SOKUHAI_LAB": "../x"}, text=True, capture_output=True, timeout=30, check=False)
+    done = subprocess.run(
+        [LAB, "up"], env={**os.environ, "SOKUHAI_LAB": "../x"}, text=True, capture_output=True, timeout=30, check=False
+    )
     assert done.returncode == 1
     assert "SOKUHAI_LAB" in done.stderr

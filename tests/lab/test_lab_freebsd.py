@@ -33,13 +33,23 @@ run_rc_command "$1"
 pytestmark = [
     pytest.mark.lab,
     pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root"),
-    pytest.mark.skipif(not shutil.which("debootstrap") and not shutil.which("unshare"), reason="the lab needs Linux with debootstrap"),
+    pytest.mark.skipif(
+        not shutil.which("debootstrap") and not shutil.which("unshare"), reason="the lab needs Linux with debootstrap"
+    ),
 ]
 
 
 def lab(*args, check=True, timeout=120, **more):
-    done = subprocess.run([LAB, *args], env=ENVIRONMENT, text=True, capture_output=True, timeout=timeout, check=False,
-                          **({} if "input" in more else {"stdin": subprocess.DEVNULL}), **more)
+    done = subprocess.run(
+        [LAB, *args],
+        env=ENVIRONMENT,
+        text=True,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+        **({} if "input" in more else {"stdin": subprocess.DEVNULL}),
+        **more,
+    )
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -52,8 +62,14 @@ def sh(script, check=True):
 
 def reachable():
     """Whether the host answers where other hosts are."""
-    done = subprocess.run(["ssh", "-F", STATE / "ssh_config", "-o", "BatchMode=yes", "-o", "ConnectTimeout=2", MX, "true"], env=ENVIRONMENT,
-                          stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
+    done = subprocess.run(
+        ["ssh", "-F", STATE / "ssh_config", "-o", "BatchMode=yes", "-o", "ConnectTimeout=2", MX, "true"],
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
     return done.returncode == 0
 
 
@@ -108,7 +124,9 @@ def start_trial(fate, timer=False):
     before = boots()
     if timer:
         sh(f"cat > /etc/rc.d/labtimer <<'X'\n{TIMER}X\nchmod 755 /etc/rc.d/labtimer")
-    sh(f"set -e; echo {fate} > /boot/{TRIAL}/labfate; nextboot -k {TRIAL}; (sleep 0.3; shutdown -r now) > /dev/null 2>&1 &")
+    sh(
+        f"set -e; echo {fate} > /boot/{TRIAL}/labfate; nextboot -k {TRIAL}; (sleep 0.3; shutdown -r now) > /dev/null 2>&1 &"
+    )
     until(lambda: boots() > before)
     return before
 
@@ -117,9 +135,12 @@ def symbols(text):
     """{name: size} out of an object for FreeBSD that the host made, given in base64 by sh()."""
     import base64
     import struct
+
     data = base64.b64decode(text)
-    assert data[:4] == b"\x7fELF" and data[7] == 9 and struct.unpack_from("<H", data, 18)[0] == 62, "an object for FreeBSD on amd64"
-    offset, = struct.unpack_from("<Q", data, 40)
+    assert data[:4] == b"\x7fELF" and data[7] == 9 and struct.unpack_from("<H", data, 18)[0] == 62, (
+        "an object for FreeBSD on amd64"
+    )
+    (offset,) = struct.unpack_from("<Q", data, 40)
     size, count = struct.unpack_from("<HH", data, 58)
     sections = [struct.unpack_from("<IIQQQQIIQQ", data, offset + i * size) for i in range(count)]
     table = next(s for s in sections if s[1] == 2)
@@ -128,7 +149,7 @@ def symbols(text):
     for at in range(table[4], table[4] + table[5], 24):
         name, _, _, _, _, length = struct.unpack_from("<IBBHQQ", data, at)
         start = strings[4] + name
-        found[data[start:data.index(b"\0", start)].decode()] = length
+        found[data[start : data.index(b"\0", start)].decode()] = length
     return found
 
 
@@ -184,7 +205,10 @@ make clean >&2
 
 
 def test_distfile_that_is_not_what_the_tree_says_is_refused(up):
-    done = sh("cd /usr/ports/mail/postfix && make BATCH=yes fetch && for f in /usr/ports/distfiles/postfix/*; do echo x >> $f; done && make BATCH=yes build", check=False)
+    done = sh(
+        "cd /usr/ports/mail/postfix && make BATCH=yes fetch && for f in /usr/ports/distfiles/postfix/*; do echo x >> $f; done && make BATCH=yes build",
+        check=False,
+    )
     assert done.returncode == 1 and "SHA256 Checksum mismatch" in done.stdout
     sh("make -C /usr/ports/mail/postfix distclean")
 
@@ -265,14 +289,20 @@ def test_installing_over_the_running_kernel_keeps_it_once(up, trial, stock):
         assert sh("config -x /boot/kernel/kernel | grep ident").stdout == "ident\tTRIAL\n"
         assert sh("config -x /boot/kernel.old/kernel | grep ident").stdout == "ident\tGENERIC\n"
     finally:
-        sh("rm -rf /boot/kernel /boot/kernel.old; mv /root/stock /boot/kernel; sysctl kern.bootfile=/boot/kernel/kernel")
+        sh(
+            "rm -rf /boot/kernel /boot/kernel.old; mv /root/stock /boot/kernel; sysctl kern.bootfile=/boot/kernel/kernel"
+        )
 
 
 def test_sync_leaves_what_was_edited(up):
     try:
-        sh("sed -i 's/SETSIZE.1024/SETSIZE\\t2048/' /usr/src/sys/sys/select.h; sed -i 's/^BRANCH=\"RELEASE\"/BRANCH=\"RELEASE-p1\"/' /usr/src/sys/conf/newvers.sh")
+        sh(
+            "sed -i 's/SETSIZE.1024/SETSIZE\\t2048/' /usr/src/sys/sys/select.h; sed -i 's/^BRANCH=\"RELEASE\"/BRANCH=\"RELEASE-p1\"/' /usr/src/sys/conf/newvers.sh"
+        )
         lab("sync")
         assert sh("grep -c 2048 /usr/src/sys/sys/select.h").stdout == "1\n"
         assert sh("grep -c RELEASE-p1 /usr/src/sys/conf/newvers.sh").stdout == "1\n"
     finally:
-        sh("cp /usr/include/sys/select.h /usr/src/sys/sys/select.h; sed -i 's/^BRANCH=\"RELEASE-p1\"/BRANCH=\"RELEASE\"/' /usr/src/sys/conf/newvers.sh")
+        sh(
+            'cp /usr/include/sys/select.h /usr/src/sys/sys/select.h; sed -i \'s/^BRANCH="RELEASE-p1"/BRANCH="RELEASE"/\' /usr/src/sys/conf/newvers.sh'
+        )

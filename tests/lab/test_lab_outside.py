@@ -65,14 +65,25 @@ print(data.partition(b"\\n")[0].decode().removeprefix("::ffff:"), len(data.parti
 
 
 def lab(*args, check=True, stdin=""):
-    done = subprocess.run([LAB, *args], env={**os.environ, "SOKUHAI_LAB": INSTANCE}, text=True, capture_output=True, timeout=120, check=False, input=stdin)
+    done = subprocess.run(
+        [LAB, *args],
+        env={**os.environ, "SOKUHAI_LAB": INSTANCE},
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+        input=stdin,
+    )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 
 
 def ports():
     """What is attached to the bridge."""
-    return {entry["ifname"] for entry in json.loads(lab("sh", "switch", "--", "ip", "-j", "link", "show", "master", net.BRIDGE).stdout)}
+    return {
+        entry["ifname"]
+        for entry in json.loads(lab("sh", "switch", "--", "ip", "-j", "link", "show", "master", net.BRIDGE).stdout)
+    }
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -86,8 +97,13 @@ def up():
 @pytest.fixture
 def machine():
     fd = tap.plug(str(STATE), MX)
-    played = subprocess.Popen([sys.executable, "-c", MACHINE, str(fd), json.dumps(tap.place(net.load(), MX))], stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE, text=True, pass_fds=[fd])
+    played = subprocess.Popen(
+        [sys.executable, "-c", MACHINE, str(fd), json.dumps(tap.place(net.load(), MX))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        pass_fds=[fd],
+    )
     os.close(fd)
     end = threading.Timer(60, played.kill)
     end.start()
@@ -104,7 +120,10 @@ def test_its_clients_keep_their_addresses(machine):
     assert machine.stdout.readline() == "root 0\n", "the machine reaches the simulated root"
     for source, target in (("203.0.113.77", "192.0.2.10"), ("2001:db8:2::77", "2001:db8::10")):
         # more than a segment, so that checksums and segments are those of real frames
-        assert lab("sh", "clients", "--", "python3", "-", source, target, stdin=CLIENT).stdout.split() == [source, "200000"]
+        assert lab("sh", "clients", "--", "python3", "-", source, target, stdin=CLIENT).stdout.split() == [
+            source,
+            "200000",
+        ]
 
 
 def test_the_tap_goes_with_its_machine(machine):
@@ -124,7 +143,9 @@ def test_nothing_of_this_machine_changes(machine):
 def test_commands_there_go_by_what_joined_it():
     done = lab("sh", "mx", "--", "true", check=False)
     assert done.returncode == 1 and "no machine is in the place of mx.home.example" in done.stderr
-    (STATE / f"{MX}.outside").write_text(json.dumps({"run": ["/bin/echo", "there:"], "shell": ["/bin/echo", "shell"], "env": {}}))
+    (STATE / f"{MX}.outside").write_text(
+        json.dumps({"run": ["/bin/echo", "there:"], "shell": ["/bin/echo", "shell"], "env": {}})
+    )
     assert lab("sh", "mx", "--", "id", "-u").stdout == "there: id -u\n"
     assert lab("sh", "mx").stdout == "shell\n"
     assert "molecule/freebsd/vm reboot" in lab("reboot", "mx", check=False).stderr

@@ -3,6 +3,7 @@
 
 Protocol: https://chromedevtools.github.io/devtools-protocol/ (domains Target, Page, Runtime, Log, Network, Emulation, Input).
 """
+
 from __future__ import annotations
 
 import base64
@@ -17,9 +18,23 @@ import time
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chromium-shell")
 # No service of the browser's own may ask the network, or a test could not tell whether the page does.
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-         "--disable-default-apps", "--disable-extensions", "--mute-audio", "--no-default-browser-check", "--disable-dev-shm-usage", "--hide-scrollbars",
-         "--force-color-profile=srgb", "--font-render-hinting=none")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--mute-audio",
+    "--no-default-browser-check",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--force-color-profile=srgb",
+    "--font-render-hinting=none",
+)
 
 
 def program():
@@ -44,8 +59,15 @@ class Browser:
 
         self.log = open(os.path.join(self.profile, "log"), "w+b")
         self.process = subprocess.Popen(
-            [program(), *FLAGS, "--remote-debugging-pipe", "--user-data-dir=" + self.profile, "about:blank"], preexec_fn=handed, close_fds=False,
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=dict(os.environ, TZ=timezone, HOME=self.profile), start_new_session=True)
+            [program(), *FLAGS, "--remote-debugging-pipe", "--user-data-dir=" + self.profile, "about:blank"],
+            preexec_fn=handed,
+            close_fds=False,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            env=dict(os.environ, TZ=timezone, HOME=self.profile),
+            start_new_session=True,
+        )
         os.close(to_child)
         os.close(from_child)
 
@@ -71,7 +93,9 @@ class Browser:
         while b"\0" not in self.rest:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.input], [], [], left)[0]:
-                raise TimeoutError("the browser does not answer: %s" % open(self.log.name, errors="replace").read()[-2000:])
+                raise TimeoutError(
+                    "the browser does not answer: %s" % open(self.log.name, errors="replace").read()[-2000:]
+                )
             block = os.read(self.input, 1 << 20)
             if not block:
                 raise RuntimeError("the browser ended: %s" % open(self.log.name, errors="replace").read()[-2000:])
@@ -103,13 +127,29 @@ class Tab:
     def __init__(self, browser, path, language="en", dark=False, width=1280, height=900, phone=False):
         self.browser = browser
         target = browser.call("Target.createTarget", url="about:blank")["targetId"]
-        self.target, self.session = target, browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.target, self.session = (
+            target,
+            browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"],
+        )
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(domain + ".enable")
         agent = browser.call("Browser.getVersion")["userAgent"]
-        self.call("Emulation.setUserAgentOverride", userAgent=agent, acceptLanguage={"ja": "ja-JP,ja;q=0.9,en;q=0.5"}.get(language, language))
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2 if phone else 1, mobile=phone)
+        self.call(
+            "Emulation.setUserAgentOverride",
+            userAgent=agent,
+            acceptLanguage={"ja": "ja-JP,ja;q=0.9,en;q=0.5"}.get(language, language),
+        )
+        self.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=2 if phone else 1,
+            mobile=phone,
+        )
         browser.events.clear()
         self.url = "file://" + os.path.abspath(path)
         self.call("Page.navigate", url=self.url)
@@ -122,7 +162,13 @@ class Tab:
         """The value of a JavaScript expression (a promise is waited for)."""
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in answer:
-            raise RuntimeError("%s: %s" % (script, answer["exceptionDetails"].get("exception", {}).get("description", answer["exceptionDetails"])))
+            raise RuntimeError(
+                "%s: %s"
+                % (
+                    script,
+                    answer["exceptionDetails"].get("exception", {}).get("description", answer["exceptionDetails"]),
+                )
+            )
         return answer["result"].get("value")
 
     def until(self, condition, seconds=30):
@@ -134,21 +180,44 @@ class Tab:
 
     def key(self, name):
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode={"Tab": 9, "Enter": 13, "ArrowRight": 39, "End": 35, "Home": 36}[name],
-                      **({"text": "\r"} if name == "Enter" and kind == "keyDown" else {}))
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=name,
+                code=name,
+                windowsVirtualKeyCode={"Tab": 9, "Enter": 13, "ArrowRight": 39, "End": 35, "Home": 36}[name],
+                **({"text": "\r"} if name == "Enter" and kind == "keyDown" else {}),
+            )
 
     def drawn(self):
         """Have every chart on the page drawn: open what is folded, and bring each into view."""
-        self.run("(async () => { for (const one of document.querySelectorAll('details.host')) one.open = true;"
-                 " for (const plot of document.querySelectorAll('.plot')) { plot.scrollIntoView();"
-                 " for (let n = 0; n < 100 && !plot.dataset.drawn; n++) await new Promise((done) => setTimeout(done, 20)); }"
-                 " scrollTo(0, 0); await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); })()")
+        self.run(
+            "(async () => { for (const one of document.querySelectorAll('details.host')) one.open = true;"
+            " for (const plot of document.querySelectorAll('.plot')) { plot.scrollIntoView();"
+            " for (let n = 0; n < 100 && !plot.dataset.drawn; n++) await new Promise((done) => setTimeout(done, 20)); }"
+            " scrollTo(0, 0); await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); })()"
+        )
 
     def picture(self, whole=True):
         """A PNG of the screen or of the whole page."""
-        return base64.b64decode(self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole,
-                                          **({"clip": dict(self.run("({x: 0, y: 0, width: innerWidth, height: document.documentElement.scrollHeight, scale: 1})"))}
-                                             if whole else {}))["data"])
+        return base64.b64decode(
+            self.call(
+                "Page.captureScreenshot",
+                format="png",
+                captureBeyondViewport=whole,
+                **(
+                    {
+                        "clip": dict(
+                            self.run(
+                                "({x: 0, y: 0, width: innerWidth, height: document.documentElement.scrollHeight, scale: 1})"
+                            )
+                        )
+                    }
+                    if whole
+                    else {}
+                ),
+            )["data"]
+        )
 
     def paper(self):
         """The page as PDF."""
@@ -163,7 +232,12 @@ class Tab:
                 continue
             given = event.get("params", {})
             if event["method"] == "Runtime.exceptionThrown":
-                told.append("exception: %s" % given["exceptionDetails"].get("exception", {}).get("description", given["exceptionDetails"]["text"]))
+                told.append(
+                    "exception: %s"
+                    % given["exceptionDetails"]
+                    .get("exception", {})
+                    .get("description", given["exceptionDetails"]["text"])
+                )
             elif event["method"] == "Runtime.consoleAPICalled":
                 told.append("console: %s" % [one.get("value") for one in given["args"]])
             elif event["method"] == "Log.entryAdded" and given["entry"]["level"] in ("warning", "error"):

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Reports as tools/drift makes them, of hosts that do not exist: made by chance from a fixed seed, so that a test sees the same each time."""
+
 from __future__ import annotations
 
 import math
@@ -9,29 +10,99 @@ from limits_chain import limits_chain
 
 NOW = 1795824000  # 2026-11-28 00:00 UTC
 SYSCTL = {
-    "kern.maxfiles": 130352, "kern.maxfilesperproc": 117315, "kern.ipc.maxsockets": 130352, "kern.ipc.nmbclusters": 252212, "kern.maxproc": 9460,
-    "kern.maxprocperuid": 8514, "kern.ipc.soacceptqueue": 500, "kern.ipc.maxsockbuf": 8388608, "net.inet.udp.recvspace": 262400,
-    "net.inet.ip.portrange.hifirst": 21536, "net.inet.ip.portrange.hilast": 65535, "hw.physmem": 4271390720, "hw.ncpu": 2,
+    "kern.maxfiles": 130352,
+    "kern.maxfilesperproc": 117315,
+    "kern.ipc.maxsockets": 130352,
+    "kern.ipc.nmbclusters": 252212,
+    "kern.maxproc": 9460,
+    "kern.maxprocperuid": 8514,
+    "kern.ipc.soacceptqueue": 500,
+    "kern.ipc.maxsockbuf": 8388608,
+    "net.inet.udp.recvspace": 262400,
+    "net.inet.ip.portrange.hifirst": 21536,
+    "net.inet.ip.portrange.hilast": 65535,
+    "hw.physmem": 4271390720,
+    "hw.ncpu": 2,
 }
 COLUMNS = (
-    "time", "seconds", "queue_incoming", "queue_active", "queue_deferred", "queue_hold", "queue_maildrop", "age_incoming", "age_active", "age_deferred",
-    "deferred_dns", "deferred_connect", "deferred_refused", "deferred_greylisted", "deferred_other", "mails_in", "mails_out", "mails_deferred",
-    "mails_bounced", "mails_rejected", "mails_put_off", "named_sockets", "named_descriptors", "named_descriptors_limit", "named_recursive_clients",
-    "named_recursive_clients_limit", "named_servfail", "named_queries", "postfix_sockets", "postfix_descriptors", "postfix_descriptors_limit",
-    "postfix_processes", "postfix_processes_limit", "files", "files_limit", "sockets", "sockets_limit", "memory_free", "memory_total", "swap_used",
-    "swap_total", "greylist_hits", "dnsbl_hits", "postscreen_hits", "spf_fails",
+    "time",
+    "seconds",
+    "queue_incoming",
+    "queue_active",
+    "queue_deferred",
+    "queue_hold",
+    "queue_maildrop",
+    "age_incoming",
+    "age_active",
+    "age_deferred",
+    "deferred_dns",
+    "deferred_connect",
+    "deferred_refused",
+    "deferred_greylisted",
+    "deferred_other",
+    "mails_in",
+    "mails_out",
+    "mails_deferred",
+    "mails_bounced",
+    "mails_rejected",
+    "mails_put_off",
+    "named_sockets",
+    "named_descriptors",
+    "named_descriptors_limit",
+    "named_recursive_clients",
+    "named_recursive_clients_limit",
+    "named_servfail",
+    "named_queries",
+    "postfix_sockets",
+    "postfix_descriptors",
+    "postfix_descriptors_limit",
+    "postfix_processes",
+    "postfix_processes_limit",
+    "files",
+    "files_limit",
+    "sockets",
+    "sockets_limit",
+    "memory_free",
+    "memory_total",
+    "swap_used",
+    "swap_total",
+    "greylist_hits",
+    "dnsbl_hits",
+    "postscreen_hits",
+    "spf_fails",
 )
 
 
 def chain(**changes):
     """A chain of limits by the project's own filter; changes are sysctls that the host has otherwise."""
     explicit = {name.replace("__", "."): value for name, value in changes.items()}
-    measured = {"sysctl": {**SYSCTL, **explicit}, "unknown": [], "tunable": [], "writable": [*SYSCTL, *explicit],
-                "classes": {"daemon": "infinity", "sokuhai": 65535}, "pf": {"enabled": False},
-                "running": {"named": {"pid": 812, "soft": 65535, "hard": 65535}, "postfix": {"pid": 1944, "soft": 65535, "hard": 65535}},
-                "named": {"version": "9.20.9", "knows_files": False}, "jailed": False, "settings": []}
-    declared = {"openfiles": 65535, "process_limit": 500, "recursive_clients": 20000, "tcp_listen_queue": 128, "udp_receive_buffer": 1048576,
-                "fd_setsize": 16384, "fd_setsize_rebuild": False, "sysctl": explicit, "loader": {}, "login_class": "sokuhai"}
+    measured = {
+        "sysctl": {**SYSCTL, **explicit},
+        "unknown": [],
+        "tunable": [],
+        "writable": [*SYSCTL, *explicit],
+        "classes": {"daemon": "infinity", "sokuhai": 65535},
+        "pf": {"enabled": False},
+        "running": {
+            "named": {"pid": 812, "soft": 65535, "hard": 65535},
+            "postfix": {"pid": 1944, "soft": 65535, "hard": 65535},
+        },
+        "named": {"version": "9.20.9", "knows_files": False},
+        "jailed": False,
+        "settings": [],
+    }
+    declared = {
+        "openfiles": 65535,
+        "process_limit": 500,
+        "recursive_clients": 20000,
+        "tcp_listen_queue": 128,
+        "udp_receive_buffer": 1048576,
+        "fd_setsize": 16384,
+        "fd_setsize_rebuild": False,
+        "sysctl": explicit,
+        "loader": {},
+        "login_class": "sokuhai",
+    }
     found = limits_chain(measured, declared)
     return {"links": found["links"], "problems": found["problems"]}
 
@@ -53,33 +124,95 @@ def samples(seed, points=700, days=7, size=20000, dns=0, gap=True, until=NOW, un
         queries = int(60 * day * chance.random() + size * 0.72 * burst)
         row = dict.fromkeys(COLUMNS, 0)
         row.update(
-            time=at, seconds=span, queue_incoming=int(size * 0.1 * burst), queue_active=int(size * 0.9 * burst + chance.randint(0, 3)), queue_deferred=int(left),
-            queue_maildrop=int(size * 0.05 * burst), deferred_dns=int(left * 0.1) + (dns if number > points - 20 else 0), deferred_connect=int(left * 0.4),
-            deferred_refused=int(left * 0.2), deferred_greylisted=int(left * 0.25), deferred_other=int(left * 0.05), mails_put_off=chance.randint(0, 2),
-            mails_in=int(span * (0.02 * day + size / 600 * burst)), mails_out=int(span * (0.02 * day + size / 500 * burst)),
-            mails_deferred=int(span * size / 9000 * burst), mails_bounced=int(span * size / 20000 * burst), mails_rejected=int(span * 0.05 * chance.random()),
-            named_sockets=24 + queries, named_descriptors=60 + queries, named_descriptors_limit=65535, named_recursive_clients=queries,
-            named_recursive_clients_limit=20000, named_queries=queries * span // 10, postfix_sockets=40 + int(900 * burst),
-            postfix_descriptors=44 + int(470 * burst), postfix_descriptors_limit=65535, postfix_processes=1 + int(size / 23000 * 380 * burst),
-            postfix_processes_limit=500, files=2100 + int(21000 * burst), files_limit=130352, sockets=300 + queries + int(9000 * burst), sockets_limit=130352,
-            memory_free=1_200_000_000, memory_total=4_271_390_720, swap_total=2_147_483_648, greylist_hits=chance.randint(0, 3) * span // 60,
-            dnsbl_hits=chance.randint(0, 8) * span // 60, postscreen_hits=chance.randint(0, 20) * span // 60, spf_fails=chance.randint(0, 2) * span // 60)
+            time=at,
+            seconds=span,
+            queue_incoming=int(size * 0.1 * burst),
+            queue_active=int(size * 0.9 * burst + chance.randint(0, 3)),
+            queue_deferred=int(left),
+            queue_maildrop=int(size * 0.05 * burst),
+            deferred_dns=int(left * 0.1) + (dns if number > points - 20 else 0),
+            deferred_connect=int(left * 0.4),
+            deferred_refused=int(left * 0.2),
+            deferred_greylisted=int(left * 0.25),
+            deferred_other=int(left * 0.05),
+            mails_put_off=chance.randint(0, 2),
+            mails_in=int(span * (0.02 * day + size / 600 * burst)),
+            mails_out=int(span * (0.02 * day + size / 500 * burst)),
+            mails_deferred=int(span * size / 9000 * burst),
+            mails_bounced=int(span * size / 20000 * burst),
+            mails_rejected=int(span * 0.05 * chance.random()),
+            named_sockets=24 + queries,
+            named_descriptors=60 + queries,
+            named_descriptors_limit=65535,
+            named_recursive_clients=queries,
+            named_recursive_clients_limit=20000,
+            named_queries=queries * span // 10,
+            postfix_sockets=40 + int(900 * burst),
+            postfix_descriptors=44 + int(470 * burst),
+            postfix_descriptors_limit=65535,
+            postfix_processes=1 + int(size / 23000 * 380 * burst),
+            postfix_processes_limit=500,
+            files=2100 + int(21000 * burst),
+            files_limit=130352,
+            sockets=300 + queries + int(9000 * burst),
+            sockets_limit=130352,
+            memory_free=1_200_000_000,
+            memory_total=4_271_390_720,
+            swap_total=2_147_483_648,
+            greylist_hits=chance.randint(0, 3) * span // 60,
+            dnsbl_hits=chance.randint(0, 8) * span // 60,
+            postscreen_hits=chance.randint(0, 20) * span // 60,
+            spf_fails=chance.randint(0, 2) * span // 60,
+        )
         for name in unknown:
             row[name] = None
         for name in COLUMNS:
             columns[name].append(row[name])
-    return {"columns": columns, "from": columns["time"][0], "to": columns["time"][-1], "rows_read": 10080, "broken": 0, "over": {"deferred_dns": until - 5400} if dns else {}}
+    return {
+        "columns": columns,
+        "from": columns["time"][0],
+        "to": columns["time"][-1],
+        "rows_read": 10080,
+        "broken": 0,
+        "over": {"deferred_dns": until - 5400} if dns else {},
+    }
 
 
-def found(host, thing, role="postfix", diff="", since="still", expected="500", got="100", advice=None, part="configuration"):
-    return {"id": "%s/%s/%s" % (host, role, thing), "host": host, "part": part, "role": role, "thing": thing, "expected": expected, "found": got, "diff": diff,
-            "advice": advice or "ansible-playbook playbooks/site.yml --limit %s --tags %s puts it back; if it is meant, declare it in the inventory" % (host, role),
-            "since": since}
+def found(
+    host, thing, role="postfix", diff="", since="still", expected="500", got="100", advice=None, part="configuration"
+):
+    return {
+        "id": "%s/%s/%s" % (host, role, thing),
+        "host": host,
+        "part": part,
+        "role": role,
+        "thing": thing,
+        "expected": expected,
+        "found": got,
+        "diff": diff,
+        "advice": advice
+        or "ansible-playbook playbooks/site.yml --limit %s --tags %s puts it back; if it is meant, declare it in the inventory"
+        % (host, role),
+        "since": since,
+    }
 
 
 def report(hosts, findings=(), errors=(), code=2):
-    return {"schema": 1, "started": "2026-11-28T00:01:00+00:00", "seconds": 41.7, "exit": code, "hosts": hosts, "findings": list(findings),
-            "transitions": {"new": [entry["id"] for entry in findings if entry["since"] == "new"], "gone": [], "still": [], "hosts": []}, "errors": list(errors)}
+    return {
+        "schema": 1,
+        "started": "2026-11-28T00:01:00+00:00",
+        "seconds": 41.7,
+        "exit": code,
+        "hosts": hosts,
+        "findings": list(findings),
+        "transitions": {
+            "new": [entry["id"] for entry in findings if entry["since"] == "new"],
+            "gone": [],
+            "still": [],
+            "hosts": [],
+        },
+        "errors": list(errors),
+    }
 
 
 DIFF = """--- found: /usr/local/etc/namedb/named.conf
@@ -90,9 +223,20 @@ DIFF = """--- found: /usr/local/etc/namedb/named.conf
 +    recursive-clients 20000;
      listen-on { 127.0.0.1; };
 """
-TRAPS = {"traps": {"catch-me@home.example": {"taken": 214, "refused": 11, "rules": {}}, "old.name@home.example": {"taken": 3, "refused": 0, "rules": {}}},
-         "rules": {"dnsbl: zen.spamhaus.org": 171, "check_dynamic_client: number_twice": 88, "reject_unknown_reverse_client_hostname": 35, "spf": 9},
-         "clients": {"203.0.113.77": 120, "2001:db8::25": 12}, "missing": []}
+TRAPS = {
+    "traps": {
+        "catch-me@home.example": {"taken": 214, "refused": 11, "rules": {}},
+        "old.name@home.example": {"taken": 3, "refused": 0, "rules": {}},
+    },
+    "rules": {
+        "dnsbl: zen.spamhaus.org": 171,
+        "check_dynamic_client: number_twice": 88,
+        "reject_unknown_reverse_client_hostname": 35,
+        "spf": 9,
+    },
+    "clients": {"203.0.113.77": 120, "2001:db8::25": 12},
+    "missing": [],
+}
 
 
 def host(status="drift", messages=(), notes=(), **more):
@@ -107,11 +251,28 @@ def one():
         found(name, "/usr/local/etc/namedb/named.conf", "bind", DIFF, "new", "the text as declared", "another text"),
         found(name, "process named: openfiles", "bind", part="state", expected="65535", got="1024"),
         found(name, "master.cf: 2525/inet", expected="(not set)", got="2525 inet n - n - - smtpd"),
-        found(name, "reboot pending: kern.maxproc", "limits", expected="9460", got="4000", part="state", advice="reboot when mail can wait: shutdown -r now"),
+        found(
+            name,
+            "reboot pending: kern.maxproc",
+            "limits",
+            expected="9460",
+            got="4000",
+            part="state",
+            advice="reboot when mail can wait: shutdown -r now",
+        ),
         *[found(name, "main.cf: parameter_%d" % number) for number in range(9)],
     ]
-    return report({name: host(chain=chain(), samples=samples(1, size=23000, dns=34, unknown=("named_servfail", "swap_used")), traps=TRAPS,
-                              notes=["known vulnerabilities: pkg audit -F has not fetched the list"])}, findings)
+    return report(
+        {
+            name: host(
+                chain=chain(),
+                samples=samples(1, size=23000, dns=34, unknown=("named_servfail", "swap_used")),
+                traps=TRAPS,
+                notes=["known vulnerabilities: pkg audit -F has not fetched the list"],
+            )
+        },
+        findings,
+    )
 
 
 def ten():
@@ -120,17 +281,32 @@ def ten():
     for number in range(1, 11):
         name = "mx%02d.home.example" % number
         hosts[name] = host("clean", chain=chain(), samples=samples(number, size=4000 + 500 * number))
-    hosts["mx03.home.example"] = host("unreachable", ["Failed to connect to the host via ssh: connect to host 192.0.2.13 port 22: Operation timed out"])
+    hosts["mx03.home.example"] = host(
+        "unreachable",
+        ["Failed to connect to the host via ssh: connect to host 192.0.2.13 port 22: Operation timed out"],
+    )
     hosts["mx05.home.example"]["status"] = "drift"
-    findings += [found("mx05.home.example", "main.cf: default_process_limit", since="new"), found("mx05.home.example", "service named", "bind", part="state",
-                                                                                                 expected="running", got="not running")]
-    hosts["mx06.home.example"] = host("error", ["postfix, Write the set: 'dict object' has no attribute 'zones'"], chain=chain())
+    findings += [
+        found("mx05.home.example", "main.cf: default_process_limit", since="new"),
+        found("mx05.home.example", "service named", "bind", part="state", expected="running", got="not running"),
+    ]
+    hosts["mx06.home.example"] = host(
+        "error", ["postfix, Write the set: 'dict object' has no attribute 'zones'"], chain=chain()
+    )
     hosts["mx07.home.example"] = host("clean", chain=chain())
     hosts["mx08.home.example"]["samples"] = samples(88, size=26000)
     broken = chain(kern__maxfilesperproc=20000)
     hosts["mx09.home.example"].update(status="drift", chain=broken)
-    findings.append(found("mx09.home.example", "refused: Refuse what cannot work", "preflight", expected="accepted", got=broken["problems"][0],
-                          advice="the message says what to mend; role preflight is not judged beyond it"))
+    findings.append(
+        found(
+            "mx09.home.example",
+            "refused: Refuse what cannot work",
+            "preflight",
+            expected="accepted",
+            got=broken["problems"][0],
+            advice="the message says what to mend; role preflight is not judged beyond it",
+        )
+    )
     return report(hosts, findings, code=3)
 
 
@@ -145,15 +321,43 @@ EVIL = "</script><script>document.title='broken in'</script><img src=x onerror=\
 def hostile():
     """Everything a host or an inventory can say, as somebody who means harm would say it."""
     name = "mx" + EVIL
-    found_ = [found(name, "main.cf: " + EVIL, EVIL, "--- found: %s\n+++ x\n-%s\n+%s\n" % (EVIL, EVIL, EVIL), "new", EVIL, EVIL,
-                    "ansible-playbook %s puts it back; if it is meant, declare it in the inventory" % EVIL),
-              found(name, "x", EVIL, advice=EVIL)]
+    found_ = [
+        found(
+            name,
+            "main.cf: " + EVIL,
+            EVIL,
+            "--- found: %s\n+++ x\n-%s\n+%s\n" % (EVIL, EVIL, EVIL),
+            "new",
+            EVIL,
+            EVIL,
+            "ansible-playbook %s puts it back; if it is meant, declare it in the inventory" % EVIL,
+        ),
+        found(name, "x", EVIL, advice=EVIL),
+    ]
     links = chain()
     links["links"][0].update(name="kern.maxfiles " + EVIL, because=EVIL)
     links["links"][1].update(ok=False, mend=EVIL)
     bad = samples(5)
     bad["columns"]["queue_active"][3] = None
     bad["columns"]["evil" + EVIL] = [None] * len(bad["columns"]["time"])
-    return report({name: host("error", [EVIL], [EVIL], chain=links, samples=bad, traps={"traps": {EVIL: {"taken": 1, "refused": 0}}, "rules": {EVIL: 4},
-                                                                                       "clients": {EVIL: 2}, "missing": [EVIL]}),
-                   "second": host("unreachable", [EVIL], samples={"error": EVIL}, traps={"error": EVIL})}, found_, [EVIL], 1)
+    return report(
+        {
+            name: host(
+                "error",
+                [EVIL],
+                [EVIL],
+                chain=links,
+                samples=bad,
+                traps={
+                    "traps": {EVIL: {"taken": 1, "refused": 0}},
+                    "rules": {EVIL: 4},
+                    "clients": {EVIL: 2},
+                    "missing": [EVIL],
+                },
+            ),
+            "second": host("unreachable", [EVIL], samples={"error": EVIL}, traps={"error": EVIL}),
+        },
+        found_,
+        [EVIL],
+        1,
+    )

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The page as a reader has it, in headless Chromium: charts are drawn, nothing complains, nothing asks the network, all of it can be reached by keys."""
+
 import base64
 import itertools
 
@@ -10,8 +11,12 @@ import sample_report
 from page import words
 
 NAMES = ("one", "ten", "well", "hostile")
-READERS = [{"language": language, "dark": dark, **screen} for language, dark, screen in itertools.product(
-    ("en", "ja"), (False, True), ({"width": 1280}, {"width": 360, "height": 740, "phone": True}))]
+READERS = [
+    {"language": language, "dark": dark, **screen}
+    for language, dark, screen in itertools.product(
+        ("en", "ja"), (False, True), ({"width": 1280}, {"width": 360, "height": 740, "phone": True})
+    )
+]
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +65,11 @@ LOOK = """(async () => {
 })()"""
 
 
-@pytest.mark.parametrize("name,reader", [*(("one", reader) for reader in READERS), ("ten", READERS[0]), ("ten", READERS[-1])],
-                         ids=lambda given: given if isinstance(given, str) else named(given))
+@pytest.mark.parametrize(
+    "name,reader",
+    [*(("one", reader) for reader in READERS), ("ten", READERS[0]), ("ten", READERS[-1])],
+    ids=lambda given: given if isinstance(given, str) else named(given),
+)
 def test_it_opens_without_a_complaint_and_is_not_blank(opened, name, reader):
     tab = opened(name, **reader)
     first = tab.picture(whole=False)
@@ -69,7 +77,9 @@ def test_it_opens_without_a_complaint_and_is_not_blank(opened, name, reader):
     assert tab.problems() == []
     assert tab.run("document.documentElement.lang") == reader["language"]
     assert tab.run("document.title") == words.forms("title")[0 if reader["language"] == "en" else 2]
-    assert tab.run("document.querySelectorAll('.plot').length === document.querySelectorAll('.plot[data-drawn] canvas').length")
+    assert tab.run(
+        "document.querySelectorAll('.plot').length === document.querySelectorAll('.plot[data-drawn] canvas').length"
+    )
     assert tab.run("document.querySelectorAll('.plot').length") == {"one": 6, "ten": 42}[name]
     other, ground, count = tab.run(LOOK % base64.b64encode(first).decode())
     assert other > 0.03 and count > 200000 and (ground < 40 if reader["dark"] else ground > 240)
@@ -83,8 +93,10 @@ def test_nothing_is_wider_than_the_screen(opened, name, language, width):
     tab.drawn()
     tab.run("for (const one of document.querySelectorAll('details')) one.open = true")
     # a diff and a legend scroll in a box of their own
-    wide = tab.run("[...document.querySelectorAll('body *')].filter((one) => !one.closest('pre.diff, .scroll, .skip, .hidden, .plot, thead') && one.getClientRects().length"
-                   " && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.tagName + '.' + one.className)")
+    wide = tab.run(
+        "[...document.querySelectorAll('body *')].filter((one) => !one.closest('pre.diff, .scroll, .skip, .hidden, .plot, thead') && one.getClientRects().length"
+        " && one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.tagName + '.' + one.className)"
+    )
     assert wide == [] and tab.run("document.documentElement.scrollWidth") == tab.run("innerWidth") == width
 
 
@@ -109,7 +121,9 @@ def test_every_line_is_drawn_and_can_be_hidden(opened, dark):
     charts = tab.run("JSON.parse(document.getElementById('data').textContent).charts")
     lines = 0
     for chart, given in charts.items():
-        buttons = "[...document.querySelector('[data-chart=%s]').closest('figure').querySelectorAll('[data-series]')]" % chart
+        buttons = (
+            "[...document.querySelector('[data-chart=%s]').closest('figure').querySelectorAll('[data-series]')]" % chart
+        )
         tab.run(buttons + ".forEach((one) => one.click())")
         tab.run(SETTLED)
         for position, _ in enumerate(given["series"]):
@@ -164,12 +178,18 @@ def test_the_reader_can_change_the_language(opened):
     tab = opened("one", language="ja")
     shown = "document.querySelector('.wrong h3').innerText"
     assert tab.run(shown) == words.forms("wrong")[2]
-    assert tab.run("document.querySelector('[data-chart=queue]').getAttribute('aria-label')").startswith(words.forms("chart_queue")[2])
+    assert tab.run("document.querySelector('[data-chart=queue]').getAttribute('aria-label')").startswith(
+        words.forms("chart_queue")[2]
+    )
     tab.run("document.querySelector('[data-language=en]').click()")
     assert tab.run(shown) == "What is wrong" and tab.run("document.documentElement.lang") == "en"
-    assert tab.run("document.querySelector('[data-chart=queue]').getAttribute('aria-label')").startswith("Queue, by state")
+    assert tab.run("document.querySelector('[data-chart=queue]').getAttribute('aria-label')").startswith(
+        "Queue, by state"
+    )
     assert tab.run("document.querySelector('[data-language=en]').getAttribute('aria-pressed')") == "true"
-    assert tab.run("[...document.querySelectorAll('.w')].every((one) => (one.lang === 'en') === (getComputedStyle(one).display !== 'none'))")
+    assert tab.run(
+        "[...document.querySelectorAll('.w')].every((one) => (one.lang === 'en') === (getComputedStyle(one).display !== 'none'))"
+    )
     tab.run("try { localStorage.clear() } catch (problem) {}")
 
 
@@ -190,8 +210,12 @@ def test_all_can_be_reached_and_read_by_keys(opened):
     reached = []
     for _ in range(120):
         tab.key("Tab")
-        reached.append(tab.run("(() => { const one = document.activeElement; return one.tagName + (one.dataset.chart ? ':' + one.dataset.chart : '')"
-                               " + (one.dataset.series ? ':' + one.dataset.series : '') + (one.className === 'skip' ? ':skip' : ''); })()"))
+        reached.append(
+            tab.run(
+                "(() => { const one = document.activeElement; return one.tagName + (one.dataset.chart ? ':' + one.dataset.chart : '')"
+                " + (one.dataset.series ? ':' + one.dataset.series : '') + (one.className === 'skip' ? ':skip' : ''); })()"
+            )
+        )
         if reached[-1] == "DIV:kept_out":
             break
     assert reached[0] == "A:skip" and "SUMMARY" in reached and "BUTTON" in reached
@@ -201,7 +225,10 @@ def test_all_can_be_reached_and_read_by_keys(opened):
     told = tab.run("document.querySelector('[data-chart=queue]').closest('figure').querySelector('.aloud').textContent")
     assert "active 1" in told.replace("active 0", "active 1") and "9:00" in told
     tab.key("Home")
-    assert tab.run("document.querySelector('[data-chart=queue]').closest('figure').querySelector('.when').textContent") != ""
+    assert (
+        tab.run("document.querySelector('[data-chart=queue]').closest('figure').querySelector('.when').textContent")
+        != ""
+    )
     tab.run("document.querySelector('.item summary').focus()")
     tab.key("Enter")
     assert tab.run("document.querySelector('.item').open")
@@ -219,8 +246,16 @@ def test_a_span_is_shown_on_all_charts_of_the_host(opened):
 
 def test_on_a_phone_what_to_do_is_not_far_below_what_is_wrong(opened):
     tab = opened("one", width=360, height=740, phone=True)
-    assert tab.run("document.querySelector('.links').open") is False and tab.run("document.querySelector('.gauge').getClientRects().length") == 1
-    assert tab.run("document.querySelector('.todo').getBoundingClientRect().top - document.querySelector('.ceilings').getBoundingClientRect().top") < 400
+    assert (
+        tab.run("document.querySelector('.links').open") is False
+        and tab.run("document.querySelector('.gauge').getClientRects().length") == 1
+    )
+    assert (
+        tab.run(
+            "document.querySelector('.todo').getBoundingClientRect().top - document.querySelector('.ceilings').getBoundingClientRect().top"
+        )
+        < 400
+    )
     assert opened("one").run("document.querySelector('.links').open") is True
 
 
@@ -241,7 +276,9 @@ def test_ten_hosts_open_at_once_and_their_charts_are_drawn_when_they_are_looked_
     tab.call("Performance.enable")
     spent = {entry["name"]: entry["value"] for entry in tab.call("Performance.getMetrics")["metrics"]}["ProcessTime"]
     assert 0 < spent < 1.5, "seconds of the renderer; 0.3 when this was written"
-    assert tab.run("[...document.querySelectorAll('.summary tbody tr')].every((row) => row.getBoundingClientRect().bottom < innerHeight)"), "ten hosts on one screen"
+    assert tab.run(
+        "[...document.querySelectorAll('.summary tbody tr')].every((row) => row.getBoundingClientRect().bottom < innerHeight)"
+    ), "ten hosts on one screen"
 
 
 def test_what_a_hostile_host_says_does_nothing(opened):
@@ -249,7 +286,10 @@ def test_what_a_hostile_host_says_does_nothing(opened):
     tab.drawn()
     assert tab.problems() == []
     assert tab.run("document.title") == words.forms("title")[0]
-    assert tab.run("document.querySelectorAll('img, iframe, object').length") == 0 and tab.run("document.scripts.length") == 3
+    assert (
+        tab.run("document.querySelectorAll('img, iframe, object').length") == 0
+        and tab.run("document.scripts.length") == 3
+    )
 
 
 def test_even_markup_that_got_in_could_neither_run_nor_ask_the_network(opened):
@@ -284,8 +324,12 @@ def test_it_prints_with_its_charts_on_white(opened):
 
 def test_without_scripts_all_but_the_charts_is_there(chromium, pages, tmp_path):
     text = (pages / "one.html").read_text()
-    (tmp_path / "bare.html").write_text(text[:text.index("<script")] + "</body></html>")
+    (tmp_path / "bare.html").write_text(text[: text.index("<script")] + "</body></html>")
     tab = chromium.open(tmp_path / "bare.html")
-    assert "82 %" in tab.run("document.body.innerText") and "What to do" in tab.run("document.body.innerText") and "対処" not in tab.run("document.body.innerText")
+    assert (
+        "82 %" in tab.run("document.body.innerText")
+        and "What to do" in tab.run("document.body.innerText")
+        and "対処" not in tab.run("document.body.innerText")
+    )
     assert "2026-11-28 00:01 UTC" in tab.run("document.body.innerText")
     tab.close()

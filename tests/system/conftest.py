@@ -4,6 +4,7 @@ With several names, by commas, and as many workers of pytest-xdist, each worker 
 
 A machine that has joined the lab in the practice host's place (docs/vm.md) is tested as well, by those tests that it can answer; SOKUHAI_INVENTORY is its
 inventory, SOKUHAI_SLOW says how many times slower than a practice host it is."""
+
 import functools
 import json
 import os
@@ -43,7 +44,11 @@ for top in ('/etc', '/boot', '/usr/local/etc'):
 """
 
 # program of each part that a machine's own build of the mail service may come without
-PARTS = {"greylist": "/usr/local/sbin/postgrey", "spf": "/usr/local/bin/policyd-spf", "submission": "/usr/local/sbin/dovecot"}
+PARTS = {
+    "greylist": "/usr/local/sbin/postgrey",
+    "spf": "/usr/local/bin/policyd-spf",
+    "submission": "/usr/local/sbin/dovecot",
+}
 
 
 class Lab:
@@ -51,16 +56,27 @@ class Lab:
 
     def __init__(self, name):
         self.name = name
-        self.env = dict(os.environ, SOKUHAI_LAB=name, PYTHONPATH=str(ROOT / "molecule" / "default"), ANSIBLE_NOCOLOR="1")
+        self.env = dict(
+            os.environ, SOKUHAI_LAB=name, PYTHONPATH=str(ROOT / "molecule" / "default"), ANSIBLE_NOCOLOR="1"
+        )
         self.state = pathlib.Path("/run/sokuhai-lab") / name
         self.outside = (self.state / f"{HOST}.outside").exists()
 
     def command(self, *arguments, **options):
-        return subprocess.run([ROOT / "molecule" / "default" / "lab", *arguments], env=self.env, text=True, capture_output=True, timeout=300 * SLOW, **options)
+        return subprocess.run(
+            [ROOT / "molecule" / "default" / "lab", *arguments],
+            env=self.env,
+            text=True,
+            capture_output=True,
+            timeout=300 * SLOW,
+            **options,
+        )
 
     def sh(self, *command, host=HOST, stdin=None, check=True):
         result = self.command("sh", host, "--", *command, input=stdin or "")
-        assert not check or result.returncode == 0, f"{command}: exit {result.returncode}\n{result.stdout}{result.stderr}"
+        assert not check or result.returncode == 0, (
+            f"{command}: exit {result.returncode}\n{result.stdout}{result.stderr}"
+        )
         return result
 
     def mailbox(self):
@@ -85,16 +101,31 @@ class Lab:
                 extra = pathlib.Path(folder) / "extra.json"
                 extra.write_text(json.dumps(variables))
                 command += ["-e", f"@{extra}"]
-            result = subprocess.run([str(c) for c in command], cwd=ROOT, env=dict(self.env, SOKUHAI_SUMMARY=str(summary)), text=True,
-                                    stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout * SLOW)
+            result = subprocess.run(
+                [str(c) for c in command],
+                cwd=ROOT,
+                env=dict(self.env, SOKUHAI_SUMMARY=str(summary)),
+                text=True,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=timeout * SLOW,
+            )
             result.summary = json.loads(summary.read_text()) if summary.exists() else None
         return result
 
     def play_killed(self, task, *options, timeout=600, book="site.yml"):
         """Start *book* and kill it, with its children, when it begins *task*; return whether it came to that task."""
         command = [PLAYBOOK, "-i", INVENTORY, ROOT / "playbooks" / book, *options]
-        process = subprocess.Popen([str(c) for c in command], cwd=ROOT, env=dict(self.env, PYTHONUNBUFFERED="1"), text=True, stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            [str(c) for c in command],
+            cwd=ROOT,
+            env=dict(self.env, PYTHONUNBUFFERED="1"),
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         deadline = time.monotonic() + timeout * SLOW
         try:
             for line in process.stdout:
@@ -131,7 +162,9 @@ class Lab:
         text = self.sh("ps", "-axo", "pid,ppid,comm").stdout.splitlines()[1:]
         rows = (line.split(None, 2) for line in text)
         daemons = ("named", "master", "dovecot", "sshd", "syslogd")
-        return {int(pid): command.strip() for pid, parent, command in rows if parent == "1" and command.strip() in daemons}
+        return {
+            int(pid): command.strip() for pid, parent, command in rows if parent == "1" and command.strip() in daemons
+        }
 
 
 def play_book(book, lab, *options, **variables):
@@ -153,7 +186,7 @@ def changed(result):
 
 def message(result):
     """Return what a play says of its failure, on one line: the callback folds long ones."""
-    return " ".join(result.stdout[result.stdout.find("fatal: ["):].split())
+    return " ".join(result.stdout[result.stdout.find("fatal: [") :].split())
 
 
 def changed_lines(result):
@@ -189,8 +222,29 @@ def full():
 
 
 #: Files that take a practice host longest, longest first: handed out first, lest one lane works alone at the end (with --no-loadscope-reorder).
-LONGEST = ("drift_singly", "bad_input", "schedule", "drift_many", "postfix_transaction", "ports", "bind_transaction", "drift_more", "dialogues", "drift",
-           "finished_host", "monitor", "kernel", "item_removed", "rollback", "blocklist", "access", "spf", "greylist", "relay", "bad_input_host")
+LONGEST = (
+    "drift_singly",
+    "bad_input",
+    "schedule",
+    "drift_many",
+    "postfix_transaction",
+    "ports",
+    "bind_transaction",
+    "drift_more",
+    "dialogues",
+    "drift",
+    "finished_host",
+    "monitor",
+    "kernel",
+    "item_removed",
+    "rollback",
+    "blocklist",
+    "access",
+    "spf",
+    "greylist",
+    "relay",
+    "bad_input_host",
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -227,7 +281,11 @@ def pytest_terminal_summary(terminalreporter, config):
 
 def run_module(lab, *arguments, timeout=900):
     """Run a tool of the simulated internet on the controller and return its finished process."""
-    return subprocess.run([sys.executable, "-m", "labkit.internet", *map(str, arguments)], cwd=ROOT, env=lab.env, text=True, capture_output=True,
-                          timeout=timeout * SLOW)
-
-
+    return subprocess.run(
+        [sys.executable, "-m", "labkit.internet", *map(str, arguments)],
+        cwd=ROOT,
+        env=lab.env,
+        text=True,
+        capture_output=True,
+        timeout=timeout * SLOW,
+    )

@@ -1,5 +1,6 @@
 """Roles access and postfix together: lists by name reach smtpd, samples are asked before anything is replaced, traps count, and what the
 tables cost. What each rule says to whom is the matter of test_dialogues.py."""
+
 import functools
 import ipaddress
 import json
@@ -57,13 +58,18 @@ def set_in_force(lab, tmp_path_factory):
         "access_helo": [{"name": "tried", "pattern": "/^bad[.]helo$/", "action": "REJECT not by that name"}],
         "access_changes": [
             {"list": "client", "remove": "reject_unknown_client_hostname"},
-            {"list": "helo", "insert": {"name": "reject_unknown_helo_hostname"}, "before": "reject_helo"}],
+            {"list": "helo", "insert": {"name": "reject_unknown_helo_hostname"}, "before": "reject_helo"},
+        ],
         "access_dynamic_exceptions": [{"pattern": "/^unknown$/", "reason": "the clients here have no names"}],
-        "access_samples": [{"table": "reject_sender", "key": "x@deep.d0002.test", "expect": "REJECT"},
-                           {"table": "reject_sender", "key": "friend@d0002.test", "expect": "OK"},
-                           {"table": "client_country", "key": "198.18.0.4", "expect": "REJECT"},
-                           {"table": "client_country", "key": "198.18.0.5", "expect": ""}],
-        "access_countries": {"XA": "refuse"}, "access_country_file": str(countries)}
+        "access_samples": [
+            {"table": "reject_sender", "key": "x@deep.d0002.test", "expect": "REJECT"},
+            {"table": "reject_sender", "key": "friend@d0002.test", "expect": "OK"},
+            {"table": "client_country", "key": "198.18.0.4", "expect": "REJECT"},
+            {"table": "client_country", "key": "198.18.0.5", "expect": ""},
+        ],
+        "access_countries": {"XA": "refuse"},
+        "access_country_file": str(countries),
+    }
     begin = time.monotonic()
     result = applied(lab, "-v", **variables)
     return {"variables": variables, "seconds": time.monotonic() - begin, "said": " ".join(result.stdout.split())}
@@ -78,18 +84,28 @@ def test_lists_by_name_reach_smtpd(lab, set_in_force):
 
 def test_what_only_the_host_can_tell_is_found_before_anything_changes(lab):
     before = state(lab)
-    result = play(lab, **{
-        "access_helo": [
-            # Python has no [:punct:], so only the host's own expressions can tell
-            {"name": "odd", "pattern": "/^[[:punct:]][[:punct:]]/"},
-            # skipped with a warning by Postfix
-            {"name": "repeated", "pattern": "/a{2,1}/"}],
-        "access_samples": [{"table": "reject_helo", "key": "a", "expect": "REJECT"}],
-        # no restriction that smtpd knows
-        "access_changes": [{"list": "helo", "insert": {"name": "reject_unkown_helo_hostname"}}]})
+    result = play(
+        lab,
+        **{
+            "access_helo": [
+                # Python has no [:punct:], so only the host's own expressions can tell
+                {"name": "odd", "pattern": "/^[[:punct:]][[:punct:]]/"},
+                # skipped with a warning by Postfix
+                {"name": "repeated", "pattern": "/a{2,1}/"},
+            ],
+            "access_samples": [{"table": "reject_helo", "key": "a", "expect": "REJECT"}],
+            # no restriction that smtpd knows
+            "access_changes": [{"list": "helo", "insert": {"name": "reject_unkown_helo_hostname"}}],
+        },
+    )
     assert result.returncode != 0
     said = message(result)
-    for words in ("reject_helo answers a with nothing", "reject_helo, line 4", "reject_unkown_helo_hostname", "nothing was changed"):
+    for words in (
+        "reject_helo answers a with nothing",
+        "reject_helo, line 4",
+        "reject_unkown_helo_hostname",
+        "nothing was changed",
+    ):
         assert words in said, said
     assert state(lab) == before
 
@@ -104,7 +120,11 @@ def test_lists_stay_in_force_while_no_name_server_answers(lab, set_in_force):
     finally:
         lab.sh("service", "named", "start")
     said = " ".join(result.stdout.split())
-    assert result.returncode == 2 and "no name server of this host resolves names (" in said and "nothing is changed" in said, result.stdout[-3000:]
+    assert (
+        result.returncode == 2
+        and "no name server of this host resolves names (" in said
+        and "nothing is changed" in said
+    ), result.stdout[-3000:]
     assert lab.fingerprint() == before and lab.sh("postconf", "-h", "smtpd_client_restrictions").stdout == asked
 
 
@@ -119,15 +139,24 @@ def test_traps_take_what_others_refuse_and_the_next_run_counts_and_changes_nothi
     answers = talk(lab, "203.0.113.30", "mail.d0001.test", "friend@d0002.test", "bait@home.example")
     assert [code for code, text in answers] == [250, 250, 250, 250], answers
     for attempt in range(40):
-        if lab.sh("sh", "-c", "grep -c 'bait@home.example.*delivered to file: /dev/null' /var/log/maillog", check=False).returncode == 0:
+        if (
+            lab.sh(
+                "sh", "-c", "grep -c 'bait@home.example.*delivered to file: /dev/null' /var/log/maillog", check=False
+            ).returncode
+            == 0
+        ):
             break
         time.sleep(0.25)
     result = applied(lab, "-e", '{"report": true}', **set_in_force["variables"])
     assert changed_lines(result) == []
-    text = result.stdout[result.stdout.index("[Show it]") if "[Show it]" in result.stdout else result.stdout.index("Show it"):]
+    text = result.stdout[
+        result.stdout.index("[Show it]") if "[Show it]" in result.stdout else result.stdout.index("Show it") :
+    ]
     text = " ".join(line.strip() for line in text.splitlines())
-    report = json.loads(text[text.index('{"'):text.rindex("}", 0, text.index("PLAY RECAP")) + 1])
-    assert {"reject_unknown_helo_hostname", "reject_helo: tried", "reject_sender"} <= set(report["traps"]["catch@home.example"]["rules"])
+    report = json.loads(text[text.index('{"') : text.rindex("}", 0, text.index("PLAY RECAP")) + 1])
+    assert {"reject_unknown_helo_hostname", "reject_helo: tried", "reject_sender"} <= set(
+        report["traps"]["catch@home.example"]["rules"]
+    )
     assert report["traps"]["catch@home.example"]["taken"] >= 1 and report["traps"]["bait@home.example"]["taken"] >= 1
     assert report["traps"]["bait@home.example"]["rules"].keys() <= {"reject_unknown_helo_hostname"}
 
@@ -157,8 +186,12 @@ def test_what_tables_cost(lab, set_in_force, figures):
     assert cost["client_country"][1] > 2000 and cost["check_dynamic_client"][1] == 40000, cost
     cost = {name: micro for name, (micro, answers) in cost.items()}
     whole = cost["client_country"] + cost["check_dynamic_client"] + cost["reject_helo"] + 3 * cost["reject_sender"] * 2
-    figures.append(f"tables of {len(COUNTRY)} networks and all rules: rendered, built, proven and in force in {set_in_force['seconds']:.1f} s (both roles); "
-                   f"lookups: " + ", ".join(f"{name} {micro:.1f} us" for name, micro in cost.items()) + f"; about {whole:.0f} us a connection")
+    figures.append(
+        f"tables of {len(COUNTRY)} networks and all rules: rendered, built, proven and in force in {set_in_force['seconds']:.1f} s (both roles); "
+        f"lookups: "
+        + ", ".join(f"{name} {micro:.1f} us" for name, micro in cost.items())
+        + f"; about {whole:.0f} us a connection"
+    )
     # smtpd spends milliseconds on a dialogue; tables must not be what it waits for
     assert 0 < whole < 5000, cost
 
@@ -174,9 +207,20 @@ def test_a_parameter_that_this_postfix_lacks_is_left_out(lab):
 
 def test_a_policy_service_that_does_not_answer_goes_out_again(lab):
     before = lab.fingerprint()
-    broken = {"name": "broken", "unpriv": "n", "chroot": "n", "maxproc": 0, "command": "spawn", "args": ["user=nobody", "argv=/usr/bin/false"]}
+    broken = {
+        "name": "broken",
+        "unpriv": "n",
+        "chroot": "n",
+        "maxproc": 0,
+        "command": "spawn",
+        "args": ["user=nobody", "argv=/usr/bin/false"],
+    }
     # the socket comes with the set, so it can be asked after the swap only
-    result = play(lab, access_services={"spf": {"restriction": "check_policy_service unix:private/broken", "master_cf": [broken]}})
+    result = play(
+        lab, access_services={"spf": {"restriction": "check_policy_service unix:private/broken", "master_cf": [broken]}}
+    )
     assert result.returncode != 0
-    assert "private/broken" in message(result) and "the previous set is back and answers" in message(result), message(result)
+    assert "private/broken" in message(result) and "the previous set is back and answers" in message(result), message(
+        result
+    )
     assert lab.fingerprint() == before

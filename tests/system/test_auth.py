@@ -1,4 +1,5 @@
 """Logging in from outside with the lab's user, and what must not work. Run over real sockets from the clients' network."""
+
 import json
 
 import pytest
@@ -39,7 +40,11 @@ s.rset(); s.quit()
 
 
 def login(lab, port, mechanism="PLAIN", user=USER, password=PASSWORD):
-    return json.loads(lab.sh("python3", "-", str(port), mechanism, user, password, "someone@d0001.test", host="clients", stdin=LOGIN).stdout)
+    return json.loads(
+        lab.sh(
+            "python3", "-", str(port), mechanism, user, password, "someone@d0001.test", host="clients", stdin=LOGIN
+        ).stdout
+    )
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])

@@ -1,4 +1,5 @@
 """Bad input: a clear message naming the variable, exit non-zero, nothing changed on the host."""
+
 import json
 import os
 import pathlib
@@ -29,8 +30,15 @@ def refused(lab, tmp_path_factory):
     hosts = {HOSTS[c["name"]]: c["variables"] for c in TRIED}
     (folder / "hosts.yml").write_text(yaml.safe_dump({"mailhosts": {"hosts": hosts}}))
     summary = folder / "summary"
-    result = subprocess.run([str(PLAYBOOK), "-i", str(folder / "hosts.yml"), "-f", "10", str(ROOT / "playbooks" / "site.yml")], cwd=ROOT, text=True,
-                            env=dict(os.environ, **lab.env, SOKUHAI_SUMMARY=str(summary)), stdin=subprocess.DEVNULL, capture_output=True, timeout=900)
+    result = subprocess.run(
+        [str(PLAYBOOK), "-i", str(folder / "hosts.yml"), "-f", "10", str(ROOT / "playbooks" / "site.yml")],
+        cwd=ROOT,
+        text=True,
+        env=dict(os.environ, **lab.env, SOKUHAI_SUMMARY=str(summary)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=900,
+    )
     blocks = re.split(r"^fatal: \[([\w.]+)\]", result.stdout, flags=re.MULTILINE)
     texts = {}
     for host, text in zip(blocks[1::2], blocks[2::2]):

@@ -1,4 +1,5 @@
 """Bad input that only the host can show: refused before any change on it."""
+
 import json
 
 import pytest

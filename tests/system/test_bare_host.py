@@ -1,4 +1,5 @@
 """A bare host: check mode says what would come, calls it predicted, and leaves the host as it was."""
+
 import pytest
 from conftest import Lab, changed, changed_lines
 
@@ -35,7 +36,10 @@ def test_check_mode_of_a_rebuild_predicts_what_would_be_brought_first(bare):
     result = bare.play("rebuild.yml", "--check", variables={"fd_setsize_source_fetch": True, "ports_tree_fetch": "git"})
     said = " ".join(result.stdout.split())
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr
-    assert "predicted: the ports tree is fetched to /usr/ports first" in said and "predicted: the sources are brought to /usr/src first" in said
+    assert (
+        "predicted: the ports tree is fetched to /usr/ports first" in said
+        and "predicted: the sources are brought to /usr/src first" in said
+    )
     assert changed(result) > 0
     assert (bare.fingerprint(), bare.sh("pkg", "query", "%n").stdout) == before
     # undeclared, it is refused with the command

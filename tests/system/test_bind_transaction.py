@@ -1,4 +1,5 @@
 """Role bind's transaction on the practice host: what is broken never gets in, what got in and fails goes out, DNS stays."""
+
 import functools
 import json
 import re
@@ -58,10 +59,14 @@ def test_what_the_checker_refuses_changes_nothing(lab):
     assert (lab.fingerprint(), lab.processes()) == before
 
 
-@pytest.mark.parametrize("variables, words", [
-    (NO_DRIVER, ["does not answer", "nonexistent.so"]),
-    (WRONG_ANCHOR, ['resolved NS of "."']),
-], ids=["a named that does not start", "a named that resolves no more"])
+@pytest.mark.parametrize(
+    "variables, words",
+    [
+        (NO_DRIVER, ["does not answer", "nonexistent.so"]),
+        (WRONG_ANCHOR, ['resolved NS of "."']),
+    ],
+    ids=["a named that does not start", "a named that resolves no more"],
+)
 def test_a_configuration_that_fails_gives_way_to_the_previous_one(lab, variables, words):
     before = shell(lab, f"cat {CONFIG}")
     result = play(lab, bind_timeout=5, **variables)
@@ -111,7 +116,8 @@ def test_what_went_wrong_shows_in_check_mode_and_heals(lab, case):
     assert (lab.fingerprint(), lab.processes()) == (broken, processes)
     assert changed_lines(applied(lab))
     assert {k: v for k, v in lab.fingerprint().items() if not k.endswith(".previous")} == {
-        k: v for k, v in declared.items() if not k.endswith(".previous")}
+        k: v for k, v in declared.items() if not k.endswith(".previous")
+    }
     assert soft_limit(lab) >= 2001 and name_servers(lab) == ["127.0.0.1"] and resolves(lab)
 
 
@@ -123,7 +129,13 @@ def test_more_descriptors_than_there_are_names_the_links(lab):
     result = play(lab, bind_openfiles=soft_limit(lab) + 1)
     assert result.returncode != 0
     # 9.18 is told the number in named.conf and the kernel cuts it; 9.20 takes what the login class gives
-    for word in ("bind_openfiles: the running named", "kern.maxfilesperproc = ", "login class ", "named.conf: ", "hard limit of the process = "):
+    for word in (
+        "bind_openfiles: the running named",
+        "kern.maxfilesperproc = ",
+        "login class ",
+        "named.conf: ",
+        "hard limit of the process = ",
+    ):
         assert word in message(result)
     assert resolves(lab)
     applied(lab)
@@ -160,20 +172,29 @@ def test_the_prediction_was_right(lab):
     generation = json.loads(lab.command("status", "--json").stdout)["generation"]
     package = {"bookworm": "bind918", "trixie": "bind920"}[generation]
     series = re.search(r"BIND (9\.\d+)", shell(lab, "named -v"))[1]
-    knows = {name: lab.sh("sh", "-c", f"echo 'options {{ {text}; }};' > /tmp/probe.conf; named-checkconf /tmp/probe.conf", check=False).returncode == 0
-             for name, text in {"files": "files 1024", "resolver_retry_interval": "resolver-retry-interval 2000"}.items()}
+    knows = {
+        name: lab.sh(
+            "sh", "-c", f"echo 'options {{ {text}; }};' > /tmp/probe.conf; named-checkconf /tmp/probe.conf", check=False
+        ).returncode
+        == 0
+        for name, text in {"files": "files 1024", "resolver_retry_interval": "resolver-retry-interval 2000"}.items()
+    }
     predicted = lab.play(str(ROOT / "tests" / "system" / "bind_predict.yml"), variables={"predict_package": package})
-    found = json.loads(re.search(r"PREDICTED (\{.*?\}\}) END", " ".join(predicted.stdout.split()).replace('\\"', '"'))[1])
+    found = json.loads(
+        re.search(r"PREDICTED (\{.*?\}\}) END", " ".join(predicted.stdout.split()).replace('\\"', '"'))[1]
+    )
     assert found == {"version": series, "knows": knows}
 
 
 def test_strangers_get_no_recursion_even_where_named_listens_to_them(lab):
     address = "192.0.2.10"
     applied(lab, bind_listen_on=["127.0.0.1", address])
-    ask = ("import socket, struct\n"
-           "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3)\n"
-           f"s.sendto(struct.pack('!6H', 7, 256, 1, 0, 0, 0) + b'\\x05d0001\\x04test\\0\\0\\x0f\\0\\x01', ('{address}', 53))\n"
-           "print(struct.unpack('!4H', s.recv(4096)[:8])[1:])")
+    ask = (
+        "import socket, struct\n"
+        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(3)\n"
+        f"s.sendto(struct.pack('!6H', 7, 256, 1, 0, 0, 0) + b'\\x05d0001\\x04test\\0\\0\\x0f\\0\\x01', ('{address}', 53))\n"
+        "print(struct.unpack('!4H', s.recv(4096)[:8])[1:])"
+    )
     try:
         flags, _questions, answers = eval(lab.sh("python3", "-c", ask, host="operator").stdout)
         assert (flags & 15, answers) == (5, 0), "REFUSED, and no answer"

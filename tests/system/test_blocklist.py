@@ -1,6 +1,7 @@
 """Role blocklist on a host whose pf.conf is somebody else's: the undo, what is listed and what passes, and the way back.
 
 Packets are real: the clients' network connects over TCP, and what reports to the daemon hands over such a connection, as sshd and Postfix do."""
+
 import difflib
 import json
 import os
@@ -31,10 +32,18 @@ pass in quick inet proto icmp icmp-type echoreq
 block in quick proto tcp from any to any port 9999
 pass all
 """
-SERVICES = [{"name": "test", "port": 2525, "nfail": 3, "duration": "15s"}, {"name": "smtp", "port": 25, "nfail": 10, "duration": "12h"},
-            {"name": "ssh", "port": 22, "nfail": 5, "duration": "24h"}]
-WANTED = {"sokuhai_blocklist": True, "blocklist_services": SERVICES, "blocklist_mynetworks": ["127.0.0.0/8", "[::1]/128"], "blocklist_rejects_count": 5,
-          "blocklist_traps": ["trap@home.example"]}
+SERVICES = [
+    {"name": "test", "port": 2525, "nfail": 3, "duration": "15s"},
+    {"name": "smtp", "port": 25, "nfail": 10, "duration": "12h"},
+    {"name": "ssh", "port": 22, "nfail": 5, "duration": "24h"},
+]
+WANTED = {
+    "sokuhai_blocklist": True,
+    "blocklist_services": SERVICES,
+    "blocklist_mynetworks": ["127.0.0.0/8", "[::1]/128"],
+    "blocklist_rejects_count": 5,
+    "blocklist_traps": ["trap@home.example"],
+}
 
 # accepts on a port and reports every client, as a daemon with blocklistd's library does
 REPORTER = r"""
@@ -117,15 +126,34 @@ def shell(lab, text, check=True):
 
 def state(lab):
     """What the role may change, on the host as it is."""
-    return shell(lab, "pfctl -s Running; pfctl -s rules 2>&1; cat /etc/pf.conf /etc/blocklistd.conf /etc/ssh/sshd_config; sysrc -n pf_enable blocklistd_enable blocklistd_flags;"
-                      "service blocklistd status; find /etc/pf* /etc/blocklistd* /usr/local/etc/cron.d /usr/local/libexec /var/db/sokuhai -maxdepth 1 -type f 2>/dev/null | sort", check=False)
+    return shell(
+        lab,
+        "pfctl -s Running; pfctl -s rules 2>&1; cat /etc/pf.conf /etc/blocklistd.conf /etc/ssh/sshd_config; sysrc -n pf_enable blocklistd_enable blocklistd_flags;"
+        "service blocklistd status; find /etc/pf* /etc/blocklistd* /usr/local/etc/cron.d /usr/local/libexec /var/db/sokuhai -maxdepth 1 -type f 2>/dev/null | sort",
+        check=False,
+    )
 
 
 def killed(lab, task):
     """Run the role and kill the play, with its children, when it begins *task*; return whether it came to that."""
-    command = [PLAYBOOK, "-i", ROOT / "molecule/default/inventory", ROOT / "tests/system/blocklist_only.yml", "-e", json.dumps(WANTED)]
-    process = subprocess.Popen([str(word) for word in command], cwd=ROOT, env=dict(lab.env, PYTHONUNBUFFERED="1"), text=True, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    command = [
+        PLAYBOOK,
+        "-i",
+        ROOT / "molecule/default/inventory",
+        ROOT / "tests/system/blocklist_only.yml",
+        "-e",
+        json.dumps(WANTED),
+    ]
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        cwd=ROOT,
+        env=dict(lab.env, PYTHONUNBUFFERED="1"),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     try:
         return any(line.startswith("TASK [") and task in line for line in process.stdout)
     finally:
@@ -176,7 +204,9 @@ def test_rules_that_lock_the_play_out_are_taken_back(bare):
     assert result.returncode != 0 and "takes the change of pf's rules back" in message(result), result.stdout[-3000:]
     assert state(bare).startswith("Disabled\n") and "/etc/pf.sokuhai.conf" not in state(bare)
     assert shell(bare, "cat /etc/pf.conf; sysrc -n pf_enable") == STRANGERS.replace("ACTION", "block") + pf_enable
-    assert "no new ssh connection confirmed" in shell(bare, "cat /var/log/messages /var/log/daemon.log 2>/dev/null", check=False)
+    assert "no new ssh connection confirmed" in shell(
+        bare, "cat /var/log/messages /var/log/daemon.log 2>/dev/null", check=False
+    )
 
 
 def test_a_pf_conf_that_pf_has_not_read_yet_is_not_put_into_force(bare):
@@ -186,7 +216,10 @@ def test_a_pf_conf_that_pf_has_not_read_yet_is_not_put_into_force(bare):
         shell(bare, "echo 'pass all' | pfctl -q -f - && pfctl -q -e")
         result = play_book("blocklist_only.yml", bare, **WANTED)
         assert result.returncode != 0 and "service pf reload" in message(result), result.stdout[-3000:]
-        assert shell(bare, "cat /etc/pf.conf; pfctl -s rules") == STRANGERS.replace("ACTION", "block") + "pass all flags S/SA keep state\n"
+        assert (
+            shell(bare, "cat /etc/pf.conf; pfctl -s rules")
+            == STRANGERS.replace("ACTION", "block") + "pass all flags S/SA keep state\n"
+        )
     finally:
         shell(bare, "pfctl -q -d; pfctl -q -F all")
 
@@ -195,17 +228,23 @@ def test_check_mode_says_it_and_changes_nothing(bare):
     put(bare, "pass")
     before = state(bare)
     result = play_book("blocklist_only.yml", bare, "--check", "--diff", **WANTED)
-    assert result.returncode == 0 and changed_lines(result) and 'anchor "sokuhai"' in result.stdout, result.stdout[-3000:]
+    assert result.returncode == 0 and changed_lines(result) and 'anchor "sokuhai"' in result.stdout, result.stdout[
+        -3000:
+    ]
     assert state(bare) == before
 
 
 def test_a_strangers_rules_are_kept_and_ours_come_first(in_force):
     text = shell(in_force, "cat /etc/pf.conf").splitlines(keepends=True)
-    begin, end = (next(n for n, line in enumerate(text) if line.startswith(mark + " sokuhai")) for mark in ("# BEGIN", "# END"))
-    assert "".join(text[:begin] + text[end + 1:]) == STRANGERS.replace("ACTION", "pass")
+    begin, end = (
+        next(n for n, line in enumerate(text) if line.startswith(mark + " sokuhai")) for mark in ("# BEGIN", "# END")
+    )
+    assert "".join(text[:begin] + text[end + 1 :]) == STRANGERS.replace("ACTION", "pass")
     rules = [line for line in shell(in_force, "pfctl -s rules").splitlines() if not line.startswith("scrub")]
     assert rules[0] == 'anchor "sokuhai" all' and len(rules) == 10
-    assert shell(in_force, "sysrc -n pf_enable").strip() == "YES" and "192.0.2.2" in shell(in_force, "pfctl -a sokuhai -t sokuhai_allow -T show")
+    assert shell(in_force, "sysrc -n pf_enable").strip() == "YES" and "192.0.2.2" in shell(
+        in_force, "pfctl -a sokuhai -t sokuhai_allow -T show"
+    )
 
 
 def test_a_second_run_changes_nothing_in_two_commands(in_force):
@@ -232,12 +271,20 @@ def test_a_repeat_offender_is_cut_off_from_the_port_and_others_are_not(in_force)
 def test_the_operator_is_never_cut_off(in_force):
     lab = in_force
     assert reach(lab, *["192.0.2.2:2525"] * 6, host="operator") == [True] * 6, "counted"
-    session = subprocess.Popen([ROOT / "molecule/default/lab", "sh", "operator", "--", "python3", "-c", HOLD], env=lab.env, text=True,
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    session = subprocess.Popen(
+        [ROOT / "molecule/default/lab", "sh", "operator", "--", "python3", "-c", HOLD],
+        env=lab.env,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     try:
         assert session.stdout.readline() == "open\n"
         # and not even when somebody lists the address by hand
-        shell(lab, "/usr/libexec/blocklistd-helper add blocklistd tcp 192.0.2.2 32 22; /usr/libexec/blocklistd-helper add blocklistd tcp 203.0.113.99 32 22")
+        shell(
+            lab,
+            "/usr/libexec/blocklistd-helper add blocklistd tcp 192.0.2.2 32 22; /usr/libexec/blocklistd-helper add blocklistd tcp 203.0.113.99 32 22",
+        )
         assert reach(lab, "192.0.2.2:22", host="operator") == [True]
         assert reach(lab, "203.0.113.99:22") == [None]
         # nor is the session cut that is in use meanwhile
@@ -245,7 +292,9 @@ def test_the_operator_is_never_cut_off(in_force):
     finally:
         session.kill()
         session.wait()
-        shell(lab, "for a in 192.0.2.2 203.0.113.99; do /usr/libexec/blocklistd-helper rem blocklistd tcp $a 32 22; done")
+        shell(
+            lab, "for a in 192.0.2.2 203.0.113.99; do /usr/libexec/blocklistd-helper rem blocklistd tcp $a 32 22; done"
+        )
     assert reach(lab, "203.0.113.99:22") == [True]
 
 
@@ -260,18 +309,35 @@ def test_who_is_refused_too_often_loses_port_25_and_no_other(in_force):
     lines += [LINE.format(what="reject", client="203.0.113.80", code="450 4.2.0", to="nobody@home.example")] * 9
     lines += [LINE.format(what="reject_warning", client="203.0.113.81", code="550 5.7.1", to="trap@home.example")] * 9
     lines += [LINE.format(what="reject", client="192.0.2.2", code="550 5.7.1", to="nobody@home.example")] * 9
-    lab.sh("sh", "-c", "while read -r line; do logger -t 'postfix/smtpd[77]' -p mail.info \"$line\"; done; sleep 0.5", stdin="".join(line + "\n" for line in lines))
+    lab.sh(
+        "sh",
+        "-c",
+        "while read -r line; do logger -t 'postfix/smtpd[77]' -p mail.info \"$line\"; done; sleep 0.5",
+        stdin="".join(line + "\n" for line in lines),
+    )
     shell(lab, program)
     assert shell(lab, "pfctl -a sokuhai -t sokuhai_rejects -T show").split() == ["203.0.113.79"]
-    assert reach(lab, "203.0.113.79:25", "203.0.113.79:587", "203.0.113.80:25", "203.0.113.81:25") == [None, True, True, True]
+    assert reach(lab, "203.0.113.79:25", "203.0.113.79:587", "203.0.113.80:25", "203.0.113.81:25") == [
+        None,
+        True,
+        True,
+        True,
+    ]
     # what a boot empties is filled again, and what is over is let in
     shell(lab, "pfctl -q -a sokuhai -t sokuhai_rejects -T flush; " + program)
     assert reach(lab, "203.0.113.79:25") == [None]
-    shell(lab, "sed -i.bak 's/\"203.0.113.79.32\": [0-9.]*/\"203.0.113.79\\/32\": 1/' /var/db/sokuhai/blocklist-rejects.json; rm /var/db/sokuhai/*.bak; " + program)
+    shell(
+        lab,
+        'sed -i.bak \'s/"203.0.113.79.32": [0-9.]*/"203.0.113.79\\/32": 1/\' /var/db/sokuhai/blocklist-rejects.json; rm /var/db/sokuhai/*.bak; '
+        + program,
+    )
     assert reach(lab, "203.0.113.79:25") == [True]
 
 
-@pytest.mark.skipif(not os.environ.get("SOKUHAI_FULL"), reason="two plays and a wait; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host")
+@pytest.mark.skipif(
+    not os.environ.get("SOKUHAI_FULL"),
+    reason="two plays and a wait; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host",
+)
 def test_a_play_that_dies_before_the_confirmation_is_mended_by_the_next(in_force):
     """The rules change, and the play ends before it has come in anew: what waits is taken back first, then the change is made again."""
     lab = in_force
@@ -279,10 +345,15 @@ def test_a_play_that_dies_before_the_confirmation_is_mended_by_the_next(in_force
     assert killed(lab, "Come in anew"), "it never came to the confirmation"
     assert shell(lab, "ls /var/run/sokuhai-blocklist/*/armed")
     applied_book("blocklist_only.yml", lab, **WANTED)
-    assert shell(lab, "ls /var/run/sokuhai-blocklist/*/confirmed") and 'anchor "sokuhai"' in shell(lab, "pfctl -s rules")
+    assert shell(lab, "ls /var/run/sokuhai-blocklist/*/confirmed") and 'anchor "sokuhai"' in shell(
+        lab, "pfctl -s rules"
+    )
 
 
-@pytest.mark.skipif(not os.environ.get("SOKUHAI_FULL"), reason="three plays; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host")
+@pytest.mark.skipif(
+    not os.environ.get("SOKUHAI_FULL"),
+    reason="three plays; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host",
+)
 def test_an_sshd_that_was_never_told_is_told_by_the_next_run(in_force):
     """As after a play that was killed between the rename of sshd_config and the reload: the file is right, and sshd is older than it."""
     lab = in_force
@@ -290,30 +361,53 @@ def test_an_sshd_that_was_never_told_is_told_by_the_next_run(in_force):
     result = play_book("blocklist_only.yml", lab, "--check", **WANTED)
     assert result.returncode == 0 and changed_lines(result), result.stdout[-3000:]
     assert changed_lines(applied_book("blocklist_only.yml", lab, **WANTED))
-    assert shell(lab, "cat /var/run/sshd.pid; test /var/run/sshd.pid -nt /etc/ssh/sshd_config && echo newer") == pid + "newer\n"
+    assert (
+        shell(lab, "cat /var/run/sshd.pid; test /var/run/sshd.pid -nt /etc/ssh/sshd_config && echo newer")
+        == pid + "newer\n"
+    )
     assert not changed_lines(applied_book("blocklist_only.yml", lab, **WANTED))
 
 
 def test_undo_leaves_what_there_was(in_force):
     applied_book("blocklist_only.yml", in_force, blocklist_undo=True)
     after = state(in_force)
-    assert after == in_force.before, "\n".join(difflib.unified_diff(in_force.before.splitlines(), after.splitlines(), "before", "after", n=0))
+    assert after == in_force.before, "\n".join(
+        difflib.unified_diff(in_force.before.splitlines(), after.splitlines(), "before", "after", n=0)
+    )
     assert not changed_lines(applied_book("blocklist_only.yml", in_force, blocklist_undo=True))
 
 
 def own(lab, **variables):
     """Put a pf.conf with the daemon's anchor as FreeBSD's handbook has it into place, and run the role without its count."""
-    lab.sh("sh", "-c", "cat > /etc/pf.conf", stdin=STRANGERS.replace("ACTION", "pass").replace("# ssh from home", 'anchor "blocklistd/*" in\n# ssh from home'))
+    lab.sh(
+        "sh",
+        "-c",
+        "cat > /etc/pf.conf",
+        stdin=STRANGERS.replace("ACTION", "pass").replace(
+            "# ssh from home", 'anchor "blocklistd/*" in\n# ssh from home'
+        ),
+    )
     return play_book("blocklist_only.yml", lab, **{**WANTED, "blocklist_rejects": False, **variables})
 
 
 def test_an_anchor_of_ones_own_that_exempts_nobody_is_refused(bare):
     result = own(bare)
-    assert result.returncode != 0 and 'blocklist_own_anchor: /etc/pf.conf' in message(result) and 'anchor "blocklistd/*" in' in message(result), result.stdout[-3000:]
-    assert state(bare).startswith("Disabled\n") and "/etc/pf.sokuhai.conf" not in state(bare) and "sokuhai" not in shell(bare, "cat /etc/pf.conf /etc/blocklistd.conf")
+    assert (
+        result.returncode != 0
+        and "blocklist_own_anchor: /etc/pf.conf" in message(result)
+        and 'anchor "blocklistd/*" in' in message(result)
+    ), result.stdout[-3000:]
+    assert (
+        state(bare).startswith("Disabled\n")
+        and "/etc/pf.sokuhai.conf" not in state(bare)
+        and "sokuhai" not in shell(bare, "cat /etc/pf.conf /etc/blocklistd.conf")
+    )
 
 
-@pytest.mark.skipif(not os.environ.get("SOKUHAI_FULL"), reason="seven plays; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host")
+@pytest.mark.skipif(
+    not os.environ.get("SOKUHAI_FULL"),
+    reason="seven plays; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host",
+)
 def test_an_anchor_of_ones_own_is_left_alone_when_asked_for(in_force):
     """Nothing of ours is in pf then, and a boot leaves nothing to be done; the count brings our anchor, and goes with it."""
     # the reporter runs on after the undo
@@ -324,17 +418,23 @@ def test_an_anchor_of_ones_own_is_left_alone_when_asked_for(in_force):
         result = own(lab, blocklist_own_anchor=True)
         assert result.returncode == 0, result.stdout[-3000:]
         rules = shell(lab, "pfctl -s Running; pfctl -s rules")
-        assert rules.startswith("Enabled\n") and "sokuhai" not in rules and "pf.sokuhai.conf" not in shell(lab, "ls /etc")
+        assert (
+            rules.startswith("Enabled\n") and "sokuhai" not in rules and "pf.sokuhai.conf" not in shell(lab, "ls /etc")
+        )
         # as a boot does it
         shell(lab, "service pf restart && service blocklistd restart")
         assert not changed_lines(applied_book("blocklist_only.yml", lab, **kept))
         assert reach(lab, *["192.0.2.2:2525"] * 6, host="operator") == [True] * 6, "counted"
         counted = {**kept, "blocklist_rejects": True}
         assert changed_lines(applied_book("blocklist_only.yml", lab, **counted))
-        assert 'anchor "sokuhai" all' in shell(lab, "pfctl -s rules") and "blocklistd" not in shell(lab, "pfctl -a sokuhai -s rules")
+        assert 'anchor "sokuhai" all' in shell(lab, "pfctl -s rules") and "blocklistd" not in shell(
+            lab, "pfctl -a sokuhai -s rules"
+        )
         assert not changed_lines(applied_book("blocklist_only.yml", lab, **counted))
         assert changed_lines(applied_book("blocklist_only.yml", lab, **kept))
-        assert "sokuhai" not in shell(lab, "pfctl -s rules; cat /etc/pf.conf") and "pf.sokuhai.conf" not in shell(lab, "ls /etc")
+        assert "sokuhai" not in shell(lab, "pfctl -s rules; cat /etc/pf.conf") and "pf.sokuhai.conf" not in shell(
+            lab, "ls /etc"
+        )
         assert not changed_lines(applied_book("blocklist_only.yml", lab, **kept))
     finally:
         applied_book("blocklist_only.yml", lab, blocklist_undo=True)

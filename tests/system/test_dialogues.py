@@ -4,6 +4,7 @@ One play of site.yml for each profile, then all rows of it at once; the tests on
 
 SOKUHAI_DIALOGUES=current plays one profile's rows of the phase normal alone: enough to see whether another release of Postfix answers as this one does.
 """
+
 import os
 import statistics
 import time
@@ -13,7 +14,10 @@ from conftest import FIGURES
 from dialogues import script
 from dialogues.stage import ROWS, Stage, put_back
 
-ALWAYS, FULL_ONLY = ("normal", "policy-down", "policy-back", "dnsbl-broken"), ("dnsbl-silent", "spf-silent", "spf-refuse", "spf-defer", "spf-defer-back")
+ALWAYS, FULL_ONLY = (
+    ("normal", "policy-down", "policy-back", "dnsbl-broken"),
+    ("dnsbl-silent", "spf-silent", "spf-refuse", "spf-defer", "spf-defer-back"),
+)
 ONLY = os.environ.get("SOKUHAI_DIALOGUES", "")
 if ONLY:
     ALWAYS, FULL_ONLY = ("normal",), ()
@@ -28,7 +32,9 @@ def stage(request, lab, full):
         getattr(stage, phase.replace("-", "_"))()
         took[phase] = time.monotonic() - began
     said = ", ".join(f"{what} {seconds:.0f} s" for what, seconds in took.items())
-    request.config.stash.setdefault(FIGURES, []).append(f"profile {stage.profile}: {len(stage.replies)} dialogues ({said})")
+    request.config.stash.setdefault(FIGURES, []).append(
+        f"profile {stage.profile}: {len(stage.replies)} dialogues ({said})"
+    )
     yield stage
 
 
@@ -60,21 +66,45 @@ PLAIN = "smtpd -o smtpd_client_restrictions= -o smtpd_helo_restrictions= -o smtp
 def test_what_a_refused_connection_costs(stage, full, figures):
     """The lists against none, in turn on one host: the ratio is printed, and may not be absurd."""
     number = 120 if full else 30
-    row = {**script.DEFAULTS, "client": "203.0.113.130", "name": "mail.abroad.test", "from": "someone@abroad.test",
-           "to": "nobody.such@home.example", "expect": {"at": "rcpt", "code": 550, "text": "User unknown"}}
-    rows = [{**row, "id": f"{kind}-{n}", "port": port} for n in range(number) for kind, port in (("plain", 2525), ("lists", 25))]
-    stage.lab.sh("sh", "-c", "cd /usr/local/etc/postfix && cp -p master.cf master.cf.plain && postconf -M \"$1\" && postfix reload", "sh",
-                 f"2525/inet=2525 inet n - n - - {PLAIN}")
+    row = {
+        **script.DEFAULTS,
+        "client": "203.0.113.130",
+        "name": "mail.abroad.test",
+        "from": "someone@abroad.test",
+        "to": "nobody.such@home.example",
+        "expect": {"at": "rcpt", "code": 550, "text": "User unknown"},
+    }
+    rows = [
+        {**row, "id": f"{kind}-{n}", "port": port}
+        for n in range(number)
+        for kind, port in (("plain", 2525), ("lists", 25))
+    ]
+    stage.lab.sh(
+        "sh",
+        "-c",
+        'cd /usr/local/etc/postfix && cp -p master.cf master.cf.plain && postconf -M "$1" && postfix reload',
+        "sh",
+        f"2525/inet=2525 inet n - n - - {PLAIN}",
+    )
     try:
         stage.speak(rows[:4], parallel=1)
         replies = stage.speak(rows, parallel=1)
     finally:
-        stage.lab.sh("sh", "-c", "cd /usr/local/etc/postfix && cat master.cf.plain >master.cf && rm master.cf.plain && postfix reload")
+        stage.lab.sh(
+            "sh",
+            "-c",
+            "cd /usr/local/etc/postfix && cat master.cf.plain >master.cf && rm master.cf.plain && postfix reload",
+        )
     wrong = [script.show(replies[one["id"]]) for one in rows if script.judge(one, stage.profile, replies[one["id"]])]
     assert not wrong, wrong[0]
-    cost = {kind: statistics.median(replies[f"{kind}-{n}"][-1]["seconds"] for n in range(number)) * 1000 for kind in ("plain", "lists")}
-    figures.append(f"a refused connection, median of {number}: {cost['plain']:.1f} ms without lists, {cost['lists']:.1f} ms with those of profile "
-                   f"{stage.profile} ({cost['lists'] / cost['plain']:.1f} times)")
+    cost = {
+        kind: statistics.median(replies[f"{kind}-{n}"][-1]["seconds"] for n in range(number)) * 1000
+        for kind in ("plain", "lists")
+    }
+    figures.append(
+        f"a refused connection, median of {number}: {cost['plain']:.1f} ms without lists, {cost['lists']:.1f} ms with those of profile "
+        f"{stage.profile} ({cost['lists'] / cost['plain']:.1f} times)"
+    )
     assert cost["lists"] < 20 * cost["plain"]
 
 
@@ -98,5 +128,7 @@ for table, key in keys.items():
 def test_what_a_lookup_costs(stage, figures):
     lines = stage.lab.sh("python3", "-", "/usr/local/etc/postfix", "50000", stdin=LOOKUPS).stdout.split()
     costs = dict(zip(lines[::2], map(float, lines[1::2]), strict=True))
-    figures.append(f"profile {stage.profile}: a lookup in " + ", ".join(f"{table} {cost:.1f} µs" for table, cost in costs.items()))
+    figures.append(
+        f"profile {stage.profile}: a lookup in " + ", ".join(f"{table} {cost:.1f} µs" for table, cost in costs.items())
+    )
     assert all(cost < 1000 for cost in costs.values()), costs

@@ -1,4 +1,5 @@
 """tools/drift on a provisioned host: nothing to say of a clean one, every tampering found by its name, nothing changed by looking."""
+
 import collections
 import fnmatch
 import json
@@ -10,7 +11,6 @@ import uuid
 
 import pytest
 import yaml
-
 from conftest import HOST, ROOT, full_only, run_module
 
 EVERY = yaml.safe_load((pathlib.Path(__file__).parent / "drift_tamperings.yml").read_text())
@@ -39,7 +39,14 @@ hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]
 resource.prlimit(pid, resource.RLIMIT_NOFILE, (int(sys.argv[2]) or hard, hard))
 """
 # read at times by the daemons themselves, not by a run
-ALIVE = ("/var/db/entropy", "/var/db/postfix/", "/var/db/postgrey", "/var/db/blocklistd.db", "/var/db/sokuhai_monitor/", "/etc/resolv.conf.bak")
+ALIVE = (
+    "/var/db/entropy",
+    "/var/db/postfix/",
+    "/var/db/postgrey",
+    "/var/db/blocklistd.db",
+    "/var/db/sokuhai_monitor/",
+    "/etc/resolv.conf.bak",
+)
 
 
 class Drift:
@@ -52,8 +59,27 @@ class Drift:
         target = self.folder / "report.json"
         target.unlink(missing_ok=True)
         done = subprocess.run(
-            [str(c) for c in (ROOT / "tools" / "drift", "-i", inventory or ROOT / "molecule/default/inventory", "--state", self.state, "--json", target, *self.always, *options)],
-            cwd=self.folder, env=dict(self.lab.env, PATH=path), text=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout)
+            [
+                str(c)
+                for c in (
+                    ROOT / "tools" / "drift",
+                    "-i",
+                    inventory or ROOT / "molecule/default/inventory",
+                    "--state",
+                    self.state,
+                    "--json",
+                    target,
+                    *self.always,
+                    *options,
+                )
+            ],
+            cwd=self.folder,
+            env=dict(self.lab.env, PATH=path),
+            text=True,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+        )
         done.report = json.loads(target.read_text()) if target.exists() else None
         return done
 
@@ -103,14 +129,19 @@ class Tampered:
             tamper, steps = entry.get("tamper"), []
             if entry.get("keep"):
                 kept = "%s/%d" % (KEPT, number)
-                self.todo.append('for f in %s; do echo "$f" >> %s; cp -p "$f" "%s$(echo "$f" | tr / _)"; done' % (" ".join(entry["keep"]), kept, kept))
+                self.todo.append(
+                    'for f in %s; do echo "$f" >> %s; cp -p "$f" "%s$(echo "$f" | tr / _)"; done'
+                    % (" ".join(entry["keep"]), kept, kept)
+                )
                 steps.append('while read -r f; do cp -p "%s$(echo "$f" | tr / _)" "$f"; done < %s' % (kept, kept))
             if entry.get("lower"):
                 tamper = "/usr/local/bin/python3 -c '%s' %s 2000" % (LOWER, entry["lower"])
                 steps.append("/usr/local/bin/python3 -c '%s' %s 0" % (LOWER, entry["lower"]))
             if entry.get("restore"):
                 steps.append(entry["restore"])
-            self.todo.append("(\n%s\n) || { echo 'this did not tamper: %s'; exit 1; }" % (tamper, entry["name"].replace("'", "")))
+            self.todo.append(
+                "(\n%s\n) || { echo 'this did not tamper: %s'; exit 1; }" % (tamper, entry["name"].replace("'", ""))
+            )
             self.undo = steps + self.undo
 
     def __enter__(self):
@@ -136,7 +167,13 @@ class Tampered:
     def __exit__(self, *_):
         self.around("answer=normal")
         # a daemon that is started keeps what it inherits, and would hold this command's output open
-        self.lab.sh("sh", "-s", stdin="\n".join("{\n%s\n} > /dev/null 2>&1 < /dev/null" % step for step in [*self.undo, "rm -rf %s" % KEPT]))
+        self.lab.sh(
+            "sh",
+            "-s",
+            stdin="\n".join(
+                "{\n%s\n} > /dev/null 2>&1 < /dev/null" % step for step in [*self.undo, "rm -rf %s" % KEPT]
+            ),
+        )
         self.reboot()
 
 
@@ -156,7 +193,9 @@ def try_out(lab, drift, entries):
     assert done.report["hosts"][HOST]["status"] == "drift"
     now = {entry["id"]: entry["since"] for entry in done.report["findings"]}
     assert now == {name: "still" if name in last else "new" for name in now}
-    assert set(done.report["transitions"]["gone"]) == set(last) - set(now), "what the run before found, and no more, is gone"
+    assert set(done.report["transitions"]["gone"]) == set(last) - set(now), (
+        "what the run before found, and no more, is gone"
+    )
     for part in (0, 1):
         assert before[part] == after[part], sorted(set(before[part]) ^ set(after[part]))
     return done
@@ -197,7 +236,15 @@ def own_postfix(lab, tmp_path):
 
 def test_a_host_that_is_away_is_worse_than_drift_is_mailed_once_and_what_was_known_of_it_stays(lab, drift, own_postfix):
     # an address of the lab's network that nobody has
-    options = ("--changes", "-e", "ansible_host=192.0.2.199", "-e", "ansible_ssh_retries=0", "-e", "ansible_ssh_timeout=3")
+    options = (
+        "--changes",
+        "-e",
+        "ansible_host=192.0.2.199",
+        "-e",
+        "ansible_ssh_retries=0",
+        "-e",
+        "ansible_ssh_timeout=3",
+    )
     sender = f"drift-{uuid.uuid4().hex[:8]}@home.example"
     mail = ("--mail", "--from", sender, "-e", "monitor_alert_to=root@home.example")
 
@@ -205,8 +252,12 @@ def test_a_host_that_is_away_is_worse_than_drift_is_mailed_once_and_what_was_kno
         return text.startswith(sender + " ")
 
     away = drift.run(*options, *mail, first_in_path=own_postfix)
-    assert away.returncode == 3 and away.stdout == "", "who is mailed is not told by cron as well: " + away.stdout + away.stderr
-    assert away.report["hosts"][HOST]["status"] == "unreachable" and [mail["taken"] for mail in away.report["mails"]] == [True]
+    assert away.returncode == 3 and away.stdout == "", (
+        "who is mailed is not told by cron as well: " + away.stdout + away.stderr
+    )
+    assert away.report["hosts"][HOST]["status"] == "unreachable" and [
+        mail["taken"] for mail in away.report["mails"]
+    ] == [True]
     assert away.report["transitions"]["gone"] == [], "what nobody looked at is not gone"
     (text,) = lab.mailed(ours)
     assert f"Subject: drift: {HOST}: unreachable\n" in text and "Auto-Submitted: auto-generated\n" in text, text
@@ -228,7 +279,11 @@ def test_cron_hears_of_changes_only(lab, drift):
     assert first.returncode == 2 and "new" in first.stdout and "postdrop" in first.stdout
     assert again.returncode == 2 and again.stdout == "" and [e["since"] for e in again.report["findings"]] == ["still"]
     back = drift.run("--changes")
-    assert back.returncode == 0 and "gone" in back.stdout and back.report["transitions"]["gone"] == [f"{HOST}/{entry['expect'][0].replace(': ', '/', 1)}"]
+    assert (
+        back.returncode == 0
+        and "gone" in back.stdout
+        and back.report["transitions"]["gone"] == [f"{HOST}/{entry['expect'][0].replace(': ', '/', 1)}"]
+    )
     assert drift.run("--changes").stdout == ""
 
 

@@ -1,4 +1,5 @@
 """tools/drift on a host of which more is declared: blocklist and DNS lists, and the rebuild. Each tampering alone; nothing is said of the rest."""
+
 import contextlib
 import json
 
@@ -8,9 +9,22 @@ from test_drift import EVERY, Drift, try_out
 from test_kernel import mail_flows, running, wait_for
 
 GROUPS = {
-    "guarded": {"sokuhai_blocklist": True, "access_dnsbl": [{"name": "dnsbl.test", "filter": "127.0.0.2", "reason": "a test"}]},
-    "rebuilt": {"rebuild_enabled": True, "rebuild_parts": ["bind", "postfix", "kernel"], "ports_min_disk_mb": 50, "ports_min_memory_mb": 100, "ports_poll": 1,
-                "kernel_reboot": True, "kernel_console_access": True, "kernel_trial_seconds": 60, "kernel_check_seconds": 40, "kernel_boot_seconds": 120},
+    "guarded": {
+        "sokuhai_blocklist": True,
+        "access_dnsbl": [{"name": "dnsbl.test", "filter": "127.0.0.2", "reason": "a test"}],
+    },
+    "rebuilt": {
+        "rebuild_enabled": True,
+        "rebuild_parts": ["bind", "postfix", "kernel"],
+        "ports_min_disk_mb": 50,
+        "ports_min_memory_mb": 100,
+        "ports_poll": 1,
+        "kernel_reboot": True,
+        "kernel_console_access": True,
+        "kernel_trial_seconds": 60,
+        "kernel_check_seconds": 40,
+        "kernel_boot_seconds": 120,
+    },
 }
 
 
@@ -40,7 +54,11 @@ def rebuilt(lab):
         played(lab, "rebuild.yml", variables=GROUPS["rebuilt"], timeout=900)
         yield
     finally:
-        applied_book("ports_undo.yml", lab, **{key: value for key, value in GROUPS["rebuilt"].items() if key.startswith("ports_")})
+        applied_book(
+            "ports_undo.yml",
+            lab,
+            **{key: value for key, value in GROUPS["rebuilt"].items() if key.startswith("ports_")},
+        )
         played(lab, "rollback.yml", "--tags", "kernel,headers")
         if running(lab) != "/boot/kernel/kernel":
             lab.command("reboot", HOST)
@@ -66,7 +84,16 @@ def test_a_clean_host_has_nothing_to_say(declared):
     assert done.returncode == 0 and done.report["findings"] == [], done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("declared", "entry"), [pytest.param(group, entry, id=f"{group}-{entry['name']}") for group in GROUPS for entry in EVERY if entry.get("needs") == group],
-                         indirect=["declared"], scope="module")
+@pytest.mark.parametrize(
+    ("declared", "entry"),
+    [
+        pytest.param(group, entry, id=f"{group}-{entry['name']}")
+        for group in GROUPS
+        for entry in EVERY
+        if entry.get("needs") == group
+    ],
+    indirect=["declared"],
+    scope="module",
+)
 def test_one_by_one(lab, declared, entry):
     try_out(lab, declared, [entry])

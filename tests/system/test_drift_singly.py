@@ -1,4 +1,5 @@
 """Each tampering alone. test_drift.py tries them many at a time; a file of its own, since it takes a practice host half an hour."""
+
 import os
 
 import pytest
@@ -12,6 +13,10 @@ def drift(lab, full, tmp_path_factory):
     return on_fresh_daemons(lab, tmp_path_factory.mktemp("singly"))
 
 
-@pytest.mark.parametrize("entry", TAMPERINGS if os.environ.get("SOKUHAI_FULL") else [None], ids=lambda entry: entry["name"] if entry else "none")
+@pytest.mark.parametrize(
+    "entry",
+    TAMPERINGS if os.environ.get("SOKUHAI_FULL") else [None],
+    ids=lambda entry: entry["name"] if entry else "none",
+)
 def test_one_by_one(lab, drift, entry):
     try_out(lab, drift, [entry])

@@ -1,4 +1,5 @@
 """A finished host: a second run changes nothing, costs little, and check mode tells the truth."""
+
 import pytest
 from conftest import changed, changed_lines
 
@@ -28,8 +29,10 @@ def test_second_run_restarts_nothing(second_run):
 
 def test_second_run_stays_within_the_budget_of_remote_commands(second_run, figures):
     result = second_run[0]
-    figures.append(f"site.yml with nothing to do: {result.summary['tasks']} tasks, {result.summary['remote_commands']} remote commands, "
-                   f"{result.summary['seconds']} s")
+    figures.append(
+        f"site.yml with nothing to do: {result.summary['tasks']} tasks, {result.summary['remote_commands']} remote commands, "
+        f"{result.summary['seconds']} s"
+    )
     assert 0 < result.summary["remote_commands"] <= BUDGET
 
 
@@ -59,12 +62,16 @@ def test_verify_goes_red_when_a_running_limit_is_lowered_behind_everybody(lab):
     """The stand-ins read the system: a limit lowered by the kernel's own call is seen, and healed by a plain re-run."""
     pid = next(pid for pid, command in lab.processes().items() if command == "named")
     # as named's own user: without CAP_SYS_RESOURCE even root may not touch another user's limits
-    lab.sh("/usr/local/bin/python3", "-c", f"""
+    lab.sh(
+        "/usr/local/bin/python3",
+        "-c",
+        f"""
 import os, resource
 info = os.stat('/proc/{pid}')
 os.setresgid(*[info.st_gid] * 3); os.setresuid(*[info.st_uid] * 3)
 resource.prlimit({pid}, resource.RLIMIT_NOFILE, (2000, 2000))
-""")
+""",
+    )
     result = lab.play("verify.yml", timeout=300)
     assert result.returncode != 0
     assert "test_running_process_may_open_the_declared_descriptors[" in result.stdout and "named]" in result.stdout

@@ -1,4 +1,5 @@
 """A full file system: the play fails saying so, the daemons run on with what they had, and the next run ends as usual."""
+
 import pytest
 from conftest import changed
 
@@ -14,10 +15,22 @@ rm -rf /tmp/keep
 """
 
 
-@pytest.mark.parametrize("folder,variables,answers", [
-    ("/usr/local/etc/postfix", {"postfix_main_cf": [{"name": "smtpd_banner", "value": "$myhostname ESMTP new"}]}, ["/usr/local/sbin/postconf", "-h", "smtpd_banner"]),
-    ("/usr/local/etc/namedb", {"bind_recursive_clients": 15000}, ["dig", "+short", "@127.0.0.1", "d0001.test", "MX"]),
-], ids=["postfix", "named"])
+@pytest.mark.parametrize(
+    "folder,variables,answers",
+    [
+        (
+            "/usr/local/etc/postfix",
+            {"postfix_main_cf": [{"name": "smtpd_banner", "value": "$myhostname ESMTP new"}]},
+            ["/usr/local/sbin/postconf", "-h", "smtpd_banner"],
+        ),
+        (
+            "/usr/local/etc/namedb",
+            {"bind_recursive_clients": 15000},
+            ["dig", "+short", "@127.0.0.1", "d0001.test", "MX"],
+        ),
+    ],
+    ids=["postfix", "named"],
+)
 def test_full_file_system(lab, folder, variables, answers):
     before = lab.fingerprint(), lab.processes(), lab.sh(*answers).stdout
     lab.sh("sh", "-c", FILL.format(folder=folder))

@@ -1,4 +1,5 @@
 """The greylisting services on the practice host: they wait, remember, come back, and nobody's mail is lost while they are away."""
+
 import time
 import uuid
 

@@ -2,17 +2,26 @@
 
 The practice host boots what lies in /boot; a file labfate beside a kernel says what becomes of it. The trials of whole kernels here are
 real reboots of that host, and rc(8), daemon(8) and the timer run as on FreeBSD."""
+
 import json
 import time
 
 import pytest
 from conftest import HOST, changed, full_only, message
 
-TRIAL = {"kernel_reboot": True, "kernel_console_access": True, "kernel_trial_seconds": 25, "kernel_check_seconds": 20, "kernel_boot_seconds": 60}
+TRIAL = {
+    "kernel_reboot": True,
+    "kernel_console_access": True,
+    "kernel_trial_seconds": 25,
+    "kernel_check_seconds": 20,
+    "kernel_boot_seconds": 60,
+}
 #: A kernel that is there already: the stock one under another name.
 THERE = dict(TRIAL, kernel_build=False, kernel_name="kernel.trial")
-STATE = ("sysctl -n kern.bootfile; ls /boot; ls /boot/loader.conf.d; cat /boot/loader.conf.d/sokuhai-kernel.conf; ls /boot/nextboot.conf "
-         "/etc/rc.d/sokuhai_trial; cat /boot/*/sokuhai.json")
+STATE = (
+    "sysctl -n kern.bootfile; ls /boot; ls /boot/loader.conf.d; cat /boot/loader.conf.d/sokuhai-kernel.conf; ls /boot/nextboot.conf "
+    "/etc/rc.d/sokuhai_trial; cat /boot/*/sokuhai.json"
+)
 
 
 def rebuild(lab, variables, *options, timeout=400):
@@ -28,9 +37,11 @@ def state(lab):
 
 
 def mail_flows(lab):
-    script = ("import socket;s=socket.create_connection(('127.0.0.1',25),20);s.settimeout(60);print(s.recv(512).decode())\n"
-              "d=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);d.settimeout(20);"
-              "d.sendto(bytes.fromhex('534201000001000000000000')+b'\\0\\0\\2\\0\\1',('127.0.0.1',53));print('dns',len(d.recv(4096)))\n")
+    script = (
+        "import socket;s=socket.create_connection(('127.0.0.1',25),20);s.settimeout(60);print(s.recv(512).decode())\n"
+        "d=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);d.settimeout(20);"
+        "d.sendto(bytes.fromhex('534201000001000000000000')+b'\\0\\0\\2\\0\\1',('127.0.0.1',53));print('dns',len(d.recv(4096)))\n"
+    )
     said = lab.sh("/usr/local/bin/python3", "-", stdin=script, check=False).stdout
     return said.startswith("220") and "dns" in said
 
@@ -72,7 +83,11 @@ def stock(lab, untouched):
     """The host with its stock kernel, and another one beside it, to be tried."""
     if running(lab) != "/boot/kernel/kernel":
         back_to_stock(lab)
-    lab.sh("/bin/sh", "-c", "rm -f /usr/src/sys/kern/zz_broken.c; rm -rf /boot/kernel.trial; cp -Rp /boot/kernel /boot/kernel.trial")
+    lab.sh(
+        "/bin/sh",
+        "-c",
+        "rm -f /usr/src/sys/kern/zz_broken.c; rm -rf /boot/kernel.trial; cp -Rp /boot/kernel /boot/kernel.trial",
+    )
     return lab
 
 
@@ -102,7 +117,9 @@ def test_a_kernel_that_panics_gives_way_by_itself_and_is_not_tried_again(stock):
     lab = stock
     fate(lab, "panic")
     result = rebuild(lab, THERE)
-    assert result.returncode != 0 and "failed its trial" in message(result) and "panicked" in message(result), message(result)
+    assert result.returncode != 0 and "failed its trial" in message(result) and "panicked" in message(result), message(
+        result
+    )
     assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
     text = state(lab)
     assert "kernel=" not in text and "sokuhai_trial" not in text
@@ -115,9 +132,13 @@ def test_a_kernel_that_panics_gives_way_by_itself_and_is_not_tried_again(stock):
 def test_a_kernel_that_ones_own_tasks_refuse_gives_way_and_is_not_tried_again(stock, tmp_path):
     lab = stock
     tasks = tmp_path / "prove.yml"
-    tasks.write_text("- name: Look for what is not there\n  ansible.builtin.command: test -e /no/such/thing\n  changed_when: false\n")
+    tasks.write_text(
+        "- name: Look for what is not there\n  ansible.builtin.command: test -e /no/such/thing\n  changed_when: false\n"
+    )
     result = rebuild(lab, dict(THERE, kernel_verify_tasks=str(tasks)))
-    assert result.returncode != 0 and "runs, but: kernel_verify_tasks: Look for what is not there" in message(result), message(result)
+    assert result.returncode != 0 and "runs, but: kernel_verify_tasks: Look for what is not there" in message(result), (
+        message(result)
+    )
     assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
     boots = lab.sh("sysctl", "-n", "kern.boottime").stdout
     again = rebuild(lab, THERE)
@@ -144,7 +165,9 @@ def test_a_build_that_fails_leaves_everything_as_it_was(stock):
     before = lab.sh("ls", "-lR", "/boot").stdout
     lab.sh("/bin/sh", "-c", "echo '#error no kernel today' > /usr/src/sys/kern/zz_broken.c")
     result = rebuild(lab, TRIAL)
-    assert result.returncode != 0 and "no kernel today" in message(result) and "untouched" in message(result), message(result)
+    assert result.returncode != 0 and "no kernel today" in message(result) and "untouched" in message(result), message(
+        result
+    )
     assert lab.sh("ls", "-lR", "/boot").stdout == before and mail_flows(lab)
 
 
@@ -180,7 +203,9 @@ def test_unasked_it_is_built_and_not_booted(stock):
 def test_a_run_that_is_killed_is_finished_by_the_next(stock, task):
     lab = stock
     variables = TRIAL if task.startswith("Build") else THERE
-    assert lab.play_killed(task, "--tags", "kernel", "-e", json.dumps(variables), book="rebuild.yml"), f"the run never came to {task}"
+    assert lab.play_killed(task, "--tags", "kernel", "-e", json.dumps(variables), book="rebuild.yml"), (
+        f"the run never came to {task}"
+    )
     wait_for(lab, lambda lab: lab.sh("true", check=False).returncode == 0)
     result = rebuild(lab, variables)
     assert result.returncode == 0, message(result)
@@ -213,7 +238,10 @@ def test_a_kernel_is_built_beside_booted_once_and_kept(stock, figures):
     figures.append(f"kernel: built, installed, tried and kept in {time.monotonic() - began:.0f} s")
     names = [name for name in lab.sh("ls", "/boot").stdout.split() if name.startswith("kernel.SOKUHAI-")]
     assert len(names) == 1 and running(lab) == f"/boot/{names[0]}/kernel", names
-    assert lab.sh("uname", "-i").stdout.strip() == "SOKUHAI" and "KDB_UNATTENDED" in lab.sh("sysctl", "-n", "kern.conftxt").stdout
+    assert (
+        lab.sh("uname", "-i").stdout.strip() == "SOKUHAI"
+        and "KDB_UNATTENDED" in lab.sh("sysctl", "-n", "kern.conftxt").stdout
+    )
     # what the kernel's own objects were compiled against: 16384 bits
     size = lab.sh("/usr/local/bin/python3", "-", stdin=SIZE % names[0]).stdout.strip()
     record = json.loads(lab.sh("cat", f"/boot/{names[0]}/sokuhai.json").stdout)

@@ -1,4 +1,5 @@
 """The sampler on the practice host: its peaks are those of a delivery, a ceiling is one mail each way, and it comes back, gives way and goes."""
+
 import json
 import subprocess
 import time
@@ -48,10 +49,26 @@ print(ticks / os.sysconf("SC_CLK_TCK"))
 
 def read(lab, since=3600, points=5000):
     """What module monitor_read answers on the host."""
-    run = subprocess.run([ROOT / ".venv/bin/ansible", "-i", ROOT / "molecule/default/inventory", HOST, "-o", "-m", "monitor_read", "-a", f"directory={DIRECTORY} since={since} points={points}"],
-                         cwd=ROOT, env=dict(lab.env, ANSIBLE_LIBRARY=str(ROOT / "roles/monitor/library"), ANSIBLE_LOAD_CALLBACK_PLUGINS="0"), text=True, capture_output=True, timeout=120)
+    run = subprocess.run(
+        [
+            ROOT / ".venv/bin/ansible",
+            "-i",
+            ROOT / "molecule/default/inventory",
+            HOST,
+            "-o",
+            "-m",
+            "monitor_read",
+            "-a",
+            f"directory={DIRECTORY} since={since} points={points}",
+        ],
+        cwd=ROOT,
+        env=dict(lab.env, ANSIBLE_LIBRARY=str(ROOT / "roles/monitor/library"), ANSIBLE_LOAD_CALLBACK_PLUGINS="0"),
+        text=True,
+        capture_output=True,
+        timeout=120,
+    )
     assert run.returncode == 0 and "=> " in run.stdout, run.stdout + run.stderr
-    return json.loads(run.stdout[run.stdout.index("=> ") + 3:])
+    return json.loads(run.stdout[run.stdout.index("=> ") + 3 :])
 
 
 def rows(lab):
@@ -59,7 +76,11 @@ def rows(lab):
     lines = lab.sh("cat", f"{DIRECTORY}/samples.csv").stdout.splitlines()
     # empty for a moment after newsyslog turned it over
     names = lines[0].split(",") if lines else []
-    return [dict(zip(names, line.split(","))) for line in lines[1:] if line.count(",") == len(names) - 1 and not line.startswith("time")]
+    return [
+        dict(zip(names, line.split(",")))
+        for line in lines[1:]
+        if line.count(",") == len(names) - 1 and not line.startswith("time")
+    ]
 
 
 def until(what, seconds=60):
@@ -112,15 +133,25 @@ def test_its_samples_are_what_the_lab_saw_at_the_same_time_during_a_delivery(lab
     recipients = 6000 if full else 3000
     report = tmp_path / "mail.json"
     before = used(lab, "own"), used(lab, "all"), time.monotonic()
-    result = run_module(lab, "mail", "--instance", lab.name, "--recipients", recipients, "--domains", 300, "--json", report)
+    result = run_module(
+        lab, "mail", "--instance", lab.name, "--recipients", recipients, "--domains", 300, "--json", report
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     mail = json.loads(report.read_text())
     next_row(lab)
-    cost = [100 * (now - then) / (time.monotonic() - before[2]) for now, then in zip((used(lab, "own"), used(lab, "all")), before)]
+    cost = [
+        100 * (now - then) / (time.monotonic() - before[2])
+        for now, then in zip((used(lab, "own"), used(lab, "all")), before)
+    ]
     found = [row for row in rows(lab) if int(row["time"]) > began]
-    peak = {name: max(int(row[name] or 0) for row in found) for name in ("named_sockets", "postfix_processes", "queue_active", "named_recursive_clients")}
-    figures.append(f"monitor, {recipients} recipients in {mail['seconds']:.0f} s, {len(found)} samples: named's sockets {peak['named_sockets']} (lab {mail['named_sockets_peak']}), "
-                   f"smtp processes {peak['postfix_processes']} (lab {mail['smtp_processes_peak']}), mails out {sum(int(row['mails_out']) for row in found)}; {cost[0]:.1f} % of a processor, {cost[1]:.1f} % with its commands (stand-ins here)")
+    peak = {
+        name: max(int(row[name] or 0) for row in found)
+        for name in ("named_sockets", "postfix_processes", "queue_active", "named_recursive_clients")
+    }
+    figures.append(
+        f"monitor, {recipients} recipients in {mail['seconds']:.0f} s, {len(found)} samples: named's sockets {peak['named_sockets']} (lab {mail['named_sockets_peak']}), "
+        f"smtp processes {peak['postfix_processes']} (lab {mail['smtp_processes_peak']}), mails out {sum(int(row['mails_out']) for row in found)}; {cost[0]:.1f} % of a processor, {cost[1]:.1f} % with its commands (stand-ins here)"
+    )
     assert sum(int(row["mails_out"]) for row in found) == recipients, "the log's lines, none lost and none twice"
     # a sample is written with the second in which its processes had been counted; named's sockets come and go within seconds
     assert mail["named_sockets_peak"] > 50 and mail["smtp_processes_peak"] > 50, "there was a load to be seen"
@@ -133,7 +164,9 @@ def test_its_samples_are_what_the_lab_saw_at_the_same_time_during_a_delivery(lab
             assert 0.7 * min(values) - 20 <= int(row[column]) <= 1.3 * max(values) + 20, (column, row[column], values)
         compared += 1
     assert compared, "no sample fell into the delivery"
-    assert sum(1 for row in found if float(row["seconds"]) < 15) >= mail["seconds"] / 15, "every few seconds while it lasts"
+    assert sum(1 for row in found if float(row["seconds"]) < 15) >= mail["seconds"] / 15, (
+        "every few seconds while it lasts"
+    )
 
 
 def test_a_ceiling_that_is_crossed_is_one_mail_and_its_end_one_more(lab, quick):
@@ -177,12 +210,19 @@ def test_what_is_killed_comes_back(lab, quick):
     lab.sh("kill", "-9", before)
     until(lambda: child(lab) not in (before, ""))
     next_row(lab)
-    inner = lab.sh("sh", "-c", f"ps -axww -o pid= -o ppid= | awk '$2 == {child(lab)} {{ print $1; exit }}'").stdout.strip()
+    inner = lab.sh(
+        "sh", "-c", f"ps -axww -o pid= -o ppid= | awk '$2 == {child(lab)} {{ print $1; exit }}'"
+    ).stdout.strip()
     before = child(lab)
     lab.sh("kill", "-9", inner)
     until(lambda: child(lab) not in (before, ""))
     next_row(lab)
-    assert lab.sh("sh", "-c", "ps -axww -o command= | grep -c '^/usr/local/bin/python3 -I /usr/local/libexec/sokuhai-monitor'").stdout.strip() == "2"
+    assert (
+        lab.sh(
+            "sh", "-c", "ps -axww -o command= | grep -c '^/usr/local/bin/python3 -I /usr/local/libexec/sokuhai-monitor'"
+        ).stdout.strip()
+        == "2"
+    )
 
 
 def test_turned_over_it_writes_a_header_anew_and_nothing_is_lost(lab, quick):
@@ -210,7 +250,11 @@ def test_daemons_that_are_stopped_leave_their_fields_empty(lab, quick):
 
 
 def test_it_reads_the_queue_directories_and_the_log_as_they_are(lab, quick):
-    lab.sh("sh", "-c", "postconf -e 'defer_transports = smtp' && postfix reload && echo x | sendmail -f root nobody@d0002.test")
+    lab.sh(
+        "sh",
+        "-c",
+        "postconf -e 'defer_transports = smtp' && postfix reload && echo x | sendmail -f root nobody@d0002.test",
+    )
     try:
         row = until(lambda: (lambda found: found if found["queue_deferred"] == "1" else None)(next_row(lab)))
         time.sleep(3)
@@ -229,11 +273,21 @@ def test_fifty_thousand_deferred_messages_do_not_make_it_expensive(lab, figures)
         before = used(lab, "own"), used(lab, "all")
         time.sleep(120)
         own, everything = used(lab, "own") - before[0], used(lab, "all") - before[1]
-        memory = lab.sh("sh", "-c", "ps -axww -o rss= -o command= | awk '/python3 -I .*sokuhai-monitor/ && !/daemon:/ { sum += $1 } END { print sum }'").stdout.strip()
-        figures.append(f"monitor, 50,000 deferred messages, idle: {own / 1.2:.1f} % of a processor, {everything / 1.2:.1f} % with its commands (stand-ins here), {int(memory) / 1024:.0f} MB")
+        memory = lab.sh(
+            "sh",
+            "-c",
+            "ps -axww -o rss= -o command= | awk '/python3 -I .*sokuhai-monitor/ && !/daemon:/ { sum += $1 } END { print sum }'",
+        ).stdout.strip()
+        figures.append(
+            f"monitor, 50,000 deferred messages, idle: {own / 1.2:.1f} % of a processor, {everything / 1.2:.1f} % with its commands (stand-ins here), {int(memory) / 1024:.0f} MB"
+        )
         assert own < 0.05 * 120
     finally:
-        lab.sh("sh", "-c", "find /var/spool/postfix/deferred -name '*F00D' -delete; service postfix start > /dev/null 2>&1 < /dev/null")
+        lab.sh(
+            "sh",
+            "-c",
+            "find /var/spool/postfix/deferred -name '*F00D' -delete; service postfix start > /dev/null 2>&1 < /dev/null",
+        )
 
 
 @full_only("turned off and on with SOKUHAI_FULL=1 only; tests/unit/test_monitor_host.py has the steps")
@@ -243,7 +297,12 @@ def test_off_removes_all_but_the_samples_and_on_goes_on_with_them(lab):
         off = played(lab, sokuhai_monitor=False)
         assert changed(off) == 1
         assert lab.sh("sh", "-c", "ps -axww -o command= | grep -c '[s]okuhai-monitor' || true").stdout.strip() == "0"
-        for path in ("/usr/local/libexec/sokuhai-monitor", "/usr/local/etc/sokuhai-monitor.json", f"/usr/local/etc/rc.d/{SERVICE}", "/usr/local/etc/newsyslog.conf.d/sokuhai_monitor.conf"):
+        for path in (
+            "/usr/local/libexec/sokuhai-monitor",
+            "/usr/local/etc/sokuhai-monitor.json",
+            f"/usr/local/etc/rc.d/{SERVICE}",
+            "/usr/local/etc/newsyslog.conf.d/sokuhai_monitor.conf",
+        ):
             assert lab.sh("test", "-e", path, check=False).returncode == 1, path
         assert SERVICE not in lab.sh("cat", "/etc/rc.conf", "/etc/passwd").stdout
         assert changed(played(lab, sokuhai_monitor=False)) == 0

@@ -1,4 +1,5 @@
 """The page of a provisioned host: its chain as it is measured now, and what the sampler measured."""
+
 import json
 import os
 import re
@@ -8,20 +9,55 @@ from conftest import HOST, ROOT
 
 
 def test_a_page_of_a_real_host_has_its_chain_and_its_samples(lab, tmp_path):
-    command = [ROOT / "tools" / "drift", "-i", ROOT / "molecule/default/inventory", "--state", tmp_path / "state", "--json", tmp_path / "report.json",
-               "--html", tmp_path / "report.html", "--days", "1", "-e", json.dumps({"access_traps": ["catch-me@home.example"]})]
-    done = subprocess.run([str(part) for part in command], cwd=tmp_path, env=lab.env, text=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=900)
+    command = [
+        ROOT / "tools" / "drift",
+        "-i",
+        ROOT / "molecule/default/inventory",
+        "--state",
+        tmp_path / "state",
+        "--json",
+        tmp_path / "report.json",
+        "--html",
+        tmp_path / "report.html",
+        "--days",
+        "1",
+        "-e",
+        json.dumps({"access_traps": ["catch-me@home.example"]}),
+    ]
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=tmp_path,
+        env=lab.env,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=900,
+    )
     # the traps are declared for this run only, so they are drift
     assert done.returncode == 2, done.stdout + done.stderr
     host = json.loads((tmp_path / "report.json").read_text())["hosts"][HOST]
     links = [link["name"] for link in host["chain"]["links"]]
-    assert [name for name in links if name.startswith(("kern.maxfiles ", "named (pid", "postfix (pid", "UDP source ports"))] and len(links) > 15
+    assert [
+        name for name in links if name.startswith(("kern.maxfiles ", "named (pid", "postfix (pid", "UDP source ports"))
+    ] and len(links) > 15
     columns = host["samples"]["columns"]
     assert host["samples"]["rows_read"] > 0 and columns["time"] == sorted(columns["time"]), host["samples"]
     known = {name for name, values in columns.items() if any(value is not None for value in values)}
-    assert {"queue_active", "named_sockets", "named_descriptors_limit", "postfix_processes", "files", "files_limit", "mails_out", "deferred_dns"} <= known
+    assert {
+        "queue_active",
+        "named_sockets",
+        "named_descriptors_limit",
+        "postfix_processes",
+        "files",
+        "files_limit",
+        "mails_out",
+        "deferred_dns",
+    } <= known
     assert list(host["traps"]["traps"]) == ["catch-me@home.example"]
     text = (tmp_path / "report.html").read_text()
     assert os.stat(tmp_path / "report.html").st_mode & 0o777 == 0o600
-    assert all(re.sub(r"\s*[<>]=$", "", name).replace(">", "&gt;") in text for name in links) and '"queue_active":[' in text
+    assert (
+        all(re.sub(r"\s*[<>]=$", "", name).replace(">", "&gt;") in text for name in links)
+        and '"queue_active":[' in text
+    )
     assert "keeps no samples" not in text and "could not be read" not in text

@@ -2,6 +2,7 @@
 
 The ports are compiled for FreeBSD against the host's own sys/select.h; the daemons that run are the lab's.
 """
+
 import functools
 import json
 import os
@@ -55,7 +56,9 @@ def package(lab, name):
 
 
 def define(lab, path):
-    return [line.split()[-1] for line in lab.sh("cat", path).stdout.splitlines() if line.startswith("#define\tFD_SETSIZE")]
+    return [
+        line.split()[-1] for line in lab.sh("cat", path).stdout.splitlines() if line.startswith("#define\tFD_SETSIZE")
+    ]
 
 
 def greeting(lab):
@@ -69,7 +72,14 @@ def resolves(lab):
 
 def unproved(lab):
     """Names of the tests of the running host about the rebuild that fail, by playbooks/verify.yml."""
-    result = lab.play("verify.yml", variables={"rebuild_enabled": True, "rebuild_parts": ["bind", "postfix"], "verify_options": ["-k", "test_rebuild"]})
+    result = lab.play(
+        "verify.yml",
+        variables={
+            "rebuild_enabled": True,
+            "rebuild_parts": ["bind", "postfix"],
+            "verify_options": ["-k", "test_rebuild"],
+        },
+    )
     assert " passed" in result.stdout, result.stdout[-3000:]
     return set(re.findall(r"FAILED \S*::(\w+(?:\[\S*?\])?)", said(result)))
 
@@ -88,16 +98,39 @@ def found(lab):
     """The host as site.yml left it before, and again afterwards: the repository's packages, FreeBSD's headers."""
     if lab.sh("test", "-d", "/usr/ports/dns/bind920", check=False).returncode:
         pytest.skip("this generation's ports tree has no dns/bind920")
-    lab.sh("sh", "-c", "test -f /etc/make.conf || : > /etc/make.conf; printf '# mine\\nWITH_DEBUG_PORTS=\\tnone/none\\n' >> /etc/make.conf")
+    lab.sh(
+        "sh",
+        "-c",
+        "test -f /etc/make.conf || : > /etc/make.conf; printf '# mine\\nWITH_DEBUG_PORTS=\\tnone/none\\n' >> /etc/make.conf",
+    )
     lab.sh("cp", "-p", f"{TREE}/Makefile", "/root/Makefile.postfix")
-    before = lab.fingerprint(), [package(lab, name).rsplit("|", 1)[0] for name in NAMES.values()], lab.sh("cat", INCLUDE, SOURCE).stdout
+    before = (
+        lab.fingerprint(),
+        [package(lab, name).rsplit("|", 1)[0] for name in NAMES.values()],
+        lab.sh("cat", INCLUDE, SOURCE).stdout,
+    )
     yield
-    lab.sh("rm", "-rf", f"{TREE}/Makefile.local", "/usr/ports/devel/pcre2/Makefile.local", "/usr/ports/devel/nothing", "/var/db/pkg/vuln.xml")
+    lab.sh(
+        "rm",
+        "-rf",
+        f"{TREE}/Makefile.local",
+        "/usr/ports/devel/pcre2/Makefile.local",
+        "/usr/ports/devel/nothing",
+        "/var/db/pkg/vuln.xml",
+    )
     lab.sh("mv", "/root/Makefile.postfix", f"{TREE}/Makefile")
     applied_book("ports_undo.yml", lab, **SMALL)
     assert not changed_lines(applied_book("ports_undo.yml", lab, **SMALL))
-    after = lab.fingerprint(), [package(lab, name).rsplit("|", 1)[0] for name in NAMES.values()], lab.sh("cat", INCLUDE, SOURCE).stdout
-    lab.sh("sh", "-c", "sed -i.bak -e '/^# mine$/d' -e '/^WITH_DEBUG_PORTS/d' /etc/make.conf; rm -f /etc/make.conf.bak; test -s /etc/make.conf || rm /etc/make.conf")
+    after = (
+        lab.fingerprint(),
+        [package(lab, name).rsplit("|", 1)[0] for name in NAMES.values()],
+        lab.sh("cat", INCLUDE, SOURCE).stdout,
+    )
+    lab.sh(
+        "sh",
+        "-c",
+        "sed -i.bak -e '/^# mine$/d' -e '/^WITH_DEBUG_PORTS/d' /etc/make.conf; rm -f /etc/make.conf.bak; test -s /etc/make.conf || rm /etc/make.conf",
+    )
     assert after == before
     assert greeting(lab).startswith("220 ") and resolves(lab)
 
@@ -122,14 +155,20 @@ def test_builds_swaps_locks_records_and_the_second_run_does_nothing(lab):
         version, repository, locked = package(lab, name).split("|")
         assert (repository, locked) == ("unknown-repository", "1")
         notes = record(lab, name)
-        assert (notes["sokuhai_fd_setsize"], notes["sokuhai_header"], notes["sokuhai_flag"]) == ("16384", "16384", "16384")
+        assert (notes["sokuhai_fd_setsize"], notes["sokuhai_header"], notes["sokuhai_flag"]) == (
+            "16384",
+            "16384",
+            "16384",
+        )
         assert lab.sh("ls", f"/var/db/sokuhai/saved/{name}-{version}.pkg").stdout
     assert define(lab, INCLUDE) == define(lab, SOURCE) == ["16384"]
     assert {"LMDB": "on", "PCRE2": "on", "INST_BASE": "off"}.items() <= options(lab, "postfix").items()
     after = lab.processes()
     for command in ("named", "master"):
         assert command in after.values()
-        assert {pid for pid, name in after.items() if name == command}.isdisjoint(before), f"{command} still runs from the former package"
+        assert {pid for pid, name in after.items() if name == command}.isdisjoint(before), (
+            f"{command} still runs from the former package"
+        )
     assert greeting(lab).startswith("220 ") and resolves(lab)
     assert "/dns/bind920" not in lab.sh("make", "-C", "/usr/ports/dns/bind-tools", "-V", "CFLAGS").stdout
     assert "FD_SETSIZE" not in lab.sh("make", "-C", "/usr/ports/dns/bind-tools", "-V", "CFLAGS").stdout
@@ -151,12 +190,24 @@ def test_one_changed_option_builds_one_port(lab):
     assert record(lab, "postfix")["sokuhai_options"] != before["postfix"]["sokuhai_options"]
     assert len(changed_lines(result)) == 1
     # a build that fails in the middle, on the way back
-    write(lab, f"{TREE}/Makefile.local", "post-build:\n\t@for i in 1 2 3; do echo line $$i; done; echo no such thing; exit 1\n")
+    write(
+        lab,
+        f"{TREE}/Makefile.local",
+        "post-build:\n\t@for i in 1 2 3; do echo line $$i; done; echo no such thing; exit 1\n",
+    )
     was = state(lab)
     failed = tried(lab, fd_setsize_restore_after_build=True)
     assert failed.returncode != 0
-    assert (define(lab, INCLUDE), define(lab, SOURCE)) == (["1024"], ["16384"]), "the header was left raised when the build failed"
-    for words in ("mail/postfix: make package ", "ended with status", "it is as it was", "The end of /var/log/sokuhai-ports-mail_postfix.log", "no such thing"):
+    assert (define(lab, INCLUDE), define(lab, SOURCE)) == (["1024"], ["16384"]), (
+        "the header was left raised when the build failed"
+    )
+    for words in (
+        "mail/postfix: make package ",
+        "ended with status",
+        "it is as it was",
+        "The end of /var/log/sokuhai-ports-mail_postfix.log",
+        "no such thing",
+    ):
         assert words in message(failed), message(failed)
     assert "Traceback" not in failed.stdout
     assert state(lab) == was
@@ -174,9 +225,24 @@ def worker(lab):
 def start_and_kill(lab, *words, **variables):
     """Run the play until the build is under way, kill Ansible, and leave the host alone."""
     folder = ROOT / "tests" / "system"
-    command = [PLAYBOOK, "-i", ROOT / "molecule/default/inventory", folder / "ports_only.yml", "-e", json.dumps({**SMALL, **variables})]
-    process = subprocess.Popen([str(c) for c in command], cwd=ROOT, env=dict(lab.env, PYTHONUNBUFFERED="1"), text=True, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    command = [
+        PLAYBOOK,
+        "-i",
+        ROOT / "molecule/default/inventory",
+        folder / "ports_only.yml",
+        "-e",
+        json.dumps({**SMALL, **variables}),
+    ]
+    process = subprocess.Popen(
+        [str(c) for c in command],
+        cwd=ROOT,
+        env=dict(lab.env, PYTHONUNBUFFERED="1"),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     timer = time.monotonic() + 180
     try:
         for line in process.stdout:
@@ -207,7 +273,11 @@ def test_a_host_that_died_during_the_installation_is_mended_without_a_second_bui
     """The package was ready, the old one gone, the new one not yet there."""
     changed = {"ports_list": [{"origin": "mail/postfix", "options_set": ["EAI"], "options_unset": ["CDB"]}]}
     job = "/var/db/sokuhai/ports/mail_postfix/job.json"
-    lab.sh("sh", "-c", f"sed -i.bak 's/\"phase\": \"[a-z]*\"/\"phase\": \"swap\"/' {job} && rm {job}.bak && pkg unlock -yq postfix && pkg delete -fy postfix")
+    lab.sh(
+        "sh",
+        "-c",
+        f'sed -i.bak \'s/"phase": "[a-z]*"/"phase": "swap"/\' {job} && rm {job}.bak && pkg unlock -yq postfix && pkg delete -fy postfix',
+    )
     before = record(lab, "bind920")
     result = built(lab, **changed)
     assert "an installation that began at" in said(result)
@@ -222,30 +292,49 @@ def test_a_host_that_died_during_the_installation_is_mended_without_a_second_bui
 def test_everything_that_can_drift_is_named_by_a_check_run_and_mended_by_the_next(lab):
     built(lab)
     version = package(lab, "postfix").split("|")[0]
-    lab.sh("sh", "-c", f"""
+    lab.sh(
+        "sh",
+        "-c",
+        f"""
         sed -i.bak '/^# BEGIN sokuhai ports dns.bind920/,/^# END sokuhai ports dns.bind920/d' /etc/make.conf && rm /etc/make.conf.bak
         sed -i.bak 's/^\\(#define.FD_SETSIZE.\\)16384/\\11024/' {INCLUDE} && rm {INCLUDE}.bak
         pkg unlock -yq bind920; pkg delete -fy pcre2
         mkdir /usr/ports/devel/nothing && sed s/pcre2/nothing/ /usr/ports/devel/pcre2/Makefile > /usr/ports/devel/nothing/Makefile
         echo 'BUILD_DEPENDS+= nothing>0:devel/nothing' > /usr/ports/devel/pcre2/Makefile.local
         sed -i.bak 's/^PORTREVISION?=.*/PORTREVISION?=\\t7/' {TREE}/Makefile && rm {TREE}/Makefile.bak
-        sleep 3; chmod u+w /usr/local/sbin/named""")
-    write(lab, "/var/db/pkg/vuln.xml", '<vuxml xmlns="http://www.vuxml.org/apps/vuxml-1"><vuln vid="x-1"><topic>t</topic><affects><package><name>postfix</name>'
-          "<range><lt>99,9</lt></range></package></affects></vuln></vuxml>")
+        sleep 3; chmod u+w /usr/local/sbin/named""",
+    )
+    write(
+        lab,
+        "/var/db/pkg/vuln.xml",
+        '<vuxml xmlns="http://www.vuxml.org/apps/vuxml-1"><vuln vid="x-1"><topic>t</topic><affects><package><name>postfix</name>'
+        "<range><lt>99,9</lt></range></package></affects></vuln></vuxml>",
+    )
     before, was = lab.fingerprint(), state(lab)
     check = said(built(lab, "--check"))
-    for words in ("dns/bind920: its block in /etc/make.conf is missing", "dns/bind920: bind920", "is not locked: the next pkg upgrade replaces it",
-                  f"mail/postfix: postfix-{version} lacks pcre2", "is behind the ports tree, which has", "its lock keeps pkg upgrade from mending it",
-                  "dns/bind920: the running named (pid"):
+    for words in (
+        "dns/bind920: its block in /etc/make.conf is missing",
+        "dns/bind920: bind920",
+        "is not locked: the next pkg upgrade replaces it",
+        f"mail/postfix: postfix-{version} lacks pcre2",
+        "is behind the ports tree, which has",
+        "its lock keeps pkg upgrade from mending it",
+        "dns/bind920: the running named (pid",
+    ):
         assert words in check, check
     assert (lab.fingerprint(), state(lab)) == (before, was)
-    assert {"test_make_conf_gives_the_port_its_flags[dns/bind920]", "test_the_headers_say_the_declared_number",
-            "test_the_compiler_takes_the_number_from_the_header_alone"} <= unproved(lab)
+    assert {
+        "test_make_conf_gives_the_port_its_flags[dns/bind920]",
+        "test_the_headers_say_the_declared_number",
+        "test_the_compiler_takes_the_number_from_the_header_alone",
+    } <= unproved(lab)
     lab.sh("rm", "/var/db/pkg/vuln.xml")
     healed = built(lab)
     # a later test does build pcre2
     lab.sh("rm", "-r", "/usr/ports/devel/nothing", "/usr/ports/devel/pcre2/Makefile.local")
-    assert f"{INCLUDE} says 1024 again, 16384 was put there on" in said(healed) and "freebsd-update or installworld" in said(healed)
+    assert f"{INCLUDE} says 1024 again, 16384 was put there on" in said(
+        healed
+    ) and "freebsd-update or installworld" in said(healed)
     assert define(lab, INCLUDE) == ["16384"]
     # what pcre2 would need to be built is in no repository, and nobody asks for it
     assert package(lab, "bind920").endswith("|1") and package(lab, "pcre2") and not package(lab, "nothing")
@@ -256,11 +345,16 @@ def test_everything_that_can_drift_is_named_by_a_check_run_and_mended_by_the_nex
 @full_only("in make test-full; both together above")
 def test_each_proof_fails_for_itself(lab):
     cases = {
-        "sed -i.bak '/^# BEGIN sokuhai ports mail.postfix/,/^# END sokuhai ports mail.postfix/d' /etc/make.conf && rm /etc/make.conf.bak":
-            {"test_make_conf_gives_the_port_its_flags[mail/postfix]"},
-        f"sed -i.bak 's/^\\(#define.FD_SETSIZE.\\)16384/\\11024/' {INCLUDE} && rm {INCLUDE}.bak":
-            {"test_the_headers_say_the_declared_number", "test_the_compiler_takes_the_number_from_the_header_alone"},
-        "pkg annotate -qyM postfix sokuhai_fd_setsize 1024": {"test_the_package_is_the_ports_own_locked_and_its_probe_recorded[mail/postfix]"},
+        "sed -i.bak '/^# BEGIN sokuhai ports mail.postfix/,/^# END sokuhai ports mail.postfix/d' /etc/make.conf && rm /etc/make.conf.bak": {
+            "test_make_conf_gives_the_port_its_flags[mail/postfix]"
+        },
+        f"sed -i.bak 's/^\\(#define.FD_SETSIZE.\\)16384/\\11024/' {INCLUDE} && rm {INCLUDE}.bak": {
+            "test_the_headers_say_the_declared_number",
+            "test_the_compiler_takes_the_number_from_the_header_alone",
+        },
+        "pkg annotate -qyM postfix sokuhai_fd_setsize 1024": {
+            "test_the_package_is_the_ports_own_locked_and_its_probe_recorded[mail/postfix]"
+        },
     }
     built(lab)
     for command, expected in cases.items():
@@ -274,14 +368,18 @@ def test_each_proof_fails_for_itself(lab):
 def test_a_newer_tree_is_built_on_request_and_an_older_one_is_not_gone_back_to(lab):
     built(lab)
     version = package(lab, "postfix").split("|")[0]
-    lab.sh("sh", "-c", f"sed -i.bak 's/^PORTREVISION?=.*/PORTREVISION?=\\t8/' {TREE}/Makefile && rm {TREE}/Makefile.bak")
+    lab.sh(
+        "sh", "-c", f"sed -i.bak 's/^PORTREVISION?=.*/PORTREVISION?=\\t8/' {TREE}/Makefile && rm {TREE}/Makefile.bak"
+    )
     told = built(lab)
     assert "is behind the ports tree" in said(told) and not changed_lines(told)
     assert package(lab, "postfix").split("|")[0] == version
     built(lab, ports_update=True)
     assert "_8," in package(lab, "postfix")
     lab.sh("cp", "-p", "/root/Makefile.postfix", f"{TREE}/Makefile")
-    assert "the ports tree has" in message(tried(lab, ports_list=[{"origin": "mail/postfix", "options_unset": ["CDB"]}]))
+    assert "the ports tree has" in message(
+        tried(lab, ports_list=[{"origin": "mail/postfix", "options_unset": ["CDB"]}])
+    )
     lab.sh("sh", "-c", "pkg unlock -yq postfix && pkg install -fy postfix")
     assert "is the package of repository FreeBSD-ports" in said(built(lab))
     assert not changed_lines(built(lab))
@@ -304,8 +402,12 @@ def test_contained_the_installed_header_is_raised_only_while_something_is_built(
 @full_only("in make test-full; the unit tests have the rule")
 def test_another_package_built_meanwhile_is_named(lab):
     built(lab)
-    lab.sh("sh", "-c", "mkdir -p /tmp/all/All && make -C /usr/ports/devel/pcre2 BATCH=yes WRKDIRPREFIX=/tmp/all PACKAGES=/tmp/all package && "
-                       "pkg install -fyU /tmp/all/All/pcre2-*.pkg")
+    lab.sh(
+        "sh",
+        "-c",
+        "mkdir -p /tmp/all/All && make -C /usr/ports/devel/pcre2 BATCH=yes WRKDIRPREFIX=/tmp/all PACKAGES=/tmp/all package && "
+        "pkg install -fyU /tmp/all/All/pcre2-*.pkg",
+    )
     try:
         assert "while sys/select.h said 16384: pcre2-" in said(built(lab))
     finally:
@@ -314,14 +416,35 @@ def test_another_package_built_meanwhile_is_named(lab):
 
 
 REFUSED = {
-    "an option with a typing error": ({"ports_list": [{"origin": "mail/postfix", "options_set": ["PCRE3"]}]}, ["options_set of mail/postfix", "PCRE3", "did you mean PCRE2?"]),
-    "a flavor that there is not": ({"ports_list": [{"origin": "mail/postfix", "flavor": "sas"}]}, ["flavor of mail/postfix", "did you mean sasl?"]),
+    "an option with a typing error": (
+        {"ports_list": [{"origin": "mail/postfix", "options_set": ["PCRE3"]}]},
+        ["options_set of mail/postfix", "PCRE3", "did you mean PCRE2?"],
+    ),
+    "a flavor that there is not": (
+        {"ports_list": [{"origin": "mail/postfix", "flavor": "sas"}]},
+        ["flavor of mail/postfix", "did you mean sasl?"],
+    ),
     "a port that there is not": ({"ports_list": [{"origin": "mail/postfixx"}]}, ["mail/postfixx", "is not there"]),
-    "two of which one may be on": ({"ports_list": [{"origin": "mail/postfix", "options_set": ["SASLKMIT", "SASLKRB5"]}]}, ["options_set, options_unset of mail/postfix", "RG1"]),
-    "no room": ({"ports_min_disk_mb": 100000000, "ports_list": [{"origin": "mail/postfix", "options_unset": ["CDB"]}]}, ["ports_min_disk_mb", "100000000 are needed"]),
-    "no memory": ({"ports_min_memory_mb": 100000000, "ports_list": [{"origin": "mail/postfix", "options_unset": ["CDB"]}]}, ["ports_min_memory_mb", "add swap"]),
-    "no tree": ({"ports_tree": "/usr/nothing"}, ["there is no ports tree in /usr/nothing", "git-lite", "git clone --depth 1 -b 2026Q4"]),
-    "a tree of another branch": ({"ports_branch": "main", "ports_list": [{"origin": "mail/postfix", "options_unset": ["CDB"]}]}, ["of branch 2026Q4", "ports_branch"]),
+    "two of which one may be on": (
+        {"ports_list": [{"origin": "mail/postfix", "options_set": ["SASLKMIT", "SASLKRB5"]}]},
+        ["options_set, options_unset of mail/postfix", "RG1"],
+    ),
+    "no room": (
+        {"ports_min_disk_mb": 100000000, "ports_list": [{"origin": "mail/postfix", "options_unset": ["CDB"]}]},
+        ["ports_min_disk_mb", "100000000 are needed"],
+    ),
+    "no memory": (
+        {"ports_min_memory_mb": 100000000, "ports_list": [{"origin": "mail/postfix", "options_unset": ["CDB"]}]},
+        ["ports_min_memory_mb", "add swap"],
+    ),
+    "no tree": (
+        {"ports_tree": "/usr/nothing"},
+        ["there is no ports tree in /usr/nothing", "git-lite", "git clone --depth 1 -b 2026Q4"],
+    ),
+    "a tree of another branch": (
+        {"ports_branch": "main", "ports_list": [{"origin": "mail/postfix", "options_unset": ["CDB"]}]},
+        ["of branch 2026Q4", "ports_branch"],
+    ),
 }
 
 
@@ -362,7 +485,11 @@ def test_a_daemon_that_does_not_come_back_makes_the_former_package_return(lab):
     changed = {"ports_answer_timeout": 5, "ports_list": [{"origin": "mail/postfix", "options_unset": ["CDB"]}]}
     built(lab)
     was = record(lab, "postfix")
-    write(lab, f"{TREE}/Makefile.local", "post-stage:\n\t@printf '#!/bin/sh\\nexit 1\\n' > ${STAGEDIR}/usr/local/libexec/postfix/master\n")
+    write(
+        lab,
+        f"{TREE}/Makefile.local",
+        "post-stage:\n\t@printf '#!/bin/sh\\nexit 1\\n' > ${STAGEDIR}/usr/local/libexec/postfix/master\n",
+    )
     result = tried(lab, **changed)
     lab.sh("rm", f"{TREE}/Makefile.local")
     assert result.returncode != 0

@@ -1,4 +1,5 @@
 """Role postfix's transaction on the practice host: what is broken never gets in, what got in and fails goes out again."""
+
 import functools
 import json
 import time
@@ -15,12 +16,12 @@ applied = functools.partial(applied_book, "postfix_only.yml")
 
 def reasons(result):
     """What the transaction said moved it, from a play with -v, on one line: the callback folds long ones."""
-    return " ".join(result.stdout[result.stdout.find("Stage, prove, swap"):].split())
+    return " ".join(result.stdout[result.stdout.find("Stage, prove, swap") :].split())
 
 
 def answers(lab, port=25):
     """The host's greeting as the operator sees it."""
-    code = ("import socket; s = socket.create_connection(('192.0.2.10', %d), 20); print(s.recv(200).decode())" % port)
+    code = "import socket; s = socket.create_connection(('192.0.2.10', %d), 20); print(s.recv(200).decode())" % port
     return lab.sh("python3", "-c", code, host="operator").stdout
 
 
@@ -37,26 +38,53 @@ def parameter(name, value):
 
 
 REFUSED = {
-    "a boolean without its last letter": (parameter("broken_sasl_auth_clients", "ye"), ["broken_sasl_auth_clients", "ye", "yes or no"]),
+    "a boolean without its last letter": (
+        parameter("broken_sasl_auth_clients", "ye"),
+        ["broken_sasl_auth_clients", "ye", "yes or no"],
+    ),
     "one that only a listener's options hold": (
-        {"postfix_master_cf": [{"name": "smtp", "type": "inet", "options": {"smtpd_sasl_auth_enable": "ye"}}]}, ["smtp/inet", "smtpd_sasl_auth_enable"]),
+        {"postfix_master_cf": [{"name": "smtp", "type": "inet", "options": {"smtpd_sasl_auth_enable": "ye"}}]},
+        ["smtp/inet", "smtpd_sasl_auth_enable"],
+    ),
     "a boolean of a daemon that starts later": (parameter("smtp_skip_5xx_greeting", "ye"), ["smtp_skip_5xx_greeting"]),
-    "a number that is none": (parameter("default_destination_concurrency_limit", "many"), ["default_destination_concurrency_limit", "many"]),
+    "a number that is none": (
+        parameter("default_destination_concurrency_limit", "many"),
+        ["default_destination_concurrency_limit", "many"],
+    ),
     "a restriction without its last letter": (restrict(rule("permi")), ["smtpd_recipient_restrictions", "permi"]),
     "a map without its colon": (restrict(rule("check_sender_access hash /x")), ["check_sender_access", "type:table"]),
     "a class that nobody declared": (restrict(rule("check_client_n")), ["check_client_n"]),
     "a class without its rules": (parameter("smtpd_restriction_classes", ["check_client_jp"]), ["check_client_jp"]),
-    "a missing map": (restrict(rule(f"check_sender_access hash:{CONFIG}/nothere")), ["smtpd_recipient_restrictions", "nothere"]),
-    "a missing private socket": (restrict(rule("check_policy_service unix:private/policy")), ["private/policy", "master.cf"]),
+    "a missing map": (
+        restrict(rule(f"check_sender_access hash:{CONFIG}/nothere")),
+        ["smtpd_recipient_restrictions", "nothere"],
+    ),
+    "a missing private socket": (
+        restrict(rule("check_policy_service unix:private/policy")),
+        ["private/policy", "master.cf"],
+    ),
     "a map type that this Postfix has not": (parameter("transport_maps", "ldap:/x"), ["transport_maps", "ldap"]),
     "a parameter with a typo": (parameter("smtpd_recipient_limitt", 5), ["smtpd_recipient_limitt"]),
     "a daemon that is not there": (
-        {"postfix_master_cf": [{"name": "2525", "type": "inet", "chroot": "n", "command": "smtpdd"}]}, ["2525", "smtpdd"]),
+        {"postfix_master_cf": [{"name": "2525", "type": "inet", "chroot": "n", "command": "smtpdd"}]},
+        ["2525", "smtpdd"],
+    ),
     "a table that nothing uses yet": (
-        {"postfix_tables": [{"name": "helo", "type": "regexp", "entries": [{"pattern": "/a{2,1}/", "action": "REJECT"}]}]}, ["postfix_tables", "helo"]),
-    "a policy server that does not answer": (restrict(rule("check_policy_service inet:127.0.0.1:9")), ["stranger", "451 4.3.5"]),
+        {
+            "postfix_tables": [
+                {"name": "helo", "type": "regexp", "entries": [{"pattern": "/a{2,1}/", "action": "REJECT"}]}
+            ]
+        },
+        ["postfix_tables", "helo"],
+    ),
+    "a policy server that does not answer": (
+        restrict(rule("check_policy_service inet:127.0.0.1:9")),
+        ["stranger", "451 4.3.5"],
+    ),
     "a certificate of another key": (
-        {"postfix_tls_cert": f"{CONFIG}/tls/self-signed.crt", "postfix_tls_key": "/etc/ssh/ssh_host_ed25519_key"}, ["smtpd_tls_key_file"]),
+        {"postfix_tls_cert": f"{CONFIG}/tls/self-signed.crt", "postfix_tls_key": "/etc/ssh/ssh_host_ed25519_key"},
+        ["smtpd_tls_key_file"],
+    ),
 }
 
 
@@ -116,7 +144,12 @@ def test_check_mode_refuses_it_too(lab):
 def test_a_set_that_fails_after_the_swap_gives_way_to_the_previous_one(lab):
     """Only master finds out that an address is not this host's, and it dies of it."""
     before = lab.fingerprint()
-    result = play(lab, postfix_master_cf=[{"name": "192.0.2.77:2525", "type": "inet", "private": "n", "chroot": "n", "command": "smtpd"}])
+    result = play(
+        lab,
+        postfix_master_cf=[
+            {"name": "192.0.2.77:2525", "type": "inet", "private": "n", "chroot": "n", "command": "smtpd"}
+        ],
+    )
     assert result.returncode != 0
     assert "the previous set is back and answers" in message(result)
     assert "192.0.2.77" in message(result)
@@ -137,10 +170,20 @@ def test_a_good_change_gets_in_and_out_without_a_restart(lab):
 
 
 def test_a_table_is_built_used_and_removed(lab):
-    table = {"name": "senders", "entries": [{"pattern": "spam.example", "action": "REJECT seen before", "reason": "a test"}]}
-    applied(lab, postfix_tables=[table], **restrict(rule("check_sender_access $default_database_type:$config_directory/tables/senders")))
+    table = {
+        "name": "senders",
+        "entries": [{"pattern": "spam.example", "action": "REJECT seen before", "reason": "a test"}],
+    }
+    applied(
+        lab,
+        postfix_tables=[table],
+        **restrict(rule("check_sender_access $default_database_type:$config_directory/tables/senders")),
+    )
     kind = lab.sh("postconf", "-h", "default_database_type").stdout.strip()
-    assert lab.sh("postmap", "-q", "spam.example", f"{kind}:{CONFIG}/tables/senders").stdout.strip() == "REJECT seen before"
+    assert (
+        lab.sh("postmap", "-q", "spam.example", f"{kind}:{CONFIG}/tables/senders").stdout.strip()
+        == "REJECT seen before"
+    )
     applied(lab)
     assert lab.sh("ls", f"{CONFIG}/tables").stdout.split() == ["aliases", "aliases.db"]
 
@@ -157,7 +200,9 @@ BROKEN = {
 
 
 def test_what_went_wrong_shows_in_check_mode_and_heals(lab):
-    tables = [{"name": name, "type": "hash", "entries": [{"pattern": "a", "action": "OK"}]} for name in ("old", "other")]
+    tables = [
+        {"name": name, "type": "hash", "entries": [{"pattern": "a", "action": "OK"}]} for name in ("old", "other")
+    ]
     applied(lab, postfix_tables=tables)
     for command in BROKEN:
         lab.sh("sh", "-c", command)
@@ -191,20 +236,30 @@ def test_a_master_loaded_before_its_files_were_written_is_reloaded(lab):
 
 def test_a_master_with_too_few_descriptors_is_restarted(lab):
     before = master(lab)
-    lab.sh("/usr/local/bin/python3", "-c", f"import resource; resource.prlimit({before}, resource.RLIMIT_NOFILE, (1000, 1000))")
+    lab.sh(
+        "/usr/local/bin/python3",
+        "-c",
+        f"import resource; resource.prlimit({before}, resource.RLIMIT_NOFILE, (1000, 1000))",
+    )
     assert "may have 1000 descriptors" in reasons(applied(lab, "-v"))
     assert master(lab) != before
     assert not changed_lines(applied(lab))
 
 
 # The state a killed run leaves: the new files in place, the last proven set in .previous.
-KEPT = (f"mkdir {CONFIG}/.previous && cp -Rp {CONFIG}/main.cf {CONFIG}/master.cf {CONFIG}/tables {CONFIG}/.previous/ && "
-        f"echo '[]' > {CONFIG}/.previous/absent.json")
+KEPT = (
+    f"mkdir {CONFIG}/.previous && cp -Rp {CONFIG}/main.cf {CONFIG}/master.cf {CONFIG}/tables {CONFIG}/.previous/ && "
+    f"echo '[]' > {CONFIG}/.previous/absent.json"
+)
 
 
 def test_killed_between_swap_and_proof_the_next_run_proves(lab):
-    lab.sh("sh", "-c", f"{KEPT} && mkdir -p {CONFIG}/.stage-left/set && sed -i.bak 's/^default_process_limit.*/default_process_limit = 77/' "
-                       f"{CONFIG}/.previous/main.cf && rm {CONFIG}/.previous/main.cf.bak")
+    lab.sh(
+        "sh",
+        "-c",
+        f"{KEPT} && mkdir -p {CONFIG}/.stage-left/set && sed -i.bak 's/^default_process_limit.*/default_process_limit = 77/' "
+        f"{CONFIG}/.previous/main.cf && rm {CONFIG}/.previous/main.cf.bak",
+    )
     before = master(lab)
     result = applied(lab, "-v")
     assert "killed between swap and proof" in reasons(result)
@@ -219,7 +274,12 @@ def test_killed_between_swap_and_proof_a_bad_set_still_gives_way(lab):
     """The bad set came in, the run was killed before its proof; the proof fails in the next run, which returns."""
     before = lab.fingerprint()
     lab.sh("sh", "-c", f"{KEPT} && printf '192.0.2.77:2525 inet n - n - - smtpd\n' >> {CONFIG}/master.cf")
-    result = play(lab, postfix_master_cf=[{"name": "192.0.2.77:2525", "type": "inet", "private": "n", "chroot": "n", "command": "smtpd"}])
+    result = play(
+        lab,
+        postfix_master_cf=[
+            {"name": "192.0.2.77:2525", "type": "inet", "private": "n", "chroot": "n", "command": "smtpd"}
+        ],
+    )
     assert result.returncode != 0
     assert "the previous set is back and answers" in message(result)
     assert lab.fingerprint() == before
@@ -230,19 +290,36 @@ def test_profile_current_is_another_set_and_a_process_limit_needs_a_restart(lab)
     before = master(lab)
     applied(lab, postfix_profile="current", postfix_rates_per_minute={"connection": 30}, postfix_process_limit=300)
     assert master(lab) != before
-    said = lab.sh("postconf", "anvil_rate_time_unit", "smtpd_client_connection_rate_limit", "in_flow_delay", "default_process_limit").stdout.split("\n")
-    assert said[:4] == ["anvil_rate_time_unit = 60s", "smtpd_client_connection_rate_limit = 30", "in_flow_delay = 0s", "default_process_limit = 300"]
+    said = lab.sh(
+        "postconf",
+        "anvil_rate_time_unit",
+        "smtpd_client_connection_rate_limit",
+        "in_flow_delay",
+        "default_process_limit",
+    ).stdout.split("\n")
+    assert said[:4] == [
+        "anvil_rate_time_unit = 60s",
+        "smtpd_client_connection_rate_limit = 30",
+        "in_flow_delay = 0s",
+        "default_process_limit = 300",
+    ]
     applied(lab, postfix_rates_per_minute={"message": 600})
     # the article's unit is one second
-    assert lab.sh("postconf", "-h", "smtpd_client_message_rate_limit", "anvil_rate_time_unit").stdout.split() == ["10", "1s"]
+    assert lab.sh("postconf", "-h", "smtpd_client_message_rate_limit", "anvil_rate_time_unit").stdout.split() == [
+        "10",
+        "1s",
+    ]
     applied(lab)
 
 
 def test_prediction_of_the_port_is_what_the_host_says(lab):
     """vars/main.yml's paths, used in check mode on a bare host, against the installed Postfix."""
     import yaml
+
     predicted = yaml.safe_load((ROOT / "roles/postfix/vars/main.yml").read_text())["__postfix_port"]
-    said = lab.sh("postconf", "-hx", *[name for name in predicted if name != "default_database_type"]).stdout.splitlines()
+    said = lab.sh(
+        "postconf", "-hx", *[name for name in predicted if name != "default_database_type"]
+    ).stdout.splitlines()
     assert said == [value for name, value in predicted.items() if name != "default_database_type"]
     assert lab.sh("postconf", "-d", "-h", "default_database_type").stdout.strip() == predicted["default_database_type"]
 
@@ -250,7 +327,12 @@ def test_prediction_of_the_port_is_what_the_host_says(lab):
 def test_boot_mailer_and_periodic_keys(lab):
     for key, value in (("postfix_enable", "YES"), ("sendmail_enable", "NONE")):
         assert lab.sh("sysrc", "-n", key).stdout.strip() == value
-    for key in ("daily_clean_hoststat_enable", "daily_status_mail_rejects_enable", "daily_status_include_submit_mailq", "daily_submit_queuerun"):
+    for key in (
+        "daily_clean_hoststat_enable",
+        "daily_status_mail_rejects_enable",
+        "daily_status_include_submit_mailq",
+        "daily_submit_queuerun",
+    ):
         assert lab.sh("sysrc", "-f", "/etc/periodic.conf", "-n", key).stdout.strip() == "NO"
 
 

@@ -1,4 +1,5 @@
 """refresh.yml: what the registries publish comes into force, what cannot be believed does not, and the operator is told."""
+
 import datetime
 import functools
 import hashlib
@@ -12,7 +13,10 @@ from conftest import ROOT, changed_lines
 REGISTRY = ROOT / "molecule" / "default" / "registry"
 TABLE = "cidr:/usr/local/etc/postfix/tables/client_country"
 INSIDE, OUTSIDE = "203.0.113.20", "203.0.113.230"  # of JP in the practice host's registry file; of no declared country
-LISTS = [{"name": "dnsbl.test", "filter": "127.0.0.2", "reason": "a test"}, {"name": "dnsbl-world.test", "filter": "127.0.0.2", "reason": "a test"}]
+LISTS = [
+    {"name": "dnsbl.test", "filter": "127.0.0.2", "reason": "a test"},
+    {"name": "dnsbl-world.test", "filter": "127.0.0.2", "reason": "a test"},
+]
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -46,13 +50,19 @@ def publish(folder, more=(), cut=0):
     counts = [sum(record.split("|")[2] == kind for record in records) for kind in ("asn", "ipv4", "ipv6")]
     head = [f"2.3|apnic|{yesterday}|{len(records)}|20261101|{yesterday}|+0900"]
     head += [f"apnic|*|{kind}|*|{count}|summary" for kind, count in zip(("asn", "ipv4", "ipv6"), counts)]
-    text = "".join(line + "\n" for line in (head + records)[:len(head + records) - cut])
+    text = "".join(line + "\n" for line in (head + records)[: len(head + records) - cut])
     (folder / "delegated-apnic-extended-latest").write_text(text)
-    (folder / "delegated-apnic-extended-latest.md5").write_text(f"MD5 (delegated-apnic-extended-latest) = {hashlib.md5(text.encode()).hexdigest()}")
+    (folder / "delegated-apnic-extended-latest.md5").write_text(
+        f"MD5 (delegated-apnic-extended-latest) = {hashlib.md5(text.encode()).hexdigest()}"
+    )
 
 
 def refresh(lab, folder, url, *options, **variables):
-    return lab.play("refresh.yml", *options, variables={"access_registries": {"apnic": url}, "access_registry_cache": str(folder / "cache"), **variables})
+    return lab.play(
+        "refresh.yml",
+        *options,
+        variables={"access_registries": {"apnic": url}, "access_registry_cache": str(folder / "cache"), **variables},
+    )
 
 
 def answer(lab, address):
@@ -86,35 +96,59 @@ def test_new_networks_come_into_force_and_refused_ones_do_not(lab, mirror, resto
     # the run puts it in force; the DNS lists are judged in the same run, and a sick one is left out and told
     Quiet.answers.clear()
     done = refresh(lab, folder, url, access_country_file=str(countries), access_dnsbl=LISTS)
-    assert (("/delegated-apnic-extended-latest", 304) in Quiet.answers), Quiet.answers
+    assert ("/delegated-apnic-extended-latest", 304) in Quiet.answers, Quiet.answers
     assert "203.0.113.224/27 JP\n" in countries.read_text()
     assert answer(lab, OUTSIDE) == "permit_auth_destination"
     clients = lab.sh("postconf", "-h", "smtpd_client_restrictions").stdout
     assert "reject_rbl_client dnsbl.test=127.0.0.2" in clients and "dnsbl-world.test" not in clients
     assert done.returncode != 0
-    told = " ".join(done.stdout[done.stdout.rfind("TASK ["):].split())
-    assert "All else is in force" in told and "dnsbl-world.test: it lists 127.0.0.1" in told and "dnsbl.test:" not in told
-    figures.append(f"refresh.yml, one registry: {done.summary['tasks']} tasks, {done.summary['remote_commands']} remote commands, {done.summary['seconds']} s")
+    told = " ".join(done.stdout[done.stdout.rfind("TASK [") :].split())
+    assert (
+        "All else is in force" in told and "dnsbl-world.test: it lists 127.0.0.1" in told and "dnsbl.test:" not in told
+    )
+    figures.append(
+        f"refresh.yml, one registry: {done.summary['tasks']} tasks, {done.summary['remote_commands']} remote commands, {done.summary['seconds']} s"
+    )
 
     # a cut file is refused with its reason; the host gets what is in force: its own table, with the lists that are declared
     publish(folder, cut=2)
     cut = refresh(lab, folder, url)
     assert cut.returncode != 0
-    told = " ".join(cut.stdout[cut.stdout.rfind("TASK ["):].split())
-    assert "The former table of countries stays in force" in told and "2 records of ipv6, but its summary line says 4; the file is cut" in told
+    told = " ".join(cut.stdout[cut.stdout.rfind("TASK [") :].split())
+    assert (
+        "The former table of countries stays in force" in told
+        and "2 records of ipv6, but its summary line says 4; the file is cut" in told
+    )
     assert (REGISTRY / "countries.txt").read_text() == own
     assert answer(lab, INSIDE) == "permit_auth_destination" and answer(lab, OUTSIDE) == ""
     assert lab.fingerprint() == restored
 
 
-@pytest.mark.parametrize("declared", [{"access_countries": {}}, {"access_countries": {"JP": "ease"}, "access_registries": {}}], ids=["no country", "lists alone"])
+@pytest.mark.parametrize(
+    "declared",
+    [{"access_countries": {}}, {"access_countries": {"JP": "ease"}, "access_registries": {}}],
+    ids=["no country", "lists alone"],
+)
 def test_nothing_is_asked_of_registries_where_that_is_not_wanted(lab, mirror, tmp_path, declared):
     """On the controller alone: the plays that speak to the host are for others to prove. The second is how cron renews the DNS lists alone."""
     folder, url = mirror
     Quiet.answers.clear()
     book = tmp_path / "book.yml"
-    book.write_text(json.dumps([{"hosts": "mailhosts", "gather_facts": False, "tasks": [{"import_role": {"name": "access", "tasks_from": "registries"}}]}]))
-    result = lab.play(str(book), variables={"access_registries": {"apnic": url}, "access_registry_cache": str(folder / "none"), **declared})
+    book.write_text(
+        json.dumps(
+            [
+                {
+                    "hosts": "mailhosts",
+                    "gather_facts": False,
+                    "tasks": [{"import_role": {"name": "access", "tasks_from": "registries"}}],
+                }
+            ]
+        )
+    )
+    result = lab.play(
+        str(book),
+        variables={"access_registries": {"apnic": url}, "access_registry_cache": str(folder / "none"), **declared},
+    )
     assert result.returncode == 0, result.stdout[-2000:]
     assert not Quiet.answers and not (folder / "none").exists()
     assert result.summary["remote_commands"] == 0

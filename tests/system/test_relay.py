@@ -1,11 +1,16 @@
 """Relaying stays closed whatever a user makes of the lists: all of them emptied, or OK in every table. Real dialogues prove it."""
+
 import pytest
 import yaml
 from conftest import ROOT
 from dialogues import script
 from dialogues.stage import ROWS, Stage, put_back
 
-RELAY = [row for row in ROWS if row["phase"] == "normal" and row["id"].startswith("relay-") and str(row["expect"].get("code"))[0] in "45"]
+RELAY = [
+    row
+    for row in ROWS
+    if row["phase"] == "normal" and row["id"].startswith("relay-") and str(row["expect"].get("code"))[0] in "45"
+]
 # so that nothing is proved about a host that did not take the change, or takes no mail at all
 WITNESSES = {"local-delivery-1": None, "sender-refused-1": {"at": "end", "code": 250}}
 
@@ -15,7 +20,9 @@ def emptied(profile):
     data = yaml.safe_load((ROOT / "roles" / "access" / "vars" / "main.yml").read_text())
     lists = {**data[f"__access_lists_{profile}"], **data[f"__access_classes_{profile}"]}
     changes = [{"list": name, "remove": item["name"]} for name, items in lists.items() for item in items]
-    return {"access_changes": changes + [{"list": name, "insert": {"name": "anybody", "value": "permit"}} for name in lists]}
+    return {
+        "access_changes": changes + [{"list": name, "insert": {"name": "anybody", "value": "permit"}} for name in lists]
+    }
 
 
 def yes_to_all(_profile):
@@ -24,12 +31,17 @@ def yes_to_all(_profile):
     reason = {"reason": "a user who trusts everybody", "date": "2026-11-01"}
     return {
         "access_sender": [{"pattern": pattern, "action": "OK"} for pattern in (*domains, "<>")],
-        "access_client": [{"pattern": pattern, "action": "OK", **reason} for pattern in (*domains, "203.0.113.0/24", "2001:db8:2::/48")],
+        "access_client": [
+            {"pattern": pattern, "action": "OK", **reason}
+            for pattern in (*domains, "203.0.113.0/24", "2001:db8:2::/48")
+        ],
         "access_helo": [{"name": "anybody", "pattern": "/./", "action": "OK"}],
         "access_dynamic": [{"name": "anybody", "pattern": "/./", "action": "OK"}],
         "access_countries": {"JP": "ease", "XA": "ease", "XB": "ease"},
-        "postfix_restrictions": {f"smtpd_{name}_restrictions": [{"name": "anybody", "value": "check_client_access static:OK", "weight": 1}]
-                                 for name in ("client", "helo", "sender", "recipient", "data")},
+        "postfix_restrictions": {
+            f"smtpd_{name}_restrictions": [{"name": "anybody", "value": "check_client_access static:OK", "weight": 1}]
+            for name in ("client", "helo", "sender", "recipient", "data")
+        },
     }
 
 
@@ -40,9 +52,16 @@ def as_before(lab):
     put_back(lab, box)
 
 
-@pytest.mark.parametrize("profile, hostile, full_only", [
-    ("article", yes_to_all, False), ("current", emptied, False), ("article", emptied, True), ("current", yes_to_all, True),
-], ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.parametrize(
+    "profile, hostile, full_only",
+    [
+        ("article", yes_to_all, False),
+        ("current", emptied, False),
+        ("article", emptied, True),
+        ("current", yes_to_all, True),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
 def test_relay_stays_closed(lab, full, profile, hostile, full_only):
     if full_only and not full:
         pytest.skip("one hostile change for each profile in the reduced run; the rest with SOKUHAI_FULL=1")
@@ -51,6 +70,9 @@ def test_relay_stays_closed(lab, full, profile, hostile, full_only):
     witnesses = [{**row, "expect": WITNESSES[row["id"]] or row["expect"]} for row in ROWS if row["id"] in WITNESSES]
     replies = stage.speak(RELAY + witnesses)
     assert len(RELAY) >= 12 and len(witnesses) == len(WITNESSES)
-    wrong = [f"{row['id']}: {problem}\n{script.show(replies[row['id']])}" for row in RELAY + witnesses
-             for problem in script.judge(row, profile, replies[row["id"]])]
+    wrong = [
+        f"{row['id']}: {problem}\n{script.show(replies[row['id']])}"
+        for row in RELAY + witnesses
+        for problem in script.judge(row, profile, replies[row["id"]])
+    ]
     assert not wrong, "\n".join(wrong)

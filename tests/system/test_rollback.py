@@ -1,4 +1,5 @@
 """rollback.yml: back to stock, part by part, with mail flowing; and site.yml brings everything again."""
+
 import pytest
 from conftest import changed, full_only, message
 from test_kernel import mail_flows, wait_for
@@ -36,13 +37,17 @@ def test_everything_but_the_mail_service_goes_back_to_stock(provisioned, full):
     assert "sokuhai limits" in lab.sh("cat", "/etc/sysctl.conf").stdout, "role limits had nothing to do on this host"
     # a rebuild that got as far as the headers and a kernel beside, without a boot
     lab.sh("/bin/sh", "-c", "rm -rf /boot/kernel.trial; cp -Rp /boot/kernel /boot/kernel.trial")
-    result = lab.play("rebuild.yml", "--tags", "kernel", variables={"kernel_build": False, "kernel_name": "kernel.trial"})
+    result = lab.play(
+        "rebuild.yml", "--tags", "kernel", variables={"kernel_build": False, "kernel_name": "kernel.trial"}
+    )
     assert result.returncode == 0 and numbers(lab) == ["16384", "16384"], message(result)
 
     # a run that rebuilds nothing says what the raised header means
     seen = lab.play("site.yml", "--tags", "rebuild")
     assert seen.returncode == 0 and changed(seen) == 0, message(seen)
-    assert "rebuild_enabled is false" in seen.stdout and "Before a buildworld" in " ".join(seen.stdout.split()), seen.stdout
+    assert "rebuild_enabled is false" in seen.stdout and "Before a buildworld" in " ".join(seen.stdout.split()), (
+        seen.stdout
+    )
 
     if full:
         predicted = lab.play("rollback.yml", "--check")
@@ -50,11 +55,18 @@ def test_everything_but_the_mail_service_goes_back_to_stock(provisioned, full):
     result = lab.play("rollback.yml")
     assert result.returncode == 0, message(result)
     assert numbers(lab) == ["1024", "1024"]
-    for path, mark in (("/etc/sysctl.conf", "sokuhai"), ("/etc/login.conf", "sokuhai"), ("/etc/rc.conf", "named_login_class"),
-                       ("/etc/rc.conf.d/postfix", "sokuhai"), ("/etc/make.conf", "sokuhai")):
+    for path, mark in (
+        ("/etc/sysctl.conf", "sokuhai"),
+        ("/etc/login.conf", "sokuhai"),
+        ("/etc/rc.conf", "named_login_class"),
+        ("/etc/rc.conf.d/postfix", "sokuhai"),
+        ("/etc/make.conf", "sokuhai"),
+    ):
         assert mark not in lab.sh("cat", path, check=False).stdout, path
     assert lab.sh("ls", "/boot/loader.conf.d").stdout.split() == []
-    assert "non-existent" in lab.sh("/bin/sh", "-c", "limits -C sokuhai -n 2>&1").stdout, "the class is still compiled in"
+    assert "non-existent" in lab.sh("/bin/sh", "-c", "limits -C sokuhai -n 2>&1").stdout, (
+        "the class is still compiled in"
+    )
     assert "until its next boot" in " ".join(result.stdout.split()), "what a boot gives back is not said"
     assert mail_flows(lab), "the mail service was not asked to go"
 

@@ -2,6 +2,7 @@
 
 cron sees this machine's files, but no crontab except the test's, and /usr/sbin/sendmail is a program that keeps what it is given. Its own minute is
 what one waits for."""
+
 import datetime
 import email
 import email.policy
@@ -45,8 +46,15 @@ def cron_program():
     program = cache / "usr/sbin/cron"
     if not program.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        fetched = subprocess.run("apt-get -q download cron || { apt-get -q update && apt-get -q download cron; }", shell=True, cwd=cache, text=True,
-                                 stdin=subprocess.DEVNULL, capture_output=True, timeout=300)
+        fetched = subprocess.run(
+            "apt-get -q download cron || { apt-get -q update && apt-get -q download cron; }",
+            shell=True,
+            cwd=cache,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=300,
+        )
         for package in cache.glob("cron_*.deb"):
             subprocess.run(["dpkg-deb", "-x", package, cache], check=False)
             package.unlink()
@@ -57,7 +65,11 @@ def cron_program():
 
 def documented(name, old, new):
     """The lines that the page *name* gives to cron, with its places replaced, without their five fields of time."""
-    lines = [line.strip() for line in (ROOT / "docs" / name).read_text().splitlines() if re.match(r" {4}[0-9*/]+ [0-9*/]+ \* \* \* +cd ", line)]
+    lines = [
+        line.strip()
+        for line in (ROOT / "docs" / name).read_text().splitlines()
+        if re.match(r" {4}[0-9*/]+ [0-9*/]+ \* \* \* +cd ", line)
+    ]
     commands = [" ".join(line.split()[5:]) for line in lines]
     for was, will in zip(old, new):
         assert commands and all(was in command for command in commands), (was, commands)
@@ -72,14 +84,21 @@ class Cron:
             (folder / name).mkdir()
         (folder / "sendmail").write_text(SENDMAIL % ((self.box,) * 3))
         (folder / "sendmail").chmod(0o755)
-        self.process = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c", PLACE, "sh", folder, cron_program()],
-                                        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=open(folder / "stderr", "w"), start_new_session=True)
+        self.process = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", PLACE, "sh", folder, cron_program()],
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=open(folder / "stderr", "w"),
+            start_new_session=True,
+        )
         time.sleep(1)
         assert self.process.poll() is None, (folder / "stderr").read_text()
 
     def children(self):
-        return subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], text=True, capture_output=True, check=False).stdout.split()
+        return subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)], text=True, capture_output=True, check=False
+        ).stdout.split()
 
     def install(self, tab):
         """As crontab(1): root's alone, and moved there, since cron looks whether the folder has changed."""
@@ -91,7 +110,9 @@ class Cron:
     def turn(self, *lines):
         """Have cron run *lines* (settings of a crontab, and commands) at the next minute, once; the mails that came of it as [(arguments, mail)]."""
         at = datetime.datetime.now() + datetime.timedelta(seconds=70)
-        tab = "".join(line + "\n" if re.match(r"[A-Z_]+=", line) else f"{at.minute} {at.hour} * * *  {line}\n" for line in lines)
+        tab = "".join(
+            line + "\n" if re.match(r"[A-Z_]+=", line) else f"{at.minute} {at.hour} * * *  {line}\n" for line in lines
+        )
         self.install(tab)
         deadline = time.monotonic() + 130
         while not self.children():
@@ -103,7 +124,7 @@ class Cron:
             time.sleep(0.5)
         self.install("")
         files = sorted(self.box.glob("*.mail"))
-        fresh, self.said = files[self.said:], len(files)
+        fresh, self.said = files[self.said :], len(files)
         pairs = [path.read_bytes().partition(b"\n")[::2] for path in fresh]
         return [(words.decode(), email.message_from_bytes(text, policy=email.policy.default)) for words, text in pairs]
 
@@ -141,7 +162,7 @@ def settings(cron):
 
 
 def test_drift_is_mailed_in_the_first_turn_and_nothing_in_the_second(cron, checkout, figures):
-    line, = documented("drift.md", ["/home/ops/sokuhai"], [checkout])
+    (line,) = documented("drift.md", ["/home/ops/sokuhai"], [checkout])
     assert " --changes --mail" in line and "-i inventory/mine" in line
     one = checkout / "inventory" / "mine" / "host_vars"
     one.mkdir()
@@ -151,8 +172,10 @@ def test_drift_is_mailed_in_the_first_turn_and_nothing_in_the_second(cron, check
     applied_book("monitor_only.yml", cron.lab, monitor_alert_to=YOU)
     cron.lab.sh("chmod", "g-s", "/usr/local/sbin/postdrop")
     try:
-        (words, mail), = cron.turn(*settings(cron), line)
-        assert words.endswith(f"-- {YOU}") and mail["To"] == YOU and mail["Subject"] == f"drift: {HOST}: 1 new", mail.as_string()
+        ((words, mail),) = cron.turn(*settings(cron), line)
+        assert words.endswith(f"-- {YOU}") and mail["To"] == YOU and mail["Subject"] == f"drift: {HOST}: 1 new", (
+            mail.as_string()
+        )
         assert "mode of /usr/local/sbin/postdrop" in mail.get_content() and mail["Auto-Submitted"] == "auto-generated"
         first = (kept / "last.json").stat().st_mtime_ns
         assert cron.turn(*settings(cron), line) == [], "nothing is other than it was, and cron mails nothing either"
@@ -162,7 +185,7 @@ def test_drift_is_mailed_in_the_first_turn_and_nothing_in_the_second(cron, check
     finally:
         cron.lab.sh("chmod", "g+s", "/usr/local/sbin/postdrop")
         applied_book("monitor_only.yml", cron.lab)
-    (words, mail), = cron.turn(*settings(cron), line)
+    ((words, mail),) = cron.turn(*settings(cron), line)
     assert mail["To"] == OPS and "gone" in mail.get_content() and "postdrop" in mail.get_content(), mail.as_string()
     with open(kept / "lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -177,7 +200,9 @@ def test_refresh_mails_only_when_it_failed(cron, checkout):
         assert "failed=0" in (checkout / log).read_text() and cron.lab.fingerprint() == before
     wrong = checkout / "inventory" / "wrong"
     wrong.mkdir()
-    (wrong / "hosts.yml").write_text(f"mailhosts:\n  hosts:\n    {HOST}:\n      ansible_host: 192.0.2.10\n      access_dnsbl_deadline: soon\n")
+    (wrong / "hosts.yml").write_text(
+        f"mailhosts:\n  hosts:\n    {HOST}:\n      ansible_host: 192.0.2.10\n      access_dnsbl_deadline: soon\n"
+    )
     (wrong / "group_vars").symlink_to(ROOT / "molecule" / "default" / "inventory" / "group_vars")
-    (words, mail), = cron.turn(*settings(cron), "ANSIBLE_INVENTORY=inventory/wrong", line)
+    ((words, mail),) = cron.turn(*settings(cron), "ANSIBLE_INVENTORY=inventory/wrong", line)
     assert mail["To"] == OPS and "access_dnsbl_deadline" in mail.get_content(), mail.as_string()

@@ -1,4 +1,5 @@
 """SPF on the practice host: what mail of each result meets, in both modes, from domains of the simulated internet."""
+
 import json
 import time
 import uuid
@@ -61,7 +62,10 @@ def marked(lab):
     mails["forwarded"] = [*OTHER, "someone@sender.test", TO, f"{token}-forwarded"]
     mails["two"] = mail("fail", recipients=[*TO, "root@home.example"], subject=f"{token}-two")
     replies = send(lab, *mails.values())
-    return {name: (reply, delivered(lab, f"{token}-{name}") if reply[-1][0] == 250 else []) for name, reply in zip(mails, replies)}
+    return {
+        name: (reply, delivered(lab, f"{token}-{name}") if reply[-1][0] == 250 else [])
+        for name, reply in zip(mails, replies)
+    }
 
 
 @pytest.mark.parametrize("result", RESULTS)
@@ -69,14 +73,20 @@ def test_by_default_every_result_is_a_header_on_delivered_mail(marked, result):
     replies, header = marked[result]
     assert [code for code, text in replies] == [250, 250], replies
     (line,) = spf_lines(header)
-    assert line.startswith(f"Received-SPF: {result.capitalize()} (mailfrom) identity=mailfrom; client-ip=203.0.113.20;"), line
+    assert line.startswith(
+        f"Received-SPF: {result.capitalize()} (mailfrom) identity=mailfrom; client-ip=203.0.113.20;"
+    ), line
 
 
 def test_forwarded_mail_whose_result_is_fail_is_marked_and_not_lost(marked):
     replies, header = marked["forwarded"]
     assert [code for code, text in replies] == [250, 250], replies
     (line,) = spf_lines(header)
-    assert line.startswith("Received-SPF: Fail ") and "client-ip=203.0.113.21;" in line and "envelope-from=someone@sender.test" in line, line
+    assert (
+        line.startswith("Received-SPF: Fail ")
+        and "client-ip=203.0.113.21;" in line
+        and "envelope-from=someone@sender.test" in line
+    ), line
 
 
 def test_two_recipients_get_one_header_that_names_neither(marked):
@@ -88,9 +98,13 @@ def test_two_recipients_get_one_header_that_names_neither(marked):
 
 def test_an_agent_that_cannot_be_run_makes_mail_wait_and_loses_none(lab):
     """smtpd_policy_service_default_action: 451, and the sender comes again."""
-    lab.sh("sh", "-c", "mv /usr/local/bin/policyd-spf /usr/local/bin/policyd-spf.away; pkill -f '^/usr/local/bin/python3[.0-9]* /usr/local/bin/policyd-spf' || :")
+    lab.sh(
+        "sh",
+        "-c",
+        "mv /usr/local/bin/policyd-spf /usr/local/bin/policyd-spf.away; pkill -f '^/usr/local/bin/python3[.0-9]* /usr/local/bin/policyd-spf' || :",
+    )
     try:
-        ((code, text), *rest), = send(lab, mail("pass"))
+        (((code, text), *rest),) = send(lab, mail("pass"))
         assert code == 451 and text.startswith("4.3.5"), text
     finally:
         lab.sh("mv", "/usr/local/bin/policyd-spf.away", "/usr/local/bin/policyd-spf")
@@ -140,7 +154,9 @@ def test_refuse_refuses_what_is_declared_and_marks_the_rest(refusing):
         assert "openspf" not in text, "the site that explained it is no more"
     for result in ("pass", "neutral", "none", "permerror"):
         assert [code for code, text in replies[result]] == [250, 250], (result, replies[result])
-        assert spf_lines(delivered(refusing, f"{token}-{result}"))[0].startswith(f"Received-SPF: {result.capitalize()} ")
+        assert spf_lines(delivered(refusing, f"{token}-{result}"))[0].startswith(
+            f"Received-SPF: {result.capitalize()} "
+        )
 
 
 def test_an_exempt_forwarder_is_let_through_and_a_header_says_so(refusing):
@@ -179,10 +195,19 @@ def test_the_perl_agent_marks_only_when_its_port_was_built_to(lab):
         assert result.returncode == 2 and "SPF_FAIL=" in message(result), result.stdout[-3000:]
         result = lab.play("site.yml", "--tags", "postfix", variables={**wanted, "spf_mode": "refuse"})
         assert result.returncode == 0, result.stdout[-3000:]
-        ((code, text), *rest), = send(lab, mail("fail"))
+        (((code, text), *rest),) = send(lab, mail("fail"))
         assert code == 550, text
         # an agent with the package's code is still at work now, and Postfix would go on asking it
-        lab.sh("make", "-C", port, "BATCH=yes", "SPF_FAIL=PREPEND X-SPF-Result: fail", "SPF_TEMPERROR=PREPEND X-SPF-Result: temperror", "deinstall", "install")
+        lab.sh(
+            "make",
+            "-C",
+            port,
+            "BATCH=yes",
+            "SPF_FAIL=PREPEND X-SPF-Result: fail",
+            "SPF_TEMPERROR=PREPEND X-SPF-Result: temperror",
+            "deinstall",
+            "install",
+        )
         result = lab.play("site.yml", "--tags", "postfix", variables=wanted)
         assert result.returncode == 0, result.stdout[-3000:]
         subject = uuid.uuid4().hex

@@ -1,4 +1,5 @@
 """The door: what a client from outside may not do. Run over real sockets from the clients' network."""
+
 import json
 
 import pytest
@@ -26,21 +27,26 @@ except (TimeoutError, ConnectionRefusedError):
 """
 
 
-@pytest.mark.parametrize("recipient", [
-    "someone@d0001.test",
-    "someone%d0001.test@home.example",
-    "@home.example:someone@d0001.test",
-    "d0001.test!someone",
-    '"someone@d0001.test"@home.example',
-    "someone@[198.51.100.200]",
-])
+@pytest.mark.parametrize(
+    "recipient",
+    [
+        "someone@d0001.test",
+        "someone%d0001.test@home.example",
+        "@home.example:someone@d0001.test",
+        "d0001.test!someone",
+        '"someone@d0001.test"@home.example',
+        "someone@[198.51.100.200]",
+    ],
+)
 def test_a_stranger_may_not_relay(lab, recipient):
     answer = json.loads(lab.sh("python3", "-", "stranger@d0002.test", recipient, host="clients", stdin=SMTP).stdout)
     assert answer[1][0] >= 500, answer
 
 
 def test_a_stranger_may_write_to_this_domain(lab):
-    answer = json.loads(lab.sh("python3", "-", "stranger@d0002.test", "postmaster@home.example", host="clients", stdin=SMTP).stdout)
+    answer = json.loads(
+        lab.sh("python3", "-", "stranger@d0002.test", "postmaster@home.example", host="clients", stdin=SMTP).stdout
+    )
     assert answer[1][0] == 250, answer
 
 

@@ -1,4 +1,5 @@
 """The tarpit under attack: what one client can take of smtpd's processes, and what happens when they are nearly all asleep."""
+
 import json
 import time
 
@@ -7,8 +8,14 @@ from dialogues.stage import Stage, put_back
 
 WAIT, LIMIT, CONNECTIONS = 30, 8, 3
 # eight processes; what sleeps is bounded by the connections and by stress, which is what is to be seen, so the arithmetic is told that nobody comes
-SMALL = {"sokuhai_process_limit": LIMIT, "access_client_connections": CONNECTIONS, "access_sleep_harsh": WAIT, "access_sleep_ease": WAIT,
-         "access_rcpts_harsh": 1, "access_rcpts_ease": 1}
+SMALL = {
+    "sokuhai_process_limit": LIMIT,
+    "access_client_connections": CONNECTIONS,
+    "access_sleep_harsh": WAIT,
+    "access_sleep_ease": WAIT,
+    "access_rcpts_harsh": 1,
+    "access_rcpts_ease": 1,
+}
 
 # [source, server, seconds to wait before, sender] each, all at once; [source, code, text, seconds] of the reply to RCPT or DATA, or of what ended it before
 CLIENTS = r"""
@@ -49,15 +56,29 @@ def attacked(lab):
         stage.configure(SMALL)
         sender = f"tarpit-{int(time.time())}@sender.test"
         mark = int(lab.sh("sh", "-c", "wc -c </var/log/maillog").stdout)
-        waves = [*[["203.0.113.134", V4, 0]] * CONNECTIONS, *[[f"2001:db8:2:0:8000::{n}", V6, 0] for n in (132, 133, 134)], ["203.0.113.135", V4, 1],
-                 # the same client, and another address of the same /64
-                 ["203.0.113.134", V4, 8], ["2001:db8:2:0:8000::135", V6, 8],
-                 # more who would have to wait, and somebody honest
-                 ["203.0.113.136", V4, 9], ["203.0.113.136", V4, 11], ["203.0.113.20", V4, 12]]
-        clients = [[*client, f"{number}.{sender}" if client[0] != "203.0.113.20" else sender] for number, client in enumerate(waves)]
+        waves = [
+            *[["203.0.113.134", V4, 0]] * CONNECTIONS,
+            *[[f"2001:db8:2:0:8000::{n}", V6, 0] for n in (132, 133, 134)],
+            ["203.0.113.135", V4, 1],
+            # the same client, and another address of the same /64
+            ["203.0.113.134", V4, 8],
+            ["2001:db8:2:0:8000::135", V6, 8],
+            # more who would have to wait, and somebody honest
+            ["203.0.113.136", V4, 9],
+            ["203.0.113.136", V4, 11],
+            ["203.0.113.20", V4, 12],
+        ]
+        clients = [
+            [*client, f"{number}.{sender}" if client[0] != "203.0.113.20" else sender]
+            for number, client in enumerate(waves)
+        ]
         heard = json.loads(lab.sh("python3", "-c", CLIENTS, host="clients", stdin=json.dumps(clients)).stdout)
-        yield {"clients": heard, "log": lab.sh("tail", "-c", f"+{mark + 1}", "/var/log/maillog").stdout,
-               "ps": lab.sh("ps", "-axo", "args").stdout, "version": lab.sh("postconf", "-h", "mail_version").stdout.strip()}
+        yield {
+            "clients": heard,
+            "log": lab.sh("tail", "-c", f"+{mark + 1}", "/var/log/maillog").stdout,
+            "ps": lab.sh("ps", "-axo", "args").stdout,
+            "version": lab.sh("postconf", "-h", "mail_version").stdout.strip(),
+        }
     finally:
         put_back(lab, box)
 

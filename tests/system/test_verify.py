@@ -1,4 +1,5 @@
 """verify.yml speaks to the host as ansible-playbook was told to, by the inventory or on the command line."""
+
 import json
 import re
 import subprocess
@@ -9,8 +10,15 @@ FEW = json.dumps({"verify_options": ["-k", "test_named_answers or test_there_is_
 
 
 def verify(lab, inventory, *options):
-    done = subprocess.run([str(word) for word in (PLAYBOOK, "-i", inventory, ROOT / "playbooks" / "verify.yml", "-e", FEW, *options)], cwd=ROOT, env=lab.env,
-                          text=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=300)
+    done = subprocess.run(
+        [str(word) for word in (PLAYBOOK, "-i", inventory, ROOT / "playbooks" / "verify.yml", "-e", FEW, *options)],
+        cwd=ROOT,
+        env=lab.env,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=300,
+    )
     return done.returncode, done.stdout[-3000:] + done.stderr
 
 
@@ -21,7 +29,11 @@ def test_user_and_key_may_stand_on_the_command_line(lab, tmp_path):
     for path in (source / "group_vars" / "mailhosts").iterdir():
         text = path.read_text().replace("{{ (inventory_dir ~ '/group_vars') | realpath | dirname }}", str(source))
         if path.name == "connection.yml":
-            said = [line for line in text.splitlines() if line.startswith(("ansible_user:", "ansible_ssh_private_key_file:"))]
+            said = [
+                line
+                for line in text.splitlines()
+                if line.startswith(("ansible_user:", "ansible_ssh_private_key_file:"))
+            ]
             assert len(said) == 2, "the lab's inventory says user and key, and this one does not"
             text = "\n".join(line for line in text.splitlines() if line not in said) + "\n"
             # no connection that another run left open, with the right key, is taken

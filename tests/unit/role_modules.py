@@ -2,6 +2,7 @@
 
 Ansible ships a module together with what it imports from ansible.module_utils; here that name finds the project's own folder and the roles'.
 """
+
 import importlib
 import importlib.machinery
 import importlib.util

@@ -40,7 +40,14 @@ class FakeHost:
     """A named whose behaviour is written in its configuration: REFUSE, NOSTART, MUTE, DEAF."""
 
     def __init__(self, folder, monkeypatch):
-        self.folder, self.clock, self.running, self.limit, self.steps, self.die_at = folder, 2_000_000_000.0, None, 65535, 0, None
+        self.folder, self.clock, self.running, self.limit, self.steps, self.die_at = (
+            folder,
+            2_000_000_000.0,
+            None,
+            65535,
+            0,
+            None,
+        )
         self.services, self.did = {"local_unbound": False}, []
         self.conf = str(folder / "named.conf")
         program = folder / "sbin" / "named"
@@ -49,12 +56,18 @@ class FakeHost:
         program.chmod(0o755)
         self.rc = dict(HOST.RC_DEFAULTS, named_program=str(program), named_conf=self.conf)
         for name, value in {
-            "run": self.run, "rc_variables": lambda: dict(self.rc), "beside": lambda program, name: name,
+            "run": self.run,
+            "rc_variables": lambda: dict(self.rc),
+            "beside": lambda program, name: name,
             "running_named": lambda text, chroot="": self.running and {k: self.running[k] for k in ("pid", "started")},
-            "loaded_at": lambda rndc, started: self.running["loaded"], "openfiles": lambda pid: (self.running["soft"],) * 2,
+            "loaded_at": lambda rndc, started: self.running["loaded"],
+            "openfiles": lambda pid: (self.running["soft"],) * 2,
             "answers": lambda server: self.up() and "MUTE" not in self.running["text"],
             "recurses": lambda server, name: self.up() and "DEAF" not in self.running["text"],
-            "sysctl_int": lambda name: 100000, "write": self.write, "time": self, "wait_until": self.wait_until,
+            "sysctl_int": lambda name: 100000,
+            "write": self.write,
+            "time": self,
+            "wait_until": self.wait_until,
         }.items():
             monkeypatch.setattr(CONFIG, name, value)
 
@@ -97,7 +110,13 @@ class FakeHost:
         self.clock += 0.1
         if "NOSTART" in self.text() or self.running or self.services["local_unbound"]:
             return 1
-        self.running = {"pid": 7, "started": int(self.clock), "loaded": int(self.clock), "text": self.text(), "soft": self.limit}
+        self.running = {
+            "pid": 7,
+            "started": int(self.clock),
+            "loaded": int(self.clock),
+            "text": self.text(),
+            "soft": self.limit,
+        }
         return 0
 
     def run(self, argv, timeout=60):
@@ -135,12 +154,23 @@ def host(tmp_path, monkeypatch):
 
 def conf(*words, listen="127.0.0.1", clients=1000):
     return "options {\n\tlisten-on { %s; };\n\trecursive-clients %d;\n};\n%s" % (
-        listen, clients, "".join('include "%s";\n' % word for word in words))
+        listen,
+        clients,
+        "".join('include "%s";\n' % word for word in words),
+    )
 
 
 def go(host, monkeypatch, text, check_mode=False, **params):
-    wanted = {"content": text, "openfiles": 65535, "servers": ["127.0.0.1"], "probe_name": ".", "timeout": 20, "directories": [],
-              "files": [], "displaces": ["local_unbound"]}
+    wanted = {
+        "content": text,
+        "openfiles": 65535,
+        "servers": ["127.0.0.1"],
+        "probe_name": ".",
+        "timeout": 20,
+        "directories": [],
+        "files": [],
+        "displaces": ["local_unbound"],
+    }
     module = FakeModule(dict(wanted, **params), check_mode)
     monkeypatch.setattr(CONFIG, "AnsibleModule", lambda **kwargs: module)
     host.did = []
@@ -194,12 +224,15 @@ def test_recursion_that_never_worked_is_no_reason_to_go_back(host, monkeypatch):
     assert not end.failed and end.result["recurses"] is False
 
 
-@pytest.mark.parametrize("spoil, action", [
-    (lambda host: setattr(host, "running", None), "start"),
-    (lambda host: host.running.update(soft=1000), "restart"),
-    (lambda host: os.utime(host.conf, (host.clock + 50,) * 2), "restart"),
-    (lambda host: host.running.update(text="MUTE"), "restart"),
-])
+@pytest.mark.parametrize(
+    "spoil, action",
+    [
+        (lambda host: setattr(host, "running", None), "start"),
+        (lambda host: host.running.update(soft=1000), "restart"),
+        (lambda host: os.utime(host.conf, (host.clock + 50,) * 2), "restart"),
+        (lambda host: host.running.update(text="MUTE"), "restart"),
+    ],
+)
 def test_what_drifted_is_mended_though_the_file_is_right(host, monkeypatch, spoil, action):
     go(host, monkeypatch, conf())
     spoil(host)
@@ -214,7 +247,13 @@ def test_a_limit_that_a_restart_does_not_mend_names_the_links(host, monkeypatch)
     host.limit = 20000
     end = go(host, monkeypatch, conf())
     assert end.failed and end.result["msg"].startswith("bind_openfiles: ")
-    for part in ("20000", "65535", "kern.maxfilesperproc = 100000", "login class daemon: openfiles = infinity", "no files statement"):
+    for part in (
+        "20000",
+        "65535",
+        "kern.maxfilesperproc = 100000",
+        "login class daemon: openfiles = infinity",
+        "no files statement",
+    ):
         assert part in end.result["msg"]
     assert host.up()
 
@@ -222,8 +261,14 @@ def test_a_limit_that_a_restart_does_not_mend_names_the_links(host, monkeypatch)
 def test_check_mode_writes_and_starts_nothing(host, monkeypatch):
     pathlib.Path(host.conf).write_text("old")
     end = go(host, monkeypatch, conf(), check_mode=True)
-    assert end.result["changed"] and end.result["diff"][0]["before"] == "old" and end.result["diff"][0]["after"] == conf()
-    assert host.text() == "old" and host.did == [] and sorted(p.name for p in host.folder.iterdir()) == ["named.conf", "sbin"]
+    assert (
+        end.result["changed"] and end.result["diff"][0]["before"] == "old" and end.result["diff"][0]["after"] == conf()
+    )
+    assert (
+        host.text() == "old"
+        and host.did == []
+        and sorted(p.name for p in host.folder.iterdir()) == ["named.conf", "sbin"]
+    )
     assert go(host, monkeypatch, conf("REFUSE"), check_mode=True).failed
 
 
@@ -245,12 +290,15 @@ def test_local_unbound_makes_room_and_returns_when_named_cannot_start(host, monk
 
 
 def end_state(host):
-    return host.text(), host.running and host.running["text"], host.services["local_unbound"], \
-        sorted(p.name for p in host.folder.iterdir())
+    return (
+        host.text(),
+        host.running and host.running["text"],
+        host.services["local_unbound"],
+        sorted(p.name for p in host.folder.iterdir()),
+    )
 
 
-@pytest.mark.parametrize("old, new", [
-    (None, conf()), (conf(), conf(clients=2000)), (conf(), conf(listen="127.0.0.2"))])
+@pytest.mark.parametrize("old, new", [(None, conf()), (conf(), conf(clients=2000)), (conf(), conf(listen="127.0.0.2"))])
 def test_killed_anywhere_the_next_run_ends_in_the_same_state(tmp_path, monkeypatch, old, new):
     reached, steps = None, 0
     for die_at in range(0, 200):
@@ -299,7 +347,10 @@ def test_killed_on_the_way_to_a_bad_file_dns_is_back_after_the_next_run(tmp_path
 def test_statements_of_a_printed_configuration():
     text = 'options {\n\tfiles 65535;\n\tlisten-on  {\n\t\t127.0.0.1/32;\n\t};\n\tversion "a;b}";\n};\nzone "." {\n\ttype hint;\n};\n'
     assert CONFIG.option_statements(text) == {
-        "files": ["files 65535"], "listen-on": ["listen-on { 127.0.0.1/32; }"], "version": ['version "a;b}"']}
+        "files": ["files 65535"],
+        "listen-on": ["listen-on { 127.0.0.1/32; }"],
+        "version": ['version "a;b}"'],
+    }
     assert CONFIG.needs_restart(text, text) == ""
     assert CONFIG.needs_restart(None, text) == "the previous file"
     assert CONFIG.needs_restart(text, text.replace("65535", "20000")) == "files"

@@ -26,14 +26,26 @@ def defaults():
 
 def render(named=None, **changed):
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROLE / "templates"), trim_blocks=True, keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined)
+        loader=jinja2.FileSystemLoader(ROLE / "templates"),
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
     environment.filters.update(FILTERS, bool=lambda value: str(value).lower() in ("true", "yes", "on", "1"))
-    facts = {"conf": "/usr/local/etc/namedb/named.conf", "knows": {"files": False, "resolver_retry_interval": False}, "physmem": 4 << 30, "udp_ports": [10000, 65535]}
+    facts = {
+        "conf": "/usr/local/etc/namedb/named.conf",
+        "knows": {"files": False, "resolver_retry_interval": False},
+        "physmem": 4 << 30,
+        "udp_ports": [10000, 65535],
+    }
     facts.update(named or {})
     return environment.get_template("named.conf.j2").render(
-        ansible_managed="managed", __bind_named=facts, __bind_directory="/usr/local/etc/namedb/working",
-        __bind_hints_path="/usr/local/etc/namedb/sokuhai.hints", **dict(defaults(), **changed))
+        ansible_managed="managed",
+        __bind_named=facts,
+        __bind_directory="/usr/local/etc/namedb/working",
+        __bind_hints_path="/usr/local/etc/namedb/sokuhai.hints",
+        **dict(defaults(), **changed),
+    )
 
 
 def bare(text):
@@ -72,8 +84,14 @@ def test_defaults_serve_this_host_only():
 def test_ceilings():
     text = render()
     wanted = {
-        "recursive-clients": "20000", "tcp-clients": "1000", "clients-per-query": "1000", "max-clients-per-query": "1000",
-        "fetches-per-server": "0", "fetches-per-zone": "0", "max-cache-size": "1024M"}
+        "recursive-clients": "20000",
+        "tcp-clients": "1000",
+        "clients-per-query": "1000",
+        "max-clients-per-query": "1000",
+        "fetches-per-server": "0",
+        "fetches-per-zone": "0",
+        "max-cache-size": "1024M",
+    }
     assert {name: option(text, name) for name in wanted} == wanted
 
 
@@ -102,15 +120,24 @@ def test_rate_limit_spares_own_clients_and_can_be_off():
 
 
 def test_own_root():
-    text = bare(render(
-        bind_root_hints=[{"name": "a.root.test", "addresses": ["198.51.100.2"]}],
-        bind_trust_anchors=[{"name": ".", "value": "12345 13 2 AB CD"}],
-        bind_disable_empty_zones=["2.0.192.IN-ADDR.ARPA"], bind_dnssec_validation="yes"))
+    text = bare(
+        render(
+            bind_root_hints=[{"name": "a.root.test", "addresses": ["198.51.100.2"]}],
+            bind_trust_anchors=[{"name": ".", "value": "12345 13 2 AB CD"}],
+            bind_disable_empty_zones=["2.0.192.IN-ADDR.ARPA"],
+            bind_dnssec_validation="yes",
+        )
+    )
     assert 'zone "." { type hint; file "/usr/local/etc/namedb/sokuhai.hints"; };' in text
     assert 'trust-anchors { "." static-ds 12345 13 2 "ABCD"; };' in text
     assert 'disable-empty-zone "2.0.192.IN-ADDR.ARPA";' in text
-    assert FILTERS["bind_hints"]([{"name": "a.root.test", "addresses": ["198.51.100.2", "2001:db8:1::2"]}]).splitlines() == [
-        ".\t3600000\tNS\ta.root.test.", "a.root.test.\t3600000\tA\t198.51.100.2", "a.root.test.\t3600000\tAAAA\t2001:db8:1::2"]
+    assert FILTERS["bind_hints"](
+        [{"name": "a.root.test", "addresses": ["198.51.100.2", "2001:db8:1::2"]}]
+    ).splitlines() == [
+        ".\t3600000\tNS\ta.root.test.",
+        "a.root.test.\t3600000\tA\t198.51.100.2",
+        "a.root.test.\t3600000\tAAAA\t2001:db8:1::2",
+    ]
 
 
 def test_pid_file_line_is_one_that_rc_subr_reads():
@@ -119,16 +146,22 @@ def test_pid_file_line_is_one_that_rc_subr_reads():
     assert line.strip() == 'pid-file "/var/run/named/pid";'
 
 
-@pytest.mark.parametrize("physmem, expected", [(0, 64), (128 << 20, 64), (1 << 30, 256), (4 << 30, 1024), (256 << 30, 2048)])
+@pytest.mark.parametrize(
+    "physmem, expected", [(0, 64), (128 << 20, 64), (1 << 30, 256), (4 << 30, 1024), (256 << 30, 2048)]
+)
 def test_cache_from_ram(physmem, expected):
     assert FILTERS["bind_cache_mib"](physmem, 25, 64, 2048) == expected
 
 
-@pytest.mark.parametrize("package, version, knows", [
-    ("bind916", "9.16", True), ("bind918", "9.18", True), ("bind920", "9.20", False), ("bind9-devel", "9.21", False)])
+@pytest.mark.parametrize(
+    "package, version, knows",
+    [("bind916", "9.16", True), ("bind918", "9.18", True), ("bind920", "9.20", False), ("bind9-devel", "9.21", False)],
+)
 def test_prediction(package, version, knows):
     assert FILTERS["bind_predict"](package) == {
-        "version": version, "knows": {"files": knows, "resolver_retry_interval": knows}}
+        "version": version,
+        "knows": {"files": knows, "resolver_retry_interval": knows},
+    }
 
 
 def test_defaults_are_declared():
@@ -152,38 +185,59 @@ def test_defaults_are_sound():
     assert problems() == []
 
 
-@pytest.mark.parametrize("changed, start", [
-    ({"bind_package": "bind"}, "bind_package: "),
-    ({"bind_listen_on": ["127.0.0.1", "192.0.2.1O"]}, "bind_listen_on: 192.0.2.1O "),
-    ({"bind_listen_on": ["127.0.0.1", "::1"]}, "bind_listen_on: ::1 is not an IPv4"),
-    ({"bind_listen_on_v6": ["127.0.0.1"]}, "bind_listen_on_v6: 127.0.0.1 is not an IPv6"),
-    ({"bind_listen_on": ["192.0.2.10"]}, "bind_listen_on: lacks 127.0.0.1"),
-    ({"bind_listen_on": ["127.0.0.1", "127.0.0.1"]}, "bind_listen_on: 127.0.0.1 stands there twice"),
-    ({"bind_listen_on": [], "bind_listen_on_v6": [], "bind_use_for_host": False}, "bind_listen_on: empty"),
-    ({"bind_host_name_servers": ["192.0.2.10"], "bind_listen_on": ["192.0.2.10"]}, "bind_host_name_servers: 192.0.2.10 is not a loopback"),
-    ({"bind_host_name_servers": []}, "bind_host_name_servers: empty"),
-    ({"bind_recursion_for": ["192.0.2.1/24"]}, "bind_recursion_for: 192.0.2.1/24 has host bits set; the network is 192.0.2.0/24"),
-    ({"bind_recursion_for": ["192.0.2.0/2x"]}, "bind_recursion_for: 192.0.2.0/2x "),
-    ({"bind_recursion_for": ["0.0.0.0/0"]}, "bind_recursion_for: 0.0.0.0/0 is the whole internet"),
-    ({"bind_recursion_for": ["any"]}, "bind_recursion_for: any "),
-    ({"bind_allow_query": ["everyone"]}, "bind_allow_query: everyone "),
-    ({"bind_openfiles": 900, "bind_tcp_clients": 100}, "bind_openfiles: 900 is outside"),
-    ({"bind_openfiles": 2000, "bind_tcp_clients": 5000}, "bind_openfiles: 2000 is not more than bind_tcp_clients"),
-    ({"bind_recursive_clients": 0}, "bind_recursive_clients: 0 is outside"),
-    ({"bind_resolver_query_timeout": 10}, "bind_resolver_query_timeout: 10 is outside 301 to 30000"),
-    ({"bind_max_clients_per_query": 100}, "bind_max_clients_per_query: 100 is below bind_clients_per_query"),
-    ({"bind_cache_floor_mib": 4096}, "bind_cache_floor_mib: 4096 is above"),
-    ({"bind_cache_share": 95}, "bind_cache_share: 95 is outside"),
-    ({"bind_disable_empty_zones": ["2..192.in-addr.arpa"]}, "bind_disable_empty_zones: 2..192.in-addr.arpa has the label"),
-    ({"bind_probe_name": "exa mple.test"}, "bind_probe_name: exa mple.test has the label"),
-    ({"bind_root_hints": [{"name": "a.root.test", "addresses": ["198.51.100.300"]}]}, "bind_root_hints: 198.51.100.300 "),
-    ({"bind_root_hints": [{"name": "a.root.test", "addresses": []}]}, "bind_root_hints: a.root.test has no addresses"),
-    ({"bind_trust_anchors": [{"name": "test", "value": "12345 13 ABCD"}]}, "bind_trust_anchors: the value of test "),
-    ({"bind_trust_anchors": [{"name": ".", "value": "12345 13 2 ABCD"}]}, "bind_dnssec_validation: "),
-    ({"bind_extra_options": ["forwarders { 198.51.100.153; };"]}, "bind_extra_options: forwarders "),
-    ({"bind_extra_options": ["files 65535;"]}, "bind_extra_options: files "),
-    ({"bind_extra_options": ["minimal-responses yes"]}, "bind_extra_options: \"minimal-responses yes\" does not end"),
-])
+@pytest.mark.parametrize(
+    "changed, start",
+    [
+        ({"bind_package": "bind"}, "bind_package: "),
+        ({"bind_listen_on": ["127.0.0.1", "192.0.2.1O"]}, "bind_listen_on: 192.0.2.1O "),
+        ({"bind_listen_on": ["127.0.0.1", "::1"]}, "bind_listen_on: ::1 is not an IPv4"),
+        ({"bind_listen_on_v6": ["127.0.0.1"]}, "bind_listen_on_v6: 127.0.0.1 is not an IPv6"),
+        ({"bind_listen_on": ["192.0.2.10"]}, "bind_listen_on: lacks 127.0.0.1"),
+        ({"bind_listen_on": ["127.0.0.1", "127.0.0.1"]}, "bind_listen_on: 127.0.0.1 stands there twice"),
+        ({"bind_listen_on": [], "bind_listen_on_v6": [], "bind_use_for_host": False}, "bind_listen_on: empty"),
+        (
+            {"bind_host_name_servers": ["192.0.2.10"], "bind_listen_on": ["192.0.2.10"]},
+            "bind_host_name_servers: 192.0.2.10 is not a loopback",
+        ),
+        ({"bind_host_name_servers": []}, "bind_host_name_servers: empty"),
+        (
+            {"bind_recursion_for": ["192.0.2.1/24"]},
+            "bind_recursion_for: 192.0.2.1/24 has host bits set; the network is 192.0.2.0/24",
+        ),
+        ({"bind_recursion_for": ["192.0.2.0/2x"]}, "bind_recursion_for: 192.0.2.0/2x "),
+        ({"bind_recursion_for": ["0.0.0.0/0"]}, "bind_recursion_for: 0.0.0.0/0 is the whole internet"),
+        ({"bind_recursion_for": ["any"]}, "bind_recursion_for: any "),
+        ({"bind_allow_query": ["everyone"]}, "bind_allow_query: everyone "),
+        ({"bind_openfiles": 900, "bind_tcp_clients": 100}, "bind_openfiles: 900 is outside"),
+        ({"bind_openfiles": 2000, "bind_tcp_clients": 5000}, "bind_openfiles: 2000 is not more than bind_tcp_clients"),
+        ({"bind_recursive_clients": 0}, "bind_recursive_clients: 0 is outside"),
+        ({"bind_resolver_query_timeout": 10}, "bind_resolver_query_timeout: 10 is outside 301 to 30000"),
+        ({"bind_max_clients_per_query": 100}, "bind_max_clients_per_query: 100 is below bind_clients_per_query"),
+        ({"bind_cache_floor_mib": 4096}, "bind_cache_floor_mib: 4096 is above"),
+        ({"bind_cache_share": 95}, "bind_cache_share: 95 is outside"),
+        (
+            {"bind_disable_empty_zones": ["2..192.in-addr.arpa"]},
+            "bind_disable_empty_zones: 2..192.in-addr.arpa has the label",
+        ),
+        ({"bind_probe_name": "exa mple.test"}, "bind_probe_name: exa mple.test has the label"),
+        (
+            {"bind_root_hints": [{"name": "a.root.test", "addresses": ["198.51.100.300"]}]},
+            "bind_root_hints: 198.51.100.300 ",
+        ),
+        (
+            {"bind_root_hints": [{"name": "a.root.test", "addresses": []}]},
+            "bind_root_hints: a.root.test has no addresses",
+        ),
+        (
+            {"bind_trust_anchors": [{"name": "test", "value": "12345 13 ABCD"}]},
+            "bind_trust_anchors: the value of test ",
+        ),
+        ({"bind_trust_anchors": [{"name": ".", "value": "12345 13 2 ABCD"}]}, "bind_dnssec_validation: "),
+        ({"bind_extra_options": ["forwarders { 198.51.100.153; };"]}, "bind_extra_options: forwarders "),
+        ({"bind_extra_options": ["files 65535;"]}, "bind_extra_options: files "),
+        ({"bind_extra_options": ["minimal-responses yes"]}, 'bind_extra_options: "minimal-responses yes" does not end'),
+    ],
+)
 def test_bad_values_are_named(changed, start):
     found = problems(**changed)
     assert any(message.startswith(start) for message in found), found

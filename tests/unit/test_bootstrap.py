@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The scripts of bootstrap.yml reach /bin/sh whole, whatever root's login shell is."""
+
 import pathlib
 import re
 import shlex
@@ -32,7 +33,13 @@ def script(task):
 
 
 def test_it_is_all_raw_since_there_is_no_python():
-    modules = {key for task in PLAY["tasks"] for part in [task, *task.get("block", []), *task.get("rescue", [])] for key in part if "." in key}
+    modules = {
+        key
+        for task in PLAY["tasks"]
+        for part in [task, *task.get("block", []), *task.get("rescue", [])]
+        for key in part
+        if "." in key
+    }
     # the others run on the controller
     assert modules == {"ansible.builtin.raw", "ansible.builtin.assert", "ansible.builtin.debug", "ansible.builtin.fail"}
     assert PLAY["gather_facts"] is False

@@ -4,7 +4,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from capacity import FLAT_BYTES, PROCESS_BYTES, postfix_capacity
 
-GIB = 1024 ** 3
+GIB = 1024**3
 
 
 def test_the_articles_500_fits_4_gib_and_2_cpus():
@@ -51,18 +51,21 @@ def test_what_is_promised_to_named_is_not_given_twice():
 
 
 def test_a_host_too_small_for_one():
-    result = postfix_capacity(1, 64 * 1024 ** 2, 1)
+    result = postfix_capacity(1, 64 * 1024**2, 1)
     assert not result["ok"]
     assert result["max_process_limit"] == 0
     assert "Not even one fits" in result["message"]
 
 
 def test_the_message_begins_with_the_variable_asked_for():
-    assert postfix_capacity(1, GIB, 1, variable="postfix_process_limit")["message"].startswith("postfix_process_limit: ")
+    assert postfix_capacity(1, GIB, 1, variable="postfix_process_limit")["message"].startswith(
+        "postfix_process_limit: "
+    )
 
 
-@pytest.mark.parametrize("arguments", [
-    ("many", GIB, 1), (0, GIB, 1), (-5, GIB, 1), (True, GIB, 1), (5, None, 1), (5, GIB, 0)])
+@pytest.mark.parametrize(
+    "arguments", [("many", GIB, 1), (0, GIB, 1), (-5, GIB, 1), (True, GIB, 1), (5, None, 1), (5, GIB, 0)]
+)
 def test_no_number_is_an_error(arguments):
     with pytest.raises(AnsibleFilterError):
         postfix_capacity(*arguments)

@@ -1,4 +1,5 @@
 """Country tables: registry statistics in, the fewest networks out, and every damaged file refused with its line."""
+
 import gzip
 import hashlib
 import ipaddress
@@ -74,7 +75,13 @@ def test_japan_of_2017_is_what_ipaddress_makes_of_it():
 
 def test_forms_of_all_registries(tmp_path):
     made = ct.registry_countries([write(tmp_path, registry())], ["JP", "AU"])
-    assert [str(n) for n in networks(made["text"])["JP"]] == ["62.122.208.0/22", "62.122.212.0/24", "168.209.1.0/24", "168.209.2.0/24", "2001:200::/35"]
+    assert [str(n) for n in networks(made["text"])["JP"]] == [
+        "62.122.208.0/22",
+        "62.122.212.0/24",
+        "168.209.1.0/24",
+        "168.209.2.0/24",
+        "2001:200::/35",
+    ]
     assert [str(n) for n in networks(made["text"])["AU"]] == ["1.0.0.0/24"]
     assert made["countries"]["JP"]["addresses4"] == 1280 + 512
     assert made["disputed"] == []
@@ -94,35 +101,41 @@ def test_comments_blank_lines_and_crlf_are_no_records(tmp_path):
 def replaced(number, old, new):
     """Records with one of them changed."""
     assert old in RECORDS[number]
-    return RECORDS[:number] + [RECORDS[number].replace(old, new)] + RECORDS[number + 1:]
+    return RECORDS[:number] + [RECORDS[number].replace(old, new)] + RECORDS[number + 1 :]
 
 
-@pytest.mark.parametrize("text, said", [
-    ("", "no version line"),
-    ("<html>404</html>\n", "line 1: no version line"),
-    (registry().replace("2.3|", "3|", 1), "line 1: version 3 of the format is not known"),
-    (registry().replace("2.3|apnic", "2|nro", 1), "line 1: the file of 'nro'"),
-    (registry().replace("|20260928|", "|00000000|", 1), "line 1: no number of records or no last day"),
-    (registry(records=RECORDS[:-1], ipv6=2), "1 records of ipv6, but its summary line says 2; the file is cut"),
-    (registry(ipv4=4), "5 records of ipv4, but its summary line says 4"),
-    (registry(records=RECORDS, asn=1) .replace("|8|", "|9|", 1), "8 records, but its version line says 9"),
-    (registry().rpartition("8|2025")[0], "line 12: 5 fields where a record has 7 or more: 'apnic||ipv6|2001:de3::|4'; the file is cut"),
-    (registry()[:-13], "line 12: status 'assig' is none of"),
-    (registry().replace("apnic|*|ipv6|*|2|summary\n", ""), "no summary line of ipv6"),
-    (registry().replace("apnic|*|ipv6|*|2|summary\n", "apnic|*|ipv4|*|5|summary\n"), "line 4: summary line"),
-    (registry(replaced(3, "512", "0")), "line 8: 168.209.1.0 and 0 are no range"),
-    (registry(replaced(3, "512", "4294967296")), "line 8: 168.209.1.0 and 4294967296 are no range"),
-    (registry(replaced(3, "168.209.1.0", "168.209.256.0")), "line 8: 168.209.256.0 and 512"),
-    (registry(replaced(3, "168.209.1.0", "168.209")), "line 8: 168.209 and 512"),
-    (registry(replaced(3, "512", " 5_12")), "line 8: 168.209.1.0 and  5_12"),
-    (registry(replaced(6, "|35|", "|129|")), "line 11: 2001:200::/129 is no network"),
-    (registry(replaced(6, "|35|", "|16|")), "line 11: 2001:200::/16 has bits set"),
-    (registry(replaced(6, "2001:200::", "2001:200")), "line 11: 2001:200/35 is no network"),
-    (registry(replaced(3, "apnic", "arin")), "line 8: a record of 'arin' in the file of apnic"),
-    (registry(replaced(3, "ipv4", "ipv5"), ipv4=5), "line 8: 'ipv5' is none of"),
-    (registry(replaced(3, "assigned", "loaned")), "line 8: status 'loaned'"),
-    (registry(replaced(3, "JP", "JPN")), "line 8: 'JPN' is no country code"),
-])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("", "no version line"),
+        ("<html>404</html>\n", "line 1: no version line"),
+        (registry().replace("2.3|", "3|", 1), "line 1: version 3 of the format is not known"),
+        (registry().replace("2.3|apnic", "2|nro", 1), "line 1: the file of 'nro'"),
+        (registry().replace("|20260928|", "|00000000|", 1), "line 1: no number of records or no last day"),
+        (registry(records=RECORDS[:-1], ipv6=2), "1 records of ipv6, but its summary line says 2; the file is cut"),
+        (registry(ipv4=4), "5 records of ipv4, but its summary line says 4"),
+        (registry(records=RECORDS, asn=1).replace("|8|", "|9|", 1), "8 records, but its version line says 9"),
+        (
+            registry().rpartition("8|2025")[0],
+            "line 12: 5 fields where a record has 7 or more: 'apnic||ipv6|2001:de3::|4'; the file is cut",
+        ),
+        (registry()[:-13], "line 12: status 'assig' is none of"),
+        (registry().replace("apnic|*|ipv6|*|2|summary\n", ""), "no summary line of ipv6"),
+        (registry().replace("apnic|*|ipv6|*|2|summary\n", "apnic|*|ipv4|*|5|summary\n"), "line 4: summary line"),
+        (registry(replaced(3, "512", "0")), "line 8: 168.209.1.0 and 0 are no range"),
+        (registry(replaced(3, "512", "4294967296")), "line 8: 168.209.1.0 and 4294967296 are no range"),
+        (registry(replaced(3, "168.209.1.0", "168.209.256.0")), "line 8: 168.209.256.0 and 512"),
+        (registry(replaced(3, "168.209.1.0", "168.209")), "line 8: 168.209 and 512"),
+        (registry(replaced(3, "512", " 5_12")), "line 8: 168.209.1.0 and  5_12"),
+        (registry(replaced(6, "|35|", "|129|")), "line 11: 2001:200::/129 is no network"),
+        (registry(replaced(6, "|35|", "|16|")), "line 11: 2001:200::/16 has bits set"),
+        (registry(replaced(6, "2001:200::", "2001:200")), "line 11: 2001:200/35 is no network"),
+        (registry(replaced(3, "apnic", "arin")), "line 8: a record of 'arin' in the file of apnic"),
+        (registry(replaced(3, "ipv4", "ipv5"), ipv4=5), "line 8: 'ipv5' is none of"),
+        (registry(replaced(3, "assigned", "loaned")), "line 8: status 'loaned'"),
+        (registry(replaced(3, "JP", "JPN")), "line 8: 'JPN' is no country code"),
+    ],
+)
 def test_a_damaged_file_is_refused_with_its_line(text, said):
     with pytest.raises(ct.CountryError) as caught:
         ct.parse_registry(text, "delegated-apnic")
@@ -157,13 +170,37 @@ def test_two_files_of_one_registry_are_refused(tmp_path):
 
 
 def test_duplicates_and_overlaps_count_once_and_disputes_go_to_nobody(tmp_path):
-    one = write(tmp_path, registry(["apnic|JP|ipv4|192.0.2.0|256|20200101|allocated", "apnic|JP|ipv4|192.0.2.0|256|20200101|allocated",
-                                    "apnic|JP|ipv4|192.0.2.128|256|20200101|assigned", "apnic|JP|ipv6|2001:db8::|32|20200101|allocated"]))
-    other = write(tmp_path, registry(["arin|US|ipv4|192.0.2.64|64|20200101|allocated", "arin|US|ipv4|198.51.100.0|256|20200101|allocated",
-                                      "arin|US|ipv6|2001:db8:8000::|33|20200101|allocated"], "arin"), "arin")
+    one = write(
+        tmp_path,
+        registry(
+            [
+                "apnic|JP|ipv4|192.0.2.0|256|20200101|allocated",
+                "apnic|JP|ipv4|192.0.2.0|256|20200101|allocated",
+                "apnic|JP|ipv4|192.0.2.128|256|20200101|assigned",
+                "apnic|JP|ipv6|2001:db8::|32|20200101|allocated",
+            ]
+        ),
+    )
+    other = write(
+        tmp_path,
+        registry(
+            [
+                "arin|US|ipv4|192.0.2.64|64|20200101|allocated",
+                "arin|US|ipv4|198.51.100.0|256|20200101|allocated",
+                "arin|US|ipv6|2001:db8:8000::|33|20200101|allocated",
+            ],
+            "arin",
+        ),
+        "arin",
+    )
     made = ct.registry_countries([one, other], ["JP", "US"])
     assert made["disputed"] == ["192.0.2.64/26", "2001:db8:8000::/33"]
-    assert [str(n) for n in networks(made["text"])["JP"]] == ["192.0.2.0/26", "192.0.2.128/25", "192.0.3.0/25", "2001:db8::/33"]
+    assert [str(n) for n in networks(made["text"])["JP"]] == [
+        "192.0.2.0/26",
+        "192.0.2.128/25",
+        "192.0.3.0/25",
+        "2001:db8::/33",
+    ]
     assert [str(n) for n in networks(made["text"])["US"]] == ["198.51.100.0/24"]
     # nobody disputes it when only one of the two is asked for
     assert ct.registry_countries([one, other], ["JP"])["countries"]["JP"]["addresses4"] == 384
@@ -172,16 +209,23 @@ def test_duplicates_and_overlaps_count_once_and_disputes_go_to_nobody(tmp_path):
 # -- the cover, against brute force
 
 BITS = 5
-BLOCKS = [(first, first + size - 1, BITS - power) for power in range(BITS + 1) for size in [1 << power] for first in range(0, 1 << BITS, size)]
+BLOCKS = [
+    (first, first + size - 1, BITS - power)
+    for power in range(BITS + 1)
+    for size in [1 << power]
+    for first in range(0, 1 << BITS, size)
+]
 
 
 def fewest(wanted):
     """Number of aligned blocks that the set *wanted* of addresses needs: fewest over the halves of every block."""
+
     def need(first, size):
         inside = [a in wanted for a in range(first, first + size)]
         if not any(inside):
             return 0
         return 1 if all(inside) else need(first, size // 2) + need(first + size // 2, size // 2)
+
     return need(0, 1 << BITS)
 
 
@@ -204,7 +248,12 @@ def test_cover_of_every_range_of_a_small_space():
 def test_cover_of_random_heaps_of_ranges():
     chance = random.Random(20170901)
     for _ in range(3000):
-        check([tuple(sorted((chance.randrange(1 << BITS), chance.randrange(1 << BITS)))) for _ in range(chance.randrange(6))])
+        check(
+            [
+                tuple(sorted((chance.randrange(1 << BITS), chance.randrange(1 << BITS))))
+                for _ in range(chance.randrange(6))
+            ]
+        )
 
 
 def test_cover_of_random_heaps_of_single_addresses_and_blocks():
@@ -216,12 +265,18 @@ def test_cover_of_random_heaps_of_single_addresses_and_blocks():
 def test_taking_ranges_out_leaves_the_other_addresses():
     chance = random.Random(2)
     for _ in range(2000):
-        one, other = ([tuple(sorted((chance.randrange(40), chance.randrange(40)))) for _ in range(chance.randrange(5))] for _ in range(2))
+        one, other = (
+            [tuple(sorted((chance.randrange(40), chance.randrange(40)))) for _ in range(chance.randrange(5))]
+            for _ in range(2)
+        )
 
         def addresses(ranges):
             return {a for first, last in ranges for a in range(first, last + 1)}
+
         assert addresses(ct._without(ct.merge_ranges(one), ct.merge_ranges(other))) == addresses(one) - addresses(other)
-        assert addresses(ct._claimed_twice({"A": ct.merge_ranges(one), "B": ct.merge_ranges(other)})) == addresses(one) & addresses(other)
+        assert addresses(ct._claimed_twice({"A": ct.merge_ranges(one), "B": ct.merge_ranges(other)})) == addresses(
+            one
+        ) & addresses(other)
 
 
 def test_whole_space_and_single_addresses():
@@ -234,26 +289,34 @@ def test_whole_space_and_single_addresses():
 
 # -- what is declared
 
+
 def test_actions_by_country_and_by_action():
-    assert ct.country_actions({"JP": "ease", "XA": {"action": "refuse", "reason": "test"}, "EU": "tarpit"}) == {"JP": "ease", "XA": "refuse", "EU": "tarpit"}
+    assert ct.country_actions({"JP": "ease", "XA": {"action": "refuse", "reason": "test"}, "EU": "tarpit"}) == {
+        "JP": "ease",
+        "XA": "refuse",
+        "EU": "tarpit",
+    }
     assert ct.country_actions({"ease": ["JP", "JP"], "refuse": []}) == {"JP": "ease"}
     assert ct.country_actions({}) == {}
     assert len(ct.COUNTRIES) == 249
 
 
-@pytest.mark.parametrize("declared, said", [
-    ({"ease": ["JP"], "refuse": ["JP"]}, "access_countries: JP is in ease and in refuse"),
-    ({"UK": "ease"}, "'UK' is no ISO 3166 code of a country; GB is meant?"),
-    ({"jp": "ease"}, "'jp' is no ISO 3166 code of a country; JP is meant?"),
-    ({False: "ease"}, 'write "NO" in quotes for Norway'),
-    ({"ZZ": "refuse"}, "it marks space without a country"),
-    ({"QQ": "refuse"}, "'QQ' is no ISO 3166 code of a country"),
-    ({"JP": "permit"}, "access_countries.JP: 'permit' is no action; there are ease, tarpit, refuse"),
-    ({"JP": None}, "access_countries.JP: None is no action"),
-    ({"ease": "JP"}, "access_countries.ease is 'JP'; a list"),
-    (["JP"], "actions by country are needed"),
-    ({7: "ease"}, "7 is no ISO 3166 code"),
-])
+@pytest.mark.parametrize(
+    "declared, said",
+    [
+        ({"ease": ["JP"], "refuse": ["JP"]}, "access_countries: JP is in ease and in refuse"),
+        ({"UK": "ease"}, "'UK' is no ISO 3166 code of a country; GB is meant?"),
+        ({"jp": "ease"}, "'jp' is no ISO 3166 code of a country; JP is meant?"),
+        ({False: "ease"}, 'write "NO" in quotes for Norway'),
+        ({"ZZ": "refuse"}, "it marks space without a country"),
+        ({"QQ": "refuse"}, "'QQ' is no ISO 3166 code of a country"),
+        ({"JP": "permit"}, "access_countries.JP: 'permit' is no action; there are ease, tarpit, refuse"),
+        ({"JP": None}, "access_countries.JP: None is no action"),
+        ({"ease": "JP"}, "access_countries.ease is 'JP'; a list"),
+        (["JP"], "actions by country are needed"),
+        ({7: "ease"}, "7 is no ISO 3166 code"),
+    ],
+)
 def test_what_is_declared_wrongly_is_refused(declared, said):
     with pytest.raises(ct.CountryError) as caught:
         ct.country_actions(declared)
@@ -267,22 +330,39 @@ COUNTRIES = "# registry apnic 2026-09-28 8\n192.0.2.0/25 JP\n192.0.2.128/25 KR\n
 
 def test_countries_with_one_result_are_merged():
     table = ct.country_table(COUNTRIES, {"JP": "ease", "KR": "ease", "XA": "REJECT no mail from there"})
-    assert table["text"] == ("# ease: JP KR\n# REJECT no mail from there: XA\n192.0.2.0/24\tease\n198.51.100.0/24\tREJECT no mail from there\n2001:db8::/32\tease\n")
+    assert table["text"] == (
+        "# ease: JP KR\n# REJECT no mail from there: XA\n192.0.2.0/24\tease\n198.51.100.0/24\tREJECT no mail from there\n2001:db8::/32\tease\n"
+    )
     assert (table["networks4"], table["addresses4"], table["networks6"], table["addresses6"]) == (2, 512, 1, 2**96)
     assert ct.country_table(COUNTRIES, {"JP": "a", "KR": "b"})["networks4"] == 2
     assert ct.country_table(COUNTRIES, {})["text"] == ""
 
 
-@pytest.mark.parametrize("text, results, said", [
-    (COUNTRIES, {"US": "ease"}, "access_countries: access_country_file holds no network of US; run playbooks/refresh.yml"),
-    (COUNTRIES, {"JP": ""}, "the result of JP is ''"),
-    (COUNTRIES, {"JP": "OK\n0.0.0.0/0 OK"}, "the result of JP is"),
-    (COUNTRIES + "192.0.2.1/24 JP\n", {"JP": "x"}, "access_country_file, line 7: 192.0.2.1/24 has bits set behind its prefix"),
-    (COUNTRIES + "192.0.2.0 - JP\n", {"JP": "x"}, "line 7: '192.0.2.0 - JP' is no network and country"),
-    (COUNTRIES + "192.0.3.0/33 JP\n", {"JP": "x"}, "line 7: '192.0.3.0/33 JP' is no network"),
-    (COUNTRIES + "192.0.2.0/26 XA\n", {"JP": "x", "XA": "y"}, "192.0.2.0/26 is in countries with different results"),
-    (COUNTRIES + "192.0.2.0/26 jp\n", {"JP": "x"}, "line 7: 'jp' is no ISO 3166 code"),
-])
+@pytest.mark.parametrize(
+    "text, results, said",
+    [
+        (
+            COUNTRIES,
+            {"US": "ease"},
+            "access_countries: access_country_file holds no network of US; run playbooks/refresh.yml",
+        ),
+        (COUNTRIES, {"JP": ""}, "the result of JP is ''"),
+        (COUNTRIES, {"JP": "OK\n0.0.0.0/0 OK"}, "the result of JP is"),
+        (
+            COUNTRIES + "192.0.2.1/24 JP\n",
+            {"JP": "x"},
+            "access_country_file, line 7: 192.0.2.1/24 has bits set behind its prefix",
+        ),
+        (COUNTRIES + "192.0.2.0 - JP\n", {"JP": "x"}, "line 7: '192.0.2.0 - JP' is no network and country"),
+        (COUNTRIES + "192.0.3.0/33 JP\n", {"JP": "x"}, "line 7: '192.0.3.0/33 JP' is no network"),
+        (
+            COUNTRIES + "192.0.2.0/26 XA\n",
+            {"JP": "x", "XA": "y"},
+            "192.0.2.0/26 is in countries with different results",
+        ),
+        (COUNTRIES + "192.0.2.0/26 jp\n", {"JP": "x"}, "line 7: 'jp' is no ISO 3166 code"),
+    ],
+)
 def test_a_table_that_would_lie_is_refused(text, results, said):
     with pytest.raises(ct.CountryError) as caught:
         ct.country_table(text, results)
@@ -290,6 +370,7 @@ def test_a_table_that_would_lie_is_refused(text, results, said):
 
 
 # -- the judgement before anything is replaced
+
 
 def downloads(folder, text, name="apnic", md5=None, form="MD5 (delegated-{0}-extended-latest) = {1}"):
     path = write(folder, text, name)
@@ -305,12 +386,17 @@ def test_a_good_file_is_accepted_and_makes_the_file_of_countries(tmp_path):
     got = judge(tmp_path, registry())
     assert got["ok"] and got["changed"] and not got["reasons"]
     assert "# registry apnic 2026-09-28 8\n" in got["text"]
-    assert got["summary"] == ["apnic: 8 records up to 2026-09-28", "JP: 4 networks with 1792 addresses of IPv4, 1 networks of IPv6"]
+    assert got["summary"] == [
+        "apnic: 8 records up to 2026-09-28",
+        "JP: 4 networks with 1792 addresses of IPv4, 1 networks of IPv6",
+    ]
     again = judge(tmp_path, registry(), former=got["text"])
     assert again["ok"] and not again["changed"]
 
 
-@pytest.mark.parametrize("form", ["MD5 (delegated-{0}-extended-latest) = {1}", "{1}  delegated-{0}-extended-20260928\n", "{1}\n"])
+@pytest.mark.parametrize(
+    "form", ["MD5 (delegated-{0}-extended-latest) = {1}", "{1}  delegated-{0}-extended-20260928\n", "{1}\n"]
+)
 def test_both_forms_of_published_md5_are_read(tmp_path, form):
     assert ct.registry_verdict(downloads(tmp_path, registry(), form=form), ["JP"], NOW)["ok"]
 
@@ -325,17 +411,30 @@ def test_a_download_that_differs_from_its_md5_is_refused(tmp_path):
     refused(got, "the registry publishes " + "0" * 32)
     assert got["damaged"] == [str(tmp_path / "delegated-apnic")]
     assert judge(tmp_path, registry()[:-57])["damaged"] == []
-    refused(ct.registry_verdict(downloads(tmp_path, registry(), form="<html>no</html>"), ["JP"], NOW), "holds no MD5 digest")
+    refused(
+        ct.registry_verdict(downloads(tmp_path, registry(), form="<html>no</html>"), ["JP"], NOW), "holds no MD5 digest"
+    )
 
 
 def test_a_failed_download_is_a_reason(tmp_path):
-    refused(ct.registry_verdict({"apnic": {"path": "x", "md5": "x", "error": "HTTP Error 503"}}, ["JP"], NOW), "apnic: not downloaded: HTTP Error 503")
+    refused(
+        ct.registry_verdict({"apnic": {"path": "x", "md5": "x", "error": "HTTP Error 503"}}, ["JP"], NOW),
+        "apnic: not downloaded: HTTP Error 503",
+    )
 
 
 def test_results_of_get_url_become_downloads():
     registries = {"apnic": "https://a.test/x", "arin": "https://b.test/y"}
-    results = [{"item": [{"key": name, "value": url}, suffix], "failed": name == "arin" and suffix == ".md5", "msg": "Request failed",
-                "response": "HTTP Error 404: Not Found"} for name, url in registries.items() for suffix in ("", ".md5")]
+    results = [
+        {
+            "item": [{"key": name, "value": url}, suffix],
+            "failed": name == "arin" and suffix == ".md5",
+            "msg": "Request failed",
+            "response": "HTTP Error 404: Not Found",
+        }
+        for name, url in registries.items()
+        for suffix in ("", ".md5")
+    ]
     got = ct.registry_downloads(registries, "/cache", results)
     assert got["apnic"] == {"path": "/cache/delegated-apnic", "md5": "/cache/delegated-apnic.md5", "error": ""}
     assert got["arin"]["error"] == "https://b.test/y.md5: HTTP Error 404: Not Found"
@@ -364,7 +463,9 @@ def test_a_file_older_than_the_table_in_force_is_refused(tmp_path):
 
 
 def test_a_file_that_shrank_by_half_is_refused(tmp_path):
-    former = "# registry apnic 2026-09-20 {}\n62.122.208.0/22 JP\n62.122.212.0/24 JP\n168.209.1.0/24 JP\n168.209.2.0/24 JP\n"
+    former = (
+        "# registry apnic 2026-09-20 {}\n62.122.208.0/22 JP\n62.122.212.0/24 JP\n168.209.1.0/24 JP\n168.209.2.0/24 JP\n"
+    )
     assert judge(tmp_path, registry(), former=former.format(16))["ok"]
     refused(judge(tmp_path, registry(), former=former.format(17)), "8 records, 17 in the former file; less than 50 %")
 
@@ -372,10 +473,16 @@ def test_a_file_that_shrank_by_half_is_refused(tmp_path):
 @pytest.mark.parametrize("drop, rest", [(2, "-71 % of its IPv4"), (6, "-100 % of its IPv6")])
 def test_a_country_that_changes_too_much_is_refused(tmp_path, drop, rest):
     former = judge(tmp_path, registry())["text"]
-    records = RECORDS[:drop] + RECORDS[drop + 1:] + ["apnic|AU|ipv4|1.0.4.0|256|20110811|assigned|A91872ED"]
-    refused(judge(tmp_path, registry(records), former=former), f"access_countries: JP would change by {rest} addresses; more than 25 %")
+    records = RECORDS[:drop] + RECORDS[drop + 1 :] + ["apnic|AU|ipv4|1.0.4.0|256|20110811|assigned|A91872ED"]
+    refused(
+        judge(tmp_path, registry(records), former=former),
+        f"access_countries: JP would change by {rest} addresses; more than 25 %",
+    )
     assert judge(tmp_path, registry(records), former=former, max_change=100)["ok"]
-    refused(judge(tmp_path, registry(RECORDS + ["apnic|JP|ipv4|9.0.0.0|65536|20200101|allocated"]), former=former), "JP would change by +3657 %")
+    refused(
+        judge(tmp_path, registry(RECORDS + ["apnic|JP|ipv4|9.0.0.0|65536|20200101|allocated"]), former=former),
+        "JP would change by +3657 %",
+    )
 
 
 def test_a_country_declared_anew_has_no_former_addresses(tmp_path):
@@ -384,14 +491,23 @@ def test_a_country_declared_anew_has_no_former_addresses(tmp_path):
 
 
 def test_every_reason_is_told_at_once(tmp_path):
-    got = downloads(tmp_path, registry()) | downloads(tmp_path, "", "arin") | {"ripencc": {"path": "x", "md5": "x", "error": "timed out"}}
+    got = (
+        downloads(tmp_path, registry())
+        | downloads(tmp_path, "", "arin")
+        | {"ripencc": {"path": "x", "md5": "x", "error": "timed out"}}
+    )
     assert len(ct.registry_verdict(got, ["JP"], NOW + 10**8)["reasons"]) == 3
 
 
 def test_all_five_at_full_size_are_read_whole(tmp_path):
     """771,199 records, as many as the five extended files of 2026-09-28 held, of each type and status."""
-    sizes = {"afrinic": (4350, 5522, 569, 1677, 7668), "apnic": (14762, 58212, 3472, 17198, 96624), "arin": (32988, 76802, 4048, 11469, 77744),
-             "lacnic": (16515, 20411, 393, 13550, 46432), "ripencc": (48682, 100531, 346, 26842, 84392)}
+    sizes = {
+        "afrinic": (4350, 5522, 569, 1677, 7668),
+        "apnic": (14762, 58212, 3472, 17198, 96624),
+        "arin": (32988, 76802, 4048, 11469, 77744),
+        "lacnic": (16515, 20411, 393, 13550, 46432),
+        "ripencc": (48682, 100531, 346, 26842, 84392),
+    }
     chance = random.Random(5)
     codes, got = sorted(ct.COUNTRIES), {}
     for place, (name, (asn, four, other4, six, other6)) in enumerate(sizes.items()):
@@ -400,10 +516,15 @@ def test_all_five_at_full_size_are_read_whole(tmp_path):
         for n in range(four + other4):
             at = ((1 + 42 * place) << 24) + n * step
             count = min(step, chance.choice((256, 512, 1024, 1280, 2304, 2048)))
-            rows.append(f"{name}|{chance.choice(codes)}|ipv4|{at >> 24}.{at >> 16 & 255}.{at >> 8 & 255}.{at & 255}|{count}|20200101|"
-                        + ("allocated|A91872ED" if n < four else "reserved|"))
-        rows += [f"{name}|{chance.choice(codes)}|ipv6|{0x2000 + place:x}:{n >> 8:x}:{(n & 255) << 8:x}::|48|20200101|" + ("assigned|A91872ED" if n < six else "available|")
-                 for n in range(six + other6)]
+            rows.append(
+                f"{name}|{chance.choice(codes)}|ipv4|{at >> 24}.{at >> 16 & 255}.{at >> 8 & 255}.{at & 255}|{count}|20200101|"
+                + ("allocated|A91872ED" if n < four else "reserved|")
+            )
+        rows += [
+            f"{name}|{chance.choice(codes)}|ipv6|{0x2000 + place:x}:{n >> 8:x}:{(n & 255) << 8:x}::|48|20200101|"
+            + ("assigned|A91872ED" if n < six else "available|")
+            for n in range(six + other6)
+        ]
         got |= downloads(tmp_path, registry(rows, name), name)
     verdict = ct.registry_verdict(got, codes, NOW)
     assert verdict["ok"], verdict["reasons"]
@@ -413,6 +534,8 @@ def test_all_five_at_full_size_are_read_whole(tmp_path):
 
 def test_the_practice_hosts_countries_are_those_of_its_registry_files():
     folder = pathlib.Path(__file__).parents[2] / "molecule" / "default" / "registry"
-    made = ct.registry_countries([str(folder / "delegated-apnic"), str(folder / "delegated-arin")], ["JP", "US", "XA", "XB"])
+    made = ct.registry_countries(
+        [str(folder / "delegated-apnic"), str(folder / "delegated-arin")], ["JP", "US", "XA", "XB"]
+    )
     assert (folder / "countries.txt").read_text() == made["text"]
     assert made["countries"]["JP"] == {"networks4": 1, "addresses4": 128, "networks6": 1, "addresses6": 2**63}

@@ -1,4 +1,5 @@
 """The health of DNS lists: what the answers mean, and that all lists together cost one bounded wait."""
+
 import pathlib
 import socket
 import struct
@@ -8,7 +9,9 @@ import time
 import pytest
 from role_modules import load
 
-HEALTH = load(pathlib.Path(__file__).resolve().parents[2] / "roles/access/library/access_dnsbl_health.py", "access_dnsbl_health")
+HEALTH = load(
+    pathlib.Path(__file__).resolve().parents[2] / "roles/access/library/access_dnsbl_health.py", "access_dnsbl_health"
+)
 RCODE = {name: number for number, name in HEALTH.RCODES.items()}
 LISTED6 = ".".join(reversed("00000000000000000000ffff7f000002"))
 
@@ -41,9 +44,9 @@ class Server:
     def reply(self, packet, tcp):
         labels, at = [], 12
         while packet[at]:
-            labels.append(packet[at + 1:at + 1 + packet[at]].decode())
+            labels.append(packet[at + 1 : at + 1 + packet[at]].decode())
             at += 1 + packet[at]
-        name, question = ".".join(labels), packet[12:at + 5]
+        name, question = ".".join(labels), packet[12 : at + 5]
         self.asked.append(name)
         what, flags, found = self.answers.get(name, "NXDOMAIN" if name else ["127.0.0.1"]), 0x8180, []
         if what == "silent":
@@ -57,7 +60,9 @@ class Server:
             found, flags = ([what[10:]], flags) if tcp else ([], flags | 0x0200)
         else:
             flags |= RCODE[what]
-        records = b"".join(b"\xc0\x0c" + struct.pack("!2HIH", 1, 1, 60, 4) + socket.inet_aton(address) for address in found)
+        records = b"".join(
+            b"\xc0\x0c" + struct.pack("!2HIH", 1, 1, 60, 4) + socket.inet_aton(address) for address in found
+        )
         # a list may answer through an alias: a record that is no address comes first
         alias = b"\xc0\x0c" + struct.pack("!2HIH", 5, 1, 60, 2) + b"\xc0\x0c"
         return packet[:2] + struct.pack("!5H", flags, 1, len(found) + 1, 0, 0) + question + alias + records
@@ -70,7 +75,12 @@ class Server:
                 if answer:
                     # noise before the answer: another's identifier, another's question, rubbish
                     self.udp.sendto(bytes([answer[0] ^ 255]) + answer[1:], peer)
-                    self.udp.sendto(answer[:2] + struct.pack("!5H", 0x8183, 1, 0, 0, 0) + HEALTH.question(0, "2.0.0.127.other.test", "A")[12:], peer)
+                    self.udp.sendto(
+                        answer[:2]
+                        + struct.pack("!5H", 0x8183, 1, 0, 0, 0)
+                        + HEALTH.question(0, "2.0.0.127.other.test", "A")[12:],
+                        peer,
+                    )
                     self.udp.sendto(answer[:9], peer)
                     self.udp.sendto(answer, peer)
             except OSError:
@@ -99,26 +109,41 @@ def ask(answers, *zones, deadline=1.0):
     return found if len(found) > 1 else found.popitem()[1]
 
 
-@pytest.mark.parametrize("answers, state, said", [
-    ({"2.0.0.127.l.test": ["127.0.0.2"]}, "ok", "lists 127.0.0.2 and not 127.0.0.1"),
-    ({"2.0.0.127.l.test": ["127.0.0.10", "127.0.0.2", "127.0.0.4"]}, "ok", "lists"),
-    ({"2.0.0.127.l.test": ["127.0.0.2"], "1.0.0.127.l.test": []}, "ok", "lists"),
-    ({"2.0.0.127.l.test": ["127.0.0.2"], "1.0.0.127.l.test": ["127.0.0.2"]}, "world", "it lists 127.0.0.1"),
-    ({"2.0.0.127.l.test": ["127.255.255.252"], "1.0.0.127.l.test": ["127.255.255.252"]}, "refused", "127.255.255.252: the zone's name is wrong"),
-    ({"2.0.0.127.l.test": ["127.255.255.254"]}, "refused", "it does not serve public resolvers"),
-    ({"2.0.0.127.l.test": ["127.0.0.2"], "1.0.0.127.l.test": ["127.255.255.255"]}, "refused", "asks too often"),
-    ({"2.0.0.127.l.test": ["127.255.255.250"]}, "refused", "it refuses this resolver"),
-    ({"2.0.0.127.l.test": ["203.0.113.9"], "1.0.0.127.l.test": ["203.0.113.9"]}, "hijacked", "203.0.113.9, which is outside 127.0.0.0/8"),
-    ({"2.0.0.127.l.test": ["127.0.0.2", "203.0.113.9"]}, "hijacked", "outside"),
-    ({}, "unlisted", "does not list its test entry"),
-    ({"2.0.0.127.l.test": []}, "unlisted", "does not list its test entry"),
-    ({"2.0.0.127.l.test": ["127.0.0.3"]}, "mismatch", "answers 127.0.0.3, which the declared filter does not take"),
-    ({"2.0.0.127.l.test": "SERVFAIL", "1.0.0.127.l.test": "SERVFAIL"}, "dead", "SERVFAIL"),
-    ({"2.0.0.127.l.test": "REFUSED"}, "dead", "REFUSED"),
-    ({"2.0.0.127.l.test": "silent", "1.0.0.127.l.test": "silent"}, "silent", "no answer about 127.0.0.2 within 1 s"),
-    ({"2.0.0.127.l.test": ["127.0.0.2"], "1.0.0.127.l.test": "silent"}, "silent", "no answer about 127.0.0.1"),
-    ({"2.0.0.127.l.test": "truncated:127.0.0.2"}, "ok", "lists"),
-])
+@pytest.mark.parametrize(
+    "answers, state, said",
+    [
+        ({"2.0.0.127.l.test": ["127.0.0.2"]}, "ok", "lists 127.0.0.2 and not 127.0.0.1"),
+        ({"2.0.0.127.l.test": ["127.0.0.10", "127.0.0.2", "127.0.0.4"]}, "ok", "lists"),
+        ({"2.0.0.127.l.test": ["127.0.0.2"], "1.0.0.127.l.test": []}, "ok", "lists"),
+        ({"2.0.0.127.l.test": ["127.0.0.2"], "1.0.0.127.l.test": ["127.0.0.2"]}, "world", "it lists 127.0.0.1"),
+        (
+            {"2.0.0.127.l.test": ["127.255.255.252"], "1.0.0.127.l.test": ["127.255.255.252"]},
+            "refused",
+            "127.255.255.252: the zone's name is wrong",
+        ),
+        ({"2.0.0.127.l.test": ["127.255.255.254"]}, "refused", "it does not serve public resolvers"),
+        ({"2.0.0.127.l.test": ["127.0.0.2"], "1.0.0.127.l.test": ["127.255.255.255"]}, "refused", "asks too often"),
+        ({"2.0.0.127.l.test": ["127.255.255.250"]}, "refused", "it refuses this resolver"),
+        (
+            {"2.0.0.127.l.test": ["203.0.113.9"], "1.0.0.127.l.test": ["203.0.113.9"]},
+            "hijacked",
+            "203.0.113.9, which is outside 127.0.0.0/8",
+        ),
+        ({"2.0.0.127.l.test": ["127.0.0.2", "203.0.113.9"]}, "hijacked", "outside"),
+        ({}, "unlisted", "does not list its test entry"),
+        ({"2.0.0.127.l.test": []}, "unlisted", "does not list its test entry"),
+        ({"2.0.0.127.l.test": ["127.0.0.3"]}, "mismatch", "answers 127.0.0.3, which the declared filter does not take"),
+        ({"2.0.0.127.l.test": "SERVFAIL", "1.0.0.127.l.test": "SERVFAIL"}, "dead", "SERVFAIL"),
+        ({"2.0.0.127.l.test": "REFUSED"}, "dead", "REFUSED"),
+        (
+            {"2.0.0.127.l.test": "silent", "1.0.0.127.l.test": "silent"},
+            "silent",
+            "no answer about 127.0.0.2 within 1 s",
+        ),
+        ({"2.0.0.127.l.test": ["127.0.0.2"], "1.0.0.127.l.test": "silent"}, "silent", "no answer about 127.0.0.1"),
+        ({"2.0.0.127.l.test": "truncated:127.0.0.2"}, "ok", "lists"),
+    ],
+)
 def test_what_the_answers_mean(answers, state, said):
     found = ask(answers)
     assert (found["state"], found["healthy"]) == (state, state == "ok")
@@ -185,17 +210,41 @@ def test_a_host_without_a_resolver_says_nothing_of_the_lists():
     assert not resolves and found["l.test"]["state"] == "unasked"
 
 
-@pytest.mark.parametrize("text, address, taken", [
-    ("127.0.0.2", "127.0.0.2", True), ("127.0.0.2", "127.0.0.20", False),
-    ("127.0.0.[2..11]", "127.0.0.2", True), ("127.0.0.[2..11]", "127.0.0.11", True), ("127.0.0.[2..11]", "127.0.0.12", False),
-    ("127.0.0.[2;4;6..8]", "127.0.0.4", True), ("127.0.0.[2;4;6..8]", "127.0.0.7", True), ("127.0.0.[2;4;6..8]", "127.0.0.5", False),
-    ("127.0.[0..255].[1..3]", "127.0.9.3", True), ("127.0.[0..255].[1..3]", "127.1.9.3", False), ("127.0.0.[ 2 .. 4 ; 9 ]", "127.0.0.9", True),
-])
+@pytest.mark.parametrize(
+    "text, address, taken",
+    [
+        ("127.0.0.2", "127.0.0.2", True),
+        ("127.0.0.2", "127.0.0.20", False),
+        ("127.0.0.[2..11]", "127.0.0.2", True),
+        ("127.0.0.[2..11]", "127.0.0.11", True),
+        ("127.0.0.[2..11]", "127.0.0.12", False),
+        ("127.0.0.[2;4;6..8]", "127.0.0.4", True),
+        ("127.0.0.[2;4;6..8]", "127.0.0.7", True),
+        ("127.0.0.[2;4;6..8]", "127.0.0.5", False),
+        ("127.0.[0..255].[1..3]", "127.0.9.3", True),
+        ("127.0.[0..255].[1..3]", "127.1.9.3", False),
+        ("127.0.0.[ 2 .. 4 ; 9 ]", "127.0.0.9", True),
+    ],
+)
 def test_filters_as_postfix_reads_them(text, address, taken):
     assert HEALTH.passes(HEALTH.filter_octets(text), address) is taken
 
 
-@pytest.mark.parametrize("text", ["", "127.0.0", "127.0.0.2.", "127.0.0.2.3", "127.0.0.256", "127.0.0.[5..2]", "127.0.0.[]", "127.0.0.[2", "127.0.0.x", "127.0.0.[2,3]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "127.0.0",
+        "127.0.0.2.",
+        "127.0.0.2.3",
+        "127.0.0.256",
+        "127.0.0.[5..2]",
+        "127.0.0.[]",
+        "127.0.0.[2",
+        "127.0.0.x",
+        "127.0.0.[2,3]",
+    ],
+)
 def test_what_is_no_filter_is_refused(text):
     with pytest.raises(ValueError):
         HEALTH.filter_octets(text)
@@ -207,6 +256,9 @@ def test_names_of_the_questions():
 
 
 def test_name_servers_of_resolv_conf():
-    assert HEALTH.name_servers("# by resolvconf\nnameserver 127.0.0.1\nnameserver ::1\noptions edns0\n") == ["127.0.0.1", "::1"]
+    assert HEALTH.name_servers("# by resolvconf\nnameserver 127.0.0.1\nnameserver ::1\noptions edns0\n") == [
+        "127.0.0.1",
+        "::1",
+    ]
     assert HEALTH.name_servers("nameserver 192.0.2.1\n" * 5) == ["192.0.2.1"] * 3
     assert HEALTH.name_servers("search home.example\nnameserver\n") == ["127.0.0.1"]

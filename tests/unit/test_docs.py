@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The documentation says what the code says: reference pages are fresh, links lead somewhere, named variables exist."""
+
 import pathlib
 import re
 import subprocess
@@ -40,7 +41,11 @@ def declared():
     """Names of all variables that an inventory may set: the roles' options and the shared ones that their defaults read."""
     names = set()
     for role in ROLES:
-        names |= set(yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"])
+        names |= set(
+            yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"][
+                "options"
+            ]
+        )
         names |= set(re.findall(r"\bsokuhai_\w+", (ROOT / "roles" / role / "defaults/main.yml").read_text()))
     return names
 
@@ -53,8 +58,20 @@ def provided():
     for path in [*ROOT.glob("roles/*/filter_plugins/*.py"), *ROOT.glob("filter_plugins/*.py")]:
         names |= set(re.findall(r'"(\w+)": \w+', path.read_text()))
     # columns of the sampler's file
-    names |= set(re.findall(r'"(\w+)"', (ROOT / "roles/monitor/files/monitor.py").read_text().partition("COLUMNS = (")[2].partition(")")[0]))
-    return names | {path.stem for path in [*ROOT.glob("roles/*/library/*.py"), *ROOT.glob("filter_plugins/*.py"), *ROOT.glob("callback_plugins/*.py")]}
+    names |= set(
+        re.findall(
+            r'"(\w+)"',
+            (ROOT / "roles/monitor/files/monitor.py").read_text().partition("COLUMNS = (")[2].partition(")")[0],
+        )
+    )
+    return names | {
+        path.stem
+        for path in [
+            *ROOT.glob("roles/*/library/*.py"),
+            *ROOT.glob("filter_plugins/*.py"),
+            *ROOT.glob("callback_plugins/*.py"),
+        ]
+    }
 
 
 def named_in(text):
@@ -75,7 +92,11 @@ def tags():
     """Every tag that a playbook gives."""
     found = set()
     for path in [*ROOT.glob("playbooks/*.yml"), *ROOT.glob("playbooks/tasks/*.yml")]:
-        found |= {tag for listed in re.findall(r"^\s+tags: \[(.*)\]$", path.read_text(), re.MULTILINE) for tag in re.split(r",\s*", listed)}
+        found |= {
+            tag
+            for listed in re.findall(r"^\s+tags: \[(.*)\]$", path.read_text(), re.MULTILINE)
+            for tag in re.split(r",\s*", listed)
+        }
     return found
 
 
@@ -88,25 +109,32 @@ def test_a_roles_readme_ends_with_variables_tags_what_it_changes_and_the_way_bac
     assert "docs/roles/%s.md" % role in rows["variables"]
     assert set(re.findall(r"`([a-z_]+)`", rows["tags"])) <= tags()
     for tag in re.findall(r"rollback.yml --tags (\w+)", rows["undo"]):
-        assert tag in re.findall(r"\w+", " ".join(re.findall(r"tags: \[(.*)\]", (ROOT / "playbooks/rollback.yml").read_text())))
+        assert tag in re.findall(
+            r"\w+", " ".join(re.findall(r"tags: \[(.*)\]", (ROOT / "playbooks/rollback.yml").read_text()))
+        )
 
 
 def test_the_example_inventory_is_read_by_ansible_and_holds_one_host():
     run = subprocess.run(
         [pathlib.Path(sys.executable).parent / "ansible-inventory", "-i", ROOT / "inventory/home.example", "--list"],
-        capture_output=True, text=True, cwd=ROOT,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     assert run.returncode == 0, run.stderr
     data = yaml.safe_load(run.stdout)
     assert data["mailhosts"]["hosts"] == ["mx.home.example"]
     host = data["_meta"]["hostvars"]["mx.home.example"]
     assert host["sokuhai_domain"] == "home.example"
-    assert re.match(r"(192\.0\.2|198\.51\.100|203\.0\.113)\.\d+$", host["ansible_host"]), "an address that belongs to somebody"
+    assert re.match(r"(192\.0\.2|198\.51\.100|203\.0\.113)\.\d+$", host["ansible_host"]), (
+        "an address that belongs to somebody"
+    )
 
 
 def test_both_readmes_have_the_same_sections_and_commands():
     english, japanese = (ROOT / "README.md").read_text(), (ROOT / "README.ja.md").read_text()
     assert len(re.findall(r"^## ", english, re.MULTILINE)) == len(re.findall(r"^## ", japanese, re.MULTILINE))
+
     def commands(text):
         return [line.split("#")[0].strip() for line in re.findall(r"^    (.*)$", text, re.MULTILINE)]
 

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """tools/drift --mail: each transition reaches each recipient once, whatever fails on the way; the mail is one that mail servers take."""
+
 import email
 import email.policy
 import json
@@ -46,7 +47,11 @@ class Box:
             path.write_text(text % sys.executable)
             path.chmod(0o755)
         monkeypatch.setattr(drift, "ansible_playbook", lambda: str(bin_ / "ansible-playbook"))
-        for name, value in (("PATH", f"{bin_}:/usr/bin:/bin"), ("BOX", str(self.box)), ("RECORDS", str(folder / "records"))):
+        for name, value in (
+            ("PATH", f"{bin_}:/usr/bin:/bin"),
+            ("BOX", str(self.box)),
+            ("RECORDS", str(folder / "records")),
+        ):
             monkeypatch.setenv(name, value)
 
     def run(self, found, *options, to=None, away=()):
@@ -54,10 +59,35 @@ class Box:
         to = {HOST: [YOU]} if to is None else to
         records = [{"event": "alert", "host": host, "to": list(names)} for host, names in to.items()]
         for host, things in found.items():
-            base = {"event": "result", "host": host, "role": "drift", "task": "T", "action": "drift_probe", "path": "/x", "changed": False, "item": "",
-                    "msg": "no route" if host in away else "", "diff": [], "crashed": False, "given": {}, "status": "unreachable" if host in away else "ok"}
-            records.append(dict(base, told={} if host in away else {"notes": [], "findings": [
-                {"role": "postfix", "thing": thing, "expected": "5", "found": "四", "advice": "a"} for thing in things]}))
+            base = {
+                "event": "result",
+                "host": host,
+                "role": "drift",
+                "task": "T",
+                "action": "drift_probe",
+                "path": "/x",
+                "changed": False,
+                "item": "",
+                "msg": "no route" if host in away else "",
+                "diff": [],
+                "crashed": False,
+                "given": {},
+                "status": "unreachable" if host in away else "ok",
+            }
+            records.append(
+                dict(
+                    base,
+                    told={}
+                    if host in away
+                    else {
+                        "notes": [],
+                        "findings": [
+                            {"role": "postfix", "thing": thing, "expected": "5", "found": "四", "advice": "a"}
+                            for thing in things
+                        ],
+                    },
+                )
+            )
         records.append({"event": "end", "hosts": sorted(found), "seconds": {host: 5.0 for host in found}})
         (self.folder / "records").write_text("".join(json.dumps(record) + "\n" for record in records))
         return drift.main(["--state", str(self.folder / "state"), "--json", str(self.folder / "report"), *options])
@@ -65,7 +95,7 @@ class Box:
     def mails(self):
         """[(arguments of sendmail, mail)] since one asked last."""
         files = sorted(self.box.glob("*.mail"))
-        fresh, self.said = files[self.said:], len(files)
+        fresh, self.said = files[self.said :], len(files)
         told = []
         for path in fresh:
             words, _, text = path.read_bytes().partition(b"\n")
@@ -83,38 +113,55 @@ def box(tmp_path, monkeypatch):
 
 def test_a_mail_is_one_that_mail_servers_and_people_can_read(box):
     assert box.run({HOST: ["main.cf: a", "main.cf: b"]}, "--mail") == 2
-    (words, mail), = box.mails()
+    ((words, mail),) = box.mails()
     assert words == repr(["-i", "--", YOU])
     assert mail["Subject"] == f"drift: {HOST}: 2 new" and mail["To"] == YOU and "@" in mail["Message-ID"]
-    assert mail["Auto-Submitted"] == "auto-generated" and mail["Date"].datetime.tzinfo and mail["From"].startswith("sokuhai <")
-    assert mail["Content-Type"].startswith('text/plain; charset="utf-8"') and mail["Content-Transfer-Encoding"] != "8bit"
+    assert (
+        mail["Auto-Submitted"] == "auto-generated"
+        and mail["Date"].datetime.tzinfo
+        and mail["From"].startswith("sokuhai <")
+    )
+    assert (
+        mail["Content-Type"].startswith('text/plain; charset="utf-8"') and mail["Content-Transfer-Encoding"] != "8bit"
+    )
     text = mail.get_content()
     assert "main.cf: a" in text and "found 四; declared 5" in text and "| " not in text and "-> a" not in text
     assert all(len(line) <= 998 and line.isascii() for line in mail.as_string().splitlines())
     assert box.run({HOST: ["main.cf: c"]}, "--mail", "-d", "--from", "drift@ops.example.org") == 2
-    (words, mail), = box.mails()
-    assert words == repr(["-i", "-f", "drift@ops.example.org", "--", YOU]) and mail["From"] == "sokuhai <drift@ops.example.org>"
+    ((words, mail),) = box.mails()
+    assert (
+        words == repr(["-i", "-f", "drift@ops.example.org", "--", YOU])
+        and mail["From"] == "sokuhai <drift@ops.example.org>"
+    )
     assert mail["Subject"] == f"drift: {HOST}: 1 new, 2 gone" and "-> a" in mail.get_content()
 
 
 def test_only_transitions_are_mailed_and_each_once(box, capsys):
-    assert box.run({HOST: []}, "--mail", "--changes") == 0 and box.mails() == [], "a clean host has nothing to say, not even at first"
+    assert box.run({HOST: []}, "--mail", "--changes") == 0 and box.mails() == [], (
+        "a clean host has nothing to say, not even at first"
+    )
     assert box.run({HOST: ["a"]}, "--mail", "--changes") == 2
-    first, = box.mails()
+    (first,) = box.mails()
     assert box.run({HOST: ["a"]}, "--mail", "--changes") == 2 and box.mails() == []
     assert box.run({HOST: []}, "--mail", "--changes", away=[HOST]) == 3
-    (_, away), = box.mails()
-    assert away["Subject"] == f"drift: {HOST}: unreachable" and "no route" in away.get_content() and "gone" not in away.get_content()
+    ((_, away),) = box.mails()
+    assert (
+        away["Subject"] == f"drift: {HOST}: unreachable"
+        and "no route" in away.get_content()
+        and "gone" not in away.get_content()
+    )
     assert box.run({HOST: []}, "--mail", "--changes", away=[HOST]) == 3 and box.mails() == []
     assert box.run({HOST: ["a"]}, "--mail", "--changes") == 2
-    (_, back), = box.mails()
+    ((_, back),) = box.mails()
     assert back["Subject"] == f"drift: {HOST}: judged again"
     assert box.run({HOST: []}, "--mail", "--changes") == 0
-    (_, gone), = box.mails()
+    ((_, gone),) = box.mails()
     assert gone["Subject"] == f"drift: {HOST}: 1 gone"
     assert box.run({HOST: ["a"]}, "--mail", "--changes") == 2
-    (_, again), = box.mails()
-    assert again["Subject"] == first[1]["Subject"] and again["Message-ID"] != first[1]["Message-ID"], "a mailbox would throw the second away"
+    ((_, again),) = box.mails()
+    assert again["Subject"] == first[1]["Subject"] and again["Message-ID"] != first[1]["Message-ID"], (
+        "a mailbox would throw the second away"
+    )
     assert capsys.readouterr().out == "", "what was mailed is not printed: cron would mail it once more"
 
 
@@ -130,14 +177,24 @@ def test_a_mail_that_is_not_taken_is_tried_again_and_the_others_are_not_sent_twi
     assert box.run({HOST: ["a"]}, "--mail", "--changes", to=to) == 1, "an alert that nobody hears is an error"
     assert [words for words, _ in box.mails()] == [repr(["-i", "--", SHE])]
     printed = capsys.readouterr()
-    assert printed.out == "" and f"no mail to {YOU}" in printed.err and "ended with 75: sendmail: fatal: no room for it" in printed.err and "postfix: a" in printed.err
+    assert (
+        printed.out == ""
+        and f"no mail to {YOU}" in printed.err
+        and "ended with 75: sendmail: fatal: no room for it" in printed.err
+        and "postfix: a" in printed.err
+    )
     report = json.loads((box.folder / "report").read_text())
-    assert report["exit"] == 1 and [(mail["to"], mail["taken"]) for mail in report["mails"]] == [(SHE, True), (YOU, False)]
+    assert report["exit"] == 1 and [(mail["to"], mail["taken"]) for mail in report["mails"]] == [
+        (SHE, True),
+        (YOU, False),
+    ]
     # meanwhile something else happens: the one who heard nothing hears of both in one mail, the other of what is new
     box.refuse()
     assert box.run({HOST: ["a", "b"]}, "--mail", "--changes", to=to) == 2
     assert [(words, mail["Subject"]) for words, mail in box.mails()] == [
-        (repr(["-i", "--", SHE]), f"drift: {HOST}: 1 new"), (repr(["-i", "--", YOU]), f"drift: {HOST}: 2 new")]
+        (repr(["-i", "--", SHE]), f"drift: {HOST}: 1 new"),
+        (repr(["-i", "--", YOU]), f"drift: {HOST}: 2 new"),
+    ]
     assert box.run({HOST: ["a", "b"]}, "--mail", "--changes", to=to) == 2 and box.mails() == []
     assert capsys.readouterr() == ("", "")
 
@@ -150,6 +207,7 @@ def test_a_run_that_ends_between_sending_and_noting_sends_the_same_mail(box, mon
         if str(target).endswith("mailed.json") and list(box.box.glob("*.mail")):
             raise KeyboardInterrupt
         rename(source, target)
+
     monkeypatch.setattr(os, "rename", dies)
     # something that was told before, so that there is a file to come back to
     (box.folder / "state").mkdir()
@@ -170,6 +228,7 @@ def test_nothing_is_sent_that_could_not_be_noted(box, monkeypatch, capsys):
         if path.name == "mailed.json":
             raise OSError(28, "No space left on device")
         return written(path, text)
+
     monkeypatch.setattr(drift, "written", full)
     for _ in range(2):
         assert box.run({HOST: ["a"]}, "--mail", "--changes") == 1 and box.mails() == []
@@ -181,7 +240,9 @@ def test_each_hears_of_his_own_hosts_and_the_rest_is_printed(box, capsys):
     found = {HOST: ["a"], OTHER: ["b"], "mx3.home.example": ["c"]}
     assert box.run(found, "--mail", "--changes", to={HOST: [YOU, SHE], OTHER: [SHE], "mx3.home.example": []}) == 2
     mails = {mail["To"]: mail for _, mail in box.mails()}
-    assert mails[YOU]["Subject"] == f"drift: {HOST}: 1 new" and mails[SHE]["Subject"] == f"drift: {HOST}, {OTHER}: 2 new"
+    assert (
+        mails[YOU]["Subject"] == f"drift: {HOST}: 1 new" and mails[SHE]["Subject"] == f"drift: {HOST}, {OTHER}: 2 new"
+    )
     assert "postfix: b" not in mails[YOU].get_content() and "postfix: c" not in mails[SHE].get_content()
     out = capsys.readouterr().out
     assert "postfix: c" in out and "postfix: a" not in out and "postfix: b" not in out
@@ -195,7 +256,9 @@ def test_a_run_that_broke_off_mails_nothing_and_is_printed(box, capsys):
     assert "ended with 250" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("address", ["-oQ/tmp", "a b@example.org", "a@example.org\nBcc: b@example.org", "", "a,b@example.org"])
+@pytest.mark.parametrize(
+    "address", ["-oQ/tmp", "a b@example.org", "a@example.org\nBcc: b@example.org", "", "a,b@example.org"]
+)
 def test_what_is_no_address_is_never_handed_on(box, capsys, address):
     assert box.run({HOST: ["a"]}, "--mail", to={HOST: [address]}) == 1
     assert box.mails() == [] and "no address" in capsys.readouterr().err
@@ -212,7 +275,7 @@ def test_a_limited_run_forgets_nobody(box):
 def test_a_long_list_is_cut_and_many_hosts_are_counted(box):
     hosts = {f"mx{n}.home.example": [f"thing {n}.{m}" for m in range(60)] for n in range(5)}
     box.run(hosts, "--mail", to={host: [YOU] for host in hosts})
-    (_, mail), = box.mails()
+    ((_, mail),) = box.mails()
     assert mail["Subject"] == "drift: 5 hosts: 300 new" and re.search(r"… and \d+ lines more", mail.get_content())
     assert len(mail.get_content().splitlines()) < mailer.LINES + 10
 
@@ -263,10 +326,14 @@ def test_by_smtp_where_it_is_asked_for(box, server, capsys):
     where = "127.0.0.1:%d" % server.server_address[1]
     assert box.run({HOST: [".leading dot", "b"]}, "--mail", "--smtp", where, to={HOST: [YOU, "no@example.org"]}) == 1
     assert box.mails() == [], "--smtp says how"
-    (envelope, text), = server.taken
+    ((envelope, text),) = server.taken
     assert envelope[0].startswith("mail FROM:<") and "@" in envelope[0] and envelope[1].lower() == f"rcpt to:<{YOU}>"
     mail = email.message_from_bytes(text, policy=email.policy.default)
-    assert b"\n" not in text.replace(b"\r\n", b"") and "postfix: .leading dot" in mail.get_content() and mail["Auto-Submitted"] == "auto-generated"
+    assert (
+        b"\n" not in text.replace(b"\r\n", b"")
+        and "postfix: .leading dot" in mail.get_content()
+        and mail["Auto-Submitted"] == "auto-generated"
+    )
     assert "5.1.1 nobody here" in capsys.readouterr().err
     server.shutdown()
     server.server_close()
@@ -288,13 +355,30 @@ def test_sendmail_is_found_beside_the_path_of_cron(tmp_path, monkeypatch):
     assert mailer.sendmail() == str(tmp_path / "sendmail")
 
 
-@pytest.mark.parametrize("text, where", [("h", ("h", 25)), ("h.example:587", ("h.example", 587)), ("[::1]:26", ("::1", 26)), ("192.0.2.1", ("192.0.2.1", 25))])
+@pytest.mark.parametrize(
+    "text, where",
+    [
+        ("h", ("h", 25)),
+        ("h.example:587", ("h.example", 587)),
+        ("[::1]:26", ("::1", 26)),
+        ("192.0.2.1", ("192.0.2.1", 25)),
+    ],
+)
 def test_a_place_to_hand_mail_to(text, where):
     assert mailer.place(text) == where
 
 
-@pytest.mark.parametrize("words", [["--mail", "--smtp", "h:0"], ["--mail", "--smtp", "h:x"], ["--mail", "--smtp", "::1"], ["--smtp", "h"], ["--from", "a@b"],
-                                   ["--mail", "--from", "a b"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--mail", "--smtp", "h:0"],
+        ["--mail", "--smtp", "h:x"],
+        ["--mail", "--smtp", "::1"],
+        ["--smtp", "h"],
+        ["--from", "a@b"],
+        ["--mail", "--from", "a b"],
+    ],
+)
 def test_options_that_make_no_sense_are_refused(words):
     with pytest.raises(SystemExit) as end:
         drift.arguments(words)

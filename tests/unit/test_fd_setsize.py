@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Module fd_setsize on headers of every shape that FreeBSD 10 to 15 has, and what compilers for FreeBSD make of the edited one."""
+
 import json
 import os
 import pathlib
@@ -74,10 +75,20 @@ class Host:
 
     def run(self, include="raised", source="raised", value=16384, check=False, known_only=False):
         self.now += 1000
-        work = module.Headers({
-            "value": value, "keep": str(self.keep), "obj": str(self.obj), "known_only": known_only,
-            "headers": [{"path": str(self.include), "state": include, "optional": False, "installed": True},
-                        {"path": str(self.source), "state": source, "optional": True, "installed": False}]}, check, self.now)
+        work = module.Headers(
+            {
+                "value": value,
+                "keep": str(self.keep),
+                "obj": str(self.obj),
+                "known_only": known_only,
+                "headers": [
+                    {"path": str(self.include), "state": include, "optional": False, "installed": True},
+                    {"path": str(self.source), "state": source, "optional": True, "installed": False},
+                ],
+            },
+            check,
+            self.now,
+        )
         work.prepare()
         if not check:
             work.execute()
@@ -231,8 +242,14 @@ def test_contained_the_installed_header_is_raised_for_the_build_alone(host):
 
 
 def test_packages_built_while_it_was_raised_are_named_and_no_others():
-    lines = ["old|1|a/old|unknown-repository|50", "mine|2|a/mine|unknown-repository|150", "repo|1|a/repo|FreeBSD-ports|150",
-             "bind920|9|dns/bind920|unknown-repository|150", "after|1|a/after|unknown-repository|250", "again|1|a/again|unknown-repository|350"]
+    lines = [
+        "old|1|a/old|unknown-repository|50",
+        "mine|2|a/mine|unknown-repository|150",
+        "repo|1|a/repo|FreeBSD-ports|150",
+        "bind920|9|dns/bind920|unknown-repository|150",
+        "after|1|a/after|unknown-repository|250",
+        "again|1|a/again|unknown-repository|350",
+    ]
     packages = module.parse_packages("\n".join(lines))
     found = module.built_meanwhile(packages, [[100, 200], [300, None]], ["dns/bind920"])
     assert [p["name"] for p in found] == ["mine", "again"]
@@ -249,7 +266,10 @@ def test_a_world_built_from_the_raised_sources_is_named(host):
     assert host.run().worlds() == []
     os.utime(libc, (host.now + 10_000, host.now + 10_000))
     assert host.run().worlds() == [str(libc)]
-    assert "installworld" in filters.fd_setsize_warnings({"reset": [], "others": [], "worlds": [str(libc)], "notes": []}, 16384)[0]
+    assert (
+        "installworld"
+        in filters.fd_setsize_warnings({"reset": [], "others": [], "worlds": [str(libc)], "notes": []}, 16384)[0]
+    )
 
 
 def test_sources_that_stay_raised_are_told_before_a_world_is_built_from_them(host):
@@ -264,6 +284,7 @@ def test_sources_that_stay_raised_are_told_before_a_world_is_built_from_them(hos
 def test_a_run_that_rebuilds_nothing_only_looks_at_headers_raised_before(host):
     def looks():
         return host.run("as_it_is", "as_it_is", check=True, known_only=True)
+
     update(host.source, "no define at all\n")
     assert (looks().result, looks().resets, looks().notes()) == ([], [], [])
     update(host.source)
@@ -294,7 +315,9 @@ def test_declared_headers():
 @pytest.fixture(scope="module")
 def zig(tmp_path_factory):
     """A compiler for FreeBSD with FreeBSD's own headers; returns compile(include folder, flags, target) -> the object's bytes."""
-    ziglang = pytest.importorskip("ziglang", reason="ziglang, which carries FreeBSD's headers, is not installed (requirements.txt)")
+    ziglang = pytest.importorskip(
+        "ziglang", reason="ziglang, which carries FreeBSD's headers, is not installed (requirements.txt)"
+    )
     cache = tmp_path_factory.mktemp("zig")
     source = cache / "probe.c"
     source.write_text(ports_host.PROBE)
@@ -305,9 +328,27 @@ def zig(tmp_path_factory):
         include.mkdir(parents=True, exist_ok=True)
         (include / "select.h").write_text(module.replace(stock.read_text(), "select.h", value))
         output = cache / "probe.o"
-        done = subprocess.run([sys.executable, "-m", "ziglang", "cc", "-target", target, "-I", str(include.parent), *flags, "-c", "-o", str(output),
-                               str(source)], capture_output=True, text=True, timeout=300,
-                              env=dict(os.environ, ZIG_GLOBAL_CACHE_DIR=str(cache), ZIG_LOCAL_CACHE_DIR=str(cache)))
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "ziglang",
+                "cc",
+                "-target",
+                target,
+                "-I",
+                str(include.parent),
+                *flags,
+                "-c",
+                "-o",
+                str(output),
+                str(source),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=dict(os.environ, ZIG_GLOBAL_CACHE_DIR=str(cache), ZIG_LOCAL_CACHE_DIR=str(cache)),
+        )
         assert done.returncode == 0, done.stderr
         return output.read_bytes()
 
@@ -318,10 +359,20 @@ def zig(tmp_path_factory):
 def test_sizeof_fd_set_as_freebsds_compiler_has_it(zig, target, machine):
     """The probe of role ports, compiled for FreeBSD with the header as the module edits it: (bits of fd_set, FD_SETSIZE, -D)."""
     said = {}
-    for name, value, flags in (("stock", 1024, []), ("header alone", 16384, []), ("flag alone", 1024, ["-DFD_SETSIZE=16384"]),
-                               ("both", 16384, ["-O2", "-DFD_SETSIZE=16384"]), ("the flag taken away", 16384, ["-DFD_SETSIZE=16384", "-UFD_SETSIZE"])):
+    for name, value, flags in (
+        ("stock", 1024, []),
+        ("header alone", 16384, []),
+        ("flag alone", 1024, ["-DFD_SETSIZE=16384"]),
+        ("both", 16384, ["-O2", "-DFD_SETSIZE=16384"]),
+        ("the flag taken away", 16384, ["-DFD_SETSIZE=16384", "-UFD_SETSIZE"]),
+    ):
         data = zig(value, flags, target)
         assert data[:4] == b"\x7fELF" and int.from_bytes(data[18:20], "little") == machine
         said[name] = ports_host.probe_result(data)
-    assert said == {"stock": (1024, 1024, 0), "header alone": (16384, 16384, 0), "flag alone": (16384, 16384, 16384),
-                    "both": (16384, 16384, 16384), "the flag taken away": (16384, 16384, 0)}
+    assert said == {
+        "stock": (1024, 1024, 0),
+        "header alone": (16384, 16384, 0),
+        "flag alone": (16384, 16384, 16384),
+        "both": (16384, 16384, 16384),
+        "the flag taken away": (16384, 16384, 0),
+    }

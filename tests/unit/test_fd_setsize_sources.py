@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Module fd_setsize_sources with a real git: the host's own patch level, or nothing."""
+
 import pathlib
 import shutil
 import subprocess
@@ -18,7 +19,13 @@ class Ended(Exception):
 
 class Host:
     def __init__(self, folder, monkeypatch):
-        self.src, self.upstream, self.version, self.said, self.monkeypatch = folder / "src", folder / "upstream", "15.0-RELEASE-p1", [], monkeypatch
+        self.src, self.upstream, self.version, self.said, self.monkeypatch = (
+            folder / "src",
+            folder / "upstream",
+            "15.0-RELEASE-p1",
+            [],
+            monkeypatch,
+        )
         self.base_packages = False
         (self.upstream / "sys/conf").mkdir(parents=True)
         self.git("init", "-q", "-b", "main")
@@ -26,11 +33,17 @@ class Host:
         self.commits = {level: self.commit(level) for level in ("RELEASE", "RELEASE-p1")}
         shared = role_modules.util("sokuhai.host")
         real = shared.run
-        monkeypatch.setattr(shared, "run", lambda argv, *more: real(argv, *more) if argv[0] == "git" else self.answer(tuple(argv)))
+        monkeypatch.setattr(
+            shared, "run", lambda argv, *more: real(argv, *more) if argv[0] == "git" else self.answer(tuple(argv))
+        )
 
     def git(self, *words):
-        return subprocess.run(["git", "-C", self.upstream, "-c", "user.name=a", "-c", "user.email=a@example.org", *words], check=True,
-                              capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", self.upstream, "-c", "user.name=a", "-c", "user.email=a@example.org", *words],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
 
     def commit(self, level):
         (self.upstream / "sys/conf/newvers.sh").write_text(f'TYPE="FreeBSD"\nREVISION="15.0"\nBRANCH="{level}"\n')

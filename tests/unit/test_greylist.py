@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """postgrey's arguments, its white lists, and what is refused on the controller."""
+
 import pathlib
 import shlex
 
@@ -9,13 +10,42 @@ import role_modules
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 greylist = role_modules.load(ROOT / "roles/greylist/filter_plugins/greylist.py", "greylist_filters")
 
-DECLARED = {"address": "127.0.0.1", "mild_port": 10027, "mild_delay": 15, "harsh_port": 10028, "harsh_delay": 125, "delay_reason": "", "max_age": 35,
-            "retry_window": 48, "auto_whitelist": 5, "ipv4_prefix": 24, "ipv6_prefix": 64, "text": "Greylisted, please try again in %s seconds", "clients": [],
-            "recipients": [], "user": "postgrey", "database": "/var/db/postgrey", "run_directory": "/var/run/postgrey",
-            "list_directory": "/usr/local/etc/postgrey", "prefix": "/usr/local", "service": "sokuhai_postgrey"}
-OPTIONS = {"address": "127.0.0.1", "database": "/var/db/postgrey", "run_directory": "/var/run/postgrey", "user": "postgrey", "max_age": 35, "retry_window": 48,
-           "auto_whitelist": 0, "ipv4_prefix": 24, "ipv6_prefix": 64, "privacy": False, "text": "Please try again in %s seconds",
-           "lists": {"clients": ["/c1", "/c2"], "recipients": ["/r1"]}}
+DECLARED = {
+    "address": "127.0.0.1",
+    "mild_port": 10027,
+    "mild_delay": 15,
+    "harsh_port": 10028,
+    "harsh_delay": 125,
+    "delay_reason": "",
+    "max_age": 35,
+    "retry_window": 48,
+    "auto_whitelist": 5,
+    "ipv4_prefix": 24,
+    "ipv6_prefix": 64,
+    "text": "Greylisted, please try again in %s seconds",
+    "clients": [],
+    "recipients": [],
+    "user": "postgrey",
+    "database": "/var/db/postgrey",
+    "run_directory": "/var/run/postgrey",
+    "list_directory": "/usr/local/etc/postgrey",
+    "prefix": "/usr/local",
+    "service": "sokuhai_postgrey",
+}
+OPTIONS = {
+    "address": "127.0.0.1",
+    "database": "/var/db/postgrey",
+    "run_directory": "/var/run/postgrey",
+    "user": "postgrey",
+    "max_age": 35,
+    "retry_window": 48,
+    "auto_whitelist": 0,
+    "ipv4_prefix": 24,
+    "ipv6_prefix": 64,
+    "privacy": False,
+    "text": "Please try again in %s seconds",
+    "lists": {"clients": ["/c1", "/c2"], "recipients": ["/r1"]},
+}
 
 
 def problems(**changes):
@@ -27,16 +57,23 @@ def test_the_defaults_are_content():
 
 
 def test_each_service_has_its_port_delay_and_database():
-    mild, harsh = greylist.instances({"mild": {"port": 10027, "delay": 15}, "harsh": {"port": 10028, "delay": 125}}, OPTIONS)
+    mild, harsh = greylist.instances(
+        {"mild": {"port": 10027, "delay": 15}, "harsh": {"port": 10028, "delay": 125}}, OPTIONS
+    )
     assert (mild["name"], mild["database"], mild["port"]) == ("mild", "/var/db/postgrey/mild", 10027)
     assert {"--inet=127.0.0.1:10027", "--delay=15"} <= set(mild["flags"])
-    assert {"--inet=127.0.0.1:10028", "--delay=125", "--retry-window=48h", "--auto-whitelist-clients=0"} <= set(harsh["flags"])
+    assert {"--inet=127.0.0.1:10028", "--delay=125", "--retry-window=48h", "--auto-whitelist-clients=0"} <= set(
+        harsh["flags"]
+    )
     assert harsh["database"] != mild["database"], "one database for two would lock the second out"
 
 
 def test_every_list_is_named():
     (one,) = greylist.instances({"x": {"port": 10027, "delay": 1}}, OPTIONS)
-    assert [word for word in one["flags"] if "whitelist-clients=/" in word] == ["--whitelist-clients=/c1", "--whitelist-clients=/c2"]
+    assert [word for word in one["flags"] if "whitelist-clients=/" in word] == [
+        "--whitelist-clients=/c1",
+        "--whitelist-clients=/c2",
+    ]
     assert "--whitelist-recipients=/r1" in one["flags"]
     assert "--privacy" not in one["flags"]
     (one,) = greylist.instances({"x": {"port": 10027, "delay": 1}}, {**OPTIONS, "privacy": True})
@@ -54,15 +91,45 @@ def test_a_white_list_has_its_reasons_above_its_entries():
     assert text.splitlines()[1:] == ["# two lines", "192.0.2.1", "mail.example.net"]
 
 
-@pytest.mark.parametrize("entry", ["192.0.2.1", "192.0.2.0/24", "2001:db8::/32", "2001:db8::1", "example.net", "mail-1.example.net", r"/^mta\d+\.example\.net$/"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "192.0.2.1",
+        "192.0.2.0/24",
+        "2001:db8::/32",
+        "2001:db8::1",
+        "example.net",
+        "mail-1.example.net",
+        r"/^mta\d+\.example\.net$/",
+    ],
+)
 def test_clients_that_postgrey_understands(entry):
     assert problems(clients=[{"entry": entry}]) == []
 
 
-@pytest.mark.parametrize("entry, words", [
-    ("192.0.2.10/24", "192.0.2.0/24"), ("192.0.2", "192.0.2.0/24"), ("192.0", "192.0.0.0/16"), ("192.0.2.300", "no address"), ("0.0.0.0/0", "everybody"), ("::/0", "everybody"),
-    ("jp", "below .jp"), ("example.net.", "no domain"), ("my host", "no domain"), ("/^mail/x", "slash"), ("/(mail/", "compile"), ("/a b/", "white space"), ("/a#b/", "white space"),
-    ("/.*/", "everybody"), ("/.+/", "everybody"), ("//", "slash"), ("", "empty"), ("2001:db8::1::2", "no address")])
+@pytest.mark.parametrize(
+    "entry, words",
+    [
+        ("192.0.2.10/24", "192.0.2.0/24"),
+        ("192.0.2", "192.0.2.0/24"),
+        ("192.0", "192.0.0.0/16"),
+        ("192.0.2.300", "no address"),
+        ("0.0.0.0/0", "everybody"),
+        ("::/0", "everybody"),
+        ("jp", "below .jp"),
+        ("example.net.", "no domain"),
+        ("my host", "no domain"),
+        ("/^mail/x", "slash"),
+        ("/(mail/", "compile"),
+        ("/a b/", "white space"),
+        ("/a#b/", "white space"),
+        ("/.*/", "everybody"),
+        ("/.+/", "everybody"),
+        ("//", "slash"),
+        ("", "empty"),
+        ("2001:db8::1::2", "no address"),
+    ],
+)
 def test_clients_that_it_would_misread(entry, words):
     found = problems(clients=[{"entry": "192.0.2.1"}, {"entry": entry}])
     assert len(found) == 1 and found[0].startswith("greylist_clients[1]: ") and words in found[0], found
@@ -73,7 +140,9 @@ def test_recipients_that_postgrey_understands(entry):
     assert problems(recipients=[{"entry": entry}]) == []
 
 
-@pytest.mark.parametrize("entry", ["@example.org", "a@b@c", "a b@example.org", "alarm@exa mple.org", "/[/", "alarm@exam..ple", ""])
+@pytest.mark.parametrize(
+    "entry", ["@example.org", "a@b@c", "a b@example.org", "alarm@exa mple.org", "/[/", "alarm@exam..ple", ""]
+)
 def test_recipients_that_it_would_misread(entry):
     found = problems(recipients=[{"entry": entry}])
     assert len(found) == 1 and found[0].startswith("greylist_recipients[0]: "), found
@@ -83,31 +152,37 @@ def test_an_entry_twice_is_a_mistake():
     assert "twice" in problems(clients=[{"entry": "Example.net"}, {"entry": "example.net"}])[0]
 
 
-@pytest.mark.parametrize("changes, words", [
-    ({"mild_delay": 0}, ("greylist_mild_delay", "1 to")),
-    ({"harsh_delay": 1250}, ("greylist_harsh_delay", "greylist_delay_reason", "15 and 125")),
-    ({"harsh_delay": 1250, "delay_reason": "  "}, ("greylist_harsh_delay", "greylist_delay_reason")),
-    ({"harsh_delay": 7200, "delay_reason": "x", "retry_window": 2}, ("greylist_harsh_delay", "greylist_retry_window")),
-    ({"mild_delay": 200}, ("greylist_mild_delay", "125 s")),
-    ({"mild_port": 25}, ("greylist_mild_port", "1024")),
-    ({"mild_port": "many"}, ("greylist_mild_port", "number")),
-    ({"harsh_port": 10027}, ("greylist_harsh_port", "10028")),
-    ({"address": "0.0.0.0"}, ("greylist_address", "127.0.0.1")),
-    ({"address": "::1"}, ("greylist_address", "127.0.0.1")),
-    ({"address": "192.0.2.10"}, ("greylist_address", "outside")),
-    ({"max_age": 0}, ("greylist_max_age",)),
-    ({"ipv4_prefix": 33}, ("greylist_ipv4_prefix", "32")),
-    ({"ipv6_prefix": 0}, ("greylist_ipv6_prefix",)),
-    ({"auto_whitelist": -1}, ("greylist_auto_whitelist",)),
-    ({"text": "it's"}, ("greylist_text",)),
-    ({"text": "$(reboot)"}, ("greylist_text",)),
-    ({"text": "50%x"}, ("greylist_text", "%s")),
-    ({"text": " "}, ("greylist_text",)),
-    ({"user": "root"}, ("greylist_user",)),
-    ({"database": "/var/db/my greylist"}, ("greylist_database",)),
-    ({"service": "postgrey"}, ("greylist_service", "port's own")),
-    ({"service": "sokuhai-postgrey"}, ("greylist_service",)),
-])
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"mild_delay": 0}, ("greylist_mild_delay", "1 to")),
+        ({"harsh_delay": 1250}, ("greylist_harsh_delay", "greylist_delay_reason", "15 and 125")),
+        ({"harsh_delay": 1250, "delay_reason": "  "}, ("greylist_harsh_delay", "greylist_delay_reason")),
+        (
+            {"harsh_delay": 7200, "delay_reason": "x", "retry_window": 2},
+            ("greylist_harsh_delay", "greylist_retry_window"),
+        ),
+        ({"mild_delay": 200}, ("greylist_mild_delay", "125 s")),
+        ({"mild_port": 25}, ("greylist_mild_port", "1024")),
+        ({"mild_port": "many"}, ("greylist_mild_port", "number")),
+        ({"harsh_port": 10027}, ("greylist_harsh_port", "10028")),
+        ({"address": "0.0.0.0"}, ("greylist_address", "127.0.0.1")),
+        ({"address": "::1"}, ("greylist_address", "127.0.0.1")),
+        ({"address": "192.0.2.10"}, ("greylist_address", "outside")),
+        ({"max_age": 0}, ("greylist_max_age",)),
+        ({"ipv4_prefix": 33}, ("greylist_ipv4_prefix", "32")),
+        ({"ipv6_prefix": 0}, ("greylist_ipv6_prefix",)),
+        ({"auto_whitelist": -1}, ("greylist_auto_whitelist",)),
+        ({"text": "it's"}, ("greylist_text",)),
+        ({"text": "$(reboot)"}, ("greylist_text",)),
+        ({"text": "50%x"}, ("greylist_text", "%s")),
+        ({"text": " "}, ("greylist_text",)),
+        ({"user": "root"}, ("greylist_user",)),
+        ({"database": "/var/db/my greylist"}, ("greylist_database",)),
+        ({"service": "postgrey"}, ("greylist_service", "port's own")),
+        ({"service": "sokuhai-postgrey"}, ("greylist_service",)),
+    ],
+)
 def test_what_cannot_be_is_refused_by_the_variables_name(changes, words):
     found = problems(**changes)
     assert len(found) == 1 and found[0].startswith(words[0] + ":"), found

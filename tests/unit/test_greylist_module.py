@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Module greylist_postgrey against services that are threads with real sockets: what it starts, what it leaves alone, how it goes back."""
+
 import os
 import pathlib
 import pwd
@@ -116,11 +117,32 @@ class Host:
     def params(self, delay=15, clients="", state="present", **more):
         names = more.pop("names", ("mild", "harsh"))
         flags = {name: [f"--inet=127.0.0.1:{self.ports[name]}", f"--delay={delay}"] for name in names}
-        return {"state": state, "program": str(self.folder / "postgrey"), "install": True, "user": "root", "service": "svc", "script": str(self.folder / "rc"),
-                "script_text": MARK + "\n", "address": "127.0.0.1", "probe": PROBE, "maillog": str(self.folder / "maillog"), "stock": [],
-                "instances": [{"name": name, "port": self.ports[name], "database": f"{self.folder}/db/{name}", "run_directory": str(self.folder / "run"),
-                               "flags": flags[name], "rc": " ".join(flags[name])} for name in names],
-                "lists": [{"path": str(self.folder / "etc/clients"), "text": f"{MARK}\n{clients}"}], **more}
+        return {
+            "state": state,
+            "program": str(self.folder / "postgrey"),
+            "install": True,
+            "user": "root",
+            "service": "svc",
+            "script": str(self.folder / "rc"),
+            "script_text": MARK + "\n",
+            "address": "127.0.0.1",
+            "probe": PROBE,
+            "maillog": str(self.folder / "maillog"),
+            "stock": [],
+            "instances": [
+                {
+                    "name": name,
+                    "port": self.ports[name],
+                    "database": f"{self.folder}/db/{name}",
+                    "run_directory": str(self.folder / "run"),
+                    "flags": flags[name],
+                    "rc": " ".join(flags[name]),
+                }
+                for name in names
+            ],
+            "lists": [{"path": str(self.folder / "etc/clients"), "text": f"{MARK}\n{clients}"}],
+            **more,
+        }
 
     def play(self, check=False, **options):
         self.calls.clear()
@@ -147,7 +169,9 @@ def test_both_are_started_and_asked_and_the_second_run_changes_nothing(host):
     assert host.rc["svc_enable"] == "YES" and host.rc["svc_instances"] == "mild harsh"
     assert (host.folder / "rc").stat().st_mode & 0o777 == 0o555
     for title, server in host.running.values():
-        assert "sender=" in server.asked[0] and f"recipient={PROBE}" not in server.asked[0], "a stranger is asked about first"
+        assert "sender=" in server.asked[0] and f"recipient={PROBE}" not in server.asked[0], (
+            "a stranger is asked about first"
+        )
     made = host.play()
     assert not made["changed"] and made["restarted"] == {} and host.calls == []
     for title, server in host.running.values():
@@ -209,7 +233,9 @@ def test_a_failure_brings_the_former_configuration_back(host):
     host.broken = lambda name: name == "harsh" and "--delay=99" in host.rc["svc_harsh_flags"]
     (host.folder / "maillog").write_text("x postgrey[1]: FATAL: old\n")
     began = time.monotonic()
-    with pytest.raises(Refused, match="postgrey harsh does not answer.*The former configuration is back in force") as refusal:
+    with pytest.raises(
+        Refused, match="postgrey harsh does not answer.*The former configuration is back in force"
+    ) as refusal:
         host.play(delay=99)
     assert host.rc == former and time.monotonic() - began < 19
     assert "old" not in str(refusal.value), "only what was logged since then is shown"
@@ -256,7 +282,13 @@ def test_a_foreign_file_is_left_alone(host):
 
 def test_a_program_whose_modules_are_missing_is_refused(host, monkeypatch):
     run = host.run_command
-    monkeypatch.setattr(host, "run_command", lambda argv, errors=None: (2, "", "Can't locate BerkeleyDB.pm in @INC") if argv[-1] == "--version" else run(argv))
+    monkeypatch.setattr(
+        host,
+        "run_command",
+        lambda argv, errors=None: (
+            (2, "", "Can't locate BerkeleyDB.pm in @INC") if argv[-1] == "--version" else run(argv)
+        ),
+    )
     with pytest.raises(Refused, match="BerkeleyDB.pm.*pkg check -d postgrey"):
         host.play()
 
@@ -280,5 +312,10 @@ def test_removing_leaves_nothing_but_the_databases(host, monkeypatch):
     monkeypatch.setattr(greylist_postgrey.os, "kill", lambda pid, number: None)
     assert host.play(state="absent", check=True)["changed"] and host.running
     assert host.play(state="absent")["changed"]
-    assert host.running == {} and host.rc == {} and not (host.folder / "rc").exists() and not (host.folder / "etc").exists()
+    assert (
+        host.running == {}
+        and host.rc == {}
+        and not (host.folder / "rc").exists()
+        and not (host.folder / "etc").exists()
+    )
     assert not host.play(state="absent")["changed"]

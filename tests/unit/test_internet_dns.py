@@ -81,7 +81,9 @@ def check_signatures(internet, section, zone):
     plain = [r for r in section if r.rdtype != dns.rdatatype.RRSIG]
     assert plain
     for rrset in plain:
-        signature = [s for s in section if s.rdtype == dns.rdatatype.RRSIG and s.name == rrset.name and s.covers == rrset.rdtype]
+        signature = [
+            s for s in section if s.rdtype == dns.rdatatype.RRSIG and s.name == rrset.name and s.covers == rrset.rdtype
+        ]
         assert signature, f"no RRSIG for {rrset.name} {rrset.rdtype}"
         dns.dnssec.validate(rrset, signature[0], keys)
 
@@ -97,8 +99,13 @@ def covering(section, name):
 
 
 def types_in(nsec):
-    return {dns.rdatatype.RdataType(window * 256 + byte * 8 + bit) for window, bitmap in nsec[0].windows
-            for byte, octet in enumerate(bitmap) for bit in range(8) if octet & 0x80 >> bit}
+    return {
+        dns.rdatatype.RdataType(window * 256 + byte * 8 + bit)
+        for window, bitmap in nsec[0].windows
+        for byte, octet in enumerate(bitmap)
+        for bit in range(8)
+        if octet & 0x80 >> bit
+    }
 
 
 def test_referral_to_a_signed_zone_carries_its_ds_and_glue(internet):
@@ -122,12 +129,18 @@ def test_ds_of_a_delegation_is_answered_by_the_zone_above(internet):
     reply = ask(internet, "tld", "in-addr.arpa", "DS")  # the same server has both zones
     assert reply.flags & dns.flags.AA and records(reply.answer, "DS", "in-addr.arpa.")
     reply = ask(internet, "tld", "load.test", "DS")
-    assert not reply.answer and records(reply.authority, "SOA", "test.") and records(reply.authority, "NSEC", "load.test.")
+    assert (
+        not reply.answer and records(reply.authority, "SOA", "test.") and records(reply.authority, "NSEC", "load.test.")
+    )
 
 
 def test_answers_of_a_signed_zone_validate_up_to_the_trust_anchor(internet):
-    for name, rdtype, zone in (("home.example", "MX", "home.example."), ("mx.home.example", "AAAA", "home.example."),
-                               ("signed.test", "A", "signed.test."), ("www.signed.test", "CNAME", "signed.test.")):
+    for name, rdtype, zone in (
+        ("home.example", "MX", "home.example."),
+        ("mx.home.example", "AAAA", "home.example."),
+        ("signed.test", "A", "signed.test."),
+        ("www.signed.test", "CNAME", "signed.test."),
+    ):
         check_signatures(internet, ask(internet, "hoster", name, rdtype).answer, zone)
     check_signatures(internet, ask(internet, "tld", "test", "SOA").answer, "test.")
 
@@ -150,7 +163,12 @@ def test_nxdomain_is_proved(internet):
 
 
 def test_name_error_of_the_root_and_of_the_last_name_in_the_chain(internet):
-    for server, name, zone in (("root", "zzz.", "."), ("root", "aaa.", "."), ("tld", "zzzz.test.", "test."), ("tld", "0a.test.", "test.")):
+    for server, name, zone in (
+        ("root", "zzz.", "."),
+        ("root", "aaa.", "."),
+        ("tld", "zzzz.test.", "test."),
+        ("tld", "0a.test.", "test."),
+    ):
         reply = ask(internet, server, name, "A")
         assert reply.rcode() == dns.rcode.NXDOMAIN and covering(reply.authority, name)
         check_signatures(internet, reply.authority, zone)
@@ -179,7 +197,11 @@ def test_wildcards_signed_and_unsigned(internet):
     check_signatures(internet, reply.answer, "signed.test.")
     check_signatures(internet, reply.authority, "signed.test.")
     reply = ask(internet, "hoster", "a.wild.signed.test", "A")
-    assert reply.rcode() == dns.rcode.NOERROR and not reply.answer and records(reply.authority, "NSEC", "*.wild.signed.test.")
+    assert (
+        reply.rcode() == dns.rcode.NOERROR
+        and not reply.answer
+        and records(reply.authority, "NSEC", "*.wild.signed.test.")
+    )
     for n in (1, 77, 123456789):
         reply = ask(internet, "hoster", f"q{n}.load.test", "MX")
         assert reply.answer[0][0].exchange.to_text() == "mail.load.test." and not reply.authority
@@ -207,8 +229,16 @@ def test_what_is_not_served_is_refused(internet):
     assert ask(internet, "root", "test", "A", rdclass="CH").rcode() == dns.rcode.REFUSED
 
 
-@pytest.mark.parametrize("wire", [b"", b"\x00" * 11, b"\x00" * 12, b"\x12\x34\x01\x00\x00\x01" + b"\x00" * 6 + b"\x3f" + b"a" * 10,
-                                  b"\x12\x34\x01\x00\x00\x01" + b"\x00" * 6 + b"\xc0\x0c\x00\x01\x00\x01"])
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"",
+        b"\x00" * 11,
+        b"\x00" * 12,
+        b"\x12\x34\x01\x00\x00\x01" + b"\x00" * 6 + b"\x3f" + b"a" * 10,
+        b"\x12\x34\x01\x00\x00\x01" + b"\x00" * 6 + b"\xc0\x0c\x00\x01\x00\x01",
+    ],
+)
 def test_rubbish_gets_formerr_or_nothing(internet, wire):
     answer, _delay = Authority(internet, "hoster").respond(wire)
     assert answer is None or answer[3] & 15 == dns.rcode.FORMERR
@@ -221,9 +251,17 @@ def test_an_answer_to_an_answer_is_not_given(internet):
 
 
 def test_too_long_for_udp_is_truncated_and_whole_by_tcp(internet):
-    data = {"ttl": 60, "negative_ttl": 60, "servers": {"s": {"name": "ns.test", "addresses": ["198.51.100.2"]}},
-            "sinks": {"first": "198.51.100.200", "last": "198.51.100.200"}, "empty_zones": [], "resolver": {},
-            "zones": [{"name": ".", "server": "s", "signed": True, "records": [f'long.test. TXT "{n:0200d}"' for n in range(20)]}]}
+    data = {
+        "ttl": 60,
+        "negative_ttl": 60,
+        "servers": {"s": {"name": "ns.test", "addresses": ["198.51.100.2"]}},
+        "sinks": {"first": "198.51.100.200", "last": "198.51.100.200"},
+        "empty_zones": [],
+        "resolver": {},
+        "zones": [
+            {"name": ".", "server": "s", "signed": True, "records": [f'long.test. TXT "{n:0200d}"' for n in range(20)]}
+        ],
+    }
     long = zones.Internet(data)
     reply = ask(long, "s", "long.test", "TXT")
     assert reply.flags & dns.flags.TC and not reply.answer
@@ -275,7 +313,11 @@ def test_spf_of_every_result(internet):
         return [b"".join(r.strings).decode() for r in reply.answer[0]] if reply.answer else reply.rcode()
 
     assert "ip4:203.0.113.0/24" in policies("spf-pass.test")[0]
-    assert [policies(f"spf-{r}.test")[0].split()[-1] for r in ("fail", "softfail", "neutral")] == ["-all", "~all", "?all"]
+    assert [policies(f"spf-{r}.test")[0].split()[-1] for r in ("fail", "softfail", "neutral")] == [
+        "-all",
+        "~all",
+        "?all",
+    ]
     assert policies("spf-none.test") == dns.rcode.NOERROR
     assert policies("broken.test") == dns.rcode.SERVFAIL and "include:broken.test" in policies("spf-temperror.test")[0]
 
@@ -290,10 +332,20 @@ def test_reverse_names(internet):
         reply = ask(internet, server, name, "A")
         return reply.answer[0][0].address if reply.answer else None
 
-    for address, name in (("192.0.2.10", "mx.home.example."), ("192.0.2.20", "mx20.home.example."), ("203.0.113.20", "mail.sender.test."), ("203.0.113.66", "mail.listed.test."),
-                          ("203.0.113.50", "p050.dynamic.test."), ("203.0.113.61", "203-0-113-61.adsl.dynamic.test.")):
+    for address, name in (
+        ("192.0.2.10", "mx.home.example."),
+        ("192.0.2.20", "mx20.home.example."),
+        ("203.0.113.20", "mail.sender.test."),
+        ("203.0.113.66", "mail.listed.test."),
+        ("203.0.113.50", "p050.dynamic.test."),
+        ("203.0.113.61", "203-0-113-61.adsl.dynamic.test."),
+    ):
         assert reverse(address) == name and forward(name) == address
-    assert reverse("2001:db8::10") == "mx.home.example." and reverse("2001:db8::12") == "mx12.home.example." and reverse("2001:db8:2::20") == "mail.sender.test."
+    assert (
+        reverse("2001:db8::10") == "mx.home.example."
+        and reverse("2001:db8::12") == "mx12.home.example."
+        and reverse("2001:db8:2::20") == "mail.sender.test."
+    )
     assert reverse("203.0.113.30") is None
     assert forward(reverse("203.0.113.31")) is None
     assert forward(reverse("203.0.113.32")) not in (None, "203.0.113.32")
@@ -315,7 +367,10 @@ def test_data_that_makes_no_sense_is_refused():
     data["zones"] = [{"name": "test", "server": "root"}]
     with pytest.raises(ValueError, match="no zone above"):
         zones.Internet(data)
-    data["zones"] = [{"name": ".", "server": "root"}, {"name": "test", "server": "root", "records": ["a.example. A 192.0.2.1"]}]
+    data["zones"] = [
+        {"name": ".", "server": "root"},
+        {"name": "test", "server": "root", "records": ["a.example. A 192.0.2.1"]},
+    ]
     with pytest.raises(ValueError, match="is not in it"):
         zones.Internet(data)
 
@@ -387,7 +442,9 @@ def test_late_answers_need_no_thread_and_do_not_hold_up_others(running, internet
     start = time.monotonic()
     for n in range(300):
         sock.send(dns.message.make_query(f"q{n}.load.test", "MX", id=n).to_wire())
-    reply = dns.query.udp(dns.message.make_query("signed.test", "A"), "127.0.0.1", port=running.place["198.51.100.4"], timeout=5)
+    reply = dns.query.udp(
+        dns.message.make_query("signed.test", "A"), "127.0.0.1", port=running.place["198.51.100.4"], timeout=5
+    )
     assert reply.answer and time.monotonic() - start < 1
     assert threading.active_count() == threads
     came = {}
@@ -412,17 +469,26 @@ def test_five_thousand_answers_for_a_second_of_cpu(internet):
 def test_late_over_tcp(running, internet):
     internet.zones[zones.wire("load.test.")].behaviour.set(delay=300)
     start = time.monotonic()
-    dns.query.tcp(dns.message.make_query("q5.load.test", "MX"), "127.0.0.1", port=running.place["198.51.100.4"], timeout=5)
+    dns.query.tcp(
+        dns.message.make_query("q5.load.test", "MX"), "127.0.0.1", port=running.place["198.51.100.4"], timeout=5
+    )
     assert time.monotonic() - start >= 0.3
 
 
 def test_silence_is_silence(running):
     with pytest.raises(dns.exception.Timeout):
-        dns.query.udp(dns.message.make_query("2.0.0.127.dnsbl-silent.test", "A"), "127.0.0.1", port=running.place["198.51.100.4"], timeout=0.3)
+        dns.query.udp(
+            dns.message.make_query("2.0.0.127.dnsbl-silent.test", "A"),
+            "127.0.0.1",
+            port=running.place["198.51.100.4"],
+            timeout=0.3,
+        )
 
 
 def test_the_resolver_resolves_over_the_wire(running):
-    reply = dns.query.udp(dns.message.make_query("www.signed.test", "A"), "127.0.0.1", port=running.place["198.51.100.153"], timeout=5)
+    reply = dns.query.udp(
+        dns.message.make_query("www.signed.test", "A"), "127.0.0.1", port=running.place["198.51.100.153"], timeout=5
+    )
     assert reply.flags & dns.flags.RA and not reply.flags & dns.flags.AA
     assert {r.name.to_text() for r in reply.answer} == {"www.signed.test.", "signed.test."}
 
@@ -431,10 +497,17 @@ def test_control(running):
     control = running.servers.control
     assert control({"op": "set", "zone": "d00[0-9][0-9].test", "values": {"delay": 20}}) == {"zones": 99}
     assert control({"op": "show"})["zones"]["d0007.test"]["delay"] == 20
-    for wrong in ({"op": "set", "zone": "nowhere.test", "values": {"delay": 1}}, {"op": "set", "zone": "test", "values": {"loss": 2}},
-                  {"op": "resolver", "values": {"over": "shout"}}, {"op": "dance"}):
+    for wrong in (
+        {"op": "set", "zone": "nowhere.test", "values": {"delay": 1}},
+        {"op": "set", "zone": "test", "values": {"loss": 2}},
+        {"op": "resolver", "values": {"over": "shout"}},
+        {"op": "dance"},
+    ):
         with pytest.raises(ValueError):
             control(wrong)
     control({"op": "reset"})
-    assert "d0007.test" not in control({"op": "show"})["zones"] or control({"op": "show"})["zones"]["d0007.test"]["delay"] == 0
+    assert (
+        "d0007.test" not in control({"op": "show"})["zones"]
+        or control({"op": "show"})["zones"]["d0007.test"]["delay"] == 0
+    )
     assert control({"op": "show"})["zones"]["dnsbl-silent.test"]["loss"] == 1

@@ -13,8 +13,11 @@ import dns.message
 import pytest
 from labkit.internet import compare, dnsload, hostagent, hostnamed
 
-DNS = {"root_hints": [{"name": "a.root.test.", "addresses": ["198.51.100.2", "2001:db8:1::2"]}],
-       "trust_anchors": [{"name": ".", "type": "static-key", "value": "257 3 13 S2V5"}], "disable_empty_zones": ["2.0.192.in-addr.arpa"]}
+DNS = {
+    "root_hints": [{"name": "a.root.test.", "addresses": ["198.51.100.2", "2001:db8:1::2"]}],
+    "trust_anchors": [{"name": ".", "type": "static-key", "value": "257 3 13 S2V5"}],
+    "disable_empty_zones": ["2.0.192.in-addr.arpa"],
+}
 
 
 class Puppet:
@@ -74,7 +77,14 @@ def test_every_query_is_counted_once_as_what_became_of_it(puppet):
     found = dnsload.load("127.0.0.1", server.port, rate=200, seconds=0.4, timeout=0.4, late=0.8)
     assert found["sent"] == 80 and len(set(server.names)) == 80 == len(server.names), "each name once"
     assert {k: found[k] for k in ("noerror", "servfail", "nxdomain", "refused", "other", "timeout", "late")} == {
-        "noerror": 20, "servfail": 10, "nxdomain": 10, "refused": 10, "other": 10, "timeout": 10, "late": 10}
+        "noerror": 20,
+        "servfail": 10,
+        "nxdomain": 10,
+        "refused": 10,
+        "other": 10,
+        "timeout": 10,
+        "late": 10,
+    }
     assert found["late_rcodes"] == {"noerror": 10}
     assert found["answered_share"] == 0.25 and found["servfail_share"] == 0.125
     assert all(name.startswith("q") and name.endswith(".load.test.") for name in server.names)
@@ -97,7 +107,20 @@ def test_a_rate_that_was_not_reached_is_said(puppet, capsys):
     server = puppet(lambda n: (0, 0))
     found = dnsload.load("127.0.0.1", server.port, rate=3_000_000, seconds=0.01, timeout=0.3, late=0.1)
     assert not found["on_rate"] and found["achieved"] < 3_000_000
-    script = [sys.executable, dnsload.__file__, "--server", "127.0.0.1", "--port", str(server.port), "--rate", "3000000", "--seconds", "0.01", "--timeout", "0.2"]
+    script = [
+        sys.executable,
+        dnsload.__file__,
+        "--server",
+        "127.0.0.1",
+        "--port",
+        str(server.port),
+        "--rate",
+        "3000000",
+        "--seconds",
+        "0.01",
+        "--timeout",
+        "0.2",
+    ]
     done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=True)
     assert "the machine is too busy" in done.stderr and not json.loads(done.stdout)["on_rate"]
 
@@ -152,7 +175,9 @@ def test_reasons_of_the_maillog(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(hostagent, "MAILLOG", str(path))
     hostagent.log({"ids": ["AAAA"], "offset": 7})
     found = json.loads(capsys.readouterr().out)
-    assert found["deferred"] == ["a@d0001.test", "b@d0002.test", "e@d0005.test"], "of these ids only, and also when it was sent later"
+    assert found["deferred"] == ["a@d0001.test", "b@d0002.test", "e@d0005.test"], (
+        "of these ids only, and also when it was sent later"
+    )
     assert found["deferred_dns"] == ["a@d0001.test"] and found["bounced"] == ["c@d0004.test"]
     assert sum(found["reasons"].values()) == 4 and not any("d000" in reason for reason in found["reasons"])
     hostagent.log({"ids": ["AAAA"], "offset": path.stat().st_size})
@@ -174,15 +199,25 @@ def test_scripts_for_the_host_stand_alone():
     """They are sent as text to whatever Python the host has, so that nothing of this package may be imported."""
     for module in (dnsload, hostagent, hostnamed):
         path = module.__file__
-        done = subprocess.run([sys.executable, "-I", "-c", f"import ast; t = ast.parse(open({path!r}).read());\n"
-                               "bad = [ast.unparse(n) for n in ast.walk(t) if isinstance(n, ast.ImportFrom) and n.level]\n"
-                               "names = {a.name.split('.')[0] for n in ast.walk(t) if isinstance(n, ast.Import) for a in n.names}\n"
-                               "import sys; print(bad, sorted(names - set(sys.stdlib_module_names)))"], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-I",
+                "-c",
+                f"import ast; t = ast.parse(open({path!r}).read());\n"
+                "bad = [ast.unparse(n) for n in ast.walk(t) if isinstance(n, ast.ImportFrom) and n.level]\n"
+                "names = {a.name.split('.')[0] for n in ast.walk(t) if isinstance(n, ast.Import) for a in n.names}\n"
+                "import sys; print(bad, sorted(names - set(sys.stdlib_module_names)))",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert done.stdout.strip() == "[] []", path
         assert len(pathlib.Path(path).read_bytes()) < 100_000, "one argument of a command holds 128 KiB"
 
 
-PRINTED = '''acl "sokuhai_clients" {
+PRINTED = """acl "sokuhai_clients" {
 \t"localhost";
 };
 controls {
@@ -215,13 +250,18 @@ zone "." {
 \ttype hint;
 \tfile "/usr/local/etc/namedb/root.hints";
 };
-'''
+"""
 
 
 def test_the_hosts_configuration_moves_to_a_private_place():
     conf = compare.ours("/usr/local/etc/namedb/named.conf:31: option 'files' is deprecated; \n" + PRINTED)
     assert "deprecated" not in conf
-    assert "recursive-clients 20000;" in conf and "version none;" in conf and 'acl "sokuhai_clients"' in conf and 'S2V5; }' in conf
+    assert (
+        "recursive-clients 20000;" in conf
+        and "version none;" in conf
+        and 'acl "sokuhai_clients"' in conf
+        and "S2V5; }" in conf
+    )
     for gone in ("/usr/local", "/var/run", "port 953", "::1", "listen-on {"):
         assert gone not in conf
     assert conf.count("listen-on port 5399 { 127.0.0.1; };") == 1 and conf.count('zone "."') == 1
@@ -234,7 +274,11 @@ def test_stock_is_told_only_which_internet_it_is_in():
     words = {s.split(None, 1)[0] for s in compare.statements(own)}
     assert words <= compare.PLACE | {"dnssec-validation", "disable-empty-zone"}
     assert '"." static-key 257 3 13 "S2V5"; ' in conf
-    assert compare.hints(DNS).splitlines() == [". 3600000 NS a.root.test.", "a.root.test. 3600000 A 198.51.100.2", "a.root.test. 3600000 AAAA 2001:db8:1::2"]
+    assert compare.hints(DNS).splitlines() == [
+        ". 3600000 NS a.root.test.",
+        "a.root.test. 3600000 A 198.51.100.2",
+        "a.root.test. 3600000 AAAA 2001:db8:1::2",
+    ]
 
 
 def test_what_is_not_ended_is_refused():
@@ -244,9 +288,11 @@ def test_what_is_not_ended_is_refused():
 
 def test_messages_of_named_about_limits(tmp_path):
     log = tmp_path / "named.log"
-    log.write_text("client: warning: client @0x1 127.0.0.1#1 (q1.load.test): recursive-clients soft limit exceeded (901/900/1000), aborting oldest query\n"
-                   "general: info: running\nclient: warning: recursive-clients soft limit exceeded (905/900/1000), aborting oldest query\n"
-                   "client: warning: no more recursive clients (1000/900/1000)\n")
+    log.write_text(
+        "client: warning: client @0x1 127.0.0.1#1 (q1.load.test): recursive-clients soft limit exceeded (901/900/1000), aborting oldest query\n"
+        "general: info: running\nclient: warning: recursive-clients soft limit exceeded (905/900/1000), aborting oldest query\n"
+        "client: warning: no more recursive clients (1000/900/1000)\n"
+    )
     assert hostnamed.seen_in(log) == {"recursive-clients soft limit exceeded": 2, "no more recursive clients": 1}
 
 
@@ -254,5 +300,3 @@ def test_a_held_socket_without_named_is_no_answer():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as quiet:
         quiet.bind(("127.0.0.1", 0))
         assert not hostnamed.answers("127.0.0.1", quiet.getsockname()[1])
-
-

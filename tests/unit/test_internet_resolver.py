@@ -31,7 +31,9 @@ def test_bucket():
     assert [bucket.take(2, 5, 1.0) for _ in range(3)] == [True, True, False]
     assert sum(bucket.take(2, 5, 1000.0) for _ in range(10)) == 5
     fast = Bucket(1, 0.0)
-    assert sum(fast.take(20, 1, i / 1000) for i in range(10_000)) in range(196, 202)  # rounding may cost a step of 1 ms now and then
+    assert sum(fast.take(20, 1, i / 1000) for i in range(10_000)) in range(
+        196, 202
+    )  # rounding may cost a step of 1 ms now and then
 
 
 def test_limit_is_for_each_client_and_drops_or_fails(internet):
@@ -61,7 +63,9 @@ def test_it_waits_as_long_as_the_servers_make_it_and_remembers(resolver, interne
     internet.zones[zones.wire("test.")].behaviour.set(delay=100)
     internet.zones[zones.wire("d0002.test.")].behaviour.set(delay=1000)
     assert ask(resolver, "d0002.test", "MX", now=0.0)[1] == pytest.approx(1.1)
-    assert ask(resolver, "d0002.test", "MX", now=0.5)[1] == pytest.approx(0.6), "the question under way is not asked again"
+    assert ask(resolver, "d0002.test", "MX", now=0.5)[1] == pytest.approx(0.6), (
+        "the question under way is not asked again"
+    )
     assert ask(resolver, "d0002.test", "MX", now=2.0)[1] == 0
     assert ask(resolver, "mail.d0002.test", "A", now=2.0)[1] == pytest.approx(1.0), "the delegation is known by now"
     resolver.forget()

@@ -18,7 +18,6 @@ import pytest
 from labkit.internet import servers, sink
 from labkit.internet.__main__ import main
 from labkit.internet.mail import Tail, recipients_of
-
 from test_internet_dns import free_ports
 
 SCENARIO = pathlib.Path(sink.__file__).resolve().parents[2]
@@ -29,7 +28,7 @@ TEXT = "X-Lab-Token: {token}\r\nMessage-ID: <{token}.0@lab>\r\nReceived-SPF: pas
 @pytest.fixture
 def sinks(tmp_path):
     """(port, folder, server object) of running sinks."""
-    port, = free_ports(1)
+    (port,) = free_ports(1)
     started, box = threading.Event(), {}
 
     async def run():
@@ -60,9 +59,22 @@ def test_every_recipient_is_written_down_once(sinks):
         client.sendmail("alert@home.example", ["a@d0001.test", "b@d0001.test"], TEXT.format(token="t1"))
         client.sendmail("alert@home.example", ["c@d0001.test"], TEXT.format(token="t2"))
     found = lines(folder)
-    assert [(e["token"], e["recipient"]) for e in found] == [("t1", "a@d0001.test"), ("t1", "b@d0001.test"), ("t2", "c@d0001.test")]
-    assert found[0]["sender"] == "alert@home.example" and found[0]["peer"] == "127.0.0.1" and found[0]["received_spf"] == "pass (folded) x"
-    assert sink.count(folder / "sink.jsonl", "t1") == {"recipients": 2, "copies": 2, "duplicates": [], "seen": {"a@d0001.test", "b@d0001.test"}}
+    assert [(e["token"], e["recipient"]) for e in found] == [
+        ("t1", "a@d0001.test"),
+        ("t1", "b@d0001.test"),
+        ("t2", "c@d0001.test"),
+    ]
+    assert (
+        found[0]["sender"] == "alert@home.example"
+        and found[0]["peer"] == "127.0.0.1"
+        and found[0]["received_spf"] == "pass (folded) x"
+    )
+    assert sink.count(folder / "sink.jsonl", "t1") == {
+        "recipients": 2,
+        "copies": 2,
+        "duplicates": [],
+        "seen": {"a@d0001.test", "b@d0001.test"},
+    }
     tail.read()
     assert dict(tail.copies) == {"a@d0001.test": 1, "b@d0001.test": 1}
 
@@ -75,7 +87,11 @@ def test_duplicates_and_missing_show(sinks, capsys):
     (folder / "wanted").write_text("a@d0001.test\nz@d0001.test\n")
     code = main(["count", "--instance-dir", str(folder), "--token", "t3", "--recipients-file", str(folder / "wanted")])
     assert code == 1 and json.loads(capsys.readouterr().out) == {
-        "recipients": 1, "copies": 2, "duplicates": ["a@d0001.test"], "missing": ["z@d0001.test"]}
+        "recipients": 1,
+        "copies": 2,
+        "duplicates": ["a@d0001.test"],
+        "missing": ["z@d0001.test"],
+    }
     assert main(["count", "--instance-dir", str(folder), "--token", "other"]) == 0
 
 
@@ -84,7 +100,9 @@ def test_what_is_not_taken_is_not_counted(sinks):
     running.control({"op": "sink", "domain": "later.test", "values": {"reply": "defer"}})
     running.control({"op": "sink", "domain": "never.test", "values": {"reply": "reject"}})
     with smtplib.SMTP("127.0.0.1", port) as client:
-        refused = client.sendmail("a@home.example", ["a@later.test", "b@never.test", "c@d0001.test"], TEXT.format(token="t4"))
+        refused = client.sendmail(
+            "a@home.example", ["a@later.test", "b@never.test", "c@d0001.test"], TEXT.format(token="t4")
+        )
         assert {r: code for r, (code, _text) in refused.items()} == {"a@later.test": 451, "b@never.test": 550}
         client.mail("a@home.example")
         client.rcpt("d@d0001.test")
@@ -114,12 +132,31 @@ def test_commands_out_of_order_and_pipelined(sinks):
     with socket.create_connection(("127.0.0.1", port)) as raw:
         stream = raw.makefile("rwb")
         assert stream.readline().startswith(b"220")
-        stream.write(b"EHLO x\r\nRCPT TO:<a@b.test>\r\nDATA\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.test>\r\nDATA\r\nX-Lab-Token: t6\r\n\r\nhi\r\n.\r\n"
-                     b"MAIL FROM:<>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n.\r\nVRFY x\r\nQUIT\r\n")
+        stream.write(
+            b"EHLO x\r\nRCPT TO:<a@b.test>\r\nDATA\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.test>\r\nDATA\r\nX-Lab-Token: t6\r\n\r\nhi\r\n.\r\n"
+            b"MAIL FROM:<>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n.\r\nVRFY x\r\nQUIT\r\n"
+        )
         stream.flush()
         codes = [line[:3] for line in stream.read().split(b"\r\n") if line and line[3:4] == b" "]
-    assert codes == [b"250", b"503", b"554", b"250", b"250", b"354", b"250", b"250", b"250", b"354", b"250", b"502", b"221"]
-    assert [(e.get("token"), e["recipient"], e["sender"]) for e in lines(folder)] == [("t6", "a@b.test", ""), (None, "b@b.test", "")]
+    assert codes == [
+        b"250",
+        b"503",
+        b"554",
+        b"250",
+        b"250",
+        b"354",
+        b"250",
+        b"250",
+        b"250",
+        b"354",
+        b"250",
+        b"502",
+        b"221",
+    ]
+    assert [(e.get("token"), e["recipient"], e["sender"]) for e in lines(folder)] == [
+        ("t6", "a@b.test", ""),
+        (None, "b@b.test", ""),
+    ]
 
 
 @pytest.mark.parametrize("wrong", [{"reply": "perhaps"}, {"slow": -1}, {"colour": 1}])
@@ -165,8 +202,22 @@ PLACES = ["198.51.100.2", "198.51.100.4", "198.51.100.153", "198.51.100.200"]
 def start(folder):
     ports = dict(zip(PLACES, free_ports(len(PLACES)), strict=True))
     (folder / "map.json").write_text(json.dumps({a: f"127.0.0.1:{p}" for a, p in ports.items()}))
-    process = subprocess.Popen([sys.executable, "-B", "-m", "labkit.internet", "serve", "--instance-dir", str(folder), "--bind-map",
-                                str(folder / "map.json")], env={**os.environ, "PYTHONPATH": str(SCENARIO)}, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-B",
+            "-m",
+            "labkit.internet",
+            "serve",
+            "--instance-dir",
+            str(folder),
+            "--bind-map",
+            str(folder / "map.json"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(SCENARIO)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     until = time.monotonic() + 30
     while not (folder / "internet.ready").exists():
         assert process.poll() is None and time.monotonic() < until
@@ -181,7 +232,11 @@ def children(pid):
 def gone(pids):
     until = time.monotonic() + 10
     while time.monotonic() < until:
-        if not any(os.path.exists(f"/proc/{p}") and pathlib.Path(f"/proc/{p}/stat").read_text().rpartition(")")[2].split()[0] != "Z" for p in pids):
+        if not any(
+            os.path.exists(f"/proc/{p}")
+            and pathlib.Path(f"/proc/{p}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+            for p in pids
+        ):
             return True
         time.sleep(0.05)
     return False
@@ -231,7 +286,22 @@ def test_a_port_that_is_taken_is_said(tmp_path):
         held.bind(("127.0.0.1", 0))
         held.listen()
         (tmp_path / "map.json").write_text(json.dumps({"198.51.100.200": "127.0.0.1:%d" % held.getsockname()[1]}))
-        done = subprocess.run([sys.executable, "-B", "-m", "labkit.internet", "serve", "--instance-dir", str(tmp_path), "--bind-map",
-                               str(tmp_path / "map.json")], env={**os.environ, "PYTHONPATH": str(SCENARIO)}, capture_output=True, text=True,
-                              timeout=60, check=False)
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-B",
+                "-m",
+                "labkit.internet",
+                "serve",
+                "--instance-dir",
+                str(tmp_path),
+                "--bind-map",
+                str(tmp_path / "map.json"),
+            ],
+            env={**os.environ, "PYTHONPATH": str(SCENARIO)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
     assert done.returncode == 1 and "the sink servers did not start" in done.stdout and "in use" in done.stderr

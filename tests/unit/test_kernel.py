@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Role kernel: its judgements, and its module on files in a temporary directory beside commands that answer as FreeBSD's do."""
+
 import json
 import os
 import pathlib
@@ -32,21 +33,37 @@ postgrey postgrey -  602  5   tcp4   127.0.0.1:10028       *:*
 def elf(config="", machine=62, size=None, kind=2):
     """A small but whole ELF64 executable with one segment, and a configuration in it."""
     body = b"x" * 64 + config.encode() + b"\0" + b"y" * 64
-    header = b"\x7fELF" + bytes([2, 1, 1, 9]) + bytes(8) + struct.pack("<HHIQQQIHHHHHH", kind, machine, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    header = (
+        b"\x7fELF"
+        + bytes([2, 1, 1, 9])
+        + bytes(8)
+        + struct.pack("<HHIQQQIHHHHHH", kind, machine, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    )
     segment = struct.pack("<IIQQQQQQ", 1, 5, 0, 0, 0, 64 + 56 + len(body), 64 + 56 + len(body), 4096)
     data = header + segment + body
     return data if size is None else data[:size]
 
 
 def problem(data, machine=62):
-    return kernel.elf_problem(data[:64], len(data), machine, lambda offset, count: data[offset:offset + count])
+    return kernel.elf_problem(data[:64], len(data), machine, lambda offset, count: data[offset : offset + count])
 
 
 # ---- judgements ----
 
-@pytest.mark.parametrize("data, word", [
-    (elf(CONFIG), ""), (b"", "empty"), (b"#!/bin/sh\n" * 20, "no ELF"), (elf(CONFIG)[:-1], "cut short"), (elf(CONFIG, size=100), "cut short"),
-    (elf(CONFIG, machine=183), "another machine"), (elf(CONFIG, kind=1), "no executable"), (b"\x7fELF\x01\x01" + bytes(80), "64-bit")])
+
+@pytest.mark.parametrize(
+    "data, word",
+    [
+        (elf(CONFIG), ""),
+        (b"", "empty"),
+        (b"#!/bin/sh\n" * 20, "no ELF"),
+        (elf(CONFIG)[:-1], "cut short"),
+        (elf(CONFIG, size=100), "cut short"),
+        (elf(CONFIG, machine=183), "another machine"),
+        (elf(CONFIG, kind=1), "no executable"),
+        (b"\x7fELF\x01\x01" + bytes(80), "64-bit"),
+    ],
+)
 def test_a_file_that_the_loader_would_stop_at_is_refused(data, word):
     assert word in problem(data) and bool(problem(data)) == bool(word)
 
@@ -57,9 +74,20 @@ def test_the_configuration_in_a_kernel_file_is_what_kern_conftxt_says():
     assert kernel.embedded_config(elf("ident\tX\n")) == ""
 
 
-@pytest.mark.parametrize("version, text", [("15.0-RELEASE-p3", 'REVISION="15.0"\nBRANCH="RELEASE-p3"\n'), ("14.4-STABLE", 'REVISION="14.4"\nBRANCH="STABLE"\n')])
+@pytest.mark.parametrize(
+    "version, text",
+    [
+        ("15.0-RELEASE-p3", 'REVISION="15.0"\nBRANCH="RELEASE-p3"\n'),
+        ("14.4-STABLE", 'REVISION="14.4"\nBRANCH="STABLE"\n'),
+    ],
+)
 def test_the_sources_say_their_version(version, text):
-    assert kernel.source_version('TYPE="FreeBSD"\n' + text + 'if [ -n "${BRANCH_OVERRIDE}" ]; then\n\tBRANCH=${BRANCH_OVERRIDE}\nfi\n') == version
+    assert (
+        kernel.source_version(
+            'TYPE="FreeBSD"\n' + text + 'if [ -n "${BRANCH_OVERRIDE}" ]; then\n\tBRANCH=${BRANCH_OVERRIDE}\nfi\n'
+        )
+        == version
+    )
     assert kernel.source_version("nothing") is None
 
 
@@ -68,23 +96,41 @@ def test_versions_are_compared_by_number():
     assert sorted(order, key=kernel.version_key) == order
 
 
-@pytest.mark.parametrize("text, value", [
-    ("#ifndef\tFD_SETSIZE\n#define\tFD_SETSIZE\t16384\n#endif\n", 16384), ("#define FD_SETSIZE 1024U\n", 1024),
-    ("#define\tFD_SETSIZE\t1\n#define\tFD_SETSIZE\t2\n", None), ("", None), ("/* #define FD_SETSIZE */\n", None)])
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("#ifndef\tFD_SETSIZE\n#define\tFD_SETSIZE\t16384\n#endif\n", 16384),
+        ("#define FD_SETSIZE 1024U\n", 1024),
+        ("#define\tFD_SETSIZE\t1\n#define\tFD_SETSIZE\t2\n", None),
+        ("", None),
+        ("/* #define FD_SETSIZE */\n", None),
+    ],
+)
 def test_the_header_says_its_number_once(text, value):
     assert kernel.setsize_of(text) == value
 
 
-@pytest.mark.parametrize("text, found", [
-    ('kernel="kernel.a"\n', ("kernel.a", 1)), ("kernel=kernel.a # x\n", ("kernel.a", 1)), ('#kernel="no"\nkernels="a b"\nkernel_options=""\n', None),
-    ('kernel="a"\nkernel="b"\n', ("b", 2)), (None, None)])
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ('kernel="kernel.a"\n', ("kernel.a", 1)),
+        ("kernel=kernel.a # x\n", ("kernel.a", 1)),
+        ('#kernel="no"\nkernels="a b"\nkernel_options=""\n', None),
+        ('kernel="a"\nkernel="b"\n', ("b", 2)),
+        (None, None),
+    ],
+)
 def test_loader_conf_names_one_kernel(text, found):
     assert kernel.loader_value(text, "kernel") == found
 
 
 def test_only_what_serves_counts_as_listening():
     assert kernel.listeners(SOCKETS) == {
-        ("tcp4", "127.0.0.1:25"), ("udp4", "127.0.0.1:53"), ("tcp6", "*:22"), ("tcp4", "127.0.0.1:10028")}
+        ("tcp4", "127.0.0.1:25"),
+        ("udp4", "127.0.0.1:53"),
+        ("tcp6", "*:22"),
+        ("tcp4", "127.0.0.1:10028"),
+    }
 
 
 @pytest.mark.parametrize("processors, memory, jobs", [(8, 16384, 8), (8, 2048, 2), (4, 500, 1), (1, 65536, 1)])
@@ -93,7 +139,9 @@ def test_compilers_fit_memory_and_processors(processors, memory, jobs):
 
 
 def test_the_estimate_says_its_basis():
-    assert "some 75 minutes of one processor" in kernel.estimate(None, 4, 4) and "about 19 minutes" in kernel.estimate(None, 4, 4)
+    assert "some 75 minutes of one processor" in kernel.estimate(None, 4, 4) and "about 19 minutes" in kernel.estimate(
+        None, 4, 4
+    )
     assert kernel.estimate(1800, 4, 4) == "about 30 minutes: what the last build on this host took"
 
 
@@ -111,8 +159,16 @@ STEPS = [
 
 @pytest.mark.parametrize("there, running, default, failed, settled, wanted", STEPS)
 def test_what_there_is_to_do_follows_from_what_lies_there(there, running, default, failed, settled, wanted):
-    facts = {"name": "new", "wanted_build": True, "there": there, "running": running, "default": default, "failed": failed, "retry": False,
-             "settled": settled}
+    facts = {
+        "name": "new",
+        "wanted_build": True,
+        "there": there,
+        "running": running,
+        "default": default,
+        "failed": failed,
+        "retry": False,
+        "settled": settled,
+    }
     found = kernel.decide(facts)
     assert (found["build"], found["trial"], found["judge"], found["failed"]) == wanted
     if failed:
@@ -122,35 +178,79 @@ def test_what_there_is_to_do_follows_from_what_lies_there(there, running, defaul
 def test_the_name_follows_what_a_kernel_is_made_of():
     params = {"ident": "SOKUHAI", "base": "GENERIC", "lines": [], "fd_setsize": 16384, "make_variables": []}
     one = kernel.name_of("SOKUHAI", kernel.inputs_of(params, "15.0-RELEASE", "amd64"))
-    assert one.startswith("kernel.SOKUHAI-") and one == kernel.name_of("SOKUHAI", kernel.inputs_of(dict(params), "15.0-RELEASE", "amd64"))
-    for change in ({"lines": ["nodevice sound"]}, {"fd_setsize": 32768}, {"make_variables": ["WITHOUT_CTF=yes"]}, {"base": "MINIMAL"}):
-        assert kernel.name_of("SOKUHAI", kernel.inputs_of(dict(params, **change), "15.0-RELEASE", "amd64")) != one, change
+    assert one.startswith("kernel.SOKUHAI-") and one == kernel.name_of(
+        "SOKUHAI", kernel.inputs_of(dict(params), "15.0-RELEASE", "amd64")
+    )
+    for change in (
+        {"lines": ["nodevice sound"]},
+        {"fd_setsize": 32768},
+        {"make_variables": ["WITHOUT_CTF=yes"]},
+        {"base": "MINIMAL"},
+    ):
+        assert kernel.name_of("SOKUHAI", kernel.inputs_of(dict(params, **change), "15.0-RELEASE", "amd64")) != one, (
+            change
+        )
     assert kernel.name_of("SOKUHAI", kernel.inputs_of(params, "15.0-RELEASE-p1", "amd64")) != one
 
 
-FILES = {"GENERIC": "ident\tGENERIC\ninclude \"std.arm64\"\n", "std.arm64": "options \tKDB, INCLUDE_CONFIG_FILE\t# by comma\ninclude \"std.debug\"\n", "std.debug": "",
-         "BARE": "#options\tINCLUDE_CONFIG_FILE\noptions\tINCLUDE_CONFIG_FILES\n", "OFF": "include GENERIC\nnooptions INCLUDE_CONFIG_FILE\n",
-         "ROUND": "include ROUND\n", "ELSEWHERE": "include ../mine\n"}
+FILES = {
+    "GENERIC": 'ident\tGENERIC\ninclude "std.arm64"\n',
+    "std.arm64": 'options \tKDB, INCLUDE_CONFIG_FILE\t# by comma\ninclude "std.debug"\n',
+    "std.debug": "",
+    "BARE": "#options\tINCLUDE_CONFIG_FILE\noptions\tINCLUDE_CONFIG_FILES\n",
+    "OFF": "include GENERIC\nnooptions INCLUDE_CONFIG_FILE\n",
+    "ROUND": "include ROUND\n",
+    "ELSEWHERE": "include ../mine\n",
+}
 
 
-@pytest.mark.parametrize("base, said", [("GENERIC", True), ("BARE", False), ("OFF", False), ("ROUND", False), ("ELSEWHERE", None)])
+@pytest.mark.parametrize(
+    "base, said", [("GENERIC", True), ("BARE", False), ("OFF", False), ("ROUND", False), ("ELSEWHERE", None)]
+)
 def test_a_configuration_says_whether_it_is_kept_in_the_kernel(base, said):
     assert kernel.says_option(FILES.get, base, "INCLUDE_CONFIG_FILE") is said
 
 
 # ---- what is declared ----
 
-GOOD = {"kernel_ident": "SOKUHAI", "kernel_base": "GENERIC", "kernel_options": ["nodevice sound", "options IPSEC"], "kernel_make_variables": [],
-        "kernel_build": True, "kernel_name": "", "kernel_fd_setsize": 16384, "kernel_jobs": 0, "kernel_build_hours": 12,
-        "kernel_trial_seconds": 900, "kernel_boot_seconds": 600, "kernel_check_seconds": 180}
+GOOD = {
+    "kernel_ident": "SOKUHAI",
+    "kernel_base": "GENERIC",
+    "kernel_options": ["nodevice sound", "options IPSEC"],
+    "kernel_make_variables": [],
+    "kernel_build": True,
+    "kernel_name": "",
+    "kernel_fd_setsize": 16384,
+    "kernel_jobs": 0,
+    "kernel_build_hours": 12,
+    "kernel_trial_seconds": 900,
+    "kernel_boot_seconds": 600,
+    "kernel_check_seconds": 180,
+}
 
 
-@pytest.mark.parametrize("change", [
-    {"kernel_ident": "my kernel"}, {"kernel_ident": "GENERIC"}, {"kernel_base": "../GENERIC"}, {"kernel_options": ["ident MINE"]},
-    {"kernel_options": ["nodevice sound\nident X"]}, {"kernel_options": ["nooptions INCLUDE_CONFIG_FILE"]}, {"kernel_options": ["options"]},
-    {"kernel_make_variables": ["INSTKERNNAME=kernel"]}, {"kernel_make_variables": ["-DX"]}, {"kernel_name": "kernel.mine"},
-    {"kernel_build": False}, {"kernel_build": False, "kernel_name": "kernel"}, {"kernel_build": False, "kernel_name": "../etc"},
-    {"kernel_fd_setsize": 512}, {"kernel_jobs": -1}, {"kernel_trial_seconds": 100}, {"kernel_build_hours": 0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kernel_ident": "my kernel"},
+        {"kernel_ident": "GENERIC"},
+        {"kernel_base": "../GENERIC"},
+        {"kernel_options": ["ident MINE"]},
+        {"kernel_options": ["nodevice sound\nident X"]},
+        {"kernel_options": ["nooptions INCLUDE_CONFIG_FILE"]},
+        {"kernel_options": ["options"]},
+        {"kernel_make_variables": ["INSTKERNNAME=kernel"]},
+        {"kernel_make_variables": ["-DX"]},
+        {"kernel_name": "kernel.mine"},
+        {"kernel_build": False},
+        {"kernel_build": False, "kernel_name": "kernel"},
+        {"kernel_build": False, "kernel_name": "../etc"},
+        {"kernel_fd_setsize": 512},
+        {"kernel_jobs": -1},
+        {"kernel_trial_seconds": 100},
+        {"kernel_build_hours": 0},
+    ],
+)
 def test_a_declaration_that_cannot_be_right_is_refused_by_its_name(change):
     assert declared.kernel_problems(GOOD) == []
     found = declared.kernel_problems(dict(GOOD, **change))
@@ -158,6 +258,7 @@ def test_a_declaration_that_cannot_be_right_is_refused_by_its_name(change):
 
 
 # ---- the host ----
+
 
 class Killed(BaseException):
     """The run ends here, as by kill -9."""
@@ -168,15 +269,28 @@ class Host:
 
     def __init__(self, root, monkeypatch, file_system="ufs"):
         self.root, self.file_system = root, file_system
-        self.running, self.userland, self.sockets, self.driver, self.pkgbase = "kernel", "15.0-RELEASE", SOCKETS, "", False
+        self.running, self.userland, self.sockets, self.driver, self.pkgbase = (
+            "kernel",
+            "15.0-RELEASE",
+            SOCKETS,
+            "",
+            False,
+        )
         self.stock = None
         self.environments, self.zfsbootcfg, self.fail, self.log = ["default\tNR\t/", "before\t-\t-"], True, None, []
         self.writes, self.stop_at = 0, None
         self.answers = {"dns": True, "smtp": True}
-        for name, data in {"/boot/kernel/kernel": elf(CONFIG % "GENERIC"), "/boot/defaults/loader.conf": b'kernel="kernel"\n',
-                           "/boot/loader.conf": b'autoboot_delay="1"\n', "/usr/src/Makefile.inc1": b"", "/usr/src/sys/amd64/conf/GENERIC": b"options \tINCLUDE_CONFIG_FILE\n",
-                           "/usr/src/sys/conf/newvers.sh": b'REVISION="15.0"\nBRANCH="RELEASE"\n',
-                           "/usr/src/sys/sys/select.h": b"#define\tFD_SETSIZE\t16384\n", "/etc/rc.d/cleanvar": b"", "/var/run/x": b""}.items():
+        for name, data in {
+            "/boot/kernel/kernel": elf(CONFIG % "GENERIC"),
+            "/boot/defaults/loader.conf": b'kernel="kernel"\n',
+            "/boot/loader.conf": b'autoboot_delay="1"\n',
+            "/usr/src/Makefile.inc1": b"",
+            "/usr/src/sys/amd64/conf/GENERIC": b"options \tINCLUDE_CONFIG_FILE\n",
+            "/usr/src/sys/conf/newvers.sh": b'REVISION="15.0"\nBRANCH="RELEASE"\n',
+            "/usr/src/sys/sys/select.h": b"#define\tFD_SETSIZE\t16384\n",
+            "/etc/rc.d/cleanvar": b"",
+            "/var/run/x": b"",
+        }.items():
             path = self.path(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
@@ -195,7 +309,9 @@ class Host:
             def step(*arguments):
                 self.step()
                 return function(*arguments)
+
             return step
+
         monkeypatch.setattr(kernel, "put", counted(put))
         monkeypatch.setattr(kernel, "remove", counted(remove))
         monkeypatch.setattr(os, "uname", lambda: os.uname_result(("FreeBSD", "x", "15.0-RELEASE", "x", "amd64")))
@@ -214,8 +330,13 @@ class Host:
     def run(self, argv, timeout=120):
         self.log.append(argv)
         if argv[:2] == ["sysctl", "-n"]:
-            value = {"kern.bootfile": "/boot/%s/kernel" % self.running, "kern.ident": kernel.ident_of(self.config()), "kern.conftxt": self.config(),
-                     "hw.ncpu": "2", "hw.physmem": str(4 << 30)}[argv[2]]
+            value = {
+                "kern.bootfile": "/boot/%s/kernel" % self.running,
+                "kern.ident": kernel.ident_of(self.config()),
+                "kern.conftxt": self.config(),
+                "hw.ncpu": "2",
+                "hw.physmem": str(4 << 30),
+            }[argv[2]]
             return 0, value + "\n", ""
         if argv[:2] == ["sysctl", "-i"]:
             return 0, ("dev.%s.0.%%driver: %s\n" % (self.driver, self.driver)) if self.driver else "", ""
@@ -228,7 +349,12 @@ class Host:
         if argv[0] == "swapinfo":
             return 0, "Device          1K-blocks     Used    Avail Capacity\n", ""
         if argv == ["df", "-T", "/boot"]:
-            return 0, "Filesystem       Type 1K-blocks   Used   Avail Capacity  Mounted on\n/dev/gpt/rootfs  %s  7098396 323824 6206704     5%%    /\n" % self.file_system, ""
+            return (
+                0,
+                "Filesystem       Type 1K-blocks   Used   Avail Capacity  Mounted on\n/dev/gpt/rootfs  %s  7098396 323824 6206704     5%%    /\n"
+                % self.file_system,
+                "",
+            )
         if argv[0] == "pkg":
             return (0 if self.pkgbase else 1), "", ""
         if argv[0] == "sockstat":
@@ -236,7 +362,11 @@ class Host:
         if argv[0] == "bectl":
             return 0, "\n".join(self.environments) + "\n", ""
         if argv[0] == "zfsbootcfg":
-            return (0, "freebsd:nvstore\n\tnextboot_enable: YES\n", "") if self.zfsbootcfg else (1, "", "zfsbootcfg: no pool")
+            return (
+                (0, "freebsd:nvstore\n\tnextboot_enable: YES\n", "")
+                if self.zfsbootcfg
+                else (1, "", "zfsbootcfg: no pool")
+            )
         if argv[0] == "nextboot":
             self.step()
             if argv[1] == "-D":
@@ -244,7 +374,9 @@ class Host:
                 return 0, "", ""
             if self.file_system == "zfs" and not self.zfsbootcfg:
                 return 1, "", "nextboot: zfsbootcfg returned 1"
-            self.path(kernel.NEXTBOOT).write_text(('nextboot_enable="YES"\n' if self.file_system == "ufs" else "") + 'kernel="%s"\n' % argv[2])
+            self.path(kernel.NEXTBOOT).write_text(
+                ('nextboot_enable="YES"\n' if self.file_system == "ufs" else "") + 'kernel="%s"\n' % argv[2]
+            )
             return 0, "", ""
         if argv[0] == "daemon":
             return self.daemon(argv)
@@ -257,14 +389,21 @@ class Host:
         tools = self.root / "tools"
         tools.mkdir(exist_ok=True)
         (tools / "kernel").write_bytes(elf(CONFIG % "SOKUHAI"))
-        (tools / "make").write_text("#!/bin/sh\necho \"make $*\"\ncase $* in *%s*) echo boom; exit 1;; esac\n" % (self.fail or "no-such-target")
-                                    + "for word; do case $word in INSTKERNNAME=*) name=${word#*=};; esac; done\n"
-                                    + "case $* in *installkernel*) mkdir -p %s/boot/$name && cp %s/kernel %s/boot/$name/kernel;; esac\n" % (
-                                        self.root, tools, self.root))
+        (tools / "make").write_text(
+            '#!/bin/sh\necho "make $*"\ncase $* in *%s*) echo boom; exit 1;; esac\n' % (self.fail or "no-such-target")
+            + "for word; do case $word in INSTKERNNAME=*) name=${word#*=};; esac; done\n"
+            + "case $* in *installkernel*) mkdir -p %s/boot/$name && cp %s/kernel %s/boot/$name/kernel;; esac\n"
+            % (self.root, tools, self.root)
+        )
         (tools / "make").chmod(0o755)
         script = script.replace("/var/db/", "%s/var/db/" % self.root)
-        subprocess.run(["/bin/sh", "-c", script], env={"PATH": "%s:/usr/bin:/bin" % tools}, check=False,
-                       stdout=self.path(argv[argv.index("-o") + 1]).open("w"), stderr=subprocess.STDOUT)
+        subprocess.run(
+            ["/bin/sh", "-c", script],
+            env={"PATH": "%s:/usr/bin:/bin" % tools},
+            check=False,
+            stdout=self.path(argv[argv.index("-o") + 1]).open("w"),
+            stderr=subprocess.STDOUT,
+        )
         return 0, "", ""
 
     def boot(self, serves=True):
@@ -282,10 +421,30 @@ class Host:
 
 
 def make(**changes):
-    params = {"action": "plan", "name": "", "ident": "SOKUHAI", "base": "GENERIC", "lines": [], "make_variables": [], "fd_setsize": 16384,
-              "source": "/usr/src", "objects": "/usr/obj", "configurations": "/root/kernels", "jobs": 0, "disk_objects_mib": 1, "disk_boot_mib": 1,
-              "wait": 0, "check_seconds": 0, "trial_seconds": 900, "script": "", "console_access": True, "reboot": True, "retry": False,
-              "source_awaited": False, "reason": ""}
+    params = {
+        "action": "plan",
+        "name": "",
+        "ident": "SOKUHAI",
+        "base": "GENERIC",
+        "lines": [],
+        "make_variables": [],
+        "fd_setsize": 16384,
+        "source": "/usr/src",
+        "objects": "/usr/obj",
+        "configurations": "/root/kernels",
+        "jobs": 0,
+        "disk_objects_mib": 1,
+        "disk_boot_mib": 1,
+        "wait": 0,
+        "check_seconds": 0,
+        "trial_seconds": 900,
+        "script": "",
+        "console_access": True,
+        "reboot": True,
+        "retry": False,
+        "source_awaited": False,
+        "reason": "",
+    }
     params.update(changes)
     found = kernel.Kernel(params)
     found.p["script"] = "#!/bin/sh\n# trial of /boot/%s/kernel\n" % found.name
@@ -318,7 +477,11 @@ def files(host):
     found = {}
     for path in sorted(host.root.rglob("*")):
         name = "/" + str(path.relative_to(host.root))
-        if path.is_file() and not name.startswith(("/var/log", "/tools", "/var/run")) and not name.endswith(("last.json", "sokuhai.json")):
+        if (
+            path.is_file()
+            and not name.startswith(("/var/log", "/tools", "/var/run"))
+            and not name.endswith(("last.json", "sokuhai.json"))
+        ):
             found[name] = path.read_bytes()
     return found
 
@@ -339,8 +502,13 @@ def test_make_is_told_where_to_put_it(host):
     whole_run(host)
     text = next(host.path(kernel.LOGS).glob("*.log")).read_text()
     assert "make -C /usr/src -j2 buildkernel KERNCONF=SOKUHAI KERNCONFDIR=/root/kernels\n" in text
-    assert "make -C /usr/src installkernel KERNCONF=SOKUHAI KERNCONFDIR=/root/kernels INSTKERNNAME=%s\n" % make().name in text
-    assert "include\tGENERIC\nident\tSOKUHAI\noptions\tKDB_UNATTENDED\n" in host.path("/root/kernels/SOKUHAI").read_text()
+    assert (
+        "make -C /usr/src installkernel KERNCONF=SOKUHAI KERNCONFDIR=/root/kernels INSTKERNNAME=%s\n" % make().name
+        in text
+    )
+    assert (
+        "include\tGENERIC\nident\tSOKUHAI\noptions\tKDB_UNATTENDED\n" in host.path("/root/kernels/SOKUHAI").read_text()
+    )
 
 
 def test_on_a_host_of_base_packages_installkernel_is_told_to_go_on(host):
@@ -352,7 +520,11 @@ def test_one_option_more_is_one_build_more_and_the_former_goes_once_it_is_replac
     whole_run(host)
     former = make().name
     assert whole_run(host, lines=["nodevice\tsound"])
-    assert host.running != former and not host.path("/boot/" + former).exists() and host.path("/boot/kernel/kernel").exists()
+    assert (
+        host.running != former
+        and not host.path("/boot/" + former).exists()
+        and host.path("/boot/kernel/kernel").exists()
+    )
 
 
 @pytest.mark.parametrize("target", ["buildkernel", "installkernel"])
@@ -363,7 +535,9 @@ def test_a_build_that_fails_leaves_the_host_as_it_was_and_shows_the_end_of_the_l
         whole_run(host)
     assert target in str(said.value) and "untouched" in str(said.value)
     after = files(host)
-    assert {n: d for n, d in after.items() if n.startswith("/boot")} == {n: d for n, d in before.items() if n.startswith("/boot")}
+    assert {n: d for n, d in after.items() if n.startswith("/boot")} == {
+        n: d for n, d in before.items() if n.startswith("/boot")
+    }
     host.fail = None
     assert whole_run(host), "the next run builds it"
 
@@ -389,11 +563,21 @@ def test_a_kernel_without_its_configuration_is_not_installed(host, monkeypatch):
     assert make().build(False)["changed"], "the next run builds from the beginning"
 
 
-@pytest.mark.parametrize("damage, word", [
-    (lambda host: host.path("/usr/src/Makefile.inc1").unlink(), "src.txz"),
-    (lambda host: host.path("/usr/src/sys/conf/newvers.sh").write_text('REVISION="15.0"\nBRANCH="RELEASE-p1"\n'), "freebsd-update"),
-    (lambda host: host.path("/usr/src/sys/sys/select.h").write_text("#define\tFD_SETSIZE\t1024\n"), "role fd_setsize"),
-    (lambda host: host.path("/usr/src/sys/amd64/conf/GENERIC").unlink(), "kernel_base")])
+@pytest.mark.parametrize(
+    "damage, word",
+    [
+        (lambda host: host.path("/usr/src/Makefile.inc1").unlink(), "src.txz"),
+        (
+            lambda host: host.path("/usr/src/sys/conf/newvers.sh").write_text('REVISION="15.0"\nBRANCH="RELEASE-p1"\n'),
+            "freebsd-update",
+        ),
+        (
+            lambda host: host.path("/usr/src/sys/sys/select.h").write_text("#define\tFD_SETSIZE\t1024\n"),
+            "role fd_setsize",
+        ),
+        (lambda host: host.path("/usr/src/sys/amd64/conf/GENERIC").unlink(), "kernel_base"),
+    ],
+)
 def test_sources_that_do_not_fit_are_refused_before_anything_changes(host, damage, word):
     damage(host)
     before = files(host)
@@ -418,19 +602,31 @@ def test_without_console_and_timer_a_trial_is_refused_before_the_build(host):
     assert make(console_access=False).plan()["timer"] == "ichwd"
 
 
-@pytest.mark.parametrize("path, text", [
-    ("/boot/loader.conf", 'autoboot_delay="1"\nkernel="kernel.mine"\n'), ("/boot/loader.conf.local", "\nkernel=kernel.mine\n"),
-    ("/boot/loader.conf.d/mine.conf", '# x\nkernel="kernel.mine"\n')])
+@pytest.mark.parametrize(
+    "path, text",
+    [
+        ("/boot/loader.conf", 'autoboot_delay="1"\nkernel="kernel.mine"\n'),
+        ("/boot/loader.conf.local", "\nkernel=kernel.mine\n"),
+        ("/boot/loader.conf.d/mine.conf", '# x\nkernel="kernel.mine"\n'),
+    ],
+)
 def test_another_files_word_on_the_kernel_is_refused_with_its_line(host, path, text):
     host.path(path).write_text(text)
     with pytest.raises(kernel.Refused, match="%s:2 says" % path):
         make().plan()
 
 
-@pytest.mark.parametrize("name, environments, zfsbootcfg, word", [
-    ("no other environment", ["default\tNR\t/"], True, "bectl create"), ("zfsbootcfg fails", ["default\tNR\t/", "b\t-\t-"], False, "zfsbootcfg"),
-    ("all is there", ["default\tNR\t/", "b\t-\t-"], True, "")])
-def test_on_zfs_a_trial_needs_the_pools_flag_and_an_environment(tmp_path, monkeypatch, name, environments, zfsbootcfg, word):
+@pytest.mark.parametrize(
+    "name, environments, zfsbootcfg, word",
+    [
+        ("no other environment", ["default\tNR\t/"], True, "bectl create"),
+        ("zfsbootcfg fails", ["default\tNR\t/", "b\t-\t-"], False, "zfsbootcfg"),
+        ("all is there", ["default\tNR\t/", "b\t-\t-"], True, ""),
+    ],
+)
+def test_on_zfs_a_trial_needs_the_pools_flag_and_an_environment(
+    tmp_path, monkeypatch, name, environments, zfsbootcfg, word
+):
     host = Host(tmp_path, monkeypatch, "zfs")
     host.environments, host.zfsbootcfg = environments, zfsbootcfg
     make(reboot=False).build(False)
@@ -449,6 +645,7 @@ def test_on_zfs_a_flag_that_did_not_stick_calls_the_trial_off(tmp_path, monkeypa
 
     def silent(argv, timeout=120):
         return (0, "\n", "") if argv[0] == "zfsbootcfg" else run(argv)
+
     monkeypatch.setattr(kernel, "run", silent)
     with pytest.raises(kernel.Refused, match="as before"):
         make().arm(False)
@@ -463,7 +660,14 @@ def test_where_nextboot_cannot_make_it_count_once_there_is_no_trial(tmp_path, mo
     assert not host.path(kernel.SCRIPT).exists() and not host.path(kernel.NEXTBOOT).exists()
 
 
-@pytest.mark.parametrize("what, word", [("panic", "never came as far as rc"), ("late", "panicked or was reset"), ("expired", "nobody confirmed it within 900")])
+@pytest.mark.parametrize(
+    "what, word",
+    [
+        ("panic", "never came as far as rc"),
+        ("late", "panicked or was reset"),
+        ("expired", "nobody confirmed it within 900"),
+    ],
+)
 def test_a_trial_that_ends_in_the_old_kernel_is_told_apart_and_not_repeated(host, what, word):
     make(reboot=False).build(False)
     make().arm(False)
@@ -483,8 +687,14 @@ def test_a_trial_that_ends_in_the_old_kernel_is_told_apart_and_not_repeated(host
     assert make(retry=True).plan()["trial"]
 
 
-@pytest.mark.parametrize("answers, serves, word", [
-    ({"dns": True, "smtp": True}, False, "nothing listens"), ({"dns": False, "smtp": True}, True, "name server"), ({"dns": True, "smtp": False}, True, "mail server")])
+@pytest.mark.parametrize(
+    "answers, serves, word",
+    [
+        ({"dns": True, "smtp": True}, False, "nothing listens"),
+        ({"dns": False, "smtp": True}, True, "name server"),
+        ({"dns": True, "smtp": False}, True, "mail server"),
+    ],
+)
 def test_a_kernel_under_which_the_host_does_not_serve_is_not_kept(host, answers, serves, word):
     make(reboot=False).build(False)
     make().arm(False)
@@ -500,7 +710,9 @@ def test_a_kernel_that_the_playbooks_own_tasks_refuse_is_not_tried_again_unasked
     make(reboot=False).build(False)
     make().arm(False)
     host.boot()
-    with pytest.raises(kernel.Refused, match="runs, but: kernel_verify_tasks: Ask it: no.*the next boot is kernel") as said:
+    with pytest.raises(
+        kernel.Refused, match="runs, but: kernel_verify_tasks: Ask it: no.*the next boot is kernel"
+    ) as said:
         make(reason="kernel_verify_tasks: Ask it: no").reject(False)
     assert said.value.facts["return_needed"] and host.path("/var/run/sokuhai_trial.pid").exists()
     host.boot()
@@ -603,7 +815,9 @@ def test_sources_that_come_before_the_build_are_not_asked_for_by_a_check_run(hos
     assert [notice for notice in awaited.plan()["notices"] if "predicted" in notice] == []
     shutil.rmtree(host.path("/usr/src"))
     plan = make(source_awaited=True).plan()
-    assert plan["build"] and plan["estimate"] and "predicted: the sources are brought to /usr/src first" in plan["notices"]
+    assert (
+        plan["build"] and plan["estimate"] and "predicted: the sources are brought to /usr/src first" in plan["notices"]
+    )
     assert make(source_awaited=True).build(True)["changed"]
     with pytest.raises(kernel.Refused, match="no sources of FreeBSD there"):
         make().plan()
@@ -616,7 +830,7 @@ def test_sources_that_come_before_the_build_are_not_asked_for_by_a_check_run(hos
 
 
 def test_a_base_without_its_configuration_in_it_is_refused_before_the_build(host):
-    host.path("/usr/src/sys/amd64/conf/GENERIC").write_text("include \"std.debug\"\n")
+    host.path("/usr/src/sys/amd64/conf/GENERIC").write_text('include "std.debug"\n')
     host.path("/usr/src/sys/conf/std.debug").write_text("nooptions INVARIANTS\n")
     with pytest.raises(kernel.Refused, match="kernel_base: GENERIC has no INCLUDE_CONFIG_FILE"):
         make().plan()
@@ -656,13 +870,22 @@ def test_undo_calls_a_trial_off(host, at):
     assert host.running == "kernel" and files(host) == before
 
 
-@pytest.mark.parametrize("stock, loud, words", [
-    ("14.3-RELEASE-p2", True, "another release"), ("15.0-RELEASE-p1", False, "run `freebsd-update fetch install`"), (None, False, "")])
+@pytest.mark.parametrize(
+    "stock, loud, words",
+    [
+        ("14.3-RELEASE-p2", True, "another release"),
+        ("15.0-RELEASE-p1", False, "run `freebsd-update fetch install`"),
+        (None, False, ""),
+    ],
+)
 def test_a_stock_kernel_that_nobody_patched_meanwhile_is_told(host, stock, loud, words):
     whole_run(host)
     host.stock = stock
     plan = make().plan()
-    assert [words in notice and "the stock kernel is %s, the world 15.0-RELEASE" % stock in notice for notice in plan["notices"]] == ([True] if stock else [])
+    assert [
+        words in notice and "the stock kernel is %s, the world 15.0-RELEASE" % stock in notice
+        for notice in plan["notices"]
+    ] == ([True] if stock else [])
     said = make().undo(False)
     assert len(said["loud"]) == loud and all(words in text for text in said["loud"])
     assert any("the stock kernel" in note for note in said["notes"]) == bool(stock and not loud)
@@ -706,9 +929,16 @@ def test_a_kernel_that_runs_or_boots_next_is_not_built_over_when_its_record_is_l
 
 
 def test_the_total_of_several_swap_devices_is_not_counted_again(host, monkeypatch):
-    lines = ["Device 1K-blocks Used Avail Capacity", "/dev/ada0p3 1048576 0 1048576 0%", "/dev/ada1p3 1048576 0 1048576 0%", "Total 2097152 0 2097152 0%"]
+    lines = [
+        "Device 1K-blocks Used Avail Capacity",
+        "/dev/ada0p3 1048576 0 1048576 0%",
+        "/dev/ada1p3 1048576 0 1048576 0%",
+        "Total 2097152 0 2097152 0%",
+    ]
     run = host.run
-    monkeypatch.setattr(kernel, "run", lambda argv, timeout=120: (0, "\n".join(lines), "") if argv[0] == "swapinfo" else run(argv))
+    monkeypatch.setattr(
+        kernel, "run", lambda argv, timeout=120: (0, "\n".join(lines), "") if argv[0] == "swapinfo" else run(argv)
+    )
     assert make().memory() == (4096, 2048)
 
 
@@ -732,6 +962,7 @@ def test_every_argument_of_the_module_is_documented_and_handed_over():
 
 # ---- the rc script ----
 
+
 def trial_script():
     text = (ROOT / "roles/kernel/templates/sokuhai_trial.j2").read_text()
     return text.replace("{{ kernel_plan.name }}", "kernel.new").replace("{{ kernel_trial_seconds }}", "7")
@@ -743,27 +974,54 @@ def test_the_rc_script_comes_before_everything_that_can_hang_for_want_of_a_netwo
     assert "# REQUIRE: cleanvar\n" in text and "# BEFORE: FILESYSTEMS" in text
 
 
-@pytest.mark.parametrize("bootfile, armed, starts", [("/boot/kernel.new/kernel", True, True), ("/boot/kernel/kernel", True, False), ("/boot/kernel.new/kernel", False, False)])
+@pytest.mark.parametrize(
+    "bootfile, armed, starts",
+    [
+        ("/boot/kernel.new/kernel", True, True),
+        ("/boot/kernel/kernel", True, False),
+        ("/boot/kernel.new/kernel", False, False),
+    ],
+)
 def test_the_timer_starts_in_the_trial_boot_and_in_no_other(tmp_path, bootfile, armed, starts):
     state, bin_ = tmp_path / "state", tmp_path / "bin"
     state.mkdir()
     bin_.mkdir()
     if armed:
         (state / "armed").write_text("x")
-    for name, body in {"sysctl": "echo %s" % bootfile, "daemon": 'echo "$@" > %s/daemon; for last; do :; done; echo "$last" > %s/timer' % (tmp_path, tmp_path),
-                       "watchdogd": "exit 1"}.items():
+    for name, body in {
+        "sysctl": "echo %s" % bootfile,
+        "daemon": 'echo "$@" > %s/daemon; for last; do :; done; echo "$last" > %s/timer' % (tmp_path, tmp_path),
+        "watchdogd": "exit 1",
+    }.items():
         (bin_ / name).write_text("#!/bin/sh\n%s\n" % body)
         (bin_ / name).chmod(stat.S_IRWXU)
-    (tmp_path / "rc.subr").write_text("load_rc_config() { :; }\ncheckyesno() { return 1; }\nrun_rc_command() { $start_cmd; }\n")
-    text = trial_script().replace("/var/db/sokuhai/kernel", str(state)).replace("/etc/rc.subr", str(tmp_path / "rc.subr"))
+    (tmp_path / "rc.subr").write_text(
+        "load_rc_config() { :; }\ncheckyesno() { return 1; }\nrun_rc_command() { $start_cmd; }\n"
+    )
+    text = (
+        trial_script().replace("/var/db/sokuhai/kernel", str(state)).replace("/etc/rc.subr", str(tmp_path / "rc.subr"))
+    )
     text = re.sub(r"(?<=[\s(])/(?:usr/)?sbin/(sysctl|daemon|watchdogd)\b", "%s/\\1" % bin_, text)
     done = subprocess.run(["/bin/sh", "-s", "start"], input=text, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "daemon").exists() == starts and (state / "running").exists() == starts
     if starts:
-        assert "/bin/sleep 7" in (tmp_path / "daemon").read_text() and "shutdown -r now" in (tmp_path / "daemon").read_text()
+        assert (
+            "/bin/sleep 7" in (tmp_path / "daemon").read_text()
+            and "shutdown -r now" in (tmp_path / "daemon").read_text()
+        )
         # it goes back even where it cannot write that it does
         (state / "expired").mkdir()
-        timer = re.sub(r"/(?:usr/)?s?bin/(sleep|logger|shutdown|kill|reboot)\b", "echo \\1", (tmp_path / "timer").read_text())
+        timer = re.sub(
+            r"/(?:usr/)?s?bin/(sleep|logger|shutdown|kill|reboot)\b", "echo \\1", (tmp_path / "timer").read_text()
+        )
         done = subprocess.run(["/bin/sh"], input=timer, text=True, capture_output=True, check=False)
-        assert [line.split()[0] for line in done.stdout.splitlines()] == ["sleep", "logger", "shutdown", "sleep", "kill", "sleep", "reboot"]
+        assert [line.split()[0] for line in done.stdout.splitlines()] == [
+            "sleep",
+            "logger",
+            "shutdown",
+            "sleep",
+            "kill",
+            "sleep",
+            "reboot",
+        ]

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Role limits' transaction on files in a temporary directory and a kernel that answers as FreeBSD 15.0 does."""
+
 import os
 import pathlib
 import re
@@ -11,11 +12,23 @@ from role_modules import load
 limits_apply = load("roles/limits/library/limits_apply.py")
 AT_MOST = ["net.inet.ip.portrange.hifirst"]
 
-FLOORS = {"kern.maxfiles": 68985, "kern.maxfilesperproc": 65535, "kern.ipc.maxsockets": 42400, "kern.ipc.nmbclusters": 48200,
-          "kern.maxproc": 2300, "kern.maxprocperuid": 2050, "kern.ipc.soacceptqueue": 500, "kern.ipc.maxsockbuf": 1179648,
-          "net.inet.udp.recvspace": 262400, "net.inet.ip.portrange.hilast": 65535, "net.inet.ip.portrange.hifirst": 40536}
-RC = {"named": '#!/bin/sh\n. /etc/rc.subr\nname=named\nstart_precmd=named_prestart\nrun_rc_command "$1"\n',
-      "postfix": '#!/bin/sh\n. /etc/rc.subr\nname=postfix\nstart_cmd=${name}_start\nrun_rc_command "$1"\n'}
+FLOORS = {
+    "kern.maxfiles": 68985,
+    "kern.maxfilesperproc": 65535,
+    "kern.ipc.maxsockets": 42400,
+    "kern.ipc.nmbclusters": 48200,
+    "kern.maxproc": 2300,
+    "kern.maxprocperuid": 2050,
+    "kern.ipc.soacceptqueue": 500,
+    "kern.ipc.maxsockbuf": 1179648,
+    "net.inet.udp.recvspace": 262400,
+    "net.inet.ip.portrange.hilast": 65535,
+    "net.inet.ip.portrange.hifirst": 40536,
+}
+RC = {
+    "named": '#!/bin/sh\n. /etc/rc.subr\nname=named\nstart_precmd=named_prestart\nrun_rc_command "$1"\n',
+    "postfix": '#!/bin/sh\n. /etc/rc.subr\nname=postfix\nstart_cmd=${name}_start\nrun_rc_command "$1"\n',
+}
 LOGIN_CONF = "default:\\\n\t:openfiles=unlimited:\n\ndaemon:\\\n\t:tc=default:\n"
 SERVICES = [{"name": "named", "method": "login_class"}, {"name": "postfix", "method": "shell"}]
 
@@ -29,8 +42,13 @@ class FreeBSD(limits_apply.Host):
 
     def __init__(self, root, physmem=4271390720):
         limits_apply.Host.__init__(self, str(root))
-        for name, text in {"/etc/sysctl.conf": "# $FreeBSD$\n#security.bsd.see_other_uids=0\n", "/etc/login.conf": LOGIN_CONF,
-                           "/etc/login.conf.db": LOGIN_CONF, "/boot/loader.conf": 'console="comconsole"\n', "/etc/rc.conf": ""}.items():
+        for name, text in {
+            "/etc/sysctl.conf": "# $FreeBSD$\n#security.bsd.see_other_uids=0\n",
+            "/etc/login.conf": LOGIN_CONF,
+            "/etc/login.conf.db": LOGIN_CONF,
+            "/boot/loader.conf": 'console="comconsole"\n',
+            "/etc/rc.conf": "",
+        }.items():
             path = pathlib.Path(self.root + name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
@@ -42,18 +60,31 @@ class FreeBSD(limits_apply.Host):
     def boot(self):
         """Autotuning, then the loader's files, then rc.d/sysctl."""
         loader = {}
-        for path in [self.root + "/boot/loader.conf"] + sorted(str(p) for p in pathlib.Path(self.root + "/boot/loader.conf.d").glob("*.conf")):
+        for path in [self.root + "/boot/loader.conf"] + sorted(
+            str(p) for p in pathlib.Path(self.root + "/boot/loader.conf.d").glob("*.conf")
+        ):
             loader.update(limits_apply.parse_values(pathlib.Path(path).read_text().splitlines()))
         self.environment = loader
         kilobytes = self.physmem // 1024
         files = min(int(loader.get("kern.maxfiles", kilobytes // 32)), kilobytes // 16)
         processes = int(loader.get("kern.maxproc", 9460))
         self.kernel = {
-            "kern.maxfiles": files, "kern.maxfilesperproc": files // 10 * 9, "kern.ipc.maxsockets": files,
-            "kern.ipc.nmbclusters": 252212, "kern.maxproc": processes, "kern.maxprocperuid": processes * 9 // 10,
-            "kern.ipc.soacceptqueue": 128, "kern.ipc.maxsockbuf": 8388608, "net.inet.udp.recvspace": 42080,
-            "net.inet.ip.portrange.hifirst": 49152, "net.inet.ip.portrange.hilast": 65535, "hw.physmem": self.physmem,
-            "kern.maxusers": 590, "kern.ipc.maxmbufmem": 2066120704, "net.inet.tcp.cc.algorithm": "cubic", "hw.ncpu": 2,
+            "kern.maxfiles": files,
+            "kern.maxfilesperproc": files // 10 * 9,
+            "kern.ipc.maxsockets": files,
+            "kern.ipc.nmbclusters": 252212,
+            "kern.maxproc": processes,
+            "kern.maxprocperuid": processes * 9 // 10,
+            "kern.ipc.soacceptqueue": 128,
+            "kern.ipc.maxsockbuf": 8388608,
+            "net.inet.udp.recvspace": 42080,
+            "net.inet.ip.portrange.hifirst": 49152,
+            "net.inet.ip.portrange.hilast": 65535,
+            "hw.physmem": self.physmem,
+            "kern.maxusers": 590,
+            "kern.ipc.maxmbufmem": 2066120704,
+            "net.inet.tcp.cc.algorithm": "cubic",
+            "hw.ncpu": 2,
         }
         for name, value in limits_apply.parse_values((self.read("/etc/sysctl.conf") or "").splitlines()).items():
             self.set(name, value)
@@ -64,8 +95,11 @@ class FreeBSD(limits_apply.Host):
         if name in ("kern.maxproc", "hw.physmem", "hw.ncpu"):
             return 1, "", "sysctl: oid '%s' is a read only tunable\n" % name
         value = limits_apply.number(value) if limits_apply.number(value) is not None else value
-        if name in limits_apply.RAISE_ONLY and value < self.kernel[name] or (
-                name == "kern.ipc.maxsockets" and value > self.kernel["kern.maxfiles"]):
+        if (
+            name in limits_apply.RAISE_ONLY
+            and value < self.kernel[name]
+            or (name == "kern.ipc.maxsockets" and value > self.kernel["kern.maxfiles"])
+        ):
             return 1, "", "sysctl: %s=%s: Invalid argument\n" % (name, value)
         self.kernel[name] = value
         return 0, "", ""
@@ -108,9 +142,20 @@ class FreeBSD(limits_apply.Host):
             return 0, "".join("%s=%s\n" % (n, self.kernel[n]) for n in argv[2:] if n in self.kernel), ""
         if argv[:2] == ["sysctl", "-n"]:
             return (0, "%s\n" % self.kernel[argv[2]], "") if argv[2] in self.kernel else (1, "", "unknown oid")
-        tunable = {"kern.maxproc", "kern.maxfiles", "kern.maxfilesperproc", "kern.ipc.maxsockets", "kern.ipc.nmbclusters"}
+        tunable = {
+            "kern.maxproc",
+            "kern.maxfiles",
+            "kern.maxfilesperproc",
+            "kern.ipc.maxsockets",
+            "kern.ipc.nmbclusters",
+        }
         if argv[0] == "sysctl":
-            wanted = tunable if "T" in argv[1] else set(self.kernel) - {"kern.maxproc", "hw.physmem", "hw.ncpu", "kern.maxusers", "kern.ipc.maxmbufmem"}
+            wanted = (
+                tunable
+                if "T" in argv[1]
+                else set(self.kernel)
+                - {"kern.maxproc", "hw.physmem", "hw.ncpu", "kern.maxusers", "kern.ipc.maxmbufmem"}
+            )
             names = wanted if len(argv) == 2 else wanted & {argv[2]}
             return 0, "\n".join(sorted(names)) + "\n", ""
         if argv == ["kenv"]:
@@ -118,7 +163,11 @@ class FreeBSD(limits_apply.Host):
         if argv[0] == "limits":
             value = self.openfiles(argv[2])
             message = "" if value else "login class '%s' non-existent, using default\n" % argv[2]
-            return 0, "Resource limits for class x:\n  openfiles            %s\n" % (value or self.openfiles("default")), message
+            return (
+                0,
+                "Resource limits for class x:\n  openfiles            %s\n" % (value or self.openfiles("default")),
+                message,
+            )
         if argv[0] == "cap_mkdb":
             self.step()
             os.replace(self.copy(argv[1]), argv[1] + ".db")
@@ -128,16 +177,28 @@ class FreeBSD(limits_apply.Host):
             return (0, value + "\n", "") if value is not None else (1, "", "unknown variable")
         if argv[0] == "sysrc":
             self.step()
-            lines = [text for text in self.read("/etc/rc.conf").splitlines() if not text.startswith(argv[-1].split("=")[0] + "=")]
+            lines = [
+                text
+                for text in self.read("/etc/rc.conf").splitlines()
+                if not text.startswith(argv[-1].split("=")[0] + "=")
+            ]
             if argv[1] != "-x":
                 lines.append('%s="%s"' % tuple(argv[1].split("=", 1)))
             pathlib.Path(self.root + "/etc/rc.conf").write_text("".join(text + "\n" for text in lines))
             return 0, "", ""
         if argv[0] == "service":
-            return (0, "%s is running as pid %d.\n" % (argv[1], len(argv[1])), "") if argv[1] in self.rlimits else (1, "", "")
+            return (
+                (0, "%s is running as pid %d.\n" % (argv[1], len(argv[1])), "")
+                if argv[1] in self.rlimits
+                else (1, "", "")
+            )
         if argv[0] == "procstat":
             name = [n for n in self.rlimits if len(n) == int(argv[2])][0]
-            return 0, "  PID COMM RLIMIT SOFT HARD\n %s %s openfiles %s %s\n" % ((argv[2], name) + self.rlimits[name]), ""
+            return (
+                0,
+                "  PID COMM RLIMIT SOFT HARD\n %s %s openfiles %s %s\n" % ((argv[2], name) + self.rlimits[name]),
+                "",
+            )
         raise AssertionError(argv)
 
     @staticmethod
@@ -146,7 +207,11 @@ class FreeBSD(limits_apply.Host):
         return path + ".tmp"
 
     def files(self):
-        return {str(path.relative_to(self.root)): path.read_text() for path in sorted(pathlib.Path(self.root).rglob("*")) if path.is_file()}
+        return {
+            str(path.relative_to(self.root)): path.read_text()
+            for path in sorted(pathlib.Path(self.root).rglob("*"))
+            if path.is_file()
+        }
 
 
 @pytest.fixture
@@ -155,8 +220,15 @@ def host(tmp_path):
 
 
 def params(**changes):
-    answer = {"sysctl": {}, "floors": dict(FLOORS), "at_most": AT_MOST, "loader": {}, "openfiles": 65535, "login_class": "sokuhai",
-              "services": SERVICES}
+    answer = {
+        "sysctl": {},
+        "floors": dict(FLOORS),
+        "at_most": AT_MOST,
+        "loader": {},
+        "openfiles": 65535,
+        "login_class": "sokuhai",
+        "services": SERVICES,
+    }
     answer.update(changes)
     return answer
 
@@ -174,10 +246,15 @@ def block(host, path="/etc/sysctl.conf"):
 
 # ---- the whole of it ----
 
+
 def test_a_bare_host_gets_what_it_lacks_and_no_more(host):
     work, wrong = go(host)
     assert wrong == []
-    assert block(host) == {"kern.ipc.soacceptqueue": "500", "net.inet.udp.recvspace": "262400", "net.inet.ip.portrange.hifirst": "40536"}
+    assert block(host) == {
+        "kern.ipc.soacceptqueue": "500",
+        "net.inet.udp.recvspace": "262400",
+        "net.inet.ip.portrange.hifirst": "40536",
+    }
     assert host.kernel["kern.maxfiles"] == 130352, "what the host gives stays"
     assert host.read("/boot/loader.conf.d/sokuhai.conf") is None
     assert host.openfiles("sokuhai") == "infinity"
@@ -250,6 +327,7 @@ def test_removal_of_the_blocks_restores_the_stock_files(host):
 
 
 # ---- floors, run-time values and the next boot ----
+
 
 def test_a_value_raised_by_hand_is_not_what_the_host_gives(host):
     host.kernel["kern.ipc.soacceptqueue"] = 4096
@@ -328,8 +406,11 @@ def test_a_floor_lowered_in_the_inventory_shrinks_the_line(tmp_path):
 
 
 def test_declared_values_are_exact(host):
-    work, wrong = go(host, sysctl={"kern.maxfilesperproc": 70000, "net.inet.tcp.cc.algorithm": "htcp"},
-                     floors={k: v for k, v in FLOORS.items() if k != "kern.maxfilesperproc"})
+    work, wrong = go(
+        host,
+        sysctl={"kern.maxfilesperproc": 70000, "net.inet.tcp.cc.algorithm": "htcp"},
+        floors={k: v for k, v in FLOORS.items() if k != "kern.maxfilesperproc"},
+    )
     assert wrong == []
     assert host.kernel["kern.maxfilesperproc"] == 70000 and host.kernel["net.inet.tcp.cc.algorithm"] == "htcp"
     assert go(host, sysctl={"kern.maxfilesperproc": 70000, "net.inet.tcp.cc.algorithm": "htcp"})[0].did == []
@@ -339,8 +420,14 @@ def test_a_read_only_tunable_goes_to_the_loader_and_needs_a_reboot(host):
     work, wrong = go(host, loader={"kern.maxproc": 20000})
     assert wrong == []
     assert host.read("/boot/loader.conf.d/sokuhai.conf").splitlines()[1:] == ['kern.maxproc="20000"']
-    assert work.plan["reboot"] == [{"name": "kern.maxproc", "running": "9460", "wanted": 20000,
-                                    "reason": "a read-only tunable: only the loader sets it"}]
+    assert work.plan["reboot"] == [
+        {
+            "name": "kern.maxproc",
+            "running": "9460",
+            "wanted": 20000,
+            "reason": "a read-only tunable: only the loader sets it",
+        }
+    ]
     host.boot()
     assert go(host, loader={"kern.maxproc": 20000})[0].plan["reboot"] == []
 
@@ -369,13 +456,17 @@ def test_what_did_not_come_true_is_said(host):
 
 # ---- refused before anything is written ----
 
-@pytest.mark.parametrize("changes,words", [
-    ({"sysctl": {"kern.maxproc": 1}}, ["kern.maxproc", "limits_loader"]),
-    ({"loader": {"kern.ipc.soacceptqueue": 1}}, ["kern.ipc.soacceptqueue", "limits_sysctl"]),
-    ({"sysctl": {"kern.nothing": 1}}, ["kern.nothing", "does not know"]),
-    ({"sysctl": {"hw.ncpu": 1}}, ["hw.ncpu", "read-only"]),
-    ({"sysctl": {"kern.ipc.maxsockets": 1000}}, ["kern.ipc.maxsockets", "130352", "raised"]),
-])
+
+@pytest.mark.parametrize(
+    "changes,words",
+    [
+        ({"sysctl": {"kern.maxproc": 1}}, ["kern.maxproc", "limits_loader"]),
+        ({"loader": {"kern.ipc.soacceptqueue": 1}}, ["kern.ipc.soacceptqueue", "limits_sysctl"]),
+        ({"sysctl": {"kern.nothing": 1}}, ["kern.nothing", "does not know"]),
+        ({"sysctl": {"hw.ncpu": 1}}, ["hw.ncpu", "read-only"]),
+        ({"sysctl": {"kern.ipc.maxsockets": 1000}}, ["kern.ipc.maxsockets", "130352", "raised"]),
+    ],
+)
 def test_refusals_write_nothing(host, changes, words):
     before, kernel = host.files(), dict(host.kernel)
     with pytest.raises(limits_apply.Refused) as caught:
@@ -385,11 +476,14 @@ def test_refusals_write_nothing(host, changes, words):
     assert host.files() == before and host.kernel == kernel
 
 
-@pytest.mark.parametrize("path,text,number", [
-    ("/etc/sysctl.conf", "kern.ipc.soacceptqueue=77\n", 3),
-    ("/etc/sysctl.conf", "kern.ipc.somaxconn = 77 # old name\n", 3),
-    ("/boot/loader.conf", 'kern.maxfiles="20000"\n', 2),
-])
+@pytest.mark.parametrize(
+    "path,text,number",
+    [
+        ("/etc/sysctl.conf", "kern.ipc.soacceptqueue=77\n", 3),
+        ("/etc/sysctl.conf", "kern.ipc.somaxconn = 77 # old name\n", 3),
+        ("/boot/loader.conf", 'kern.maxfiles="20000"\n', 2),
+    ],
+)
 def test_a_foreign_line_below_the_floor_is_refused(host, path, text, number):
     with open(host.root + path, "a") as handle:
         handle.write(text)
@@ -416,6 +510,7 @@ def test_a_damaged_block_is_refused(host):
 
 
 # ---- login class and rc ----
+
 
 def test_a_class_without_cap_mkdb_is_healed(host):
     go(host)
@@ -461,7 +556,9 @@ def test_a_class_whose_value_changes_is_compiled_anew(host):
 
 def test_an_inherited_soft_limit_does_not_win(host):
     for path in ("/etc/login.conf", "/etc/login.conf.db"):
-        pathlib.Path(host.root + path).write_text(LOGIN_CONF.replace(":openfiles=unlimited:", ":openfiles=unlimited:openfiles-cur=1024:"))
+        pathlib.Path(host.root + path).write_text(
+            LOGIN_CONF.replace(":openfiles=unlimited:", ":openfiles=unlimited:openfiles-cur=1024:")
+        )
     work, wrong = go(host)
     assert wrong == [] and host.openfiles("sokuhai") == "65535"
 
@@ -505,10 +602,16 @@ def test_a_fragment_directory_gets_a_file_of_its_own(host):
     assert "ulimit" in host.read("/etc/rc.conf.d/postfix/sokuhai")
 
 
-@pytest.mark.parametrize("line,refused", [
-    ('named_limits="-n 4096"', True), ('named_limits="-n 65535 -s 1m"', False), ('named_login_class="small"', True),
-    ('named_login_class="daemon"', False), ('named_login_class="default"', False),
-])
+@pytest.mark.parametrize(
+    "line,refused",
+    [
+        ('named_limits="-n 4096"', True),
+        ('named_limits="-n 65535 -s 1m"', False),
+        ('named_login_class="small"', True),
+        ('named_login_class="daemon"', False),
+        ('named_login_class="default"', False),
+    ],
+)
 def test_what_rc_conf_says_already(host, line, refused):
     pathlib.Path(host.root + "/etc/rc.conf").write_text(line + "\n")
     if "small" in line:
@@ -524,11 +627,14 @@ def test_what_rc_conf_says_already(host, line, refused):
         assert host.sysrc("named_login_class") == expected
 
 
-@pytest.mark.parametrize("limits,expected", [
-    ({"named": (20000, 20000), "postfix": (117315, 117315)}, ["named"]),
-    ({"named": ("infinity", "infinity"), "postfix": (1024, 117315)}, ["postfix"]),
-    ({}, []),
-])
+@pytest.mark.parametrize(
+    "limits,expected",
+    [
+        ({"named": (20000, 20000), "postfix": (117315, 117315)}, ["named"]),
+        ({"named": ("infinity", "infinity"), "postfix": (1024, 117315)}, ["postfix"]),
+        ({}, []),
+    ],
+)
 def test_running_daemons_with_less_are_named(host, limits, expected):
     host.install("named", "postfix")
     host.rlimits = limits
@@ -537,6 +643,7 @@ def test_running_daemons_with_less_are_named(host, limits, expected):
 
 
 # ---- the shell fragment, in a real shell ----
+
 
 def shell(before, after="echo $(ulimit -Sn) $(ulimit -Hn)", openfiles=600):
     script = "\n".join(["set -u", before] + limits_apply.shell_lines(openfiles) + [after])
@@ -547,7 +654,9 @@ def shell(before, after="echo $(ulimit -Sn) $(ulimit -Hn)", openfiles=600):
 
 def may_raise_hard_limits():
     """Root in a container may lack the right; asked of the kernel, not guessed."""
-    return subprocess.run(["sh", "-c", "ulimit -n 300; ulimit -Hn 400"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(["sh", "-c", "ulimit -n 300; ulimit -Hn 400"], capture_output=True, check=False).returncode == 0
+    )
 
 
 def test_the_fragment_raises_the_soft_limit():
@@ -561,7 +670,10 @@ def test_the_fragment_never_lowers():
 def test_the_fragment_raises_hard_before_soft(tmp_path):
     """With a shell function in ulimit's place, so that it is shown also where nobody may raise a hard limit."""
     log = tmp_path / "log"
-    fake = 'ulimit() { if [ $# -eq 1 ]; then case $1 in -Hn) echo 300 ;; *) echo 200 ;; esac; else echo "$*" >> %s; fi; }' % log
+    fake = (
+        'ulimit() { if [ $# -eq 1 ]; then case $1 in -Hn) echo 300 ;; *) echo 200 ;; esac; else echo "$*" >> %s; fi; }'
+        % log
+    )
     shell(fake, after=":")
     assert log.read_text().splitlines() == ["-Hn 600", "-Sn 600"]
 
@@ -586,8 +698,20 @@ def test_a_written_file_keeps_its_mode(host):
 
 
 def undo(host, check=False, **more):
-    work = limits_apply.Undo(host, {"openfiles": 65535, "login_class": "sokuhai", "services": SERVICES, "sysctl": {}, "floors": {}, "loader": {},
-                                    "at_most": AT_MOST, **more}, check)
+    work = limits_apply.Undo(
+        host,
+        {
+            "openfiles": 65535,
+            "login_class": "sokuhai",
+            "services": SERVICES,
+            "sysctl": {},
+            "floors": {},
+            "loader": {},
+            "at_most": AT_MOST,
+            **more,
+        },
+        check,
+    )
     work.prepare()
     return work, ([] if check else work.execute())
 
@@ -604,7 +728,9 @@ def test_undo_gives_the_stock_files_back(host, files):
     work, wrong = undo(host)
     after = host.files()
     assert wrong == [] and after == stock
-    assert {item["name"] for item in work.plan["reboot"]} >= {"kern.maxproc", "kern.ipc.soacceptqueue"}, "what waits for the boot is named"
+    assert {item["name"] for item in work.plan["reboot"]} >= {"kern.maxproc", "kern.ipc.soacceptqueue"}, (
+        "what waits for the boot is named"
+    )
     again, wrong = undo(host)
     assert again.did == [] and wrong == [] and again.plan["reboot"] == [] and host.files() == stock
 

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The chain of limits: what is a floor, what is a problem, and that the value a problem names really mends it."""
+
 import random
 
 import pytest
@@ -7,27 +8,54 @@ from limits_chain import AT_MOST, ORDER, conflicts, holds, limits_chain, limits_
 
 # what a stock FreeBSD 15.0 with 4 GB answered
 STOCK = {
-    "kern.maxfiles": "130352", "kern.maxfilesperproc": "117315", "kern.ipc.maxsockets": "130352", "kern.ipc.nmbclusters": "252212",
-    "kern.maxproc": "9460", "kern.maxprocperuid": "8514", "kern.ipc.soacceptqueue": "128", "kern.ipc.maxsockbuf": "8388608",
-    "net.inet.udp.recvspace": "42080", "net.inet.ip.portrange.hifirst": "49152", "net.inet.ip.portrange.hilast": "65535",
-    "hw.physmem": "4271390720", "hw.ncpu": "2",
+    "kern.maxfiles": "130352",
+    "kern.maxfilesperproc": "117315",
+    "kern.ipc.maxsockets": "130352",
+    "kern.ipc.nmbclusters": "252212",
+    "kern.maxproc": "9460",
+    "kern.maxprocperuid": "8514",
+    "kern.ipc.soacceptqueue": "128",
+    "kern.ipc.maxsockbuf": "8388608",
+    "net.inet.udp.recvspace": "42080",
+    "net.inet.ip.portrange.hifirst": "49152",
+    "net.inet.ip.portrange.hilast": "65535",
+    "hw.physmem": "4271390720",
+    "hw.ncpu": "2",
 }
 TUNABLE = ["kern.maxproc", "kern.maxfiles", "kern.maxfilesperproc", "kern.ipc.maxsockets", "kern.ipc.nmbclusters"]
 WRITABLE = [name for name in STOCK if name.startswith(("kern.", "net.")) and name != "kern.maxproc"]
 
 
 def measured(**changes):
-    answer = {"sysctl": dict(STOCK), "unknown": [], "tunable": list(TUNABLE), "writable": list(WRITABLE),
-              "classes": {"daemon": "infinity", "sokuhai": None}, "running": {}, "named": {"version": None, "knows_files": None},
-              "pf": {"enabled": False, "states": None}, "jailed": False, "settings": []}
+    answer = {
+        "sysctl": dict(STOCK),
+        "unknown": [],
+        "tunable": list(TUNABLE),
+        "writable": list(WRITABLE),
+        "classes": {"daemon": "infinity", "sokuhai": None},
+        "running": {},
+        "named": {"version": None, "knows_files": None},
+        "pf": {"enabled": False, "states": None},
+        "jailed": False,
+        "settings": [],
+    }
     answer.update(changes)
     return answer
 
 
 def declared(**changes):
-    answer = {"openfiles": 65535, "process_limit": 500, "recursive_clients": 20000, "tcp_listen_queue": 128,
-              "udp_receive_buffer": 1048576, "fd_setsize": 16384, "fd_setsize_rebuild": False, "sysctl": {}, "loader": {},
-              "login_class": "sokuhai"}
+    answer = {
+        "openfiles": 65535,
+        "process_limit": 500,
+        "recursive_clients": 20000,
+        "tcp_listen_queue": 128,
+        "udp_receive_buffer": 1048576,
+        "fd_setsize": 16384,
+        "fd_setsize_rebuild": False,
+        "sysctl": {},
+        "loader": {},
+        "login_class": "sokuhai",
+    }
     answer.update(changes)
     return answer
 
@@ -76,7 +104,11 @@ def test_a_floor_that_memory_cannot_carry_is_a_problem_with_numbers():
     small = dict(STOCK, **{"hw.physmem": str(512 * 2**20)})
     chain = limits_chain(measured(sysctl=small), declared(process_limit=50, recursive_clients=1000))
     assert len(chain["problems"]) == 1
-    assert "512 MB" in chain["problems"][0] and "sokuhai_openfiles" in chain["problems"][0] and "32768" in chain["problems"][0]
+    assert (
+        "512 MB" in chain["problems"][0]
+        and "sokuhai_openfiles" in chain["problems"][0]
+        and "32768" in chain["problems"][0]
+    )
 
 
 def test_the_wish_to_blame_is_the_one_that_asks_for_most():
@@ -96,7 +128,10 @@ def test_ports_for_outstanding_queries():
     ports = the_link(chain, "UDP source ports")
     assert ports["has"] == 16384 and ports["needs"] == 44000 and ports["will"] == 44000
     assert chain["floors"]["net.inet.ip.portrange.hifirst"] == 21536
-    assert limits_chain(measured(), declared(recursive_clients=1000))["floors"]["net.inet.ip.portrange.hifirst"] == 65535 - 2200 + 1
+    assert (
+        limits_chain(measured(), declared(recursive_clients=1000))["floors"]["net.inet.ip.portrange.hifirst"]
+        == 65535 - 2200 + 1
+    )
 
 
 def test_more_queries_than_ports_exist():
@@ -117,8 +152,13 @@ def test_pf_that_is_off_is_no_link():
 
 
 def test_infinity_reads_as_maxfilesperproc():
-    chain = limits_chain(measured(classes={"daemon": "infinity", "sokuhai": "infinity"},
-                                  running={"named": {"pid": 7, "soft": "infinity", "hard": "infinity"}}), declared())
+    chain = limits_chain(
+        measured(
+            classes={"daemon": "infinity", "sokuhai": "infinity"},
+            running={"named": {"pid": 7, "soft": "infinity", "hard": "infinity"}},
+        ),
+        declared(),
+    )
     assert the_link(chain, "login class sokuhai")["has"] == 117315
     assert the_link(chain, "named (pid 7)")["has"] == 117315
 
@@ -126,16 +166,23 @@ def test_infinity_reads_as_maxfilesperproc():
 def test_a_running_daemon_with_less_is_shown_but_refuses_nothing():
     chain = limits_chain(measured(running={"postfix": {"pid": 9, "soft": 1024, "hard": 1024}}), declared())
     assert chain["problems"] == []
-    assert not the_link(chain, "postfix (pid 9)")["ok"] and the_link(chain, "postfix (pid 9)")["mend"] == "service postfix restart"
+    assert (
+        not the_link(chain, "postfix (pid 9)")["ok"]
+        and the_link(chain, "postfix (pid 9)")["mend"] == "service postfix restart"
+    )
 
 
 def test_files_of_an_old_named_above_the_kernel():
     kernel = {"kern.maxfilesperproc": 65535}
     for version, knows in (("9.18.49", True), ("9.20.30", False)):
         answer = measured(named={"version": version, "knows_files": knows})
-        chain = limits_chain(answer, declared(sysctl=kernel, own_openfiles={"bind_openfiles": 100000, "postfix_openfiles": 65535}))
+        chain = limits_chain(
+            answer, declared(sysctl=kernel, own_openfiles={"bind_openfiles": 100000, "postfix_openfiles": 65535})
+        )
         assert chain["about"] == ["bind_openfiles"]
-        assert "bind_openfiles = 100000" in chain["problems"][0] and "kern.maxfilesperproc = 65535" in chain["problems"][0]
+        assert (
+            "bind_openfiles = 100000" in chain["problems"][0] and "kern.maxfilesperproc = 65535" in chain["problems"][0]
+        )
         chain = limits_chain(answer, declared(sysctl=kernel, own_openfiles={"bind_openfiles": 65535}))
         assert chain["problems"] == []
         assert bool([item for item in chain["links"] if "`files`" in item["because"]]) is knows
@@ -144,11 +191,16 @@ def test_files_of_an_old_named_above_the_kernel():
 def test_fd_setsize_binds_only_when_the_rebuild_is_wanted():
     assert limits_chain(measured(), declared(openfiles=8000))["problems"] == []
     chain = limits_chain(measured(), declared(openfiles=8000, fd_setsize_rebuild=True))
-    assert any("sokuhai_openfiles = 8000" in text and "sokuhai_fd_setsize = 16384" in text for text in chain["problems"])
+    assert any(
+        "sokuhai_openfiles = 8000" in text and "sokuhai_fd_setsize = 16384" in text for text in chain["problems"]
+    )
 
 
 def test_a_process_limit_beyond_memory_is_the_capacity_filters_word():
-    chain = limits_chain(measured(), declared(capacity={"ok": False, "max_process_limit": 321, "message": "sokuhai_process_limit: 500 ..."}))
+    chain = limits_chain(
+        measured(),
+        declared(capacity={"ok": False, "max_process_limit": 321, "message": "sokuhai_process_limit: 500 ..."}),
+    )
     assert chain["problems"] == ["sokuhai_process_limit: 500 ..."]
     assert chain["mends"] == [[{"variable": "sokuhai_process_limit", "value": 321}]]
 
@@ -167,16 +219,20 @@ def test_a_kernel_without_a_value_the_chain_needs():
 
 # ---- placement by the kernel's own flags ----
 
-@pytest.mark.parametrize("sysctl,loader,words", [
-    ({"kern.maxproc": 9999}, {}, ["limits_sysctl['kern.maxproc']", "limits_loader"]),
-    ({}, {"kern.ipc.soacceptqueue": 512}, ["limits_loader['kern.ipc.soacceptqueue']", "limits_sysctl"]),
-    ({"kern.maxfilez": 1}, {}, ["limits_sysctl['kern.maxfilez']", "does not know"]),
-    ({"vfs.zfs.arc_max": 1}, {}, ["vfs.zfs.arc_max", "zfs", "not loaded"]),
-    ({"hw.ncpu": 4}, {}, ["limits_sysctl['hw.ncpu']", "read-only"]),
-    ({}, {"hw.ncpu": 4}, ["limits_loader['hw.ncpu']", "read-only"]),
-    ({"kern.ipc.somaxconn": 1024}, {}, ["kern.ipc.somaxconn", "kern.ipc.soacceptqueue"]),
-    ({"kern.maxfiles": 1}, {"kern.maxfiles": 2}, ["differ"]),
-])
+
+@pytest.mark.parametrize(
+    "sysctl,loader,words",
+    [
+        ({"kern.maxproc": 9999}, {}, ["limits_sysctl['kern.maxproc']", "limits_loader"]),
+        ({}, {"kern.ipc.soacceptqueue": 512}, ["limits_loader['kern.ipc.soacceptqueue']", "limits_sysctl"]),
+        ({"kern.maxfilez": 1}, {}, ["limits_sysctl['kern.maxfilez']", "does not know"]),
+        ({"vfs.zfs.arc_max": 1}, {}, ["vfs.zfs.arc_max", "zfs", "not loaded"]),
+        ({"hw.ncpu": 4}, {}, ["limits_sysctl['hw.ncpu']", "read-only"]),
+        ({}, {"hw.ncpu": 4}, ["limits_loader['hw.ncpu']", "read-only"]),
+        ({"kern.ipc.somaxconn": 1024}, {}, ["kern.ipc.somaxconn", "kern.ipc.soacceptqueue"]),
+        ({"kern.maxfiles": 1}, {"kern.maxfiles": 2}, ["differ"]),
+    ],
+)
 def test_a_name_in_the_wrong_file(sysctl, loader, words):
     found = placement_errors(sysctl, loader, measured(unknown=["kern.maxfilez", "vfs.zfs.arc_max"]))
     assert len(found) == 1
@@ -184,15 +240,22 @@ def test_a_name_in_the_wrong_file(sysctl, loader, words):
         assert word in found[0]
 
 
-@pytest.mark.parametrize("sysctl,loader", [
-    ({"kern.maxfiles": 200000}, {}), ({}, {"kern.maxfiles": 200000}), ({"kern.maxfiles": 200000}, {"kern.maxfiles": "200000"}),
-    ({"kern.ipc.soacceptqueue": 512}, {}), ({}, {"kern.maxproc": 9999}),
-])
+@pytest.mark.parametrize(
+    "sysctl,loader",
+    [
+        ({"kern.maxfiles": 200000}, {}),
+        ({}, {"kern.maxfiles": 200000}),
+        ({"kern.maxfiles": 200000}, {"kern.maxfiles": "200000"}),
+        ({"kern.ipc.soacceptqueue": 512}, {}),
+        ({}, {"kern.maxproc": 9999}),
+    ],
+)
 def test_a_name_in_the_right_file(sysctl, loader):
     assert placement_errors(sysctl, loader, measured()) == []
 
 
 # ---- keys set elsewhere ----
+
 
 def line(name, value, file="/etc/sysctl.conf"):
     return {"file": file, "line": 12, "name": name, "value": value}
@@ -206,8 +269,12 @@ def test_a_foreign_line_below_the_floor_is_refused_with_file_and_line():
 
 def test_a_foreign_line_that_gives_more_is_what_the_host_has():
     assert conflicts([line("kern.ipc.soacceptqueue", "4096")], {}, {"kern.ipc.soacceptqueue": 500}) == []
-    assert conflicts([line("net.inet.ip.portrange.hifirst", "10000")], {}, {"net.inet.ip.portrange.hifirst": 21536}) == []
-    assert conflicts([line("net.inet.ip.portrange.hifirst", "50000")], {}, {"net.inet.ip.portrange.hifirst": 21536}) != []
+    assert (
+        conflicts([line("net.inet.ip.portrange.hifirst", "10000")], {}, {"net.inet.ip.portrange.hifirst": 21536}) == []
+    )
+    assert (
+        conflicts([line("net.inet.ip.portrange.hifirst", "50000")], {}, {"net.inet.ip.portrange.hifirst": 21536}) != []
+    )
 
 
 def test_a_foreign_line_with_another_than_the_declared_value():
@@ -218,10 +285,15 @@ def test_a_foreign_line_with_another_than_the_declared_value():
 
 # ---- properties ----
 
+
 def apply(way, settings):
     variable, value = way["variable"], way["value"]
-    target = {"sokuhai_openfiles": "openfiles", "sokuhai_process_limit": "process_limit", "sokuhai_recursive_clients": "recursive_clients",
-              "sokuhai_fd_setsize": "fd_setsize"}.get(variable)
+    target = {
+        "sokuhai_openfiles": "openfiles",
+        "sokuhai_process_limit": "process_limit",
+        "sokuhai_recursive_clients": "recursive_clients",
+        "sokuhai_fd_setsize": "fd_setsize",
+    }.get(variable)
     changed = dict(settings, sysctl=dict(settings["sysctl"]), loader=dict(settings["loader"]))
     if target:
         changed[target] = value
@@ -240,15 +312,26 @@ def test_every_mend_mends(seed):
     host["hw.physmem"] = str(chance.choice([1, 2, 4, 16]) * 2**30)
     for name in WRITABLE:
         if chance.random() < 0.3:
-            host[name] = str(max(1025, int(int(host[name]) * chance.choice([0.1, 0.5, 1, 2])) % 65536 if "portrange" in name
-                                 else int(int(host[name]) * chance.choice([0.1, 0.5, 1, 3]))))
+            host[name] = str(
+                max(
+                    1025,
+                    int(int(host[name]) * chance.choice([0.1, 0.5, 1, 2])) % 65536
+                    if "portrange" in name
+                    else int(int(host[name]) * chance.choice([0.1, 0.5, 1, 3])),
+                )
+            )
     wishes = {}
     for name in ORDER:
         if name != "kern.maxproc" and "portrange" not in name and chance.random() < 0.25:
             wishes[name] = chance.choice([500, 20000, 70000, 400000])
-    settings = declared(openfiles=chance.choice([1024, 20000, 65535, 200000]), process_limit=chance.choice([10, 100, 500, 2000]),
-                        recursive_clients=chance.choice([1000, 20000, 60000]), sysctl=wishes,
-                        fd_setsize_rebuild=chance.random() < 0.5, own_openfiles={"bind_openfiles": chance.choice([2000, 65535, 150000])})
+    settings = declared(
+        openfiles=chance.choice([1024, 20000, 65535, 200000]),
+        process_limit=chance.choice([10, 100, 500, 2000]),
+        recursive_clients=chance.choice([1000, 20000, 60000]),
+        sysctl=wishes,
+        fd_setsize_rebuild=chance.random() < 0.5,
+        own_openfiles={"bind_openfiles": chance.choice([2000, 65535, 150000])},
+    )
     host_answer = measured(sysctl=host)
     chain = limits_chain(host_answer, settings)
     for about, ways in zip(chain["about"], chain["mends"]):
@@ -269,9 +352,15 @@ def test_every_mend_mends(seed):
 @pytest.mark.parametrize("seed", range(60))
 def test_all_mends_together_leave_no_problem(seed):
     chance = random.Random(1000 + seed)
-    settings = declared(openfiles=chance.choice([20000, 65535]), process_limit=chance.choice([50, 500]),
-                        sysctl={name: chance.choice([700, 30000]) for name in ORDER
-                                if name not in ("kern.maxproc",) + AT_MOST and "portrange" not in name and chance.random() < 0.4})
+    settings = declared(
+        openfiles=chance.choice([20000, 65535]),
+        process_limit=chance.choice([50, 500]),
+        sysctl={
+            name: chance.choice([700, 30000])
+            for name in ORDER
+            if name not in ("kern.maxproc",) + AT_MOST and "portrange" not in name and chance.random() < 0.4
+        },
+    )
     for _ in range(20):
         chain = limits_chain(measured(), settings)
         if not chain["problems"]:

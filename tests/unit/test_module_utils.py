@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What the modules share: files replaced in one rename, commands that end, marked blocks; and that every way to run a play finds it."""
+
 import ast
 import configparser
 import os
@@ -21,6 +22,7 @@ class Killed(BaseException):
 
 # ---- files ----
 
+
 def test_a_file_comes_back_byte_for_byte(tmp_path):
     (tmp_path / "a").write_bytes(b"one\r\ntwo \xff\n")
     text = host.read(tmp_path / "a")
@@ -30,7 +32,11 @@ def test_a_file_comes_back_byte_for_byte(tmp_path):
 
 def test_what_is_no_file_reads_as_none(tmp_path):
     (tmp_path / "file").write_text("")
-    assert host.read(tmp_path / "nothing") is None and host.read(tmp_path / "file" / "below") is None and host.read(tmp_path) is None
+    assert (
+        host.read(tmp_path / "nothing") is None
+        and host.read(tmp_path / "file" / "below") is None
+        and host.read(tmp_path) is None
+    )
 
 
 def test_mode_and_link_of_a_file_that_is_there_stay(tmp_path):
@@ -108,8 +114,19 @@ def test_the_sum_and_the_room_of_a_file(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert host.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert host.free_mib(str(tmp_path / "not" / "yet")) == host.free_mib(str(tmp_path)) > 0
-    assert host.run([sys.executable, "-B", "-c", "import sys; sys.path.insert(0, %r); import host; print(host.free_mib('not/yet') > 0)"
-                     % os.path.dirname(host.__file__)], timeout=20)[1] == "True\n"
+    assert (
+        host.run(
+            [
+                sys.executable,
+                "-B",
+                "-c",
+                "import sys; sys.path.insert(0, %r); import host; print(host.free_mib('not/yet') > 0)"
+                % os.path.dirname(host.__file__),
+            ],
+            timeout=20,
+        )[1]
+        == "True\n"
+    )
 
 
 def test_odd_bytes_are_no_hindrance_to_a_diff():
@@ -118,6 +135,7 @@ def test_odd_bytes_are_no_hindrance_to_a_diff():
 
 
 # ---- commands ----
+
 
 def test_a_command_answers_with_status_and_both_streams():
     assert host.run(["sh", "-c", "echo out; echo err >&2; cat; exit 3"]) == (3, "out\n", "err\n")
@@ -138,6 +156,7 @@ def test_commands_are_found_and_speak_english_whatever_the_caller_has():
 
 # ---- marked blocks ----
 
+
 @pytest.mark.parametrize("text", ["", "a\n", "a", "a\r\nb\n\n", "\n"])
 def test_a_block_that_comes_and_goes_leaves_the_rest_byte_for_byte(text):
     there = blocks.set_block(text, "x", "f", ["one", "two"])
@@ -153,7 +172,9 @@ def test_a_block_stays_in_its_place():
     assert blocks.get_block("# BEGIN xy\n# END xy\n", "x", "f") is None
 
 
-@pytest.mark.parametrize("text", ["# BEGIN x\na\n", "a\n# END x\n", "# END x\n# BEGIN x\n", "# BEGIN x\n# BEGIN x\n# END x\n"])
+@pytest.mark.parametrize(
+    "text", ["# BEGIN x\na\n", "a\n# END x\n", "# END x\n# BEGIN x\n", "# BEGIN x\n# BEGIN x\n# END x\n"]
+)
 @pytest.mark.parametrize("body", [[], ["b"]])
 def test_a_damaged_block_is_refused_with_its_file(text, body):
     with pytest.raises(host.Refused) as caught:
@@ -163,27 +184,35 @@ def test_a_damaged_block_is_refused_with_its_file(text, body):
 
 # ---- what FreeBSD prints ----
 
+
 def test_limits_of_several_processes():
-    text = ("  PID COMM             RLIMIT                  SOFT             HARD     \n  807 named            openfiles             65535           infinity     \n"
-            "  807 named            maxprocesses           9000             9000     \n  911 master           openfiles             65535            65536     \n")
+    text = (
+        "  PID COMM             RLIMIT                  SOFT             HARD     \n  807 named            openfiles             65535           infinity     \n"
+        "  807 named            maxprocesses           9000             9000     \n  911 master           openfiles             65535            65536     \n"
+    )
     assert limits.parse_rlimits(text) == {807: (65535, None), 911: (65535, 65536)}
 
 
 def test_swap_of_several_devices_without_their_total():
-    text = ("Device          1K-blocks     Used    Avail Capacity\n/dev/ada0p3       2097152        0  2097152     0%\n"
-            "/dev/ada1p3       1048576        0  1048576     0%\nTotal             3145728        0  3145728     0%\n")
+    text = (
+        "Device          1K-blocks     Used    Avail Capacity\n/dev/ada0p3       2097152        0  2097152     0%\n"
+        "/dev/ada1p3       1048576        0  1048576     0%\nTotal             3145728        0  3145728     0%\n"
+    )
     assert limits.parse_swapinfo(text) == 3072 and limits.parse_swapinfo("") == 0
 
 
 # ---- DNS ----
 
+
 def test_a_question_on_the_wire():
     assert dns.question(258, "d1.test", "MX", "IN", True) == (
-        b"\x01\x02\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02d1\x04test\x00\x00\x0f\x00\x01")
+        b"\x01\x02\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02d1\x04test\x00\x00\x0f\x00\x01"
+    )
     assert dns.question(1, ".", "NS", "IN", False)[12:] == b"\x00\x00\x02\x00\x01"
 
 
 # ---- found from everywhere ----
+
 
 def test_ansible_and_molecule_look_in_the_same_folders():
     own = configparser.ConfigParser()
@@ -198,10 +227,36 @@ def test_ansible_and_molecule_look_in_the_same_folders():
 def test_a_module_is_shipped_with_it_whatever_the_current_directory(tmp_path):
     """As tools/drift runs plays: ansible.cfg is named, and its paths are relative to itself."""
     program = pathlib.Path(sys.executable).parent / "ansible"
-    done = subprocess.run([program, "localhost", "-i", "localhost,", "-c", "local", "-M", ROOT / "roles/preflight/library", "-m", "preflight_probe",
-                           "-a", "names=kern.no.such.value", "-o"], cwd=tmp_path, capture_output=True, text=True, timeout=120,
-                          env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1",
-                               "ANSIBLE_PYTHON_INTERPRETER": sys.executable, "ANSIBLE_STDOUT_CALLBACK": "oneline", "LC_ALL": "C.UTF-8"})
+    done = subprocess.run(
+        [
+            program,
+            "localhost",
+            "-i",
+            "localhost,",
+            "-c",
+            "local",
+            "-M",
+            ROOT / "roles/preflight/library",
+            "-m",
+            "preflight_probe",
+            "-a",
+            "names=kern.no.such.value",
+            "-o",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+            "ANSIBLE_STDOUT_CALLBACK": "oneline",
+            "LC_ALL": "C.UTF-8",
+        },
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"unknown": ["kern.no.such.value"]' in done.stdout, done.stdout
 
@@ -210,6 +265,14 @@ def test_nothing_of_it_needs_more_than_python_and_itself():
     allowed = set(sys.stdlib_module_names) | {"ansible"}
     for path in sorted(ROOT.glob("module_utils/sokuhai/*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names = (
+                [node.module]
+                if isinstance(node, ast.ImportFrom)
+                else [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else []
+            )
             for name in names:
-                assert name.split(".")[0] in allowed and (not name.startswith("ansible") or name.startswith("ansible.module_utils.sokuhai")), (path, name)
+                assert name.split(".")[0] in allowed and (
+                    not name.startswith("ansible") or name.startswith("ansible.module_utils.sokuhai")
+                ), (path, name)

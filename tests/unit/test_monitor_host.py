@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Module monitor_host against made-up commands: what it changes, what it leaves alone, how it goes back, and that undo leaves nothing but the samples."""
+
 import os
 import pwd
 import time
@@ -17,11 +18,31 @@ class Host:
     """rc.conf, users, processes and the service command of a host."""
 
     def __init__(self, folder, monkeypatch):
-        self.folder, self.rc, self.users, self.calls, self.running, self.works, self.check_mode = folder, {}, {}, [], {}, True, False
+        self.folder, self.rc, self.users, self.calls, self.running, self.works, self.check_mode = (
+            folder,
+            {},
+            {},
+            [],
+            {},
+            True,
+            False,
+        )
         self.samples = folder / "db" / "samples.csv"
         self.p = {
-            "service": "sokuhai_monitor", "user": "sampler", "directory": str(folder / "db"), "patience": 2, "silence": 180,
-            **{part: {"path": str(folder / "etc" / part), "text": TEXT + part + "\n", "mode": "0555" if part in ("program", "script") else "0644"} for part in module.FILES}}
+            "service": "sokuhai_monitor",
+            "user": "sampler",
+            "directory": str(folder / "db"),
+            "patience": 2,
+            "silence": 180,
+            **{
+                part: {
+                    "path": str(folder / "etc" / part),
+                    "text": TEXT + part + "\n",
+                    "mode": "0555" if part in ("program", "script") else "0644",
+                }
+                for part in module.FILES
+            },
+        }
         monkeypatch.setattr(module, "run", self.run)
         monkeypatch.setattr(module.pwd, "getpwnam", lambda name: self.users[name])
         monkeypatch.setattr(module.os, "kill", lambda pid, number: self.running.pop(pid, None))
@@ -91,8 +112,15 @@ def host(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module.os, "stat", stat)
     own = os.lstat
-    monkeypatch.setattr(module.os, "lstat", lambda path, *arguments, **options: owned(own(path, *arguments, **options), 4711)
-                        if str(path).endswith(("/samples.csv", "/db/state")) else own(path, *arguments, **options))
+    monkeypatch.setattr(
+        module.os,
+        "lstat",
+        lambda path, *arguments, **options: (
+            owned(own(path, *arguments, **options), 4711)
+            if str(path).endswith(("/samples.csv", "/db/state"))
+            else own(path, *arguments, **options)
+        ),
+    )
     return Host(tmp_path, monkeypatch)
 
 
@@ -103,7 +131,10 @@ def test_first_run_makes_all_of_it_and_the_second_nothing(host):
     host.check_mode = False
     done = host.present()
     assert done["changed"] and host.rc == {"sokuhai_monitor_enable": "YES"} and host.started() == ["start"]
-    assert oct((host.folder / "etc/program").stat().st_mode)[-3:] == "555" and oct((host.folder / "etc/settings").stat().st_mode)[-3:] == "644"
+    assert (
+        oct((host.folder / "etc/program").stat().st_mode)[-3:] == "555"
+        and oct((host.folder / "etc/settings").stat().st_mode)[-3:] == "644"
+    )
     assert [entry["after_header"] for entry in done["diff"]] == [entry["after_header"] for entry in predicted["diff"]]
     host.calls.clear()
     again = host.present()
@@ -117,7 +148,14 @@ def test_what_is_read_once_restarts_it_and_what_newsyslog_reads_does_not(host):
     assert host.present(settings="other\n")["restarted"] and host.started() == ["onestop", "start"]
 
 
-@pytest.mark.parametrize("how, why", [("gone", "did not run"), ("older", "was older than its program or its settings"), ("silent", "has written nothing for")])
+@pytest.mark.parametrize(
+    "how, why",
+    [
+        ("gone", "did not run"),
+        ("older", "was older than its program or its settings"),
+        ("silent", "has written nothing for"),
+    ],
+)
 def test_one_that_does_not_run_as_declared_is_started_anew(host, how, why):
     host.present()
     host.calls.clear()
@@ -126,7 +164,11 @@ def test_one_that_does_not_run_as_declared_is_started_anew(host, how, why):
     elif how == "older":
         os.utime(host.folder / "run" / "watcher", (1, 1))
     else:
-        for path in (host.samples, host.folder / "run" / "watcher", *(host.folder / "etc" / part for part in module.FILES)):
+        for path in (
+            host.samples,
+            host.folder / "run" / "watcher",
+            *(host.folder / "etc" / part for part in module.FILES),
+        ):
             os.utime(path, (host.now - 1000, host.now - 1000))
     found = host.present()
     assert found["changed"] and found["restarted"].startswith(why) and "start" in host.started(), found

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Module monitor_read: peaks that stay, sums, gaps, and files that are broken, turned over, compressed or cut short."""
+
 import bz2
 import gzip
 import json
@@ -38,20 +39,43 @@ def test_no_samples_is_no_error(tmp_path):
 
 
 def test_peaks_stay_counts_are_added_and_limits_and_free_memory_are_the_least(tmp_path):
-    written(tmp_path, "samples.csv", HEADER + line(300, 60.0, 5, 100, 1000, 9000, 7, 50) + line(240, 60.0, 900, 500, 800, 100, 3, 40) + line(200, 5.0, 1, 200, 900, 8000, "", ""))
+    written(
+        tmp_path,
+        "samples.csv",
+        HEADER
+        + line(300, 60.0, 5, 100, 1000, 9000, 7, 50)
+        + line(240, 60.0, 900, 500, 800, 100, 3, 40)
+        + line(200, 5.0, 1, 200, 900, 8000, "", ""),
+    )
     found = collect(tmp_path)
     assert {name: values for name, values in found["columns"].items()} == {
-        "time": [NOW - 200], "seconds": [125.0], "queue_active": [900], "files": [500], "files_limit": [800], "memory_free": [100], "mails_out": [10], "age_deferred": [50]}
+        "time": [NOW - 200],
+        "seconds": [125.0],
+        "queue_active": [900],
+        "files": [500],
+        "files_limit": [800],
+        "memory_free": [100],
+        "mails_out": [10],
+        "age_deferred": [50],
+    }
     assert (found["from"], found["to"], found["rows_read"]) == (NOW - 300, NOW - 200, 3)
 
 
 def test_unknown_stays_unknown_unless_a_neighbour_knows(tmp_path):
-    written(tmp_path, "samples.csv", HEADER + line(3000, files="") + line(2999, files="") + line(100, files="") + line(99, files=0))
+    written(
+        tmp_path,
+        "samples.csv",
+        HEADER + line(3000, files="") + line(2999, files="") + line(100, files="") + line(99, files=0),
+    )
     assert collect(tmp_path)["columns"]["files"] == [None, 0]
 
 
 def test_there_are_as_many_rows_as_asked_for_at_most_and_none_for_a_time_without_samples(tmp_path):
-    written(tmp_path, "samples.csv", HEADER + "".join(line(ago, active=ago) for ago in range(3600, -1, -5) if not 1000 < ago < 2000))
+    written(
+        tmp_path,
+        "samples.csv",
+        HEADER + "".join(line(ago, active=ago) for ago in range(3600, -1, -5) if not 1000 < ago < 2000),
+    )
     for points in (1, 7, 400):
         found = collect(tmp_path, points=points)
         assert len(found["columns"]["time"]) <= points and max(found["columns"]["queue_active"]) == 3600
@@ -62,7 +86,20 @@ def test_there_are_as_many_rows_as_asked_for_at_most_and_none_for_a_time_without
 
 def test_broken_lines_are_left_out(tmp_path):
     good = line(10, files=3)
-    written(tmp_path, "samples.csv", HEADER + line(20, files=2) + "1795,5\n" + good[:20] + "\n" + "x" * 30 + "\n" + good.replace("5.0", "five") + good + line(5, files=9)[:-4])
+    written(
+        tmp_path,
+        "samples.csv",
+        HEADER
+        + line(20, files=2)
+        + "1795,5\n"
+        + good[:20]
+        + "\n"
+        + "x" * 30
+        + "\n"
+        + good.replace("5.0", "five")
+        + good
+        + line(5, files=9)[:-4],
+    )
     found = collect(tmp_path)
     assert found["rows_read"] == 2 and found["broken"] == 5 and found["columns"]["files"] == [3]
 
@@ -84,7 +121,9 @@ def test_a_file_that_is_just_being_compressed_counts_once(tmp_path):
 
 
 def test_a_compressed_file_that_ends_too_early_gives_what_it_has(tmp_path):
-    path = written(tmp_path, "samples.csv.0.gz", HEADER + "".join(line(1000, files=n) for n in range(3000)), 100, gzip.open)
+    path = written(
+        tmp_path, "samples.csv.0.gz", HEADER + "".join(line(1000, files=n) for n in range(3000)), 100, gzip.open
+    )
     path.write_bytes(path.read_bytes()[:-200])
     os.utime(path, (NOW - 100, NOW - 100))
     written(tmp_path, "samples.csv", HEADER + line(10, files=7))
@@ -116,11 +155,24 @@ def test_what_the_samplers_user_puts_in_place_of_its_state_is_neither_followed_n
 
 
 def test_as_many_rows_as_the_longest_report_asks_for_may_be_asked_for():
-    assert reader.MOST_POINTS == 14 * 1440 == load("roles/monitor/filter_plugins/monitor.py").RANGES["monitor_read_points"][1]
+    assert (
+        reader.MOST_POINTS
+        == 14 * 1440
+        == load("roles/monitor/filter_plugins/monitor.py").RANGES["monitor_read_points"][1]
+    )
 
 
 def test_what_is_added_up_is_what_the_sampler_counts():
     assert reader.ADDED == {"seconds", "named_servfail", "named_queries", *sampler.COUNTED}
     assert reader.ADDED <= set(sampler.COLUMNS)
     assert {name for name in sampler.COLUMNS if reader.least(name)} == {
-        "named_descriptors_limit", "named_recursive_clients_limit", "postfix_descriptors_limit", "postfix_processes_limit", "files_limit", "sockets_limit", "memory_free", "memory_total", "swap_total"}
+        "named_descriptors_limit",
+        "named_recursive_clients_limit",
+        "postfix_descriptors_limit",
+        "postfix_processes_limit",
+        "files_limit",
+        "sockets_limit",
+        "memory_free",
+        "memory_total",
+        "swap_total",
+    }

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The page without a browser: what it reckons, that nothing from a host becomes markup, that its colours can be told apart. tests/page has the browser."""
+
 import base64
 import hashlib
 import html.parser
@@ -53,6 +54,7 @@ def rendered():
 
 # ---- the library ----
 
+
 def test_the_library_is_the_one_on_record_with_its_licence():
     source = json.loads((UPLOT / "source.json").read_text())
     assert set(source["files"]) == {path.name for path in UPLOT.iterdir()} - {"source.json"}
@@ -60,7 +62,9 @@ def test_the_library_is_the_one_on_record_with_its_licence():
         assert hashlib.sha512((UPLOT / name).read_bytes()).hexdigest() == digest, name
     assert "The MIT License" in (UPLOT / "LICENSE").read_text() and source["license"] == "MIT"
     assert "(v%s)" % source["version"] in (UPLOT / "uPlot.iife.min.js").read_text()[:200]
-    assert source["archive"].endswith("-%s.tgz" % source["version"]) and re.fullmatch(r"[0-9a-f]{128}", source["archive_sha512"])
+    assert source["archive"].endswith("-%s.tgz" % source["version"]) and re.fullmatch(
+        r"[0-9a-f]{128}", source["archive_sha512"]
+    )
 
 
 def test_the_page_holds_the_library_whole(rendered):
@@ -69,14 +73,23 @@ def test_the_page_holds_the_library_whole(rendered):
 
 # ---- nothing becomes markup, nothing asks the network ----
 
+
 @pytest.mark.parametrize("name", PAGES)
 def test_every_element_is_one_of_ours_and_closed(rendered, name):
     read = Read(rendered[name])
     assert read.stack == []
     tags = [tag for tag, _ in read.found]
-    assert tags.count("script") == 3 and tags.count("style") == 1 and not set(tags) & {"img", "iframe", "object", "embed", "link", "form", "base"}
+    assert (
+        tags.count("script") == 3
+        and tags.count("style") == 1
+        and not set(tags) & {"img", "iframe", "object", "embed", "link", "form", "base"}
+    )
     for tag, attributes in read.found:
-        assert not [key for key in attributes if key.startswith("on") or key in ("style", "src", "srcset", "action", "formaction")], (tag, attributes)
+        assert not [
+            key
+            for key in attributes
+            if key.startswith("on") or key in ("style", "src", "srcset", "action", "formaction")
+        ], (tag, attributes)
         assert attributes.get("href", "#").startswith("#"), attributes
     ids = [attributes["id"] for _, attributes in read.found if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -85,7 +98,11 @@ def test_every_element_is_one_of_ours_and_closed(rendered, name):
 @pytest.mark.parametrize("name", PAGES)
 def test_the_policy_lets_only_these_scripts_and_styles_run(rendered, name):
     read = Read(rendered[name])
-    policy = next(attributes["content"] for _, attributes in read.found if attributes.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        attributes["content"]
+        for _, attributes in read.found
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    )
     given = dict((part.split()[0], part.split()[1:]) for part in policy.split(";"))
     assert given["default-src"] == ["'none'"] and "unsafe" not in policy and "http" not in policy and "*" not in policy
 
@@ -110,10 +127,13 @@ def test_what_a_hostile_host_says_is_text(rendered):
 def test_text_is_escaped_and_attributes_cannot_be_left():
     assert el("p", "<b>&", cls='"><script>') == '<p class="&quot;&gt;&lt;script&gt;">&lt;b&gt;&amp;</p>'
     assert el("p", el("b", "x"), None, False, ["y", "<"]) == "<p><b>x</b>y&lt;</p>"
-    assert "<" not in embedded({"</script>": "<!--"}) and json.loads(embedded({"</script>": "<!--&>"})) == {"</script>": "<!--&>"}
+    assert "<" not in embedded({"</script>": "<!--"}) and json.loads(embedded({"</script>": "<!--&>"})) == {
+        "</script>": "<!--&>"
+    }
 
 
 # ---- both languages ----
+
 
 def test_both_languages_say_the_same_things():
     for key, _ in words.WORDS.items():
@@ -122,7 +142,17 @@ def test_both_languages_say_the_same_things():
         assert names[0] == names[1] == names[2], key
     same = {key for key in words.WORDS if words.forms(key)[0] == words.forms(key)[2]}
     # the names of Postfix's queues and of what has no other name
-    assert same == {"queue_active", "queue_deferred", "queue_incoming", "queue_hold", "queue_maildrop", "deferred_dns", "postscreen_hits", "dnsbl_hits", "spf_fails"}
+    assert same == {
+        "queue_active",
+        "queue_deferred",
+        "queue_incoming",
+        "queue_hold",
+        "queue_maildrop",
+        "deferred_dns",
+        "postscreen_hits",
+        "dnsbl_hits",
+        "spf_fails",
+    }
     for key in set(words.WORDS) - same:
         assert re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", words.forms(key)[2]), key
 
@@ -137,15 +167,30 @@ def test_every_word_is_said_somewhere(monkeypatch):
     monkeypatch.setattr(words, "forms", noted)
     monkeypatch.setattr(page, "forms", noted)
     failed = {"samples": {"error": "e"}, "traps": {"error": "e"}}
-    quiet = {"traps": {"traps": {"a@example.org": {"taken": 0, "refused": 0}}, "rules": {}, "clients": {}, "missing": ["/var/log/maillog"]}}
+    quiet = {
+        "traps": {
+            "traps": {"a@example.org": {"taken": 0, "refused": 0}},
+            "rules": {},
+            "clients": {},
+            "missing": ["/var/log/maillog"],
+        }
+    }
     links = sample_report.chain()
     links["links"][2]["will"] += 1
     links["links"][3].update(ok=False, mend="")
     swapping = sample_report.samples(1, until=sample_report.NOW - 7200, days=1)
     swapping["columns"]["swap_used"] = list(swapping["columns"]["swap_total"])
-    for report in (*PAGES.values(), sample_report.report({}, code=1),
-                   sample_report.report({"a": sample_report.host("clean", **failed), "b": sample_report.host("clean", chain=links, samples=swapping, **quiet)}),
-                   sample_report.report({"a": sample_report.host("clean")}, code=0)):
+    for report in (
+        *PAGES.values(),
+        sample_report.report({}, code=1),
+        sample_report.report(
+            {
+                "a": sample_report.host("clean", **failed),
+                "b": sample_report.host("clean", chain=links, samples=swapping, **quiet),
+            }
+        ),
+        sample_report.report({"a": sample_report.host("clean")}, code=0),
+    ):
         page.render(report)
     # handed to the script
     assert set(words.WORDS) - said == {"ceiling"}
@@ -159,16 +204,25 @@ def test_all_that_is_said_is_said_in_both_languages(rendered, name):
 
 # ---- colours ----
 
+
 def colours(dark):
     text = (HERE / "page.css").read_text()
-    light = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", text[:text.index("@media")]))
-    return {**light, **dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", text[text.index("@media"):text.index(":root.paper {")]))} if dark else light
+    light = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", text[: text.index("@media")]))
+    return (
+        {
+            **light,
+            **dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", text[text.index("@media") : text.index(":root.paper {")])),
+        }
+        if dark
+        else light
+    )
 
 
 def contrast(one, other):
     """Contrast ratio of two colours by WCAG 2.2 (relative luminance)."""
+
     def luminance(colour):
-        parts = [int(colour[at:at + 2], 16) / 255 for at in (1, 3, 5)]
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
         parts = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
         return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
@@ -197,6 +251,7 @@ def test_no_line_is_told_by_its_colour_alone():
 
 # ---- what it reckons ----
 
+
 def columns(**given):
     length = len(given["time"])
     return {"seconds": [60] * length, **given}
@@ -208,8 +263,18 @@ def test_a_gap_in_the_samples_is_a_gap_in_the_line_and_never_zero():
 
 
 def test_counts_become_rates_and_uses_shares():
-    found = model.series(columns(time=[60, 120], seconds=[60, 30], mails_out=[120, None], deferred_dns=[5, 5], files=[50, 60], files_limit=[100, 100],
-                                 named_sockets=[10, 20], named_descriptors_limit=[200, None]))
+    found = model.series(
+        columns(
+            time=[60, 120],
+            seconds=[60, 30],
+            mails_out=[120, None],
+            deferred_dns=[5, 5],
+            files=[50, 60],
+            files_limit=[100, 100],
+            named_sockets=[10, 20],
+            named_descriptors_limit=[200, None],
+        )
+    )
     assert found["mails"]["mails_out"] == [2, None] and found["deferred"]["deferred_dns"] == [5, 10]
     assert found["host"]["files"] == {"share": [50, 60], "used": [50, 60], "limit": 100}
     assert found["named"]["named_sockets"]["share"] == [5, None], "without a ceiling there is no share"
@@ -249,8 +314,12 @@ def test_the_tightest_link_is_the_one_whose_use_came_nearest_to_its_ceiling():
     found = judged()
     assert found["tight"]["use"] == "named_recursive_clients" and found["tight"]["peak"]["limit"] == 20000
     used = {row["use"]: row["peak"]["share"] for row in found["rows"] if row["peak"]}
-    assert set(used) == {entry[0] for entry in model.CEILINGS} - {"swap_used"} and found["tight"]["peak"]["share"] == max(used.values())
-    assert [row["name"] for row in found["rows"] if row["name"]] == [link["name"] for link in PAGES["one"]["hosts"]["mx.home.example"]["chain"]["links"]]
+    assert set(used) == {entry[0] for entry in model.CEILINGS} - {"swap_used"} and found["tight"]["peak"][
+        "share"
+    ] == max(used.values())
+    assert [row["name"] for row in found["rows"] if row["name"]] == [
+        link["name"] for link in PAGES["one"]["hosts"]["mx.home.example"]["chain"]["links"]
+    ]
 
 
 def test_a_broken_link_is_tighter_than_any_other():
@@ -266,58 +335,127 @@ def test_without_samples_the_tightest_link_is_reckoned_and_said_to_be(rendered):
     assert "Nothing is measured here" in text and "role monitor keeps no samples" in text and "--tags monitor" in text
 
 
-@pytest.mark.parametrize("name,level", [
-    ("mx01.home.example", "clean"), ("mx03.home.example", "unreachable"), ("mx05.home.example", "drift"), ("mx06.home.example", "error"),
-    ("mx07.home.example", "clean"), ("mx08.home.example", "near")])
+@pytest.mark.parametrize(
+    "name,level",
+    [
+        ("mx01.home.example", "clean"),
+        ("mx03.home.example", "unreachable"),
+        ("mx05.home.example", "drift"),
+        ("mx06.home.example", "error"),
+        ("mx07.home.example", "clean"),
+        ("mx08.home.example", "near"),
+    ],
+)
 def test_a_host_has_the_state_of_what_is_worst_of_it(name, level):
     assert judged(name, PAGES["ten"])["level"] == level
 
 
 def test_names_that_are_not_resolved_and_a_monitor_that_stopped_are_told():
-    report = sample_report.report({"mx": sample_report.host("clean", samples=sample_report.samples(1, size=100, dns=20))}, code=0)
-    assert judged("mx", report)["level"] == "near" and "Names are not resolved" in page.render(report) and "named&#x27;s log" in page.render(report).replace("'", "&#x27;")
-    stopped = sample_report.report({"mx": sample_report.host("clean", samples=sample_report.samples(1, size=100, until=sample_report.NOW - 7200))}, code=0)
+    report = sample_report.report(
+        {"mx": sample_report.host("clean", samples=sample_report.samples(1, size=100, dns=20))}, code=0
+    )
+    assert (
+        judged("mx", report)["level"] == "near"
+        and "Names are not resolved" in page.render(report)
+        and "named&#x27;s log" in page.render(report).replace("'", "&#x27;")
+    )
+    stopped = sample_report.report(
+        {"mx": sample_report.host("clean", samples=sample_report.samples(1, size=100, until=sample_report.NOW - 7200))},
+        code=0,
+    )
     assert judged("mx", stopped)["level"] == "near" and "the monitor has stopped" in page.render(stopped)
     # monitor_idle_seconds: 3600
-    hourly = sample_report.report({"mx": sample_report.host("clean", samples=sample_report.samples(1, size=100, points=168, until=sample_report.NOW - 3000))}, code=0)
+    hourly = sample_report.report(
+        {
+            "mx": sample_report.host(
+                "clean", samples=sample_report.samples(1, size=100, points=168, until=sample_report.NOW - 3000)
+            )
+        },
+        code=0,
+    )
     assert judged("mx", hourly)["level"] == "clean" and judged("mx", hourly)["stale"] is None
 
 
 def test_one_step_for_all_that_one_command_mends():
     steps = judged()["steps"]
     assert [command or text for command, text, _ in steps] == [
-        "ansible-playbook playbooks/site.yml --limit mx.home.example --tags postfix,bind", "reboot when mail can wait: shutdown -r now"]
+        "ansible-playbook playbooks/site.yml --limit mx.home.example --tags postfix,bind",
+        "reboot when mail can wait: shutdown -r now",
+    ]
     assert sum(len(entries) for _, _, entries in steps) == len(PAGES["one"]["findings"]) == 14
     back = " puts it back; if it is meant, declare it in the inventory"
-    whole = model.steps([{"advice": "ansible-playbook playbooks/site.yml --limit h --tags bind" + back}, {"advice": "ansible-playbook playbooks/site.yml --limit h" + back},
-                         {"advice": "ansible-playbook playbooks/rebuild.yml --limit h" + back}])
-    assert [command for command, _, _ in whole] == ["ansible-playbook playbooks/site.yml --limit h", "ansible-playbook playbooks/rebuild.yml --limit h"]
+    whole = model.steps(
+        [
+            {"advice": "ansible-playbook playbooks/site.yml --limit h --tags bind" + back},
+            {"advice": "ansible-playbook playbooks/site.yml --limit h" + back},
+            {"advice": "ansible-playbook playbooks/rebuild.yml --limit h" + back},
+        ]
+    )
+    assert [command for command, _, _ in whole] == [
+        "ansible-playbook playbooks/site.yml --limit h",
+        "ansible-playbook playbooks/rebuild.yml --limit h",
+    ]
 
 
 def test_what_is_wrong_stands_before_how_near_before_what_to_do(rendered):
     text = rendered["one"]
-    places = [text.index(words.WORDS[key][0]) for key in ("attention_one", "wrong", "ceilings", "todo", "charts", "traps", "unknown")]
+    places = [
+        text.index(words.WORDS[key][0])
+        for key in ("attention_one", "wrong", "ceilings", "todo", "charts", "traps", "unknown")
+    ]
     assert places == sorted(places)
 
 
 def test_the_worst_host_comes_first(rendered):
     names = re.findall(r'<a href="#h\d+">(mx\d\d)', rendered["ten"])
     assert names[:5] == ["mx06", "mx03", "mx05", "mx09", "mx08"] and len(names) == 10
-    opened = [attributes.get("open", "no") for tag, attributes in Read(rendered["ten"]).found if tag == "details" and attributes.get("class") == "host"]
+    opened = [
+        attributes.get("open", "no")
+        for tag, attributes in Read(rendered["ten"]).found
+        if tag == "details" and attributes.get("class") == "host"
+    ]
     assert opened == [None] * 5 + ["no"] * 5
 
 
 def test_ten_hosts_with_a_week_of_samples_are_a_small_file(rendered):
-    assert all(len((host.get("samples") or {"columns": {"time": [0] * 600}})["columns"]["time"]) >= 600 for host in PAGES["ten"]["hosts"].values())
+    assert all(
+        len((host.get("samples") or {"columns": {"time": [0] * 600}})["columns"]["time"]) >= 600
+        for host in PAGES["ten"]["hosts"].values()
+    )
     assert len(rendered["ten"].encode()) < 2_000_000
 
 
-@pytest.mark.parametrize("said", [
-    None, [], "text", {"columns": [1]}, {"columns": {"time": "x"}}, {"columns": {"time": [1, "2", None, True, 3, 2, 1e300, float("nan")], "files": [1] * 8}},
-    {"columns": {"time": [10, 20], "files": [float("inf"), "<b>"], "files_limit": [-1, {}], "seconds": [0, 0], "mails_out": [5, 5]}, "over": {"x": "y"}, "from": "z"},
-    {"columns": {"time": [10, 20], "seconds": [None, 60], "files": [[], 2], "short": [1]}, "rows_read": -4, "broken": 1.5}])
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        [],
+        "text",
+        {"columns": [1]},
+        {"columns": {"time": "x"}},
+        {"columns": {"time": [1, "2", None, True, 3, 2, 1e300, float("nan")], "files": [1] * 8}},
+        {
+            "columns": {
+                "time": [10, 20],
+                "files": [float("inf"), "<b>"],
+                "files_limit": [-1, {}],
+                "seconds": [0, 0],
+                "mails_out": [5, 5],
+            },
+            "over": {"x": "y"},
+            "from": "z",
+        },
+        {
+            "columns": {"time": [10, 20], "seconds": [None, 60], "files": [[], 2], "short": [1]},
+            "rows_read": -4,
+            "broken": 1.5,
+        },
+    ],
+)
 def test_whatever_a_host_answers_is_drawn_or_left_out(said):
-    report = sample_report.report({"mx": sample_report.host("clean", samples=page.kept("samples", said), traps=page.kept("traps", said))}, code=0)
+    report = sample_report.report(
+        {"mx": sample_report.host("clean", samples=page.kept("samples", said), traps=page.kept("traps", said))}, code=0
+    )
     read = Read(page.render(report))
     assert read.stack == []
     json.loads(read.of("script")[0], parse_constant=lambda word: pytest.fail(word))
@@ -326,15 +464,31 @@ def test_whatever_a_host_answers_is_drawn_or_left_out(said):
 
 
 def test_traps_that_are_no_counts_are_left_out():
-    found = page.kept("traps", {"traps": {"a": {"taken": 1, "refused": "x", "rules": {"r": 2}}, "b": 3}, "rules": {"r": 2, "s": True}, "clients": [], "missing": "x"})
+    found = page.kept(
+        "traps",
+        {
+            "traps": {"a": {"taken": 1, "refused": "x", "rules": {"r": 2}}, "b": 3},
+            "rules": {"r": 2, "s": True},
+            "clients": [],
+            "missing": "x",
+        },
+    )
     assert found == {"traps": {"a": {"taken": 1, "rules": {"r": 2}}}, "rules": {"r": 2}, "clients": {}, "missing": []}
 
 
 def test_a_report_without_anything_is_a_page_too():
     text = page.render(sample_report.report({}, errors=["no host of group mailhosts was asked"], code=1))
     assert "no host of group mailhosts was asked" in text and Read(text).stack == []
-    old = {"schema": 1, "started": "2026-11-28T00:01:00+00:00", "seconds": 1, "exit": 0, "hosts": {"mx": {"status": "clean", "messages": [], "notes": []}},
-           "findings": [], "transitions": {}, "errors": []}
+    old = {
+        "schema": 1,
+        "started": "2026-11-28T00:01:00+00:00",
+        "seconds": 1,
+        "exit": 0,
+        "hosts": {"mx": {"status": "clean", "messages": [], "notes": []}},
+        "findings": [],
+        "transitions": {},
+        "errors": [],
+    }
     assert "mx" in page.render(old)
 
 

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """How chain, samples and traps come into the report: what the callback records, what tools/drift makes of it, and that none of it is taken for drift."""
+
 import json
 import pathlib
 import subprocess
@@ -15,8 +16,17 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOST = "mx.home.example"
 
 drift = load("tools/drift", "drift_tool")
-PROBED = {"event": "result", "host": HOST, "role": "drift", "task": "T", "action": "drift_probe", "path": "", "status": "ok", "changed": False,
-          "told": {"findings": [], "notes": []}}
+PROBED = {
+    "event": "result",
+    "host": HOST,
+    "role": "drift",
+    "task": "T",
+    "action": "drift_probe",
+    "path": "",
+    "status": "ok",
+    "changed": False,
+    "told": {"findings": [], "notes": []},
+}
 END = {"event": "end", "hosts": [HOST], "seconds": {HOST: 1.5}}
 
 
@@ -27,6 +37,7 @@ def shown(what, value):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Run the command as if ansible-playbook had left these records; return (status, report, page, the command that was run)."""
+
     def runs(records, *options):
         commands = []
 
@@ -44,20 +55,33 @@ def run(tmp_path, monkeypatch):
 
 
 def test_the_page_and_the_report_hold_what_was_shown(run):
-    records = [shown("chain", sample_report.chain()), shown("samples", sample_report.samples(1, points=9000)), shown("traps", sample_report.TRAPS), PROBED, END]
+    records = [
+        shown("chain", sample_report.chain()),
+        shown("samples", sample_report.samples(1, points=9000)),
+        shown("traps", sample_report.TRAPS),
+        PROBED,
+        END,
+    ]
     status, report, page, _ = run(records, "--json", "{0}", "--html", "{1}")
     assert status == 0
     host = json.loads(report)["hosts"][HOST]
     assert host["status"] == "clean" and host["chain"]["links"] and host["traps"]["rules"]
     assert 0 < len(host["samples"]["columns"]["time"]) <= model.POINTS and host["samples"]["rows_read"] == 10080
     schema = json.loads((ROOT / "docs" / "drift.schema.json").read_text())
-    pytest.importorskip("jsonschema", reason="jsonschema is not installed beside molecule").Draft202012Validator(schema).validate(json.loads(report))
+    pytest.importorskip("jsonschema", reason="jsonschema is not installed beside molecule").Draft202012Validator(
+        schema
+    ).validate(json.loads(report))
     assert "Content-Security-Policy" in page and HOST in page
 
 
 def test_what_could_not_be_read_is_said_and_is_no_drift(run):
-    status, report, page, _ = run([shown("samples", {"error": "no such folder"}), shown("traps", {"error": "not readable"}), PROBED, END],
-                                  "--json", "{0}", "--html", "{1}")
+    status, report, page, _ = run(
+        [shown("samples", {"error": "no such folder"}), shown("traps", {"error": "not readable"}), PROBED, END],
+        "--json",
+        "{0}",
+        "--html",
+        "{1}",
+    )
     assert status == 0 and json.loads(report)["findings"] == []
     assert "no such folder" in page and "not readable" in page
 
@@ -67,14 +91,26 @@ def test_both_are_written_when_the_report_goes_to_standard_output(run, capsys):
     assert page and json.loads(capsys.readouterr().out)["exit"] == 0
 
 
-@pytest.mark.parametrize("options,asked", [([], None), (["--changes"], None), (["--json", "{0}"], 7), (["--html", "{1}"], 7), (["--html", "{1}", "--days", "14"], 14)])
+@pytest.mark.parametrize(
+    "options,asked",
+    [
+        ([], None),
+        (["--changes"], None),
+        (["--json", "{0}"], 7),
+        (["--html", "{1}"], 7),
+        (["--html", "{1}", "--days", "14"], 14),
+    ],
+)
 def test_samples_are_collected_only_when_they_are_wanted(run, options, asked):
     command = run([PROBED, END], *options)[3]
     given = [json.loads(word) for word in command if word.startswith("{")]
     assert given == ([] if asked is None else [{"page_seconds": asked * 86400, "page_points": asked * 1440}])
 
 
-@pytest.mark.parametrize("options,words", [(["--html", "/nowhere/at/all.html"], "no such folder"), (["--html", "x", "--days", "99"], "invalid choice")])
+@pytest.mark.parametrize(
+    "options,words",
+    [(["--html", "/nowhere/at/all.html"], "no such folder"), (["--html", "x", "--days", "99"], "invalid choice")],
+)
 def test_what_cannot_be_written_or_read_is_refused_before_the_run(options, words, capsys):
     with pytest.raises(SystemExit) as end:
         drift.arguments(options)
@@ -82,7 +118,9 @@ def test_what_cannot_be_written_or_read_is_refused_before_the_run(options, words
 
 
 def result(action, data):
-    task = types.SimpleNamespace(action=action, resolved_action=action, _role=None, get_name=lambda: "T", get_path=lambda: "p")
+    task = types.SimpleNamespace(
+        action=action, resolved_action=action, _role=None, get_name=lambda: "T", get_path=lambda: "p"
+    )
     return types.SimpleNamespace(_result=data, _task=task, _host=types.SimpleNamespace(get_name=lambda: HOST))
 
 
@@ -91,17 +129,32 @@ def test_the_callback_records_what_is_shown_by_itself(tmp_path):
     callback.target = str(tmp_path / "records")
     chain = {"links": [{"name": "kern.maxfiles >="}], "problems": [], "floors": {"a": 1}}
     callback.record(result("ansible.builtin.set_fact", {"ansible_facts": {"preflight_chain": chain}}), "ok")
-    callback.record(result("monitor_read", {"columns": {"time": [1]}, "from": 1, "to": 1, "rows_read": 1, "broken": 0, "over": {}, "invocation": {}}), "ok")
+    callback.record(
+        result(
+            "monitor_read",
+            {"columns": {"time": [1]}, "from": 1, "to": 1, "rows_read": 1, "broken": 0, "over": {}, "invocation": {}},
+        ),
+        "ok",
+    )
     callback.record(result("access_report", {"msg": "not readable", "failed": True}), "failed")
     callback.record(result("monitor_read", {"msg": "no route", "unreachable": True}), "unreachable")
     records = [json.loads(line) for line in (tmp_path / "records").read_text().splitlines()]
-    assert [(one["event"], one.get("what")) for one in records] == [("shown", "chain"), ("shown", "samples"), ("shown", "traps"), ("result", None)]
+    assert [(one["event"], one.get("what")) for one in records] == [
+        ("shown", "chain"),
+        ("shown", "samples"),
+        ("shown", "traps"),
+        ("result", None),
+    ]
     assert records[0]["value"] == {"links": chain["links"], "problems": []}
-    assert set(records[1]["value"]) == {"columns", "from", "to", "rows_read", "broken", "over"} and records[2]["value"] == {"error": "not readable"}
+    assert set(records[1]["value"]) == {"columns", "from", "to", "rows_read", "broken", "over"} and records[2][
+        "value"
+    ] == {"error": "not readable"}
     assert records[3]["status"] == "unreachable"
 
 
 def test_a_kept_report_can_be_drawn_again(tmp_path):
     (tmp_path / "report.json").write_text(json.dumps(sample_report.well()))
-    subprocess.run([sys.executable, ROOT / "tools" / "page", tmp_path / "report.json", tmp_path / "page.html"], check=True)
+    subprocess.run(
+        [sys.executable, ROOT / "tools" / "page", tmp_path / "report.json", tmp_path / "page.html"], check=True
+    )
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Module ports_tree with a real git and a repository of its own: the right commit of the right branch, or nothing."""
+
 import json
 import pathlib
 import shutil
@@ -49,8 +50,12 @@ def upstream(tmp_path, monkeypatch):
     (folder / "Mk").mkdir(parents=True)
 
     def git(*words):
-        return subprocess.run(["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@example.org", *words], check=True, capture_output=True,
-                              text=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@example.org", *words],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
 
     def commit(branch, text):
         (folder / "Mk/bsd.port.mk").write_text(text)
@@ -117,7 +122,23 @@ def test_what_is_no_tree_is_neither_replaced_nor_made_one(upstream, monkeypatch,
     (tree / "distfiles").rmdir()
     empty = tmp_path / "empty"
     subprocess.run(["git", "init", "-q", "-b", "main", empty], check=True)
-    subprocess.run(["git", "-C", empty, "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    subprocess.run(
+        [
+            "git",
+            "-C",
+            empty,
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@example.org",
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-m",
+            "x",
+        ],
+        check=True,
+    )
     assert "no ports tree" in call(monkeypatch, **{**want, "url": f"file://{empty}"})["msg"]
     assert json.dumps(sorted(path.name for path in tree.iterdir())) == "[]"
     assert call(monkeypatch, **want)["changed"]

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What preflight refuses before any host is asked, what it reads from a host's answers, and what role limits' own check refuses."""
+
 import pytest
 import yaml
 from role_modules import ROOT, load, util
@@ -16,14 +17,22 @@ FACTS = yaml.safe_load((ROOT / "roles/preflight/vars/main.yml").read_text())["__
 
 # ---- names ----
 
+
 def test_every_role_with_specs_is_known():
     assert {"preflight", "limits", "bind"} <= set(SPECS)
 
 
-@pytest.mark.parametrize("name,near", [
-    ("bind_recursve_clients", "bind_recursive_clients"), ("limits_sysctls", "limits_sysctl"), ("sokuhai_openfile", "sokuhai_openfiles"),
-    ("sokuhai_recursiveclients", "sokuhai_recursive_clients"), ("limits_floor", "limits_floors"), ("rebuild_enable", "rebuild_enabled"),
-])
+@pytest.mark.parametrize(
+    "name,near",
+    [
+        ("bind_recursve_clients", "bind_recursive_clients"),
+        ("limits_sysctls", "limits_sysctl"),
+        ("sokuhai_openfile", "sokuhai_openfiles"),
+        ("sokuhai_recursiveclients", "sokuhai_recursive_clients"),
+        ("limits_floor", "limits_floors"),
+        ("rebuild_enable", "rebuild_enabled"),
+    ],
+)
 def test_a_typo_is_answered_with_the_name_that_exists(name, near):
     found = checks.preflight_unknown([name, "limits_sysctl", "ansible_host"], SPECS, RULES, FACTS)
     assert len(found) == 1 and found[0].startswith(name) and "did you mean %s?" % near in found[0]
@@ -36,25 +45,48 @@ def test_a_name_like_no_other_is_refused_without_a_guess():
 
 def test_declared_names_facts_and_strangers_pass():
     names = [name for text in SPECS.values() for name in yaml.safe_load(text)["argument_specs"]["main"]["options"]]
-    assert checks.preflight_unknown(names + FACTS + list(RULES) + ["limitless", "my_bind_thing", "__limits_x"], SPECS, RULES, FACTS) == []
+    assert (
+        checks.preflight_unknown(
+            names + FACTS + list(RULES) + ["limitless", "my_bind_thing", "__limits_x"], SPECS, RULES, FACTS
+        )
+        == []
+    )
 
 
 # ---- shared values ----
 
-@pytest.mark.parametrize("name,value,words", [
-    ("sokuhai_openfiles", 0, ["256"]), ("sokuhai_openfiles", "many", ["whole number"]), ("sokuhai_openfiles", True, ["whole number"]),
-    ("sokuhai_openfiles", 3.5, ["whole number"]), ("sokuhai_process_limit", -1, ["1 or more"]),
-    ("sokuhai_process_limit", 2**31, ["at most"]), ("sokuhai_recursive_clients", 0, ["1 or more"]),
-    ("sokuhai_fd_setsize", 512, ["1024"]), ("sokuhai_profile", "artikel", ["article", "current", "did you mean article?"]),
-    ("sokuhai_submission", "perhaps", ["true or false"]),
-    ("sokuhai_domain", "home..example", ["label ''"]), ("sokuhai_domain", "my_home.example", ["my_home"]),
-    ("sokuhai_domain", "-a.example", ["-a"]), ("sokuhai_domain", "a" * 64 + ".example", ["label"]), ("sokuhai_domain", "", ["name"]),
-    ("sokuhai_domain", "home.example\n", ["label"]), ("sokuhai_domain", ("a" * 60 + ".") * 5 + "example", ["253"]),
-    ("sokuhai_hostname", "mx", ["2 labels"]), ("sokuhai_hostname", "192.0.2.10", ["number"]),
-    ("sokuhai_queue_directory", "var/spool", ["absolute"]),
-    ("sokuhai_spf", "reject", ["mark", "refuse", "none"]), ("sokuhai_spf", False, ["mark"]), ("rebuild_enabled", "on demand", ["true or false"]),
-    ("rebuild_parts", "kernel", ["list"]), ("rebuild_parts", ["bind", "named"], ["bind, postfix, kernel"]), ("rebuild_parts", [], ["one or more"]),
-])
+
+@pytest.mark.parametrize(
+    "name,value,words",
+    [
+        ("sokuhai_openfiles", 0, ["256"]),
+        ("sokuhai_openfiles", "many", ["whole number"]),
+        ("sokuhai_openfiles", True, ["whole number"]),
+        ("sokuhai_openfiles", 3.5, ["whole number"]),
+        ("sokuhai_process_limit", -1, ["1 or more"]),
+        ("sokuhai_process_limit", 2**31, ["at most"]),
+        ("sokuhai_recursive_clients", 0, ["1 or more"]),
+        ("sokuhai_fd_setsize", 512, ["1024"]),
+        ("sokuhai_profile", "artikel", ["article", "current", "did you mean article?"]),
+        ("sokuhai_submission", "perhaps", ["true or false"]),
+        ("sokuhai_domain", "home..example", ["label ''"]),
+        ("sokuhai_domain", "my_home.example", ["my_home"]),
+        ("sokuhai_domain", "-a.example", ["-a"]),
+        ("sokuhai_domain", "a" * 64 + ".example", ["label"]),
+        ("sokuhai_domain", "", ["name"]),
+        ("sokuhai_domain", "home.example\n", ["label"]),
+        ("sokuhai_domain", ("a" * 60 + ".") * 5 + "example", ["253"]),
+        ("sokuhai_hostname", "mx", ["2 labels"]),
+        ("sokuhai_hostname", "192.0.2.10", ["number"]),
+        ("sokuhai_queue_directory", "var/spool", ["absolute"]),
+        ("sokuhai_spf", "reject", ["mark", "refuse", "none"]),
+        ("sokuhai_spf", False, ["mark"]),
+        ("rebuild_enabled", "on demand", ["true or false"]),
+        ("rebuild_parts", "kernel", ["list"]),
+        ("rebuild_parts", ["bind", "named"], ["bind, postfix, kernel"]),
+        ("rebuild_parts", [], ["one or more"]),
+    ],
+)
 def test_an_impossible_shared_value(name, value, words):
     found = checks.preflight_shared({name: value}, RULES)
     assert len(found) == 1 and found[0].startswith(name)
@@ -62,35 +94,59 @@ def test_an_impossible_shared_value(name, value, words):
         assert word in found[0]
 
 
-@pytest.mark.parametrize("name,value", [
-    ("sokuhai_openfiles", 65535), ("sokuhai_openfiles", "65535"), ("sokuhai_profile", "current"), ("sokuhai_submission", False),
-    ("sokuhai_domain", "home.example"), ("sokuhai_domain", "xn--wgv71a.example"), ("sokuhai_hostname", "mx.home.example"),
-    ("sokuhai_domain", "localdomain"), ("sokuhai_fd_setsize", 16384), ("sokuhai_spf", "none"), ("rebuild_enabled", "true"), ("rebuild_parts", ["kernel"]),
-])
+@pytest.mark.parametrize(
+    "name,value",
+    [
+        ("sokuhai_openfiles", 65535),
+        ("sokuhai_openfiles", "65535"),
+        ("sokuhai_profile", "current"),
+        ("sokuhai_submission", False),
+        ("sokuhai_domain", "home.example"),
+        ("sokuhai_domain", "xn--wgv71a.example"),
+        ("sokuhai_hostname", "mx.home.example"),
+        ("sokuhai_domain", "localdomain"),
+        ("sokuhai_fd_setsize", 16384),
+        ("sokuhai_spf", "none"),
+        ("rebuild_enabled", "true"),
+        ("rebuild_parts", ["kernel"]),
+    ],
+)
 def test_a_possible_shared_value(name, value):
     assert checks.preflight_shared({name: value}, RULES) == []
 
 
 # ---- the host ----
 
-GOOD = {"release": {"kernel": "15.0-RELEASE", "running": "15.0-RELEASE", "userland": "15.0-RELEASE-p1"},
-        "sysctl": {"hw.physmem": "4271390720"}, "disk": {"/": 5000, "/usr": 5000, "/var": 5000}, "pkg": True}
-WANTED = {"releases": [14, 15], "min_ram_mb": 900, "min_disk_mb": {"/": 200, "/usr": 500, "/var": 1000}, "pkg_required": True}
+GOOD = {
+    "release": {"kernel": "15.0-RELEASE", "running": "15.0-RELEASE", "userland": "15.0-RELEASE-p1"},
+    "sysctl": {"hw.physmem": "4271390720"},
+    "disk": {"/": 5000, "/usr": 5000, "/var": 5000},
+    "pkg": True,
+}
+WANTED = {
+    "releases": [14, 15],
+    "min_ram_mb": 900,
+    "min_disk_mb": {"/": 200, "/usr": 500, "/var": 1000},
+    "pkg_required": True,
+}
 
 
 def test_a_good_host():
     assert checks.preflight_host(GOOD, WANTED) == {"problems": [], "notes": []}
 
 
-@pytest.mark.parametrize("change,words", [
-    ({"release": dict(GOOD["release"], running="13.4-RELEASE")}, ["13.4", "14.x, 15.x"]),
-    ({"release": dict(GOOD["release"], userland="13.4-RELEASE")}, ["userland", "13.4"]),
-    ({"release": {}}, ["unknown release"]),
-    ({"sysctl": {"hw.physmem": str(512 * 2**20)}}, ["512 MB", "900"]),
-    ({"disk": {"/": 5000, "/usr": 5000, "/var": 10}}, ["10 MB", "/var", "1000"]),
-    ({"disk": {"/": 5000, "/usr": 5000}}, ["/var"]),
-    ({"pkg": False}, ["pkg", "playbooks/bootstrap.yml"]),
-])
+@pytest.mark.parametrize(
+    "change,words",
+    [
+        ({"release": dict(GOOD["release"], running="13.4-RELEASE")}, ["13.4", "14.x, 15.x"]),
+        ({"release": dict(GOOD["release"], userland="13.4-RELEASE")}, ["userland", "13.4"]),
+        ({"release": {}}, ["unknown release"]),
+        ({"sysctl": {"hw.physmem": str(512 * 2**20)}}, ["512 MB", "900"]),
+        ({"disk": {"/": 5000, "/usr": 5000, "/var": 10}}, ["10 MB", "/var", "1000"]),
+        ({"disk": {"/": 5000, "/usr": 5000}}, ["/var"]),
+        ({"pkg": False}, ["pkg", "playbooks/bootstrap.yml"]),
+    ],
+)
 def test_a_host_that_cannot_work(change, words):
     found = checks.preflight_host(dict(GOOD, **change), WANTED)["problems"]
     assert len(found) == 1
@@ -111,9 +167,12 @@ def test_pkg_is_not_asked_for_where_nothing_is_installed():
 
 # ---- reading what FreeBSD prints ----
 
+
 def test_settings_outside_our_block_are_read_with_their_lines():
-    text = ("# comment kern.a=1\nkern.maxfiles=1000\t# why\n  kern.ipc.somaxconn : 77\n# BEGIN sokuhai limits\nkern.maxfilesperproc=2\n"
-            "# END sokuhai limits\nautoboot_delay=\"3\"\nkern.maxproc=\"4000\"\n")
+    text = (
+        "# comment kern.a=1\nkern.maxfiles=1000\t# why\n  kern.ipc.somaxconn : 77\n# BEGIN sokuhai limits\nkern.maxfilesperproc=2\n"
+        '# END sokuhai limits\nautoboot_delay="3"\nkern.maxproc="4000"\n'
+    )
     assert limits.parse_settings("f", text) == [
         {"file": "f", "line": 2, "name": "kern.maxfiles", "value": "1000"},
         {"file": "f", "line": 3, "name": "kern.ipc.soacceptqueue", "value": "77"},
@@ -121,13 +180,19 @@ def test_settings_outside_our_block_are_read_with_their_lines():
     ]
 
 
-@pytest.mark.parametrize("text,expected", [
-    ("  PID COMM             RLIMIT                  SOFT             HARD     \n 1379 master           openfiles             117252           117252     \n", [117252, 117252]),
-    (" 1379 master           openfiles           infinity         infinity\n", ["infinity", "infinity"]),
-    ("Resource limits for class daemon:\n  openfiles            infinity\n", ["infinity"]),
-    ("Resource limits for class mailhost:\n  openfiles               65535\n", [65535]),
-    ("procstat: sysctl(kern.proc): No such process\n", None),
-])
+@pytest.mark.parametrize(
+    "text,expected",
+    [
+        (
+            "  PID COMM             RLIMIT                  SOFT             HARD     \n 1379 master           openfiles             117252           117252     \n",
+            [117252, 117252],
+        ),
+        (" 1379 master           openfiles           infinity         infinity\n", ["infinity", "infinity"]),
+        ("Resource limits for class daemon:\n  openfiles            infinity\n", ["infinity"]),
+        ("Resource limits for class mailhost:\n  openfiles               65535\n", [65535]),
+        ("procstat: sysctl(kern.proc): No such process\n", None),
+    ],
+)
 def test_limits_as_freebsd_prints_them(text, expected):
     assert limits.parse_limit(text) == expected
 
@@ -138,27 +203,42 @@ def test_both_modules_and_the_filter_set_values_in_the_same_order():
 
 # ---- what role limits refuses by itself ----
 
+
 def values(**changes):
-    return dict({"sysctl": {}, "loader": {}, "floors": {}, "openfiles": 65535, "login_class": "sokuhai", "services": ["named"]}, **changes)
+    return dict(
+        {"sysctl": {}, "loader": {}, "floors": {}, "openfiles": 65535, "login_class": "sokuhai", "services": ["named"]},
+        **changes,
+    )
 
 
-@pytest.mark.parametrize("change,start", [
-    ({"sysctl": {"kern.maxfiles": True}}, "limits_sysctl['kern.maxfiles']"),
-    ({"sysctl": {"kern.maxfiles": [1]}}, "limits_sysctl['kern.maxfiles']"),
-    ({"sysctl": {"maxfiles": 1}}, "limits_sysctl['maxfiles']"),
-    ({"sysctl": {"kern.x": "a\nkern.y=1"}}, "limits_sysctl['kern.x']"),
-    ({"loader": {"kern.x": 'a"b'}}, "limits_loader['kern.x']"),
-    ({"floors": {"kern.x": -1}}, "limits_floors['kern.x']"),
-    ({"openfiles": 0}, "limits_openfiles"),
-    ({"login_class": "daemon"}, "limits_login_class"), ({"login_class": "a b"}, "limits_login_class"),
-    ({"services": ["named; rm"]}, "limits_services"),
-])
+@pytest.mark.parametrize(
+    "change,start",
+    [
+        ({"sysctl": {"kern.maxfiles": True}}, "limits_sysctl['kern.maxfiles']"),
+        ({"sysctl": {"kern.maxfiles": [1]}}, "limits_sysctl['kern.maxfiles']"),
+        ({"sysctl": {"maxfiles": 1}}, "limits_sysctl['maxfiles']"),
+        ({"sysctl": {"kern.x": "a\nkern.y=1"}}, "limits_sysctl['kern.x']"),
+        ({"loader": {"kern.x": 'a"b'}}, "limits_loader['kern.x']"),
+        ({"floors": {"kern.x": -1}}, "limits_floors['kern.x']"),
+        ({"openfiles": 0}, "limits_openfiles"),
+        ({"login_class": "daemon"}, "limits_login_class"),
+        ({"login_class": "a b"}, "limits_login_class"),
+        ({"services": ["named; rm"]}, "limits_services"),
+    ],
+)
 def test_declared_limits_that_no_host_could_take(change, start):
     found = declared.limits_declared(values(**change))
     assert len(found) == 1 and found[0].startswith(start)
 
 
 def test_declared_limits_that_are_fine():
-    assert declared.limits_declared(values(sysctl={"kern.maxfiles": 1, "net.inet.tcp.cc.algorithm": "htcp", "dev.cpu.0.freq": 1})) == []
+    assert (
+        declared.limits_declared(
+            values(sysctl={"kern.maxfiles": 1, "net.inet.tcp.cc.algorithm": "htcp", "dev.cpu.0.freq": 1})
+        )
+        == []
+    )
     assert declared.limits_methods(["named", "postfix"], {"postfix": "shell"}) == [
-        {"name": "named", "method": "login_class"}, {"name": "postfix", "method": "shell"}]
+        {"name": "named", "method": "login_class"},
+        {"name": "postfix", "method": "shell"},
+    ]

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What role sasl says about declared users before it touches a host."""
+
 import pytest
 from role_modules import load
 
@@ -29,7 +30,16 @@ def test_a_good_name_is_taken(name):
 
 @pytest.mark.parametrize(
     "secret",
-    ["letmein", "{PLAIN}letmein", "{SHA512-CRYPT}letmein", SHA512[:-1], "{MD5}0cc175b9c0f1b6a831c399e269772661", SHA512 + "\nroot:{PLAIN}x", SHA512 + ":0:0", ""],
+    [
+        "letmein",
+        "{PLAIN}letmein",
+        "{SHA512-CRYPT}letmein",
+        SHA512[:-1],
+        "{MD5}0cc175b9c0f1b6a831c399e269772661",
+        SHA512 + "\nroot:{PLAIN}x",
+        SHA512 + ":0:0",
+        "",
+    ],
 )
 def test_no_password_gets_through_or_into_the_message(secret):
     problems = sasl.user_problems([{"name": "alice", "password_hash": secret}])
@@ -39,7 +49,9 @@ def test_no_password_gets_through_or_into_the_message(secret):
     assert "letmein" not in problems[0] and "spjSKee" not in problems[0]
 
 
-@pytest.mark.parametrize("name", ["a:b", "alice\n", "", "@home.example", "alice@home", "alice@-home.example", "a b", "alice@home.example."])
+@pytest.mark.parametrize(
+    "name", ["a:b", "alice\n", "", "@home.example", "alice@home", "alice@-home.example", "a b", "alice@home.example."]
+)
 def test_a_name_that_a_passwd_file_cannot_hold_is_refused(name):
     problems = sasl.user_problems([{"name": name, "password_hash": SHA512}])
     assert len(problems) == 1 and problems[0].startswith("sasl_users[0].name:")
@@ -61,7 +73,9 @@ def test_mechanisms():
     assert "login" in sasl.mechanism_problems(["login", "plain", "login"])[0]
 
 
-@pytest.mark.parametrize("limit, openfiles, good", [(1600, 20000, True), (1600, 1664, True), (1600, 1663, False), (0, 20000, False)])
+@pytest.mark.parametrize(
+    "limit, openfiles, good", [(1600, 20000, True), (1600, 1664, True), (1600, 1663, False), (0, 20000, False)]
+)
 def test_client_limit_must_fit_into_the_descriptors(limit, openfiles, good):
     problems = sasl.limit_problems(limit, openfiles)
     assert (problems == []) is good

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Module sasl_dovecot against a file system of its own, programs that are shell scripts, and a server on a real socket."""
+
 import base64
 import getpass
 import grp
@@ -47,7 +48,10 @@ def host(monkeypatch):
 
     program("sbin/dovecot", "echo '2.4.1-4 (7d8c0e5759)'\n")
     # refuses a file that says so, answers base_dir
-    program("bin/doveconf", f'case "$*" in *-[ah]*) exit 89;; *base_dir*) echo base_dir = {folder}/run;; *) grep -q BROKEN "$3" && {{ echo "Unknown setting: BROKEN" >&2; exit 89; }}; exit 0;; esac\n')
+    program(
+        "bin/doveconf",
+        f'case "$*" in *-[ah]*) exit 89;; *base_dir*) echo base_dir = {folder}/run;; *) grep -q BROKEN "$3" && {{ echo "Unknown setting: BROKEN" >&2; exit 89; }}; exit 0;; esac\n',
+    )
     program("bin/doveadm", "echo 'PLAIN SHA512-CRYPT BLF-CRYPT'\n")
     program("bin/sysrc", "exit 1\n")
     monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
@@ -57,14 +61,28 @@ def host(monkeypatch):
     monkeypatch.setattr(sasl_dovecot.os, "chown", lambda *_: None)
     real = sasl_dovecot.grp.getgrnam
     monkeypatch.setattr(sasl_dovecot.grp, "getgrnam", lambda name: real(group) if name == "dovecot" else real(name))
-    monkeypatch.setattr(sasl_dovecot, "attributes_differ", lambda path, mode, uid, gid: os.stat(path).st_mode & 0o7777 != mode)
+    monkeypatch.setattr(
+        sasl_dovecot, "attributes_differ", lambda path, mode, uid, gid: os.stat(path).st_mode & 0o7777 != mode
+    )
 
     def dovecot(check_mode=False, **params):
-        module = Module(**{
-            "prefix": str(folder), "config": f"{folder}/etc/dovecot.conf", "passwd_file": f"{folder}/etc/users", "syntaxes": SYNTAXES,
-            "predicted_version": "2.4", "users": [{"name": "alice", "password_hash": HASH}], "replace": False,
-            "socket": f"{folder}/queue/private/auth", "socket_owner": me, "socket_group": group, "mechanisms": ["plain", "login"], "dialogue": False, **params,
-        })
+        module = Module(
+            **{
+                "prefix": str(folder),
+                "config": f"{folder}/etc/dovecot.conf",
+                "passwd_file": f"{folder}/etc/users",
+                "syntaxes": SYNTAXES,
+                "predicted_version": "2.4",
+                "users": [{"name": "alice", "password_hash": HASH}],
+                "replace": False,
+                "socket": f"{folder}/queue/private/auth",
+                "socket_owner": me,
+                "socket_group": group,
+                "mechanisms": ["plain", "login"],
+                "dialogue": False,
+                **params,
+            }
+        )
         module.check_mode = check_mode
         return sasl_dovecot.Dovecot(module)
 
@@ -80,7 +98,9 @@ def test_the_first_run_writes_and_the_second_changes_nothing(host):
     assert (host.folder / "etc/users").read_text() == f"alice:{HASH}\n"
     assert (host.folder / "etc/users").stat().st_mode & 0o777 == 0o640
     assert not host().present()["changed"]
-    assert sorted(path.name for path in (host.folder / "etc").iterdir()) == ["dovecot.conf", "users"], "a staged file was left"
+    assert sorted(path.name for path in (host.folder / "etc").iterdir()) == ["dovecot.conf", "users"], (
+        "a staged file was left"
+    )
 
 
 def test_check_mode_says_the_same_and_writes_nothing(host):
@@ -97,7 +117,10 @@ def test_check_mode_before_installation_predicts(host):
         host().present()
 
 
-@pytest.mark.parametrize("version, key", [("2.3.19.1 (9b53102964)", "2.3"), ("2.4.1-4 (7d8c0e5759)", "2.4"), ("2.5.0", "2.4"), ("3.0.0", "2.4")])
+@pytest.mark.parametrize(
+    "version, key",
+    [("2.3.19.1 (9b53102964)", "2.3"), ("2.4.1-4 (7d8c0e5759)", "2.4"), ("2.5.0", "2.4"), ("3.0.0", "2.4")],
+)
 def test_the_syntax_is_the_one_this_dovecot_reads(host, version, key):
     host.program("sbin/dovecot", f"echo '{version}'\n")
     host().present()
@@ -112,7 +135,9 @@ def test_a_dovecot_too_old_for_either_syntax_is_refused(host):
 
 def test_no_hash_is_in_a_diff(host):
     host().present()
-    result = host(users=[{"name": "alice", "password_hash": HASH + "z"}, {"name": "bob", "password_hash": HASH}]).present()
+    result = host(
+        users=[{"name": "alice", "password_hash": HASH + "z"}, {"name": "bob", "password_hash": HASH}]
+    ).present()
     (users,) = result["diff"]
     assert HASH not in repr(result)
     assert users["after"].splitlines() == ["alice (new hash)", "bob (new hash)"]
@@ -240,7 +265,15 @@ def test_another_protocol_is_no_proof(host, server):
         host().proved()
 
 
-@pytest.mark.parametrize("answer, good", [("FAIL\t1\tuser=x\n", True), ("FAIL\t1\tuser=x\tcode=temp_fail\n", False), ("FAIL\t1\tuser=x\ttemp\n", False), ("OK\t1\tuser=x\n", False)])
+@pytest.mark.parametrize(
+    "answer, good",
+    [
+        ("FAIL\t1\tuser=x\n", True),
+        ("FAIL\t1\tuser=x\tcode=temp_fail\n", False),
+        ("FAIL\t1\tuser=x\ttemp\n", False),
+        ("OK\t1\tuser=x\n", False),
+    ],
+)
 def test_an_invented_user_must_be_refused_for_good(host, server, answer, good):
     seen = server(answer=answer)
     if good:

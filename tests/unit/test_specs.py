@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What every role owes: specs that say all its defaults, equal entry points, and no reading of a neighbour's variables."""
+
 import pathlib
 import re
 import subprocess
@@ -68,7 +69,21 @@ def test_the_two_entry_points_take_the_same_options(role):
 @pytest.mark.parametrize("role", ROLES)
 def test_validation_never_speaks_to_a_host(role):
     allowed = {"ansible.builtin." + name for name in ("assert", "fail", "debug", "set_fact", "include_tasks")}
-    keywords = {"name", "vars", "loop", "loop_control", "when", "tags", "register", "changed_when", "no_log", "run_once", "delegate_to", "become", "check_mode"}
+    keywords = {
+        "name",
+        "vars",
+        "loop",
+        "loop_control",
+        "when",
+        "tags",
+        "register",
+        "changed_when",
+        "no_log",
+        "run_once",
+        "delegate_to",
+        "become",
+        "check_mode",
+    }
 
     def modules(tasks):
         for task in tasks:
@@ -92,7 +107,10 @@ def test_a_role_reads_no_neighbours_variables(role):
             code = line.split("#")[0] if path.suffix == ".yml" else line
             # in a sentence for the reader a neighbour may be named; in an expression it may not
             for expression in re.findall(r"\{\{(.*?)\}\}|\{%(.*?)%\}|\b(?:when|that|loop):(.*)", code):
-                found |= {"%s: %s" % (path.relative_to(ROOT), name) for name in neighbours & set(re.findall(r"\w+", " ".join(expression)))}
+                found |= {
+                    "%s: %s" % (path.relative_to(ROOT), name)
+                    for name in neighbours & set(re.findall(r"\w+", " ".join(expression)))
+                }
     assert found == set()
 
 
@@ -110,7 +128,9 @@ def test_no_role_playbook_or_filter_names_another_system():
                 for number, line in enumerate(path.read_text().splitlines(), 1):
                     if "compat.linux" in line:  # a sysctl tree of FreeBSD itself
                         continue
-                    if re.search(r"\b(linux|debian|ubuntu|trixie|bookworm|systemd|apt)\b|\blab_|sokuhai-lab", line, re.IGNORECASE):
+                    if re.search(
+                        r"\b(linux|debian|ubuntu|trixie|bookworm|systemd|apt)\b|\blab_|sokuhai-lab", line, re.IGNORECASE
+                    ):
                         found.append("%s:%d: %s" % (path.relative_to(ROOT), number, line.strip()))
     assert found == []
 
@@ -130,7 +150,11 @@ def test_nothing_is_left_for_later():
             text = path.read_text()
         except UnicodeDecodeError:
             continue
-        found += ["%s: %s" % (path.relative_to(ROOT), line.strip()) for line in text.splitlines() if re.search(r"\b(%s)\b" % words, line)]
+        found += [
+            "%s: %s" % (path.relative_to(ROOT), line.strip())
+            for line in text.splitlines()
+            if re.search(r"\b(%s)\b" % words, line)
+        ]
     assert found == []
 
 
@@ -146,7 +170,11 @@ def test_every_python_requirement_is_pinned():
     lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][\w.]*", line)] == []
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines}
-    direct = {re.match(r"[\w.-]+", line)[0].lower() for line in (ROOT / "requirements.in").read_text().splitlines() if re.match(r"\w", line)}
+    direct = {
+        re.match(r"[\w.-]+", line)[0].lower()
+        for line in (ROOT / "requirements.in").read_text().splitlines()
+        if re.match(r"\w", line)
+    }
     assert direct <= pinned
 
 
@@ -160,7 +188,13 @@ def test_modules_and_filters_say_what_they_take():
         registered = set()
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and node.name == "filters":
-                registered = {value.id for item in ast.walk(node) if isinstance(item, ast.Dict) for value in item.values if isinstance(value, ast.Name)}
+                registered = {
+                    value.id
+                    for item in ast.walk(node)
+                    if isinstance(item, ast.Dict)
+                    for value in item.values
+                    if isinstance(value, ast.Name)
+                }
         for node in tree.body:
             if isinstance(node, ast.FunctionDef) and node.name in registered and not ast.get_docstring(node):
                 silent.append("%s: %s" % (path.relative_to(ROOT), node.name))

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """SPF's results by mode, the Python agent's configuration, and what is refused on the controller."""
+
 import pathlib
 
 import pytest
@@ -8,8 +9,20 @@ import role_modules
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 spf = role_modules.load(ROOT / "roles/spf/filter_plugins/spf.py", "spf_filters")
 
-DECLARED = {"mode": "mark", "agent": "python", "install": True, "results": {}, "helo": "same", "exempt": [], "lookup_time": 20,
-            "service": "policyd_spf", "user": "nobody", "time_limit": 3600, "config_directory": "/usr/local/etc/python-policyd-spf", "prefix": "/usr/local"}
+DECLARED = {
+    "mode": "mark",
+    "agent": "python",
+    "install": True,
+    "results": {},
+    "helo": "same",
+    "exempt": [],
+    "lookup_time": 20,
+    "service": "policyd_spf",
+    "user": "nobody",
+    "time_limit": 3600,
+    "config_directory": "/usr/local/etc/python-policyd-spf",
+    "prefix": "/usr/local",
+}
 
 
 def problems(**changes):
@@ -29,17 +42,33 @@ def test_the_defaults_are_content():
 
 def test_mark_refuses_nothing():
     made = settings("mark")
-    assert (made["HELO_reject"], made["Mail_From_reject"], made["PermError_reject"], made["TempError_Defer"]) == ("False", "False", "False", "False")
+    assert (made["HELO_reject"], made["Mail_From_reject"], made["PermError_reject"], made["TempError_Defer"]) == (
+        "False",
+        "False",
+        "False",
+        "False",
+    )
     assert made["TestOnly"] == "1", "0 is a mode of the agent's own that logs and adds no header"
 
 
 def test_refuse_refuses_fail_alone():
     made = settings("refuse")
-    assert (made["HELO_reject"], made["Mail_From_reject"], made["PermError_reject"], made["TempError_Defer"]) == ("Fail", "Fail", "False", "False")
+    assert (made["HELO_reject"], made["Mail_From_reject"], made["PermError_reject"], made["TempError_Defer"]) == (
+        "Fail",
+        "Fail",
+        "False",
+        "False",
+    )
 
 
-@pytest.mark.parametrize("results, level", [
-    ({"softfail": "refuse"}, "Softfail"), ({"softfail": "refuse", "neutral": "refuse"}, "SPF_Not_Pass"), ({"fail": "mark"}, "False")])
+@pytest.mark.parametrize(
+    "results, level",
+    [
+        ({"softfail": "refuse"}, "Softfail"),
+        ({"softfail": "refuse", "neutral": "refuse"}, "SPF_Not_Pass"),
+        ({"fail": "mark"}, "False"),
+    ],
+)
 def test_each_result_has_its_word_in_the_agents_language(results, level):
     assert settings("refuse", results)["Mail_From_reject"] == level
 
@@ -68,26 +97,29 @@ def test_no_line_says_more_than_one_thing():
     assert all(line.startswith("#") or line.count("=") == 1 and "#" not in line for line in text.splitlines()), text
 
 
-@pytest.mark.parametrize("changes, words", [
-    ({"mode": "refuse", "results": {"fail": "mark", "softfail": "refuse"}}, ("spf_results", "softfail", "fail")),
-    ({"mode": "refuse", "results": {"neutral": "refuse"}}, ("spf_results", "neutral")),
-    ({"results": {"permerror": "refuse"}}, ("spf_results", "permerror", "spf_mode: refuse")),
-    ({"results": {"temperror": "defer"}}, ("spf_results", "temperror")),
-    ({"agent": "perl"}, ("spf_agent", "SPF_FAIL='PREPEND", "spf_install: false", "spf_agent: python")),
-    ({"agent": "perl", "mode": "refuse", "exempt": ["192.0.2.1"]}, ("spf_exempt", "spf_agent: python")),
-    ({"agent": "perl", "mode": "refuse", "helo": "mark"}, ("spf_helo", "spf_helo: same")),
-    ({"exempt": ["192.0.2.10/24"]}, ("spf_exempt", "192.0.2.10/24", "192.0.2.0/24")),
-    ({"exempt": ["forwarder.example"]}, ("spf_exempt", "forwarder.example")),
-    ({"exempt": ["::/0"]}, ("spf_exempt", "spf_mode: none")),
-    ({"lookup_time": 60}, ("spf_lookup_time", "smtpd_policy_service_timeout")),
-    ({"lookup_time": 0}, ("spf_lookup_time",)),
-    ({"time_limit": 1000}, ("spf_time_limit", "smtpd_policy_service_max_ttl")),
-    ({"service": "policyd-spf"}, ("spf_service", "NAME_time_limit")),
-    ({"user": "root"}, ("spf_user", "spawn")),
-    ({"user": "no body"}, ("spf_user",)),
-    ({"prefix": "/usr/lo cal"}, ("spf_prefix",)),
-    ({"config_directory": "etc"}, ("spf_config_directory",)),
-])
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"mode": "refuse", "results": {"fail": "mark", "softfail": "refuse"}}, ("spf_results", "softfail", "fail")),
+        ({"mode": "refuse", "results": {"neutral": "refuse"}}, ("spf_results", "neutral")),
+        ({"results": {"permerror": "refuse"}}, ("spf_results", "permerror", "spf_mode: refuse")),
+        ({"results": {"temperror": "defer"}}, ("spf_results", "temperror")),
+        ({"agent": "perl"}, ("spf_agent", "SPF_FAIL='PREPEND", "spf_install: false", "spf_agent: python")),
+        ({"agent": "perl", "mode": "refuse", "exempt": ["192.0.2.1"]}, ("spf_exempt", "spf_agent: python")),
+        ({"agent": "perl", "mode": "refuse", "helo": "mark"}, ("spf_helo", "spf_helo: same")),
+        ({"exempt": ["192.0.2.10/24"]}, ("spf_exempt", "192.0.2.10/24", "192.0.2.0/24")),
+        ({"exempt": ["forwarder.example"]}, ("spf_exempt", "forwarder.example")),
+        ({"exempt": ["::/0"]}, ("spf_exempt", "spf_mode: none")),
+        ({"lookup_time": 60}, ("spf_lookup_time", "smtpd_policy_service_timeout")),
+        ({"lookup_time": 0}, ("spf_lookup_time",)),
+        ({"time_limit": 1000}, ("spf_time_limit", "smtpd_policy_service_max_ttl")),
+        ({"service": "policyd-spf"}, ("spf_service", "NAME_time_limit")),
+        ({"user": "root"}, ("spf_user", "spawn")),
+        ({"user": "no body"}, ("spf_user",)),
+        ({"prefix": "/usr/lo cal"}, ("spf_prefix",)),
+        ({"config_directory": "etc"}, ("spf_config_directory",)),
+    ],
+)
 def test_what_cannot_be_had_is_refused_by_the_variables_name(changes, words):
     found = problems(**changes)
     assert len(found) == 1 and found[0].startswith(words[0]), found

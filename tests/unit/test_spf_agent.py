@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Module spf_agent against agents that are small programs: what it believes, what it refuses, what it writes and removes."""
+
 import os
 import pathlib
 import pwd
@@ -90,8 +91,13 @@ def host(tmp_path, monkeypatch):
 
 
 def agent(host, text=GOOD, name="a", check=False, **params):
-    module = Module(agent="python", program=str(host / "bin/policyd-spf"), config=str(host / f"etc/sokuhai-{name}.conf"), text=text,
-                    **{"results": MARK, "helo": "same", "user": "someone", "service": "policyd_spf", "install": True, **params})
+    module = Module(
+        agent="python",
+        program=str(host / "bin/policyd-spf"),
+        config=str(host / f"etc/sokuhai-{name}.conf"),
+        text=text,
+        **{"results": MARK, "helo": "same", "user": "someone", "service": "policyd_spf", "install": True, **params},
+    )
     module.check_mode = check
     return spf_agent.Agent(module)
 
@@ -111,15 +117,22 @@ def test_check_mode_proves_and_writes_nothing(host):
         agent(host, text=REFUSING, check=True).present()
 
 
-@pytest.mark.parametrize("text, results, said", [
-    (REFUSING, MARK, "fail with “550 5.7.23 no”, but mark"),
-    (GOOD, REFUSE, "fail with “prepend Received-SPF: Fail”, but refuse"),
-    # a header without a name is none: Postfix adds nothing
-    ("fail=prepend Please see this\nother=prepend Received-SPF: x\n", MARK, "fail with “prepend Please see this”, but mark"),
-    ("fail=dunno\nother=prepend Received-SPF: x\n", MARK, "fail with “dunno”, but mark"),
-    ("fail=550 no\nother=dunno\n", REFUSE, "softfail with “dunno”, but mark"),
-    (GOOD, {**MARK, "temperror": "defer"}, "temperror with “prepend Received-SPF: x”, but defer"),
-])
+@pytest.mark.parametrize(
+    "text, results, said",
+    [
+        (REFUSING, MARK, "fail with “550 5.7.23 no”, but mark"),
+        (GOOD, REFUSE, "fail with “prepend Received-SPF: Fail”, but refuse"),
+        # a header without a name is none: Postfix adds nothing
+        (
+            "fail=prepend Please see this\nother=prepend Received-SPF: x\n",
+            MARK,
+            "fail with “prepend Please see this”, but mark",
+        ),
+        ("fail=dunno\nother=prepend Received-SPF: x\n", MARK, "fail with “dunno”, but mark"),
+        ("fail=550 no\nother=dunno\n", REFUSE, "softfail with “dunno”, but mark"),
+        (GOOD, {**MARK, "temperror": "defer"}, "temperror with “prepend Received-SPF: x”, but defer"),
+    ],
+)
 def test_an_agent_that_does_otherwise_is_refused_and_nothing_is_written(host, text, results, said):
     with pytest.raises(Refused, match="spf_results: ") as refusal:
         agent(host, text=text, results=results).present()
@@ -164,10 +177,14 @@ def test_no_agent_is_a_prediction_in_check_mode_and_an_error_otherwise(host):
 def test_a_configuration_that_postfix_still_names_is_kept(host):
     for name, text in (("a", GOOD), ("b", GOOD + "other=prepend Received-SPF: y\n")):
         agent(host, text=text, name=name).present()
-        (host / "service").write_text(f"policyd_spf unix - n n - 0 spawn user=nobody argv=/p {host}/etc/sokuhai-a.conf\n")
+        (host / "service").write_text(
+            f"policyd_spf unix - n n - 0 spawn user=nobody argv=/p {host}/etc/sokuhai-a.conf\n"
+        )
     assert sorted(p.name for p in (host / "etc").iterdir()) == ["sokuhai-a.conf", "sokuhai-b.conf"]
     agent(host, text=GOOD + "other=prepend Received-SPF: z\n", name="c").present()
-    assert sorted(p.name for p in (host / "etc").iterdir()) == ["sokuhai-a.conf", "sokuhai-c.conf"], "b is named by nobody"
+    assert sorted(p.name for p in (host / "etc").iterdir()) == ["sokuhai-a.conf", "sokuhai-c.conf"], (
+        "b is named by nobody"
+    )
 
 
 def test_a_changed_file_is_written_anew(host):
@@ -182,7 +199,9 @@ def test_root_and_postfix_are_no_users_for_it(host, monkeypatch):
     monkeypatch.setattr(spf_agent.pwd, "getpwnam", lambda name: pwd.struct_passwd(("toor", "x", 0, 0, "", "/", "")))
     with pytest.raises(Refused, match="spf_user: spawn"):
         agent(host).present()
-    monkeypatch.setattr(spf_agent.pwd, "getpwnam", lambda name: pwd.struct_passwd(("postfix", "x", entry.pw_uid, 0, "", "/", "")))
+    monkeypatch.setattr(
+        spf_agent.pwd, "getpwnam", lambda name: pwd.struct_passwd(("postfix", "x", entry.pw_uid, 0, "", "/", ""))
+    )
     with pytest.raises(Refused, match="spf_user: spawn"):
         agent(host, user="postfix").present()
 
@@ -194,11 +213,12 @@ def test_agents_of_a_former_program_are_ended(host, monkeypatch):
     ps.write_text("#!/bin/sh\ncat %s/ps.out\n" % host)
     ps.chmod(0o755)
     (host / "ps.out").write_text(
-        f" 11  4711  900 /usr/local/bin/python3.11 {program} x.conf\n"   # older than the program
-        f" 12  4711   98 /usr/local/bin/python3.11 {program} x.conf\n"   # younger
-        f" 15  4711   99 /usr/local/bin/python3.11 {program} x.conf\n"   # 99.0 to 99.9 s old, and the program 99.5
-        f" 13   125  900 spawn -n policyd_spf argv={program}\n"          # spawn(8) itself
-        " 14  4711  900 /usr/local/bin/python3.11 /usr/local/bin/other\n")
+        f" 11  4711  900 /usr/local/bin/python3.11 {program} x.conf\n"  # older than the program
+        f" 12  4711   98 /usr/local/bin/python3.11 {program} x.conf\n"  # younger
+        f" 15  4711   99 /usr/local/bin/python3.11 {program} x.conf\n"  # 99.0 to 99.9 s old, and the program 99.5
+        f" 13   125  900 spawn -n policyd_spf argv={program}\n"  # spawn(8) itself
+        " 14  4711  900 /usr/local/bin/python3.11 /usr/local/bin/other\n"
+    )
     monkeypatch.setattr(spf_agent.os, "kill", lambda pid, number: ended.append(pid))
     now = program.stat().st_ctime + 99.5
     monkeypatch.setattr(spf_agent.time, "time", lambda: now)
@@ -211,19 +231,35 @@ def test_agents_of_a_former_program_are_ended(host, monkeypatch):
 
 def test_a_resolver_elsewhere_is_told(host, monkeypatch):
     read = spf_agent.read
-    monkeypatch.setattr(spf_agent, "read", lambda path: "nameserver 203.0.113.53\n" if path == "/etc/resolv.conf" else read(path))
+    monkeypatch.setattr(
+        spf_agent, "read", lambda path: "nameserver 203.0.113.53\n" if path == "/etc/resolv.conf" else read(path)
+    )
     module = agent(host)
     module.present()
     assert "203.0.113.53" in module.module.warnings[0]
-    monkeypatch.setattr(spf_agent, "read", lambda path: "nameserver 127.0.0.1\n" if path == "/etc/resolv.conf" else read(path))
+    monkeypatch.setattr(
+        spf_agent, "read", lambda path: "nameserver 127.0.0.1\n" if path == "/etc/resolv.conf" else read(path)
+    )
     module = agent(host)
     module.present()
     assert module.module.warnings == []
 
 
-@pytest.mark.parametrize("answer, what", [
-    ("550 5.7.23 no", "refuse"), ("REJECT no", "refuse"), ("reject", "refuse"), ("DEFER_IF_PERMIT SPF", "defer"), ("451 4.7.24 later", "defer"),
-    ("prepend Received-SPF: Fail (x)", "mark"), ("PREPEND X-SPF-Result: fail Please", "mark"), ("PREPEND Please see http://x", "pass"), ("dunno", "pass"), ("", "pass")])
+@pytest.mark.parametrize(
+    "answer, what",
+    [
+        ("550 5.7.23 no", "refuse"),
+        ("REJECT no", "refuse"),
+        ("reject", "refuse"),
+        ("DEFER_IF_PERMIT SPF", "defer"),
+        ("451 4.7.24 later", "defer"),
+        ("prepend Received-SPF: Fail (x)", "mark"),
+        ("PREPEND X-SPF-Result: fail Please", "mark"),
+        ("PREPEND Please see http://x", "pass"),
+        ("dunno", "pass"),
+        ("", "pass"),
+    ],
+)
 def test_what_postfix_does_with_an_answer(answer, what):
     assert spf_agent.action(answer) == what
 
@@ -264,20 +300,48 @@ for my $n (qw(fail softfail neutral permerror temperror none pass)) { @{"Mail::S
 
 
 @pytest.mark.skipif(not shutil.which("perl"), reason="no perl on this machine")
-@pytest.mark.parametrize("fail, temperror, results, said", [
-    ("550 no", "DEFER_IF_PERMIT later", {**MARK, "fail": "refuse", "temperror": "defer"}, None),
-    ("PREPEND X-SPF-Result: fail", "PREPEND X-SPF-Result: temperror", MARK, None),
-    ("550 no", "DEFER_IF_PERMIT later", MARK, "SPF_FAIL='PREPEND X-SPF-Result: fail'"),
-    ("PREPEND X-SPF-Result: fail", "DEFER_IF_PERMIT later", MARK, "SPF_TEMPERROR='PREPEND X-SPF-Result: temperror'"),
-    ("PREPEND X-SPF-Result: fail", "DEFER_IF_PERMIT later", {**REFUSE, "temperror": "defer"}, "the port's own SPF_FAIL"),
-    ("550 no", "DEFER_IF_PERMIT later", {**REFUSE, "softfail": "refuse", "temperror": "defer"}, "no setting for softfail"),
-])
+@pytest.mark.parametrize(
+    "fail, temperror, results, said",
+    [
+        ("550 no", "DEFER_IF_PERMIT later", {**MARK, "fail": "refuse", "temperror": "defer"}, None),
+        ("PREPEND X-SPF-Result: fail", "PREPEND X-SPF-Result: temperror", MARK, None),
+        ("550 no", "DEFER_IF_PERMIT later", MARK, "SPF_FAIL='PREPEND X-SPF-Result: fail'"),
+        (
+            "PREPEND X-SPF-Result: fail",
+            "DEFER_IF_PERMIT later",
+            MARK,
+            "SPF_TEMPERROR='PREPEND X-SPF-Result: temperror'",
+        ),
+        (
+            "PREPEND X-SPF-Result: fail",
+            "DEFER_IF_PERMIT later",
+            {**REFUSE, "temperror": "defer"},
+            "the port's own SPF_FAIL",
+        ),
+        (
+            "550 no",
+            "DEFER_IF_PERMIT later",
+            {**REFUSE, "softfail": "refuse", "temperror": "defer"},
+            "no setting for softfail",
+        ),
+    ],
+)
 def test_the_perl_agent_is_believed_by_what_it_does(host, monkeypatch, fail, temperror, results, said):
     (host / "lib/Mail").mkdir(parents=True)
     (host / "lib/Mail/SPF.pm").write_text(PERL_LIBRARY)
     program = host / "bin/policyd-spf"
     program.write_text(PERL.format(perl=f"{shutil.which('perl')} -I{host}/lib", fail=fail, temperror=temperror))
-    module = Module(agent="perl", program=str(program), config="", text="", results=results, helo="same", user="x", service="policyd_spf", install=False)
+    module = Module(
+        agent="perl",
+        program=str(program),
+        config="",
+        text="",
+        results=results,
+        helo="same",
+        user="x",
+        service="policyd_spf",
+        install=False,
+    )
     if said is None:
         made = spf_agent.Agent(module).present()
         assert not made["changed"] and made["diff"] == []

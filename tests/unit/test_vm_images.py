@@ -1,4 +1,5 @@
 """Images: what is given by path, what is fetched, what is refused. A server on loopback plays the release folder."""
+
 import hashlib
 import http.server
 import lzma
@@ -54,7 +55,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         rest = body[start:]
         self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
-        self.wfile.write(rest if self.server.cut is None else rest[:self.server.cut])
+        self.wfile.write(rest if self.server.cut is None else rest[: self.server.cut])
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_zst(tmp_path):
 
 def test_a_packed_image_that_is_cut_short_leaves_nothing(tmp_path):
     path = tmp_path / "a.raw.xz"
-    path.write_bytes(PACKED[:len(PACKED) // 2])
+    path.write_bytes(PACKED[: len(PACKED) // 2])
     with pytest.raises(VmError, match="is it complete"):
         images.given(path)
     assert not list(images.cache().glob("unpacked/*raw*"))
@@ -154,7 +155,9 @@ def test_a_full_disk_is_told_before(tmp_path):
 def test_fetched_checked_unpacked_and_kept(server, official):
     target = official(GOOD)
     assert target.read_bytes() == PLAIN
-    assert sorted(one.name for one in target.parent.iterdir()) == [".lock", target.name], "packed file or leftovers kept"
+    assert sorted(one.name for one in target.parent.iterdir()) == [".lock", target.name], (
+        "packed file or leftovers kept"
+    )
     server.files.clear()
     assert official(GOOD) == target, "asked the server again"
     assert images.present("15.1") and images.present() and not images.present("14.4")

@@ -1,4 +1,5 @@
 """How a virtual machine comes into the simulated internet: what it is told there, and what is taken down with it. No QEMU and no root are needed."""
+
 import json
 import os
 import pathlib
@@ -8,19 +9,25 @@ import subprocess
 import pytest
 from vm_modules import vmkit
 
-join, cli, machine, paths, process, scenario = (vmkit(name) for name in ("join", "cli", "machine", "paths", "process", "scenario"))
+join, cli, machine, paths, process, scenario = (
+    vmkit(name) for name in ("join", "cli", "machine", "paths", "process", "scenario")
+)
 VmError = paths.VmError
 HOST = "mx.home.example"
 
 # Commands of FreeBSD, each of which writes down how it was called; two cards are there.
-STUBS = {"ifconfig": f'''
+STUBS = {
+    "ifconfig": f"""
 case "$*" in
 "-l ether") echo "vtnet0 vtnet1";;
 vtnet0) echo "	ether {machine.MAC}";;
 vtnet1) echo "	ether {machine.CARD_MAC.upper()}";;
 *) echo "ifconfig $*" >>"$LOG";;
-esac''', "sysrc": 'for word; do echo "sysrc $word" >>"$LOG"; done', "route": 'echo "route $*" >>"$LOG"; case "$*" in *delete*) exit 1;; esac',
-         "ping": 'echo "ping $*" >>"$LOG"; exit ${PING:-0}'}
+esac""",
+    "sysrc": 'for word; do echo "sysrc $word" >>"$LOG"; done',
+    "route": 'echo "route $*" >>"$LOG"; case "$*" in *delete*) exit 1;; esac',
+    "ping": 'echo "ping $*" >>"$LOG"; exit ${PING:-0}',
+}
 
 
 @pytest.fixture
@@ -34,17 +41,25 @@ def told(tmp_path):
         text = join.script(join.place(HOST), mac).replace("PATH=/sbin:", f"PATH={tmp_path}:/sbin:", 1)
         log = tmp_path / "log"
         log.write_text("")
-        done = subprocess.run(["sh", "-c", text], env={**os.environ, "LOG": str(log), **env}, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["sh", "-c", text], env={**os.environ, "LOG": str(log), **env}, capture_output=True, text=True, check=False
+        )
         return done.returncode, log.read_text().splitlines(), done.stderr
+
     return run
 
 
 def test_the_card_gets_the_practice_hosts_place_now_and_at_every_boot(told):
     code, calls, _ = told()
     assert code == 0
-    for wanted in ("ifconfig vtnet1 inet 192.0.2.10/24 up", "ifconfig vtnet1 inet6 2001:db8::10/64 alias",
-                   "sysrc ifconfig_vtnet1=inet 192.0.2.10/24", "sysrc ifconfig_vtnet1_ipv6=inet6 2001:db8::10/64",
-                   "route -n add -net 203.0.113.0/24 192.0.2.1", "route -6 -n add -net 2001:db8:1::/64 2001:db8::1"):
+    for wanted in (
+        "ifconfig vtnet1 inet 192.0.2.10/24 up",
+        "ifconfig vtnet1 inet6 2001:db8::10/64 alias",
+        "sysrc ifconfig_vtnet1=inet 192.0.2.10/24",
+        "sysrc ifconfig_vtnet1_ipv6=inet6 2001:db8::10/64",
+        "route -n add -net 203.0.113.0/24 192.0.2.1",
+        "route -6 -n add -net 2001:db8:1::/64 2001:db8::1",
+    ):
         assert wanted in calls, calls
     named = {call.split("=")[0].removeprefix("sysrc route_") for call in calls if call.startswith("sysrc route_")}
     assert named == {call.split()[-1] for call in calls if call.startswith("sysrc static_routes+=")}
@@ -52,8 +67,14 @@ def test_the_card_gets_the_practice_hosts_place_now_and_at_every_boot(told):
 
 def test_the_default_route_and_the_first_card_stay_as_they_are(told):
     _, calls, _ = told()
-    assert not [call for call in calls if "vtnet0" in call or "default" in call or "0.0.0.0/0" in call or "::/0" in call.replace("db8::", "")]
-    assert all(call.startswith("sysrc static_routes+=") for call in calls if "static_routes" in call and "ipv6" not in call), "routes of others were dropped"
+    assert not [
+        call
+        for call in calls
+        if "vtnet0" in call or "default" in call or "0.0.0.0/0" in call or "::/0" in call.replace("db8::", "")
+    ]
+    assert all(
+        call.startswith("sysrc static_routes+=") for call in calls if "static_routes" in call and "ipv6" not in call
+    ), "routes of others were dropped"
 
 
 def test_a_machine_that_hears_nothing_has_not_joined(told):
@@ -68,12 +89,17 @@ def test_every_simulated_net_is_reached():
     routes = dict(join.place(HOST)["routes"])
     for entry in description["internet"]:
         for address in entry["addresses"]:
-            assert any(join.tap.ipaddress.ip_address(address) in join.tap.ipaddress.ip_network(prefix) for prefix in routes), address
+            assert any(
+                join.tap.ipaddress.ip_address(address) in join.tap.ipaddress.ip_network(prefix) for prefix in routes
+            ), address
     assert set(description["net"]["clients"]["own"]) <= set(routes)
 
 
 @pytest.mark.parametrize("shell", ["sh", "csh", "tcsh"])
-@pytest.mark.parametrize("script", ["echo plain; echo 'quoted'", "printf '%s\\n' \"a\nb\" 'c!d' \"$((1+2))\" 'ä' '\\0101' 'e''f' \"g'h\"", "exit 7"])
+@pytest.mark.parametrize(
+    "script",
+    ["echo plain; echo 'quoted'", "printf '%s\\n' \"a\nb\" 'c!d' \"$((1+2))\" 'ä' '\\0101' 'e''f' \"g'h\"", "exit 7"],
+)
 def test_a_script_reaches_sh_by_any_login_shell(shell, script):
     if not shutil.which(shell):
         pytest.skip(f"{shell} is not here")
@@ -110,6 +136,7 @@ def test_a_lab_that_does_not_come_up_costs_the_internet_not_the_machine(monkeypa
 
     def fail(*_):
         raise VmError("no zones today")
+
     monkeypatch.setattr(join, "raise_lab", fail)
     about = {"instance": "x", "host": HOST}
     assert cli.internet(about, "") is None
@@ -119,7 +146,10 @@ def test_a_lab_that_does_not_come_up_costs_the_internet_not_the_machine(monkeypa
 
 def test_the_second_card_is_the_tap_that_qemu_inherits():
     def command(**more):
-        return machine.command(pathlib.Path("/s"), pathlib.Path("/d"), "/f", "tcg", 1, memory=1, processors=1, offline=True, **more)
+        return machine.command(
+            pathlib.Path("/s"), pathlib.Path("/d"), "/f", "tcg", 1, memory=1, processors=1, offline=True, **more
+        )
+
     assert f"tap,id={machine.CARD},fd=9" in command(tap=9)
     assert any(machine.CARD_MAC in one for one in command(tap=9))
     assert not [one for one in command() if "tap" in one or machine.CARD_MAC in one]
@@ -137,8 +167,18 @@ def instance(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "state", lambda: state)
     lowered = []
     monkeypatch.setattr(join, "lower_lab", lambda name: lowered.append((name, process.started(sleeper.pid) is None)))
-    about = {"pid": sleeper.pid, "start": process.started(sleeper.pid), "image": "a", "accelerator": "tcg", "ready": True, "host": HOST, "user": "root",
-             "lab": "vm-one", "joined": "", "alone": ""}
+    about = {
+        "pid": sleeper.pid,
+        "start": process.started(sleeper.pid),
+        "image": "a",
+        "accelerator": "tcg",
+        "ready": True,
+        "host": HOST,
+        "user": "root",
+        "lab": "vm-one",
+        "joined": "",
+        "alone": "",
+    }
     cli.note(state, about)
     yield state, lowered
     sleeper.kill()
@@ -164,7 +204,10 @@ def test_join(instance, monkeypatch, tmp_path, capsys):
     (tmp_path / "labs" / "vm-one").mkdir(parents=True)
     (tmp_path / "labs" / "vm-one" / "ready.json").write_text("{}")
     monkeypatch.setattr(machine, "ask", lambda _state, *commands: asked.extend(commands))
-    answers = [subprocess.CompletedProcess([], 1, "", "no answer from 192.0.2.1 by vtnet1"), subprocess.CompletedProcess([], 0, "", "")]
+    answers = [
+        subprocess.CompletedProcess([], 1, "", "no answer from 192.0.2.1 by vtnet1"),
+        subprocess.CompletedProcess([], 0, "", ""),
+    ]
     monkeypatch.setattr(cli, "there", lambda _state, script, **_: ran.append(script) or answers[min(len(ran), 2) - 1])
     assert cli.main(["join"]) == 1 and "no answer from" in capsys.readouterr().err
     assert not cli.read(state)["joined"]
@@ -188,6 +231,7 @@ def test_the_monitor_says_when_it_refuses(tmp_path):
     """A QEMU that answers by QMP, over a real socket."""
     import socket
     import threading
+
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(tmp_path / "monitor"))
     server.listen(2)
@@ -202,8 +246,13 @@ def test_the_monitor_says_when_it_refuses(tmp_path):
                 while text := stream.readline():
                     heard.append(json.loads(text))
                     bad = heard[-1].get("arguments", {}).get("name") == "gone"
-                    stream.write('{"event": "X"}\n' + json.dumps({"error": {"desc": "Device 'gone' not found"}} if bad else {"return": {}}) + "\n")
+                    stream.write(
+                        '{"event": "X"}\n'
+                        + json.dumps({"error": {"desc": "Device 'gone' not found"}} if bad else {"return": {}})
+                        + "\n"
+                    )
                     stream.flush()
+
     threading.Thread(target=serve, daemon=True).start()
     machine.ask(tmp_path, ("set_link", {"name": "net1", "up": False}))
     assert heard[-1] == {"execute": "set_link", "arguments": {"name": "net1", "up": False}}
@@ -214,6 +263,7 @@ def test_the_monitor_says_when_it_refuses(tmp_path):
 
 # --- the scenario
 
+
 def context(tmp_path, commands, **about):
     class Here(scenario.Context):
         def command(self, name, arguments, **more):
@@ -223,14 +273,19 @@ def context(tmp_path, commands, **about):
         def play(self, name, book, *options, **more):
             commands.append((name, [book, *options], more))
             return 0, {"changed": 3, "remote_commands": 20}
+
     return Here({"host": HOST, "accelerator": "kvm", "lab": "vm-one", **about}, {}, tmp_path, tmp_path)
 
 
 def test_without_an_internet_the_step_says_why(tmp_path):
     step = next(one for one in scenario.STEPS if one.name == "site in the simulated internet")
     assert step.needs(context(tmp_path, [])) == ""
-    assert "/dev/net/tun cannot be opened" in step.needs(context(tmp_path, [], lab="", alone="/dev/net/tun cannot be opened: x"))
-    assert "mail and DNS of real clients" in [one.name for one in scenario.STEPS if "site in the simulated internet" in one.after]
+    assert "/dev/net/tun cannot be opened" in step.needs(
+        context(tmp_path, [], lab="", alone="/dev/net/tun cannot be opened: x")
+    )
+    assert "mail and DNS of real clients" in [
+        one.name for one in scenario.STEPS if "site in the simulated internet" in one.after
+    ]
 
 
 def test_the_machine_joins_before_it_is_told_of_the_internet(tmp_path):
@@ -246,10 +301,17 @@ def test_an_emulated_machine_is_asked_less_and_the_rest_is_named(tmp_path, monke
     name, arguments, env = commands.pop()
     files = [one for one in arguments if one.startswith("tests/")]
     assert len(files) + len(why) == len(scenario.CLIENT_TESTS) and all("emulated" in one for one in why.values())
-    assert env["SOKUHAI_LAB"] == "vm-one" and env["SOKUHAI_SLOW"] == str(scenario.SLOW) and env["SOKUHAI_INVENTORY"].endswith("molecule/freebsd/inventory")
+    assert (
+        env["SOKUHAI_LAB"] == "vm-one"
+        and env["SOKUHAI_SLOW"] == str(scenario.SLOW)
+        and env["SOKUHAI_INVENTORY"].endswith("molecule/freebsd/inventory")
+    )
     monkeypatch.setenv("FREEBSD_TESTS", "relay,spf")
     _, _, _, why = scenario.clients(context(tmp_path, commands, accelerator="tcg"))
-    assert [one for one in commands.pop()[1] if one.startswith("tests/")] == ["tests/system/test_spf.py", "tests/system/test_relay.py"]
+    assert [one for one in commands.pop()[1] if one.startswith("tests/")] == [
+        "tests/system/test_spf.py",
+        "tests/system/test_relay.py",
+    ]
     assert "test_delivery" in why and all("FREEBSD_TESTS" in one for one in why.values())
     monkeypatch.setenv("FREEBSD_TESTS", "rellay")
     assert scenario.clients(context(tmp_path, commands))[0] == "failed" and not commands

@@ -1,4 +1,5 @@
 """QEMU's command line, the choice of the accelerator, waiting, and that nothing of an instance is left. No QEMU is needed."""
+
 import json
 import os
 import pathlib
@@ -25,7 +26,9 @@ def surroundings(monkeypatch, tmp_path):
 
 def command(**more):
     values = {"memory": 4096, "processors": 2, "offline": False, **more}
-    return machine.command(STATE, pathlib.Path("/c/disk.qcow2"), "/f/CODE.fd", values.pop("accel", "kvm"), 2200, **values)
+    return machine.command(
+        STATE, pathlib.Path("/c/disk.qcow2"), "/f/CODE.fd", values.pop("accel", "kvm"), 2200, **values
+    )
 
 
 def value(arguments, option, which=0):
@@ -71,6 +74,7 @@ def test_clock():
 
 # --- choices
 
+
 def answer(code, error="", said="VM status: running\n"):
     return lambda *_, **__: types.SimpleNamespace(returncode=code, stderr=error, stdout=said)
 
@@ -92,7 +96,14 @@ def test_kvm_where_it_works(device):
 
 
 def test_kvm_that_stops_its_guest_is_seen(device):
-    accel, why = machine.accelerator(answer(0, "KVM internal error. Suberror: 3\nextra data\n", "(qemu) info status\r\nVM status: paused (internal-error)\r\n"), device)
+    accel, why = machine.accelerator(
+        answer(
+            0,
+            "KVM internal error. Suberror: 3\nextra data\n",
+            "(qemu) info status\r\nVM status: paused (internal-error)\r\n",
+        ),
+        device,
+    )
     assert accel == "tcg" and "paused (internal-error)" in why and "KVM internal error" in why
     assert machine.accelerator(answer(0, "", ""), device)[0] == "tcg", "one that says nothing has run nothing"
 
@@ -105,6 +116,7 @@ def test_kvm_that_is_there_and_runs_no_guest(device):
 def test_kvm_that_hangs(device):
     def hang(*_, **__):
         raise subprocess.TimeoutExpired("qemu", 20)
+
     assert machine.accelerator(hang, device)[0] == "tcg"
 
 
@@ -151,6 +163,7 @@ def test_no_sizes(text):
 
 # --- waiting
 
+
 class Clock:
     def __init__(self):
         self.now = 0
@@ -162,10 +175,15 @@ class Clock:
         self.now += seconds
 
 
-@pytest.mark.parametrize(("ready_at", "dead_at", "outcome"), [(179, 999, "ready"), (999, 999, "timeout"), (999, 20, "ended")])
+@pytest.mark.parametrize(
+    ("ready_at", "dead_at", "outcome"), [(179, 999, "ready"), (999, 999, "timeout"), (999, 20, "ended")]
+)
 def test_waiting_is_bounded(ready_at, dead_at, outcome):
     clock = Clock()
-    assert machine.wait(lambda: clock.now >= ready_at, lambda: clock.now < dead_at, 180, clock=clock, pause=clock.pause) == outcome
+    assert (
+        machine.wait(lambda: clock.now >= ready_at, lambda: clock.now < dead_at, 180, clock=clock, pause=clock.pause)
+        == outcome
+    )
     assert clock.now <= 181
 
 
@@ -200,6 +218,7 @@ def test_not_yet_booted(monkeypatch, tmp_path, code, output):
 
 
 # --- what is left
+
 
 @pytest.fixture
 def sleeper():
@@ -239,7 +258,10 @@ def instance(monkeypatch, tmp_path, sleeper):
     (disks / "disk.qcow2").write_text("x")
     for name in ("console.log", "seed.iso", "firmware.fd", "known_hosts"):
         (state / name).write_text("x")
-    cli.note(state, {"pid": sleeper.pid, "start": process.started(sleeper.pid), "image": "a", "accelerator": "tcg", "ready": True})
+    cli.note(
+        state,
+        {"pid": sleeper.pid, "start": process.started(sleeper.pid), "image": "a", "accelerator": "tcg", "ready": True},
+    )
     return state
 
 

@@ -1,4 +1,5 @@
 """The scenario's order and what it leaves out by name; the probe; the page made from the results."""
+
 import json
 import pathlib
 import re
@@ -10,7 +11,13 @@ from role_modules import load
 from vm_modules import SCENARIO, vmkit
 
 probe, scenario, proved = (vmkit(name) for name in ("probe", "scenario", "proved"))
-ANSWER = {**{key: "x" for key in probe.TEXTS}, **{key: "no" for key in probe.FLAGS}, "disk_mib": "6000", "kernel_mib": "100", "memory_mib": "4044"}
+ANSWER = {
+    **{key: "x" for key in probe.TEXTS},
+    **{key: "no" for key in probe.FLAGS},
+    "disk_mib": "6000",
+    "kernel_mib": "100",
+    "memory_mib": "4044",
+}
 
 
 def answer(**more):
@@ -23,6 +30,7 @@ def context(has=None, rebuild=False):
 
 # --- probe
 
+
 def test_the_probe_is_one_line_of_sh():
     line = probe.script(True)
     assert "\n" not in line
@@ -31,7 +39,9 @@ def test_the_probe_is_one_line_of_sh():
 
 def test_the_probe_answers_everywhere(tmp_path):
     """Run here, where most is missing: every key is answered, so that a bare host is no error."""
-    done = subprocess.run(["sh", "-c", probe.script(True)], capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path)
+    done = subprocess.run(
+        ["sh", "-c", probe.script(True)], capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
+    )
     said = dict(line.split("=", 1) for line in done.stdout.splitlines())
     assert set(said) == set(probe.TEXTS) | set(probe.FLAGS)
     assert said["pkg_reaches"] == "no", "offline means that no repository is asked"
@@ -54,14 +64,25 @@ def test_a_silent_machine_is_an_error():
 
 # --- what is left out
 
+
 def steps():
     return {step.name: step for step in scenario.STEPS}
 
 
 def test_the_order_is_the_one_that_proves_something():
     names = list(steps())
-    wanted = ["bootstrap", "site", "idempotence", "verify", "drift", "contract", "reboot", "verify after the reboot",
-              "trial boot of a copied kernel", "rollback"]
+    wanted = [
+        "bootstrap",
+        "site",
+        "idempotence",
+        "verify",
+        "drift",
+        "contract",
+        "reboot",
+        "verify after the reboot",
+        "trial boot of a copied kernel",
+        "rollback",
+    ]
     assert [name for name in names if name in wanted] == wanted
 
 
@@ -80,7 +101,9 @@ def test_a_disk_that_is_nearly_full():
     assert "vm up --size" in steps()["site"].needs(context(answer(disk_mib="240", **there)))
     assert steps()["site"].needs(context(answer(disk_mib="300", **there))) == "", "nothing is to be installed"
     assert "1500 are needed" in steps()["site"].needs(context(answer(disk_mib="300", pkg_reaches="yes")))
-    assert "a copy of the kernel takes 100" in steps()["trial boot of a copied kernel"].needs(context(answer(disk_mib="300")))
+    assert "a copy of the kernel takes 100" in steps()["trial boot of a copied kernel"].needs(
+        context(answer(disk_mib="300"))
+    )
 
 
 def test_nothing_is_built_unasked():
@@ -100,13 +123,19 @@ def test_a_kernel_is_tried_once():
 
 def test_a_failed_step_takes_with_it_what_means_nothing_without_it():
     outcomes = {"site": "failed"}
-    mine = [scenario.Step(step.name, lambda _, name=step.name: (outcomes.get(name, "passed"), "", {}), step.needs, step.after)
-            for step in scenario.STEPS]
+    mine = [
+        scenario.Step(
+            step.name, lambda _, name=step.name: (outcomes.get(name, "passed"), "", {}), step.needs, step.after
+        )
+        for step in scenario.STEPS
+    ]
     found = scenario.run(mine, context(answer(python="3.11", named="9.18", postfix="3.10")), say=lambda _: None)
     by = {one["step"]: one for one in found}
     assert len(found) == len(scenario.STEPS), "a step vanished"
     assert by["verify"]["outcome"] == "skipped" and by["verify"]["detail"] == "site failed"
-    assert by["bootstrap"]["outcome"] == "skipped" and by["site"]["outcome"] == "failed", "no pkg must not stop site.yml"
+    assert by["bootstrap"]["outcome"] == "skipped" and by["site"]["outcome"] == "failed", (
+        "no pkg must not stop site.yml"
+    )
     assert by["contract"]["outcome"] == by["reboot"]["outcome"] == "passed"
     assert all(one["detail"] for one in found if one["outcome"] == "skipped"), "skipped without a reason"
 
@@ -142,9 +171,11 @@ def test_a_rollback_is_proved_by_the_running_kernel_and_by_a_run_without_changes
 
 def test_pytests_report(tmp_path):
     path = tmp_path / "r.xml"
-    path.write_text('<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1"><testcase classname="a.test_pf" name="t1"/>'
-                    '<testcase classname="a.test_pf" name="t2"><skipped message="pf is not loaded&#10;x"/></testcase>'
-                    '<testcase classname="a.test_pf" name="t3"><failure message="no"/></testcase></testsuite></testsuites>')
+    path.write_text(
+        '<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1"><testcase classname="a.test_pf" name="t1"/>'
+        '<testcase classname="a.test_pf" name="t2"><skipped message="pf is not loaded&#10;x"/></testcase>'
+        '<testcase classname="a.test_pf" name="t3"><failure message="no"/></testcase></testsuite></testsuites>'
+    )
     counts, why = scenario.report(path)
     assert counts == {"tests": 3, "failures": 1, "errors": 0, "skipped": 1}
     assert why == {"test_pf::t2": "skipped: pf is not loaded", "test_pf::t3": "failure: no"}
@@ -169,6 +200,7 @@ def test_results_of_one_machine_come_together(tmp_path):
 
 
 # --- make test
+
 
 @pytest.fixture
 def steps_of_make_test(monkeypatch, tmp_path):
@@ -195,8 +227,14 @@ def test_make_test_boots_freebsd_with_an_image_and_kvm(steps_of_make_test):
     assert steps[1][1][2] == "contract" and all(env == {"SOKUHAI_VM": "test"} for *_, env in steps)
 
 
-@pytest.mark.parametrize(("accel", "image", "why"), [
-    ("kvm: works", False, "no image"), ("kvm: works", "/nowhere", "no /nowhere"), ("tcg: there is no /dev/kvm", True, "no KVM: there is no /dev/kvm")])
+@pytest.mark.parametrize(
+    ("accel", "image", "why"),
+    [
+        ("kvm: works", False, "no image"),
+        ("kvm: works", "/nowhere", "no /nowhere"),
+        ("tcg: there is no /dev/kvm", True, "no KVM: there is no /dev/kvm"),
+    ],
+)
 def test_make_test_says_why_it_does_not(steps_of_make_test, accel, image, why):
     steps, said = steps_of_make_test(accel, image)
     assert steps == [] and why in said
@@ -204,14 +242,36 @@ def test_make_test_says_why_it_does_not(steps_of_make_test, accel, image, why):
 
 # --- the page
 
+
 def test_the_page_says_what_the_results_say(tmp_path):
     one = context(answer(release="15.0-RELEASE", python="3.11", named="", postfix="3.10.13"))
-    one.about = {"image": "own.qcow2", "accelerator": "tcg", "offline": True, "boot_took": 90, "clock_off": 0, "key": "/secret/key"}
-    results = [{"step": "site", "outcome": "passed", "detail": "", "seconds": 300,
-                "counts": {"changed": 9, "remote_commands": 20, "tasks": 5}, "tests": {}},
-               {"step": "contract", "outcome": "failed", "detail": "exit 1", "seconds": 60,
-                "counts": {"tests": 10, "failures": 1, "errors": 0, "skipped": 2}, "tests": {"test_pf::t": "failure: a | b"}},
-               {"step": "drift", "outcome": "skipped", "detail": "there is none", "seconds": 0, "counts": {}, "tests": {}}]
+    one.about = {
+        "image": "own.qcow2",
+        "accelerator": "tcg",
+        "offline": True,
+        "boot_took": 90,
+        "clock_off": 0,
+        "key": "/secret/key",
+    }
+    results = [
+        {
+            "step": "site",
+            "outcome": "passed",
+            "detail": "",
+            "seconds": 300,
+            "counts": {"changed": 9, "remote_commands": 20, "tasks": 5},
+            "tests": {},
+        },
+        {
+            "step": "contract",
+            "outcome": "failed",
+            "detail": "exit 1",
+            "seconds": 60,
+            "counts": {"tests": 10, "failures": 1, "errors": 0, "skipped": 2},
+            "tests": {"test_pf::t": "failure: a | b"},
+        },
+        {"step": "drift", "outcome": "skipped", "detail": "there is none", "seconds": 0, "counts": {}, "tests": {}},
+    ]
     data = scenario.record(one, results, tmp_path / "r.json", "2026-01-02")
     text = proved.page([json.loads((tmp_path / "r.json").read_text())])
     assert "/secret" not in json.dumps(data)
@@ -220,13 +280,26 @@ def test_the_page_says_what_the_results_say(tmp_path):
     assert "| contract | failed | 7 tests passed, 1 failed, 2 skipped; exit 1 | 60 s |" in text
     assert "| drift | skipped | there is none |  |" in text
     assert "- `test_pf::t`: failure: a | b" in text
-    assert "| rollback | not run |" in text and "| site | not run |" not in text, "what a broken-off run did not reach is not left out"
+    assert "| rollback | not run |" in text and "| site | not run |" not in text, (
+        "what a broken-off run did not reach is not left out"
+    )
     assert "lacks a package repository, a compiler" in text
 
 
 def test_reasons_are_told_once():
-    lines = proved.reasons({"test_a::one": "skipped: no pf", "test_b::two": "skipped: no pf", "test_a::x": "failure: bad", "test_a::y": "skipped: alone"})
-    assert lines == ["- `test_a::x`: failure: bad", "- `test_a::y`: skipped: alone", "- 2 tests of `test_a`, `test_b`: skipped: no pf"]
+    lines = proved.reasons(
+        {
+            "test_a::one": "skipped: no pf",
+            "test_b::two": "skipped: no pf",
+            "test_a::x": "failure: bad",
+            "test_a::y": "skipped: alone",
+        }
+    )
+    assert lines == [
+        "- `test_a::x`: failure: bad",
+        "- `test_a::y`: skipped: alone",
+        "- 2 tests of `test_a`, `test_b`: skipped: no pf",
+    ]
 
 
 def test_the_committed_page_is_made_from_the_committed_results():

@@ -1,4 +1,5 @@
 """The NoCloud seed, read back by a reader of ECMA-119 and Joliet written apart from the writer."""
+
 import datetime
 import struct
 import subprocess
@@ -15,7 +16,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEexample it's mine"
 def tree(image, number):
     """{name: (content, flags)} and the label, by the volume descriptor of that type (1 or 2)."""
     for sector in range(16, 32):
-        block = image[sector * 2048:(sector + 1) * 2048]
+        block = image[sector * 2048 : (sector + 1) * 2048]
         assert block[1:6] == b"CD001"
         assert block[0] != 255, "no such descriptor"
         if block[0] == number:
@@ -25,17 +26,17 @@ def tree(image, number):
         assert block[88:91] == b"%/@"
     assert struct.unpack("<I", block[80:84])[0] * 2048 == len(image)
     assert struct.unpack("<I", block[80:84]) == struct.unpack(">I", block[84:88])
-    extent, = struct.unpack("<I", block[158:162])
+    (extent,) = struct.unpack("<I", block[158:162])
     for offset, form in ((140, "<I"), (148, ">I")):
-        table, = struct.unpack(form, block[offset:offset + 4])
-        assert struct.unpack(form, image[table * 2048 + 2:table * 2048 + 6])[0] == extent, "path table"
-    data, files, at = image[extent * 2048:(extent + 1) * 2048], {}, 0
+        (table,) = struct.unpack(form, block[offset : offset + 4])
+        assert struct.unpack(form, image[table * 2048 + 2 : table * 2048 + 6])[0] == extent, "path table"
+    data, files, at = image[extent * 2048 : (extent + 1) * 2048], {}, 0
     while data[at]:
-        length, start, size = data[at], *struct.unpack("<I4xI", data[at + 2:at + 14])
-        assert length % 2 == 0 and struct.unpack(">I", data[at + 6:at + 10])[0] == start
-        raw = data[at + 33:at + 33 + data[at + 32]]
+        length, start, size = data[at], *struct.unpack("<I4xI", data[at + 2 : at + 14])
+        assert length % 2 == 0 and struct.unpack(">I", data[at + 6 : at + 10])[0] == start
+        raw = data[at + 33 : at + 33 + data[at + 32]]
         if raw not in (b"\0", b"\1"):
-            files[raw.decode(codec)] = image[start * 2048:start * 2048 + size]
+            files[raw.decode(codec)] = image[start * 2048 : start * 2048 + size]
         at += length
     return block[40:72].decode(codec).rstrip(" "), files
 
@@ -80,7 +81,7 @@ def test_the_script_lets_the_key_in_once(user, tmp_path):
     tools.mkdir()
     home = tmp_path / "home"
     made = tmp_path / "made"
-    (tools / "pw").write_text(f'''#!{sys.executable}
+    (tools / "pw").write_text(f"""#!{sys.executable}
 import pathlib, sys
 made = pathlib.Path({str(made)!r})
 if sys.argv[1] == "usershow":
@@ -89,14 +90,18 @@ if sys.argv[1] == "usershow":
     print("x:*:0:0::0:0:Name:{home}:/bin/sh")
 else:
     made.write_text(" ".join(sys.argv[1:]))
-''')
+""")
     (tools / "service").write_text("#!/bin/sh\nexit 1\n")
     (tools / "chown").write_text(f'#!/bin/sh\n[ "$2" = "{user}" ]\n')
     for tool in tools.iterdir():
         tool.chmod(0o755)
     config = tmp_path / "sshd_config"
     config.write_text("#PermitRootLogin no\n")
-    script = seed.user_data(user, KEY).replace("/etc/ssh/sshd_config", str(config)).replace("PATH=/sbin", f"PATH={tools}:/sbin")
+    script = (
+        seed.user_data(user, KEY)
+        .replace("/etc/ssh/sshd_config", str(config))
+        .replace("PATH=/sbin", f"PATH={tools}:/sbin")
+    )
     for _ in range(2):
         done = subprocess.run(["sh"], input=script, text=True, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -1,4 +1,5 @@
 """Loads modules of molecule/freebsd/vmkit, whose folder is on no path."""
+
 import importlib
 import pathlib
 import sys

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """A page out of a kept report: python3 tools/page REPORT.json PAGE.html (PYTHONPATH=tools python3 -m page does the same)."""
+
 import json
 import pathlib
 import sys

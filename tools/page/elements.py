@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """HTML by elements. Whatever is not an element is text and is escaped, so nothing that came from a host can become markup."""
+
 from __future__ import annotations
 
 import html
@@ -8,7 +9,9 @@ import re
 
 VOID = {"br", "hr", "meta", "link", "input", "img"}
 # Control characters, and those that turn the direction of what follows: shown by their code, or a name could read as another one.
-UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 class Markup(str):

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """From a report of tools/drift to what the page says: how near each ceiling is, what is wrong, what to do, the charts' numbers. Pure."""
+
 from __future__ import annotations
 
 import datetime
@@ -28,19 +29,43 @@ RELATIONS = ("maxfiles >=", "openfiles >= FD_SETSIZE", "kern.maxfilesperproc >= 
 # Charts: (name, unit, [series]); a series is (column, how). how: "is" as sampled, "rate" per second, "minute" per minute,
 # "share" of its ceiling in per cent.
 CHARTS = (
-    ("queue", "mails", [(name, "is") for name in ("queue_active", "queue_deferred", "queue_incoming", "queue_hold", "queue_maildrop")]),
+    (
+        "queue",
+        "mails",
+        [(name, "is") for name in ("queue_active", "queue_deferred", "queue_incoming", "queue_hold", "queue_maildrop")],
+    ),
     ("named", "share", [(name, "share") for name in ("named_sockets", "named_descriptors", "named_recursive_clients")]),
     ("host", "share", [(name, "share") for name in ("postfix_processes", "postfix_descriptors", "files", "sockets")]),
-    ("mails", "rate", [(name, "rate") for name in ("mails_in", "mails_out", "mails_deferred", "mails_bounced", "mails_rejected")]),
-    ("deferred", "minute", [("deferred_" + name, "minute") for name in ("dns", "connect", "refused", "greylisted", "other")]),
-    ("kept_out", "minute", [(name, "minute") for name in ("postscreen_hits", "dnsbl_hits", "mails_put_off", "greylist_hits", "spf_fails")]),
+    (
+        "mails",
+        "rate",
+        [(name, "rate") for name in ("mails_in", "mails_out", "mails_deferred", "mails_bounced", "mails_rejected")],
+    ),
+    (
+        "deferred",
+        "minute",
+        [("deferred_" + name, "minute") for name in ("dns", "connect", "refused", "greylisted", "other")],
+    ),
+    (
+        "kept_out",
+        "minute",
+        [(name, "minute") for name in ("postscreen_hits", "dnsbl_hits", "mails_put_off", "greylist_hits", "spf_fails")],
+    ),
 )
 # A socket is a descriptor; named's process limit is what ends both.
 SHARED_CEILING = {"named_sockets": "named_descriptors_limit"}
 QUEUES = ("queue_incoming", "queue_active", "queue_deferred", "queue_hold", "queue_maildrop")
 SPANS = {"rate": 1, "minute": 60}
 # Where something happens the samples are kept closer: what moves, and so what a chart has to show.
-MOVING = ("queue_incoming", "queue_active", "queue_deferred", "mails_out", "deferred_dns", "named_descriptors", "postfix_processes")
+MOVING = (
+    "queue_incoming",
+    "queue_active",
+    "queue_deferred",
+    "mails_out",
+    "deferred_dns",
+    "named_descriptors",
+    "postfix_processes",
+)
 SEVERITY = ("error", "unreachable", "drift", "near", "clean")
 COMMAND = re.compile(r"^(ansible-playbook [^;]+?) puts it back; if it is meant, declare it in the inventory$")
 
@@ -52,7 +77,11 @@ def is_number(value):
 
 def counts(given):
     """{text: whole number} of what a host says is one; what is not is left out."""
-    return {str(name): value for name, value in given.items() if is_number(value) and isinstance(value, int)} if isinstance(given, dict) else {}
+    return (
+        {str(name): value for name, value in given.items() if is_number(value) and isinstance(value, int)}
+        if isinstance(given, dict)
+        else {}
+    )
 
 
 def sane(what, value):
@@ -63,8 +92,16 @@ def sane(what, value):
     if what == "traps":
         traps = value.get("traps") if isinstance(value.get("traps"), dict) else {}
         missing = value.get("missing") if isinstance(value.get("missing"), list) else []
-        return {"traps": {str(name): {**counts(entry), "rules": counts(entry.get("rules"))} for name, entry in traps.items() if isinstance(entry, dict)},
-                "rules": counts(value.get("rules")), "clients": counts(value.get("clients")), "missing": [str(path) for path in missing]}
+        return {
+            "traps": {
+                str(name): {**counts(entry), "rules": counts(entry.get("rules"))}
+                for name, entry in traps.items()
+                if isinstance(entry, dict)
+            },
+            "rules": counts(value.get("rules")),
+            "clients": counts(value.get("clients")),
+            "missing": [str(path) for path in missing],
+        }
     given = value.get("columns") if isinstance(value.get("columns"), dict) else {}
     times = given.get("time") if isinstance(given.get("time"), list) else []
     # in their order, each once, and of our age: 1 to the end of the year 2099
@@ -73,18 +110,38 @@ def sane(what, value):
         if is_number(at) and last < at < 4102444800:
             rows.append(index)
             last = at
-    columns = {str(name): [values[index] if is_number(values[index]) and values[index] >= 0 else None for index in rows]
-               for name, values in given.items() if isinstance(values, list) and len(values) == len(times)} if rows else {}
-    return {"columns": columns, "over": counts(value.get("over")),
-            **{key: value[key] if is_number(value.get(key)) and isinstance(value[key], int) else None for key in ("from", "to")},
-            **{key: max(0, value[key]) if is_number(value.get(key)) and isinstance(value[key], int) else 0 for key in ("rows_read", "broken")}}
+    columns = (
+        {
+            str(name): [values[index] if is_number(values[index]) and values[index] >= 0 else None for index in rows]
+            for name, values in given.items()
+            if isinstance(values, list) and len(values) == len(times)
+        }
+        if rows
+        else {}
+    )
+    return {
+        "columns": columns,
+        "over": counts(value.get("over")),
+        **{
+            key: value[key] if is_number(value.get(key)) and isinstance(value[key], int) else None
+            for key in ("from", "to")
+        },
+        **{
+            key: max(0, value[key]) if is_number(value.get(key)) and isinstance(value[key], int) else 0
+            for key in ("rows_read", "broken")
+        },
+    }
 
 
 def columns_of(host):
     """{name: [values]} of a host's samples, every list as long as "time"; {} when there is no sample."""
     columns = (host.get("samples") or {}).get("columns") or {}
     times = columns.get("time") or []
-    return {name: values for name, values in columns.items() if isinstance(values, list) and len(values) == len(times)} if times else {}
+    return (
+        {name: values for name, values in columns.items() if isinstance(values, list) and len(values) == len(times)}
+        if times
+        else {}
+    )
 
 
 def last_known(values):
@@ -118,8 +175,15 @@ def ceilings(host):
     columns, rows, seen = columns_of(host), [], set()
     for link in (host.get("chain") or {}).get("links") or []:
         kind = link_kind(link["name"])
-        row = {**{key: link.get(key) for key in ("name", "has", "will", "needs", "because", "ok", "mend")}, "use": None, "peak": None, "now": None,
-               "needed": None, "raise_": None, "relation": link["name"].startswith(RELATIONS)}
+        row = {
+            **{key: link.get(key) for key in ("name", "has", "will", "needs", "because", "ok", "mend")},
+            "use": None,
+            "peak": None,
+            "now": None,
+            "needed": None,
+            "raise_": None,
+            "relation": link["name"].startswith(RELATIONS),
+        }
         has, needs = link.get("has"), link.get("needs")
         # an upper bound of a range is not used up; UDP source ports has that range as a number
         if has and needs is not None and not row["relation"] and not link["name"].startswith("net.inet.ip.portrange."):
@@ -131,8 +195,21 @@ def ceilings(host):
         rows.append(row)
     for use, ceiling, _, raised in CEILINGS:
         if use not in seen and ceiling and pairs(columns, use, ceiling):
-            row = {"name": None, "has": last_known(columns.get(ceiling)), "will": None, "needs": None, "because": "", "ok": True, "mend": "", "use": None,
-                   "peak": None, "now": None, "needed": None, "raise_": None, "relation": False}
+            row = {
+                "name": None,
+                "has": last_known(columns.get(ceiling)),
+                "will": None,
+                "needs": None,
+                "because": "",
+                "ok": True,
+                "mend": "",
+                "use": None,
+                "peak": None,
+                "now": None,
+                "needed": None,
+                "raise_": None,
+                "relation": False,
+            }
             measure(row, columns, use, ceiling, None, raised)
             rows.append(row)
     return rows
@@ -142,6 +219,7 @@ def measure(row, columns, use, ceiling, has, raised):
     row["use"], row["raise_"] = use, raised
     known = pairs(columns, use, ceiling, has)
     if known:
+
         def told(entry):
             return {"at": entry[0], "used": entry[1], "limit": entry[2], "share": entry[1] / entry[2]}
 
@@ -166,7 +244,11 @@ def tightest(rows):
 def deferred_dns(columns, span=3600):
     """Deliveries of the last *span* seconds that were deferred because a name was not resolved; None where that is not known."""
     values = columns.get("deferred_dns") or []
-    known = [value for at, value in zip(columns.get("time") or [], values) if value is not None and at > columns["time"][-1] - span]
+    known = [
+        value
+        for at, value in zip(columns.get("time") or [], values)
+        if value is not None and at > columns["time"][-1] - span
+    ]
     return sum(known) if known else None
 
 
@@ -192,9 +274,22 @@ def judge(report, name):
     level = host["status"]
     if level == "clean" and (near or "deferred_dns" in over or stale or broken):
         level = "near"
-    return {"name": name, "host": host, "level": level, "columns": columns, "rows": rows, "tight": tightest(rows), "near": near, "dns": dns,
-            "dns_over": over.get("deferred_dns"), "stale": stale,
-            "broken": broken, "newest": newest, "findings": findings, "steps": steps(findings)}
+    return {
+        "name": name,
+        "host": host,
+        "level": level,
+        "columns": columns,
+        "rows": rows,
+        "tight": tightest(rows),
+        "near": near,
+        "dns": dns,
+        "dns_over": over.get("deferred_dns"),
+        "stale": stale,
+        "broken": broken,
+        "newest": newest,
+        "findings": findings,
+        "steps": steps(findings),
+    }
 
 
 def steps(findings):
@@ -214,7 +309,9 @@ def steps(findings):
     for (start, command), entries in found.items():
         if command:
             words = tags[start, command]
-            result.append((start if "" in words else "%s --tags %s" % (start, ",".join(words)), entries[0]["advice"], entries))
+            result.append(
+                (start if "" in words else "%s --tags %s" % (start, ",".join(words)), entries[0]["advice"], entries)
+            )
         else:
             result.append((None, entries[0]["advice"], entries))
     return result
@@ -222,7 +319,12 @@ def steps(findings):
 
 def together(name):
     """How samples of the column *name* become one, so that a peak survives: counts are added, of a ceiling the smallest counts, else the largest."""
-    if name == "seconds" or name.startswith(("mails_", "deferred_")) or name.endswith(("_hits", "_fails")) or name in ("named_servfail", "named_queries"):
+    if (
+        name == "seconds"
+        or name.startswith(("mails_", "deferred_"))
+        or name.endswith(("_hits", "_fails"))
+        or name in ("named_servfail", "named_queries")
+    ):
         return sum
     return min if name.endswith(("_limit", "_total")) or name == "memory_free" else max
 
@@ -258,7 +360,11 @@ def thinned(columns, points=POINTS):
     for name, values in columns.items():
         buckets = [[value for value in values[start:end] if value is not None] for start, end in zip(edges, edges[1:])]
         pick = together(name)
-        result[name] = [bucket[-1] for bucket in buckets] if name == "time" else [rounded(pick(bucket), 12) if bucket else None for bucket in buckets]
+        result[name] = (
+            [bucket[-1] for bucket in buckets]
+            if name == "time"
+            else [rounded(pick(bucket), 12) if bucket else None for bucket in buckets]
+        )
     return result
 
 
@@ -279,8 +385,12 @@ def series(columns):
     times, spans = columns["time"], columns.get("seconds") or []
     usual = sorted(span for span in spans if span) or [60]
     usual = usual[len(usual) // 2]
-    cuts = [index for index in range(1, len(times))
-            if times[index] - times[index - 1] > 3 * max(usual, *(span for span in (spans[index:index + 1] or [0]) if span), 1)]
+    cuts = [
+        index
+        for index in range(1, len(times))
+        if times[index] - times[index - 1]
+        > 3 * max(usual, *(span for span in (spans[index : index + 1] or [0]) if span), 1)
+    ]
 
     def cut(values, filler=None):
         result, start = [], 0
@@ -301,13 +411,23 @@ def series(columns):
             if not values or all(value is None for value in values):
                 continue
             if how in SPANS:
-                values = [rounded(SPANS[how] * value / span) if value is not None and span else None for value, span in zip(values, spans)]
+                values = [
+                    rounded(SPANS[how] * value / span) if value is not None and span else None
+                    for value, span in zip(values, spans)
+                ]
             elif how == "share":
                 limits = columns.get(SHARED_CEILING.get(name, name + "_limit")) or [None] * len(times)
-                shares = [rounded(100 * value / limit) if value is not None and limit else None for value, limit in zip(values, limits)]
+                shares = [
+                    rounded(100 * value / limit) if value is not None and limit else None
+                    for value, limit in zip(values, limits)
+                ]
                 if all(share is None for share in shares):
                     continue
-                out.setdefault(chart, {})[name] = {"share": cut(shares), "used": cut(values), "limit": last_known(limits)}
+                out.setdefault(chart, {})[name] = {
+                    "share": cut(shares),
+                    "used": cut(values),
+                    "limit": last_known(limits),
+                }
                 continue
             out.setdefault(chart, {})[name] = cut([rounded(value) for value in values])
     return out
@@ -315,14 +435,19 @@ def series(columns):
 
 def peak_rate(columns, name):
     """Most mails per second of one interval, or None."""
-    rates = [value / span for value, span in zip(columns.get(name) or [], columns.get("seconds") or []) if value is not None and span]
+    rates = [
+        value / span
+        for value, span in zip(columns.get(name) or [], columns.get("seconds") or [])
+        if value is not None and span
+    ]
     return max(rates, default=None)
 
 
 def queue_total(columns):
     """(mails in the queue now, most at one sample), or (None, None). A state that is not known counts as none."""
-    totals = [sum(known) if (known := [value for value in row if value is not None]) else None
-              for row in zip(*(columns[name] for name in QUEUES if name in columns))]
+    totals = [
+        sum(known) if (known := [value for value in row if value is not None]) else None
+        for row in zip(*(columns[name] for name in QUEUES if name in columns))
+    ]
     known = [total for total in totals if total is not None]
     return (known[-1], max(known)) if known else (None, None)
-

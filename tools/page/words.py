@@ -3,6 +3,7 @@
 
 What hosts and roles say (names, values, diffs, messages) is not translated: it is what an operator will search for.
 """
+
 from __future__ import annotations
 
 import re
@@ -16,16 +17,30 @@ WORDS = {
     "as_of": ("as of {when}", "{when} 現在"),
     "took": ("looked at in {seconds} s", "調査 {seconds} 秒"),
     "all_well": ("All is as declared, and no ceiling is near.", "すべて宣言どおりで、上限に近いものもありません。"),
-    "all_declared": ("All is as declared. How near the ceilings are was not measured on every host.",
-                     "すべて宣言どおりです。ただし上限までの余裕を測っていないホストがあります。"),
-    "attention": ("{n} of {all} host needs you.", "{n} of {all} hosts need you.", "{all} 台のうち {n} 台に対処が必要です。"),
+    "all_declared": (
+        "All is as declared. How near the ceilings are was not measured on every host.",
+        "すべて宣言どおりです。ただし上限までの余裕を測っていないホストがあります。",
+    ),
+    "attention": (
+        "{n} of {all} host needs you.",
+        "{n} of {all} hosts need you.",
+        "{all} 台のうち {n} 台に対処が必要です。",
+    ),
     "attention_one": ("This host needs you.", "このホストには対処が必要です。"),
-    "run_errors": ("The run itself went wrong: what follows may be incomplete.", "調査そのものが失敗しました。以下は不完全かもしれません。"),
+    "run_errors": (
+        "The run itself went wrong: what follows may be incomplete.",
+        "調査そのものが失敗しました。以下は不完全かもしれません。",
+    ),
     "no_host": ("No host was asked.", "調べたホストがありません。"),
-    "noscript": ("Charts need JavaScript; all else is here without it.", "グラフの表示には JavaScript が必要です。それ以外はこのまま読めます。"),
+    "noscript": (
+        "Charts need JavaScript; all else is here without it.",
+        "グラフの表示には JavaScript が必要です。それ以外はこのまま読めます。",
+    ),
     "to_hosts": ("Skip to the hosts", "各ホストへ移動"),
-    "made_by": ("Written by tools/drift. It holds all it needs and asks no network. Charts: uPlot {version}.",
-                "tools/drift が作成。このファイルだけで完結し、ネットワークには一切アクセスしません。グラフ：uPlot {version}"),
+    "made_by": (
+        "Written by tools/drift. It holds all it needs and asks no network. Charts: uPlot {version}.",
+        "tools/drift が作成。このファイルだけで完結し、ネットワークには一切アクセスしません。グラフ：uPlot {version}",
+    ),
     # levels
     "clean": ("as declared", "宣言どおり"),
     "drift": ("drift", "差異あり"),
@@ -46,17 +61,33 @@ WORDS = {
     # what is wrong
     "wrong": ("What is wrong", "問題点"),
     "nothing_wrong": ("Nothing: all is as declared.", "ありません。すべて宣言どおりです。"),
-    "is_unreachable": ("The host could not be reached, so nothing is known of it:", "ホストに接続できず、状態は不明です："),
+    "is_unreachable": (
+        "The host could not be reached, so nothing is known of it:",
+        "ホストに接続できず、状態は不明です：",
+    ),
     "is_error": ("The host could not be judged:", "ホストを判定できませんでした："),
-    "items_differ": ("{n} item is not as declared", "{n} items are not as declared", "宣言と異なる項目が {n} 件あります"),
-    "broken_link": ("The chain of limits is broken at {link}: it has {has}, {needs} is needed.",
-                    "上限の連鎖が {link} で切れています。現在 {has}、必要なのは {needs} です。"),
-    "near_link": ("{link} came to {share} of its ceiling ({used} of {limit}) on {when}; now {now}.",
-                  "{link} が上限の {share} に達しました（{limit} 中 {used}、{when}）。現在は {now} です。"),
-    "dns_waiting": ("Names are not resolved: {n} delivery was deferred for that in the last hour, it began on {when}",
-                    "Names are not resolved: {n} deliveries were deferred for that in the last hour, it began on {when}",
-                    "名前を解決できていません。直近 1 時間に {n} 件の配送がそのために遅延しました（{when} から）"),
-    "stale": ("No sample since {when}: the monitor has stopped", "{when} 以降の計測値がありません。モニタが止まっています"),
+    "items_differ": (
+        "{n} item is not as declared",
+        "{n} items are not as declared",
+        "宣言と異なる項目が {n} 件あります",
+    ),
+    "broken_link": (
+        "The chain of limits is broken at {link}: it has {has}, {needs} is needed.",
+        "上限の連鎖が {link} で切れています。現在 {has}、必要なのは {needs} です。",
+    ),
+    "near_link": (
+        "{link} came to {share} of its ceiling ({used} of {limit}) on {when}; now {now}.",
+        "{link} が上限の {share} に達しました（{limit} 中 {used}、{when}）。現在は {now} です。",
+    ),
+    "dns_waiting": (
+        "Names are not resolved: {n} delivery was deferred for that in the last hour, it began on {when}",
+        "Names are not resolved: {n} deliveries were deferred for that in the last hour, it began on {when}",
+        "名前を解決できていません。直近 1 時間に {n} 件の配送がそのために遅延しました（{when} から）",
+    ),
+    "stale": (
+        "No sample since {when}: the monitor has stopped",
+        "{when} 以降の計測値がありません。モニタが止まっています",
+    ),
     "found": ("found", "現状"),
     "declared": ("declared", "宣言"),
     "new": ("new", "新規"),
@@ -69,15 +100,24 @@ WORDS = {
     "part_state": ("state", "稼働状態"),
     # ceilings
     "ceilings": ("How near the ceiling", "上限までの余裕"),
-    "tight_measured": ("Tightest link: {link}, {share} at the most: {used} of {limit} in use on {when}. Now {now}.",
-                      "最も余裕がない箇所：{link}。最大で {share}（{limit} 中 {used}、{when}）。現在は {now}。"),
-    "tight_reckoned": ("Nothing is measured here. By reckoning the tightest link is {link}: a full delivery needs {needs} of {limit}.",
-                       "使用量は計測していません。計算上、最も余裕がないのは {link} です。最大規模の配送では {limit} 中 {needs} が必要になります。"),
-    "tight_broken": ("Broken: {link}. It has {has}; {needs} is needed.", "切れています：{link}。現在 {has}、必要なのは {needs} です。"),
+    "tight_measured": (
+        "Tightest link: {link}, {share} at the most: {used} of {limit} in use on {when}. Now {now}.",
+        "最も余裕がない箇所：{link}。最大で {share}（{limit} 中 {used}、{when}）。現在は {now}。",
+    ),
+    "tight_reckoned": (
+        "Nothing is measured here. By reckoning the tightest link is {link}: a full delivery needs {needs} of {limit}.",
+        "使用量は計測していません。計算上、最も余裕がないのは {link} です。最大規模の配送では {limit} 中 {needs} が必要になります。",
+    ),
+    "tight_broken": (
+        "Broken: {link}. It has {has}; {needs} is needed.",
+        "切れています：{link}。現在 {has}、必要なのは {needs} です。",
+    ),
     "tight_unknown": ("The chain was not measured.", "上限の連鎖は計測できませんでした。"),
     "chain": ("The chain of limits, link by link", "上限の連鎖を 1 つずつ見る"),
-    "chain_why": ("Each link bears all that hang below it. Bar: largest use as a share of the ceiling; │ what a full delivery needs.",
-                  "上の輪が下のすべてを支えます。棒は上限に対する最大使用率、│ は最大規模の配送に必要な量です。"),
+    "chain_why": (
+        "Each link bears all that hang below it. Bar: largest use as a share of the ceiling; │ what a full delivery needs.",
+        "上の輪が下のすべてを支えます。棒は上限に対する最大使用率、│ は最大規模の配送に必要な量です。",
+    ),
     "col_link": ("Link", "箇所"),
     "col_use": ("Most in use", "最大使用"),
     "col_ceiling": ("Ceiling", "上限"),
@@ -90,20 +130,39 @@ WORDS = {
     "todo": ("What to do", "対処"),
     "nothing_todo": ("Nothing.", "ありません。"),
     "put_back": ("puts {n} item back:", "puts {n} items back:", "次の {n} 件を宣言どおりに戻します："),
-    "or_declare": ("If it is meant so, declare it in the inventory instead.", "意図した変更なら、戻さずにインベントリに宣言してください。"),
+    "or_declare": (
+        "If it is meant so, declare it in the inventory instead.",
+        "意図した変更なら、戻さずにインベントリに宣言してください。",
+    ),
     "for_items": ("for {n} item:", "for {n} items:", "対象 {n} 件："),
-    "do_reach": ("Look whether it runs and whether ssh comes through, then run tools/drift again:",
-                 "稼働しているか、ssh が通るかを確かめてから、もう一度 tools/drift を実行します："),
-    "do_error": ("Mend what the message names, then look again:", "メッセージが示す箇所を直してから、もう一度調べます："),
-    "do_raise": ("Raise {variable} in the inventory ({link}) and run site.yml: it refuses what the memory cannot carry.",
-                "{link}：インベントリの {variable} を上げて site.yml を実行します。メモリが足りなければ拒否されます。"),
-    "do_mend": ("Set {mend} in the inventory ({link}), then run site.yml.",
-               "{link}：インベントリで {mend} と設定し、site.yml を実行します。"),
-    "do_broken": ("Run site.yml: it mends the chain or says what stands in its way.", "site.yml を実行します。連鎖を直すか、妨げているものを示します。"),
-    "do_swap": ("The host swaps: lower sokuhai_process_limit, or give it more memory.",
-                "スワップが発生しています。sokuhai_process_limit を下げるか、メモリを増やします。"),
-    "do_dns": ("Ask the host's own resolver, and look into named's log for “soft limit” and “quota”:",
-               "ホスト自身のリゾルバに問い合わせ、named のログで soft limit と quota を探します："),
+    "do_reach": (
+        "Look whether it runs and whether ssh comes through, then run tools/drift again:",
+        "稼働しているか、ssh が通るかを確かめてから、もう一度 tools/drift を実行します：",
+    ),
+    "do_error": (
+        "Mend what the message names, then look again:",
+        "メッセージが示す箇所を直してから、もう一度調べます：",
+    ),
+    "do_raise": (
+        "Raise {variable} in the inventory ({link}) and run site.yml: it refuses what the memory cannot carry.",
+        "{link}：インベントリの {variable} を上げて site.yml を実行します。メモリが足りなければ拒否されます。",
+    ),
+    "do_mend": (
+        "Set {mend} in the inventory ({link}), then run site.yml.",
+        "{link}：インベントリで {mend} と設定し、site.yml を実行します。",
+    ),
+    "do_broken": (
+        "Run site.yml: it mends the chain or says what stands in its way.",
+        "site.yml を実行します。連鎖を直すか、妨げているものを示します。",
+    ),
+    "do_swap": (
+        "The host swaps: lower sokuhai_process_limit, or give it more memory.",
+        "スワップが発生しています。sokuhai_process_limit を下げるか、メモリを増やします。",
+    ),
+    "do_dns": (
+        "Ask the host's own resolver, and look into named's log for “soft limit” and “quota”:",
+        "ホスト自身のリゾルバに問い合わせ、named のログで soft limit と quota を探します：",
+    ),
     "do_monitor": ("Put the monitor back to work:", "モニタを動かします："),
     # charts
     "charts": ("Over time", "推移"),
@@ -113,8 +172,10 @@ WORDS = {
     "range_hours": ("last {n} hour", "last {n} hours", "直近 {n} 時間"),
     "range_days": ("last {n} day", "last {n} days", "直近 {n} 日"),
     "zoom": ("Zoom to the values", "値に合わせて拡大"),
-    "chart_keys": ("Chart. Left and right move through the samples, Home and End go to the first and last.",
-                   "グラフ。左右キーで計測点を移動、Home と End で最初と最後へ。"),
+    "chart_keys": (
+        "Chart. Left and right move through the samples, Home and End go to the first and last.",
+        "グラフ。左右キーで計測点を移動、Home と End で最初と最後へ。",
+    ),
     "chart_queue": ("Queue, by state", "キュー（状態別）"),
     "chart_named": ("named, in % of its ceilings", "named（上限に対する %）"),
     "chart_host": ("Postfix and the host, in % of their ceilings", "Postfix とホスト全体（上限に対する %）"),
@@ -160,27 +221,37 @@ WORDS = {
     "spf_fails": ("SPF fail", "SPF fail"),
     # traps
     "traps": ("Traps", "トラップ（おとりアドレス）"),
-    "traps_why": ("Mail to addresses that nobody owns, as far back as the mail log and its rotated files are kept: which rule would have refused it. "
-                  "Nothing is blocked because of it.",
-                  "誰のものでもないアドレスに届いたメールについて、どの規則が拒否したはずかを、保存されているメールログの範囲で数えたもの。"
-                  "これを根拠に遮断することはありません。"),
+    "traps_why": (
+        "Mail to addresses that nobody owns, as far back as the mail log and its rotated files are kept: which rule would have refused it. "
+        "Nothing is blocked because of it.",
+        "誰のものでもないアドレスに届いたメールについて、どの規則が拒否したはずかを、保存されているメールログの範囲で数えたもの。"
+        "これを根拠に遮断することはありません。",
+    ),
     "col_rule": ("Rule", "規則"),
     "col_count": ("Count", "件数"),
     "col_trap": ("Trap", "トラップ"),
     "col_taken": ("Taken", "受信"),
     "col_refused": ("Refused", "拒否"),
-    "no_hits": ("No rule had anything to say: no mail to a trap.", "該当する規則はありません。トラップ宛てのメールは届いていません。"),
+    "no_hits": (
+        "No rule had anything to say: no mail to a trap.",
+        "該当する規則はありません。トラップ宛てのメールは届いていません。",
+    ),
     "clients": ("Clients: {list}", "クライアント：{list}"),
     # not known
     "unknown": ("What could not be known", "確認できなかったこと"),
     "nothing_unknown": ("Nothing.", "ありません。"),
-    "no_samples": ("How the host fares over time: role monitor keeps no samples on it. Switch it on in the inventory (sokuhai_monitor: true), then run site.yml:",
-                   "時間の経過に伴う変化。このホストではモニタ（monitor ロール）が計測していません。インベントリで有効にして（sokuhai_monitor: true）site.yml を実行します："),
+    "no_samples": (
+        "How the host fares over time: role monitor keeps no samples on it. Switch it on in the inventory (sokuhai_monitor: true), then run site.yml:",
+        "時間の経過に伴う変化。このホストではモニタ（monitor ロール）が計測していません。インベントリで有効にして（sokuhai_monitor: true）site.yml を実行します：",
+    ),
     "no_samples_error": ("The samples could not be read: {why}", "計測値を読めませんでした：{why}"),
     "no_traps_error": ("The traps could not be counted: {why}", "トラップを集計できませんでした：{why}"),
     "log_missing": ("No log of traps: {list}", "トラップのログがありません：{list}"),
     "column_unknown": ("Never known in these samples: {list}", "この期間に一度も計測できなかった項目：{list}"),
-    "no_chain": ("The chain of limits: preflight did not come to its end on this host.", "上限の連鎖。このホストでは preflight が最後まで動きませんでした。"),
+    "no_chain": (
+        "The chain of limits: preflight did not come to its end on this host.",
+        "上限の連鎖。このホストでは preflight が最後まで動きませんでした。",
+    ),
 }
 
 
@@ -201,7 +272,10 @@ def say(key, **given):
     english = one if str(given.get("n")) == "1" else many
     if english == japanese:
         return el("span", *filled(english, given))
-    return [el("span", *filled(english, given), cls="w", lang="en"), el("span", *filled(japanese, given), cls="w", lang="ja")]
+    return [
+        el("span", *filled(english, given), cls="w", lang="en"),
+        el("span", *filled(japanese, given), cls="w", lang="ja"),
+    ]
 
 
 def label(key):

@@ -63,7 +63,9 @@ def read_json(path):
 
 def need_root():
     if not sys.platform.startswith("linux"):
-        raise LabError("the lab needs Linux (namespaces, overlayfs); a real FreeBSD host needs no lab: run ansible against it")
+        raise LabError(
+            "the lab needs Linux (namespaces, overlayfs); a real FreeBSD host needs no lab: run ansible against it"
+        )
     if os.geteuid() != 0:
         raise LabError("the lab needs root (namespaces, mounts): run it as root, or with sudo -E")
 
@@ -110,6 +112,7 @@ def running_rootfs():
 
 # --- up and down
 
+
 def end_keeper(state):
     """End an instance's keeper and thereby all that is in it. False when none runs."""
     pid = keeper(state)
@@ -150,12 +153,18 @@ def down(instance=None):
         was_up = clear(state)
     with contextlib.suppress(OSError):
         os.rmdir(TOP)
-    result(f"{os.path.basename(state)} is down" if was_up else f"{os.path.basename(state)} was not running; its leftovers are removed")
+    result(
+        f"{os.path.basename(state)} is down"
+        if was_up
+        else f"{os.path.basename(state)} was not running; its leftovers are removed"
+    )
     return 0
 
 
 def make_key(path, comment):
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path], check=True, stdin=subprocess.DEVNULL)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path], check=True, stdin=subprocess.DEVNULL
+    )
 
 
 def write(path, text, mode=0o644):
@@ -176,18 +185,26 @@ def make_state(state, instance, description, hosts, generation):
         with open(host["host_key"] + ".pub") as f:
             kind, key = f.read().split()[:2]
         known += f"{','.join([host['name'], *host['addresses']])} {kind} {key}\n"
-        config += (f"Host {host['name']} {' '.join(host['addresses'])}\n  User root\n  IdentityFile {state}/id_ed25519\n  IdentitiesOnly yes\n"
-                   f"  UserKnownHostsFile {state}/known_hosts\n  ControlPath {state}/ssh-%C\n"
-                   f"  ProxyCommand env SOKUHAI_LAB={instance} \"{SCENARIO}/lab\" connect %h %p\n")
+        config += (
+            f"Host {host['name']} {' '.join(host['addresses'])}\n  User root\n  IdentityFile {state}/id_ed25519\n  IdentitiesOnly yes\n"
+            f"  UserKnownHostsFile {state}/known_hosts\n  ControlPath {state}/ssh-%C\n"
+            f'  ProxyCommand env SOKUHAI_LAB={instance} "{SCENARIO}/lab" connect %h %p\n'
+        )
     for entry in [*hosts, description["operator"], *description["internet"]]:
         table += "".join(f"{a} {entry['name']}\n" for a in entry["addresses"])
     write(f"{state}/known_hosts", known)
     write(f"{state}/hosts", table)
     write(f"{state}/ssh_config", config)
     venv = REPOSITORY / ".venv" / "bin" / "python"
-    return {"instance": instance, "state": state, "net": description, "hosts": hosts, "generation": generation,
-            "python": str(venv if venv.exists() else shutil.which("python3") or sys.executable),
-            "internet": (SCENARIO / "labkit" / "internet" / "__main__.py").exists()}
+    return {
+        "instance": instance,
+        "state": state,
+        "net": description,
+        "hosts": hosts,
+        "generation": generation,
+        "python": str(venv if venv.exists() else shutil.which("python3") or sys.executable),
+        "internet": (SCENARIO / "labkit" / "internet" / "__main__.py").exists(),
+    }
 
 
 def wait_ready(state, pid, start):
@@ -220,7 +237,10 @@ def wait_ssh(state, name, boots, limit=SSH_LIMIT):
                 with open(flag) as f:
                     verdict = f.read().strip()
                 if verdict == "failed" and address is None:
-                    say(f"{name}: its boot sequence had errors; the end of {state}/{name}.console:\n  " + console_tail(state, name))
+                    say(
+                        f"{name}: its boot sequence had errors; the end of {state}/{name}.console:\n  "
+                        + console_tail(state, name)
+                    )
                 address = info["addresses"][0]
         if info.get("halted"):
             raise LabError(f"{name} has ended; the end of {state}/{name}.console:\n  " + console_tail(state, name))
@@ -229,7 +249,9 @@ def wait_ssh(state, name, boots, limit=SSH_LIMIT):
         if keeper(state) is None:
             raise LabError(f"the keeper ended; see {state}/keeper.log")
         if time.monotonic() > deadline:
-            raise LabError(f"{name}: no ssh within {limit} s; the end of {state}/{name}.console:\n  " + console_tail(state, name))
+            raise LabError(
+                f"{name}: no ssh within {limit} s; the end of {state}/{name}.console:\n  " + console_tail(state, name)
+            )
         time.sleep(0.05)
 
 
@@ -275,11 +297,19 @@ def up(args):
             now = read_json(f"{state}/status.json") or {}
             generation = args.generation or now.get("generation")
             there = now.get("hosts", {})
-            wanted = net.pick(description, args.host or ([] if args.outside else list(there)), generation,
-                              args.outside or [h for h in there if there[h].get("outside")])
-            if generation != now.get("generation") or {(h["name"], h["outside"]) for h in wanted} - {(h, there[h].get("outside", False)) for h in there}:
-                raise LabError(f"{instance} is up with {now.get('generation')}: {', '.join(now.get('hosts', {}))}. "
-                               "Take it down first (lab down), or use another instance (SOKUHAI_LAB=name)")
+            wanted = net.pick(
+                description,
+                args.host or ([] if args.outside else list(there)),
+                generation,
+                args.outside or [h for h in there if there[h].get("outside")],
+            )
+            if generation != now.get("generation") or {(h["name"], h["outside"]) for h in wanted} - {
+                (h, there[h].get("outside", False)) for h in there
+            }:
+                raise LabError(
+                    f"{instance} is up with {now.get('generation')}: {', '.join(now.get('hosts', {}))}. "
+                    "Take it down first (lab down), or use another instance (SOKUHAI_LAB=name)"
+                )
             for host in there:
                 if not there[host].get("outside") and not (read_json(f"{state}/{host}.json") or {}).get("halted"):
                     wait_ssh(state, host, 1)
@@ -312,20 +342,32 @@ def up(args):
             else:
                 clear(state)
             raise
-    result(f"{instance} is up ({generation}: {', '.join(h['name'] for h in hosts)}) after {time.monotonic() - started:.1f} s")
+    result(
+        f"{instance} is up ({generation}: {', '.join(h['name'] for h in hosts)}) after {time.monotonic() - started:.1f} s"
+    )
     return 0
 
 
 # --- looking
 
+
 def rows(description, running):
     """(name, address, reverse name, what it plays) of everyone, practice hosts first."""
-    entries = [h for h in description["hosts"] if h["name"] in running] if running else [h for h in description["hosts"] if h.get("default")]
+    entries = (
+        [h for h in description["hosts"] if h["name"] in running]
+        if running
+        else [h for h in description["hosts"] if h.get("default")]
+    )
     for entry in [*entries, description["operator"], *description["internet"]]:
         for address in entry["addresses"]:
             yield entry["name"], address, entry.get("reverse", entry["name"]), entry["role"]
     for own in description["net"]["clients"]["own"]:
-        yield "clients", own, "by address", "SMTP clients: any address of the net can be used; internet/zones.yml names some"
+        yield (
+            "clients",
+            own,
+            "by address",
+            "SMTP clients: any address of the net can be used; internet/zones.yml names some",
+        )
     for router in (a for where in description["net"].values() for a in where["router"]):
         yield "switch", router.split("/")[0], "-", "router"
 
@@ -345,22 +387,50 @@ def hosts_table():
 def status(args):
     state = state_dir()
     pid = keeper(state)
-    info = {"instance": os.path.basename(state), "state": "up" if pid and os.path.exists(f"{state}/ready.json") else "starting" if pid else
-            "stale" if os.path.isdir(state) else "down", "pid": pid}
+    info = {
+        "instance": os.path.basename(state),
+        "state": "up"
+        if pid and os.path.exists(f"{state}/ready.json")
+        else "starting"
+        if pid
+        else "stale"
+        if os.path.isdir(state)
+        else "down",
+        "pid": pid,
+    }
     if info["state"] == "up":
         info.update(read_json(f"{state}/status.json") or {})
         info["since"] = (read_json(f"{state}/keeper.json") or {}).get("since")
         info["internet"] = ask(state, {"op": "status"}).get("internet", False)
         for name in info["hosts"]:
-            info["hosts"][name].update({k: v for k, v in (read_json(f"{state}/{name}.json") or {}).items() if k in ("pid", "boots", "booted", "halted")})
+            info["hosts"][name].update(
+                {
+                    k: v
+                    for k, v in (read_json(f"{state}/{name}.json") or {}).items()
+                    if k in ("pid", "boots", "booted", "halted")
+                }
+            )
     if args.json:
         print(json.dumps(info, indent=1))
     else:
-        print(f"{info['instance']}: {info['state']}" + (f" (keeper {pid}, {info['generation']}, {info['descriptors']} descriptors per process, "
-              f"internet {'running' if info['internet'] else 'not running'})" if info["state"] == "up" else ""))
+        print(
+            f"{info['instance']}: {info['state']}"
+            + (
+                f" (keeper {pid}, {info['generation']}, {info['descriptors']} descriptors per process, "
+                f"internet {'running' if info['internet'] else 'not running'})"
+                if info["state"] == "up"
+                else ""
+            )
+        )
         for name, host in info.get("hosts", {}).items():
-            print(f"  {name}  {host['addresses'][0]}  " + ("a machine from elsewhere" if host.get("outside") else
-                  f"{host['generation']}  boots: {host.get('boots')}{'  halted' if host.get('halted') else ''}"))
+            print(
+                f"  {name}  {host['addresses'][0]}  "
+                + (
+                    "a machine from elsewhere"
+                    if host.get("outside")
+                    else f"{host['generation']}  boots: {host.get('boots')}{'  halted' if host.get('halted') else ''}"
+                )
+            )
     return 0 if info["state"] == "up" else 3
 
 
@@ -413,6 +483,7 @@ def hand_over(state, name, command):
 
 # --- entering: all modules are loaded before; behind the change of namespaces there is another file system
 
+
 def enter_host(pid, state, name):
     """Enter a practice host's namespaces; children are in them, chrooted, with the limits of its process 1."""
     info = read_json(f"{state}/{name}.json") or {}
@@ -422,8 +493,16 @@ def enter_host(pid, state, name):
     inner = f"{base}/{info['pid']}"
     with open(f"{inner}/limits") as f:
         files = next(line.split()[3:5] for line in f if line.startswith("Max open files"))
-    fds = [(os.open(f"{inner}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC), flag)
-           for kind, flag in (("pid", ns.NEWPID), ("net", ns.NEWNET), ("uts", ns.NEWUTS), ("ipc", ns.NEWIPC), ("mnt", ns.NEWNS))]
+    fds = [
+        (os.open(f"{inner}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC), flag)
+        for kind, flag in (
+            ("pid", ns.NEWPID),
+            ("net", ns.NEWNET),
+            ("uts", ns.NEWUTS),
+            ("ipc", ns.NEWIPC),
+            ("mnt", ns.NEWNS),
+        )
+    ]
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, tuple(int(n) for n in files))
     for fd, flag in fds:
@@ -443,8 +522,15 @@ def sh(argv):
     need_root()
     state = state_dir()
     pid = need_up(state)
-    env = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "HOME": "/root", "USER": "root", "LOGNAME": "root",
-           "TERM": os.environ.get("TERM", "dumb"), "LANG": "C.UTF-8", "SHELL": "/bin/sh"}
+    env = {
+        "PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin",
+        "HOME": "/root",
+        "USER": "root",
+        "LOGNAME": "root",
+        "TERM": os.environ.get("TERM", "dumb"),
+        "LANG": "C.UTF-8",
+        "SHELL": "/bin/sh",
+    }
     where = os.getcwd()
     if place in PLACES:
         enter(pid, state, place)
@@ -549,6 +635,7 @@ def in_terminal(command, env):
 
 
 # --- the command
+
 
 def main(argv):
     try:

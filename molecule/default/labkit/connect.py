@@ -41,8 +41,10 @@ def enter(pid, state, name):
     """Enter the lab's PID, mount, UTS and IPC namespaces and the network namespace `name`; children are in all of them."""
     base = f"/proc/{pid}"
     fds = [(os.open(f"{base}/root{state}/m/ns/{name}", os.O_RDONLY), ns.NEWNET)]
-    fds += [(os.open(f"{base}/ns/{kind}", os.O_RDONLY), flag)
-            for kind, flag in (("pid", ns.NEWPID), ("uts", ns.NEWUTS), ("ipc", ns.NEWIPC), ("mnt", ns.NEWNS))]
+    fds += [
+        (os.open(f"{base}/ns/{kind}", os.O_RDONLY), flag)
+        for kind, flag in (("pid", ns.NEWPID), ("uts", ns.NEWUTS), ("ipc", ns.NEWIPC), ("mnt", ns.NEWNS))
+    ]
     for fd, flag in fds:
         ns.setns(fd, flag)
         os.close(fd)
@@ -90,7 +92,7 @@ def pump(sock):
             if pending[reader]:
                 if ready.get(writer):
                     try:
-                        pending[reader] = pending[reader][os.write(writer, pending[reader]):]
+                        pending[reader] = pending[reader][os.write(writer, pending[reader]) :]
                     except BlockingIOError:
                         pass
             elif reader in open_reads and ready.get(reader):

@@ -29,7 +29,9 @@ TARGET = "x86_64-freebsd-none"
 
 def compiler():
     """Path of the ziglang package (str), of the project's own venv or of the running Python; None where neither has it."""
-    places = sorted((REPOSITORY / ".venv" / "lib").glob("python3*/site-packages")) + [pathlib.Path(p) for p in sys.path if p.endswith("-packages")]
+    places = sorted((REPOSITORY / ".venv" / "lib").glob("python3*/site-packages")) + [
+        pathlib.Path(p) for p in sys.path if p.endswith("-packages")
+    ]
     return next((str(p / "ziglang") for p in places if os.access(p / "ziglang" / "zig", os.X_OK)), None)
 
 
@@ -66,9 +68,16 @@ def version(path):
     """Put the release's number back into a header, from where the wheel takes it because its own compiler driver defines it."""
     text = path.read_text()
     if not re.search(r"^#define\s+__FreeBSD_version\s", text, re.M):
-        text, found = re.subn(r"^/\* zig patch: .*__FreeBSD_version.*\*/$", f"#undef __FreeBSD_version\n#define __FreeBSD_version {OSVERSION}", text, flags=re.M)
+        text, found = re.subn(
+            r"^/\* zig patch: .*__FreeBSD_version.*\*/$",
+            f"#undef __FreeBSD_version\n#define __FreeBSD_version {OSVERSION}",
+            text,
+            flags=re.M,
+        )
         if found != 1:
-            raise LabError(f"{path}: the wheel's header has __FreeBSD_version neither defined nor taken out as before: look at labkit/freebsd.py")
+            raise LabError(
+                f"{path}: the wheel's header has __FreeBSD_version neither defined nor taken out as before: look at labkit/freebsd.py"
+            )
         path.write_text(text)
 
 
@@ -101,9 +110,15 @@ def lay_ports(root):
     """Make /usr/ports of a host: the tree, its distfiles' home and checksums, and the two files by which git says what it is a checkout of."""
     have = versions(root)
     bind = have["bind"]
-    words = {"@BIND_VERSION@": bind, "@BIND_SERIES@": "".join(bind.split(".")[:2]), "@POSTFIX_VERSION@": have["postfix"].split(",")[0],
-             "@PCRE2_VERSION@": have["pcre2"], "@POLICYD_SPF_PERL_VERSION@": have["policyd-spf-perl"],
-             "@PERL_VERSION@": have["perl"], "@PERL_SERIES@": ".".join(have["perl"].split(".")[:2])}
+    words = {
+        "@BIND_VERSION@": bind,
+        "@BIND_SERIES@": "".join(bind.split(".")[:2]),
+        "@POSTFIX_VERSION@": have["postfix"].split(",")[0],
+        "@PCRE2_VERSION@": have["pcre2"],
+        "@POLICYD_SPF_PERL_VERSION@": have["policyd-spf-perl"],
+        "@PERL_VERSION@": have["perl"],
+        "@PERL_SERIES@": ".".join(have["perl"].split(".")[:2]),
+    }
     places = {"dns/bind/": f"dns/bind{words['@BIND_SERIES@']}/", "lang/perl/": f"lang/perl{words['@PERL_SERIES@']}/"}
     for path in sorted(p for p in PORTS.rglob("*") if p.is_file()):
         relative = str(path.relative_to(PORTS))
@@ -115,12 +130,19 @@ def lay_ports(root):
         for place, named in places.items():
             relative = relative.replace(place, named)
         put(f"{root}/usr/ports/{relative}", text)
-    for port, subdir, name in ((f"dns/bind{words['@BIND_SERIES@']}", "", f"bind-{bind}"), ("mail/postfix", "postfix/", f"postfix-{words['@POSTFIX_VERSION@']}"),
-                               ("mail/postfix-policyd-spf-perl", "", f"postfix-policyd-spf-perl-{have['policyd-spf-perl']}"),
-                               ("devel/pcre2", "", f"pcre2-{have['pcre2']}"), (f"lang/perl{words['@PERL_SERIES@']}", "", f"perl5-{have['perl']}")):
+    for port, subdir, name in (
+        (f"dns/bind{words['@BIND_SERIES@']}", "", f"bind-{bind}"),
+        ("mail/postfix", "postfix/", f"postfix-{words['@POSTFIX_VERSION@']}"),
+        ("mail/postfix-policyd-spf-perl", "", f"postfix-policyd-spf-perl-{have['policyd-spf-perl']}"),
+        ("devel/pcre2", "", f"pcre2-{have['pcre2']}"),
+        (f"lang/perl{words['@PERL_SERIES@']}", "", f"perl5-{have['perl']}"),
+    ):
         content = distfile(name)
         put(f"{root}/usr/share/standins/distfiles/{name}.tar.gz", content)
-        put(f"{root}/usr/ports/{port}/distinfo", f"SHA256 ({subdir}{name}.tar.gz) = {hashlib.sha256(content).hexdigest()}\nSIZE ({subdir}{name}.tar.gz) = {len(content)}\n")
+        put(
+            f"{root}/usr/ports/{port}/distinfo",
+            f"SHA256 ({subdir}{name}.tar.gz) = {hashlib.sha256(content).hexdigest()}\nSIZE ({subdir}{name}.tar.gz) = {len(content)}\n",
+        )
     put(f"{root}/usr/ports/.git/HEAD", f"ref: refs/heads/{BRANCH}\n")
     put(f"{root}/usr/ports/.git/refs/heads/{BRANCH}", COMMIT + "\n")
 
@@ -146,10 +168,14 @@ def lay(root, again=False):
 
 # --- the kernel that the host starts with
 
+
 def kernel_path(host):
     """Where the cache has, or will have, the stock kernel for a host (str): it depends on sources, headers and compiler alone."""
     digest = hashlib.sha256(f"{host['headers']} {os.path.getsize(host['compiler'] + '/zig')}".encode())
-    tools = (SCENARIO / "standins" / "root" / "usr" / "sbin" / "config", SCENARIO / "standins" / "root" / "usr" / "libexec" / "standins" / "lib" / "kernel.py")
+    tools = (
+        SCENARIO / "standins" / "root" / "usr" / "sbin" / "config",
+        SCENARIO / "standins" / "root" / "usr" / "libexec" / "standins" / "lib" / "kernel.py",
+    )
     for path in [*sorted(p for p in SOURCES.rglob("*") if p.is_file()), *tools]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return str(rootfs.cache_dir() / f"kernel-{digest.hexdigest()[:12]}")
@@ -165,13 +191,31 @@ def stock_kernel(root, wheel, cached):
         os.makedirs(zig, exist_ok=True)
         ns.mount(wheel, zig, flags=ns.MS_BIND)
         try:
-            done = subprocess.run(["chroot", root, "/usr/bin/make", "-C", "/usr/src", "buildkernel", "installkernel", "INSTKERNNAME=stock"],
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
-                                  env={"PATH": "/sbin:/bin:/usr/sbin:/usr/bin", "HOME": "/root"})
+            done = subprocess.run(
+                [
+                    "chroot",
+                    root,
+                    "/usr/bin/make",
+                    "-C",
+                    "/usr/src",
+                    "buildkernel",
+                    "installkernel",
+                    "INSTKERNNAME=stock",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=120,
+                check=False,
+                env={"PATH": "/sbin:/bin:/usr/sbin:/usr/bin", "HOME": "/root"},
+            )
         finally:
             ns.umount(zig)
         if done.returncode:
-            raise LabError("the practice host's own kernel could not be built:\n  " + "\n  ".join(done.stdout.splitlines()[-12:]))
+            raise LabError(
+                "the practice host's own kernel could not be built:\n  " + "\n  ".join(done.stdout.splitlines()[-12:])
+            )
         temp = f"{os.path.dirname(cached)}/.building-{os.path.basename(cached)}.{os.getpid()}"
         shutil.copytree(f"{root}/boot/stock", temp)
         try:

@@ -24,7 +24,15 @@ HALT_LIMIT = 60
 NOFILE_AIM = 131072
 
 # What root in a practice host must not be able to do to the machine: clock, modules, reboot, raw I/O, devices.
-DROPPED_CAPABILITIES = {"SYS_MODULE": 16, "SYS_RAWIO": 17, "SYS_BOOT": 22, "SYS_TIME": 25, "MKNOD": 27, "SYSLOG": 34, "BPF": 39}
+DROPPED_CAPABILITIES = {
+    "SYS_MODULE": 16,
+    "SYS_RAWIO": 17,
+    "SYS_BOOT": 22,
+    "SYS_TIME": 25,
+    "MKNOD": 27,
+    "SYSLOG": 34,
+    "BPF": 39,
+}
 
 CLONE_HOST = ns.NEWNS | ns.NEWPID | ns.NEWUTS | ns.NEWIPC
 
@@ -49,13 +57,23 @@ def launch(plan):
     state = plan["state"]
     record(state, "plan.json", plan)
     with open(f"{state}/keeper.log", "a") as log:
-        done = subprocess.run([sys.executable, "-BIS", str(SCENARIO / "lab"), "keeper", state], stdin=subprocess.DEVNULL, cwd="/",
-                              stdout=subprocess.PIPE, stderr=log, start_new_session=True, timeout=30, check=False,
-                              env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"})
+        done = subprocess.run(
+            [sys.executable, "-BIS", str(SCENARIO / "lab"), "keeper", state],
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            timeout=30,
+            check=False,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"},
+        )
     if done.returncode:
         with open(f"{state}/keeper.log", errors="replace") as f:
             last = (f.read().splitlines() or ["it ended at once"])[-1]
-        raise LabError(f"the keeper could not be started: {last}\n  The lab needs root with the right to make namespaces; see {state}/keeper.log")
+        raise LabError(
+            f"the keeper could not be started: {last}\n  The lab needs root with the right to make namespaces; see {state}/keeper.log"
+        )
     pid, start = done.stdout.split()
     return int(pid), int(start)
 
@@ -78,8 +96,17 @@ def start(state):
     born = ns.start_time(child)
     if born is None:
         raise LabError("the keeper ended at once")
-    record(state, "keeper.json", {"pid": child, "start": born, "since": int(time.time()), "rootfs": [p for h in plan["hosts"] for p in (h.get("rootfs"), h.get("headers")) if p],
-                                  "generation": plan["generation"]})
+    record(
+        state,
+        "keeper.json",
+        {
+            "pid": child,
+            "start": born,
+            "since": int(time.time()),
+            "rootfs": [p for h in plan["hosts"] for p in (h.get("rootfs"), h.get("headers")) if p],
+            "generation": plan["generation"],
+        },
+    )
     os.write(go_write, b"g")
     print(child, born, flush=True)
     return 0
@@ -99,7 +126,11 @@ class Keeper:
         self.plan = plan
         self.state = plan["state"]
         self.mem = f"{self.state}/m"
-        self.hosts = {h["name"]: {**h, "pid": None, "boots": 0, "halted": False, "booting": False} for h in plan["hosts"] if not h["outside"]}
+        self.hosts = {
+            h["name"]: {**h, "pid": None, "boots": 0, "halted": False, "booting": False}
+            for h in plan["hosts"]
+            if not h["outside"]
+        }
         self.internet = None
 
     # --- making it
@@ -126,7 +157,9 @@ class Keeper:
             os.mkdir(f"{top}/{part}")
         layers = [*([host["headers"]] if host["headers"] else []), host["rootfs"]]
         try:
-            ns.mount("overlay", root, "overlay", 0, f"lowerdir={':'.join(layers)},upperdir={top}/upper,workdir={top}/work")
+            ns.mount(
+                "overlay", root, "overlay", 0, f"lowerdir={':'.join(layers)},upperdir={top}/upper,workdir={top}/work"
+            )
         except OSError as e:
             print(f"keeper: no overlayfs here ({e.strerror}): {host['name']} gets a full copy in memory", flush=True)
             for layer in reversed(layers):
@@ -138,6 +171,7 @@ class Keeper:
 
     def furnish(self, host, root):
         """What an installer would have asked: name, network, keys."""
+
         def put(path, text, mode=0o644, only_if_missing=False):
             full = root + path
             if only_if_missing and os.path.lexists(full):
@@ -208,10 +242,20 @@ class Keeper:
         self.publish(host)
 
     def publish(self, host):
-        record(self.state, f"{host['name']}.json", {
-            "name": host["name"], "addresses": host["addresses"], "generation": host["generation"], "pid": host["pid"],
-            "start": ns.start_time(host["pid"]) if host["pid"] else None, "boots": host["boots"], "booted": int(time.time()),
-            "halted": host["halted"]})
+        record(
+            self.state,
+            f"{host['name']}.json",
+            {
+                "name": host["name"],
+                "addresses": host["addresses"],
+                "generation": host["generation"],
+                "pid": host["pid"],
+                "start": ns.start_time(host["pid"]) if host["pid"] else None,
+                "boots": host["boots"],
+                "booted": int(time.time()),
+                "halted": host["halted"],
+            },
+        )
 
     # --- the internet
 
@@ -233,8 +277,16 @@ class Keeper:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 python = self.plan["python"]
-                os.execve(python, [python, "-B", "-m", "labkit.internet", "serve", "--instance-dir", self.state],
-                          {**os.environ, "PYTHONPATH": str(SCENARIO), "PYTHONUNBUFFERED": "1", "SOKUHAI_LAB": self.plan["instance"]})
+                os.execve(
+                    python,
+                    [python, "-B", "-m", "labkit.internet", "serve", "--instance-dir", self.state],
+                    {
+                        **os.environ,
+                        "PYTHONPATH": str(SCENARIO),
+                        "PYTHONUNBUFFERED": "1",
+                        "SOKUHAI_LAB": self.plan["instance"],
+                    },
+                )
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -379,7 +431,9 @@ class Keeper:
 def is_configuration(path):
     """True for a file of the stand-ins' tree that an operator or a role changes on a running host."""
     programs = ("etc/rc", "etc/rc.subr", "etc/rc.shutdown", "etc/rc.d/", "etc/defaults/")
-    return path.startswith(("etc/", "boot/", "root/", "var/")) and not any(path == p or p.endswith("/") and path.startswith(p) for p in programs)
+    return path.startswith(("etc/", "boot/", "root/", "var/")) and not any(
+        path == p or p.endswith("/") and path.startswith(p) for p in programs
+    )
 
 
 def copy_tree(source, target, skip=lambda path: False):
@@ -437,15 +491,27 @@ def become_init(host, first):
         # kernel-wide settings are the machine's, not the host's; those of the network namespace are the host's own
         ns.mount(f"{root}/proc/sys", f"{root}/proc/sys", flags=ns.MS_BIND)
         ns.mount(f"{root}/proc/sys/net", f"{root}/proc/sys/net", flags=ns.MS_BIND)
-        ns.mount(None, f"{root}/proc/sys", flags=ns.MS_BIND | ns.MS_REMOUNT | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
+        ns.mount(
+            None,
+            f"{root}/proc/sys",
+            flags=ns.MS_BIND | ns.MS_REMOUNT | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC,
+        )
         for path in ("/proc/sysrq-trigger",):
             if os.path.exists(root + path):
                 ns.mount(root + path, root + path, flags=ns.MS_BIND)
-                ns.mount(None, root + path, flags=ns.MS_BIND | ns.MS_REMOUNT | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
+                ns.mount(
+                    None,
+                    root + path,
+                    flags=ns.MS_BIND | ns.MS_REMOUNT | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC,
+                )
         if host["compiler"]:
             os.makedirs(f"{root}/usr/libexec/ziglang", exist_ok=True)
             ns.mount(host["compiler"], f"{root}/usr/libexec/ziglang", flags=ns.MS_BIND)
-            ns.mount(None, f"{root}/usr/libexec/ziglang", flags=ns.MS_BIND | ns.MS_REMOUNT | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV)
+            ns.mount(
+                None,
+                f"{root}/usr/libexec/ziglang",
+                flags=ns.MS_BIND | ns.MS_REMOUNT | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV,
+            )
         make_dev(f"{root}/dev")
         for path, options in (("/run", "mode=755"), ("/tmp", "mode=1777")):
             ns.mount("tmpfs", root + path, "tmpfs", ns.MS_NOSUID | ns.MS_NODEV, options)
@@ -463,9 +529,16 @@ def become_init(host, first):
         os.closerange(3, 4096)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        python = next(p for p in ("/usr/libexec/standins/python3", "/usr/bin/python3", "/usr/local/bin/python3") if os.access(p, os.X_OK))
-        os.execve(python, [python, "-BIS", "/sbin/init", *(["--first"] if first else [])],
-                  {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "HOME": "/root"})
+        python = next(
+            p
+            for p in ("/usr/libexec/standins/python3", "/usr/bin/python3", "/usr/local/bin/python3")
+            if os.access(p, os.X_OK)
+        )
+        os.execve(
+            python,
+            [python, "-BIS", "/sbin/init", *(["--first"] if first else [])],
+            {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "HOME": "/root"},
+        )
     except BaseException:
         traceback.print_exc()
     finally:
@@ -475,15 +548,27 @@ def become_init(host, first):
 def make_dev(dev):
     ns.mount("devfs", dev, "tmpfs", ns.MS_NOSUID, "mode=755,size=1m")
     old = os.umask(0)
-    for name, major, minor in (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)):
+    for name, major, minor in (
+        ("null", 1, 3),
+        ("zero", 1, 5),
+        ("full", 1, 7),
+        ("random", 1, 8),
+        ("urandom", 1, 9),
+        ("tty", 5, 0),
+    ):
         os.mknod(f"{dev}/{name}", 0o20666, os.makedev(major, minor))
     os.umask(old)
     os.mkdir(f"{dev}/pts")
     os.mkdir(f"{dev}/shm")
     ns.mount("devpts", f"{dev}/pts", "devpts", ns.MS_NOSUID | ns.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620,gid=5")
     ns.mount("shm", f"{dev}/shm", "tmpfs", ns.MS_NOSUID | ns.MS_NODEV, "mode=1777")
-    for link, target in (("ptmx", "pts/ptmx"), ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
-                         ("stderr", "/proc/self/fd/2")):
+    for link, target in (
+        ("ptmx", "pts/ptmx"),
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ):
         os.symlink(target, f"{dev}/{link}")
 
 
@@ -492,9 +577,19 @@ def main(plan):
     try:
         keeper = Keeper(plan)
         descriptors = keeper.prepare()
-        record(state, "status.json", {"instance": plan["instance"], "descriptors": descriptors, "generation": plan["generation"],
-                                      "hosts": {h["name"]: {"addresses": h["addresses"], "generation": h["generation"], "outside": h["outside"]}
-                                                for h in plan["hosts"]}})
+        record(
+            state,
+            "status.json",
+            {
+                "instance": plan["instance"],
+                "descriptors": descriptors,
+                "generation": plan["generation"],
+                "hosts": {
+                    h["name"]: {"addresses": h["addresses"], "generation": h["generation"], "outside": h["outside"]}
+                    for h in plan["hosts"]
+                },
+            },
+        )
         keeper.start_internet()
         keeper.wait_internet()
         for host in keeper.hosts.values():

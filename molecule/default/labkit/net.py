@@ -34,8 +34,14 @@ def load():
         for number in range(int(first), int(last) + 1):
             v4 = ipaddress.IPv4Address(number)
             octet = str(v4).rsplit(".", 1)[1]
-            internet.append({"name": f"{entry['name']}{number - int(first):02d}", "role": entry["role"], "reverse": entry["reverse"],
-                             "addresses": [str(v4), f"{entry['range6']}{octet}"]})
+            internet.append(
+                {
+                    "name": f"{entry['name']}{number - int(first):02d}",
+                    "role": entry["role"],
+                    "reverse": entry["reverse"],
+                    "addresses": [str(v4), f"{entry['range6']}{octet}"],
+                }
+            )
     net["internet"] = internet
     return net
 
@@ -56,7 +62,14 @@ def pick(net, names, generation, outside=()):
 
 def _ip(*batches):
     for lines in batches:
-        done = subprocess.run(["ip", "-batch", "-"], input="\n".join(lines) + "\n", text=True, capture_output=True, timeout=30, check=False)
+        done = subprocess.run(
+            ["ip", "-batch", "-"],
+            input="\n".join(lines) + "\n",
+            text=True,
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
         if done.returncode:
             raise LabError(f"ip: {done.stderr.strip()}")
 
@@ -79,8 +92,14 @@ def _quiet_v6():
     # addresses are ours alone: no router is asked, no duplicate looked for, so they can be used at once
     values = {}
     for which in ("all", "default"):
-        values.update({f"ipv6/conf/{which}/accept_ra": "0", f"ipv6/conf/{which}/accept_dad": "0",
-                       f"ipv6/conf/{which}/autoconf": "0", f"ipv4/conf/{which}/rp_filter": "0"})
+        values.update(
+            {
+                f"ipv6/conf/{which}/accept_ra": "0",
+                f"ipv6/conf/{which}/accept_dad": "0",
+                f"ipv6/conf/{which}/autoconf": "0",
+                f"ipv4/conf/{which}/rp_filter": "0",
+            }
+        )
     _sysctl(values)
 
 
@@ -102,10 +121,15 @@ def build(net, hosts, directory):
         make_namespace(f"{directory}/{name}")
     _sysctl({"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1"})
 
-    lan_members = [("operator", "eth0", net["operator"]["addresses"])] + [(h["name"], "vtnet0", h["addresses"]) for h in hosts]
+    lan_members = [("operator", "eth0", net["operator"]["addresses"])] + [
+        (h["name"], "vtnet0", h["addresses"]) for h in hosts
+    ]
     lines = [f"link add {BRIDGE} type bridge forward_delay 0 mcast_snooping 0", f"link set {BRIDGE} up"]
     for n, (name, inner, _) in enumerate(lan_members):
-        lines += [f"link add lan{n} type veth peer name {inner} netns {directory}/{name}", f"link set lan{n} master {BRIDGE} up"]
+        lines += [
+            f"link add lan{n} type veth peer name {inner} netns {directory}/{name}",
+            f"link set lan{n} master {BRIDGE} up",
+        ]
     for name in ("inet", "clients"):
         lines += [f"link add {name} type veth peer name eth0 netns {directory}/{name}", f"link set {name} up"]
     for where, device in (("lan", BRIDGE), ("inet", "inet"), ("clients", "clients")):
@@ -118,7 +142,11 @@ def build(net, hosts, directory):
         _enter(f"{directory}/{name}")
         _ip(_member(inner, addresses, gateways["lan"], net["net"]["lan"]["router"]))
     _enter(f"{directory}/inet")
-    _ip(_member("eth0", [a for e in net["internet"] for a in e["addresses"]], gateways["inet"], net["net"]["inet"]["router"]))
+    _ip(
+        _member(
+            "eth0", [a for e in net["internet"] for a in e["addresses"]], gateways["inet"], net["net"]["inet"]["router"]
+        )
+    )
 
     # The nets of the clients are routed to their namespace, where each address is local; between the two only
     # link-local addresses, because a neighbour with an address of its own net would be local too.
@@ -129,8 +157,12 @@ def build(net, hosts, directory):
         lines.append(f"route add local {own} dev lo")
     source = str(ipaddress.ip_network(net["net"]["clients"]["own"][0])[2])
     source6 = str(ipaddress.ip_network(net["net"]["clients"]["own"][1])[2])
-    lines += [f"address add {source}/32 dev lo", f"address add {source6}/128 dev lo nodad",
-              f"route add 0.0.0.0/0 via inet6 {ROUTER_LL} dev eth0", f"route add ::/0 via {ROUTER_LL} dev eth0 src {source6}"]
+    lines += [
+        f"address add {source}/32 dev lo",
+        f"address add {source6}/128 dev lo nodad",
+        f"route add 0.0.0.0/0 via inet6 {ROUTER_LL} dev eth0",
+        f"route add ::/0 via {ROUTER_LL} dev eth0 src {source6}",
+    ]
     _ip(lines)
     _enter(f"{directory}/{SWITCH}")
     v4, v6 = net["net"]["clients"]["own"]

@@ -37,8 +37,10 @@ def setns(fd, kind=0):
 
 def mount(source, target, fstype=None, flags=0, data=None):
     args = [None if a is None else os.fsencode(a) for a in (source, target, fstype)]
-    _check(_libc.mount(args[0], args[1], args[2], ctypes.c_ulong(flags), None if data is None else data.encode()),
-           f"mount {fstype or 'bind'} on {target}")
+    _check(
+        _libc.mount(args[0], args[1], args[2], ctypes.c_ulong(flags), None if data is None else data.encode()),
+        f"mount {fstype or 'bind'} on {target}",
+    )
 
 
 def umount(target, flags=0):

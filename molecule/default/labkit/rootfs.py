@@ -97,8 +97,18 @@ def mirrors():
     main, security = os.environ.get("SOKUHAI_MIRROR"), None
     if shutil.which("apt-get"):
         listing = subprocess.run(
-            ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(CODENAME)|$(COMPONENT)|$(LABEL)", "Created-By: Packages"],
-            capture_output=True, text=True, timeout=60, check=False).stdout
+            [
+                "apt-get",
+                "indextargets",
+                "--format",
+                "$(REPO_URI)|$(CODENAME)|$(COMPONENT)|$(LABEL)",
+                "Created-By: Packages",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        ).stdout
         for line in listing.splitlines():
             uri, codename, component, label = (line.split("|") + [""] * 4)[:4]
             if component != "main" or not re.match(r"https?://", uri):
@@ -110,8 +120,10 @@ def mirrors():
             elif label == "Debian" or (not label and uri.endswith("/debian")):
                 main = main or uri
     if not main:
-        raise LabError("this machine's apt names no Debian archive to build the practice host from: set SOKUHAI_MIRROR to the URL of one "
-                       "(what stands behind deb in a Debian sources.list), its security archive beside it")
+        raise LabError(
+            "this machine's apt names no Debian archive to build the practice host from: set SOKUHAI_MIRROR to the URL of one "
+            "(what stands behind deb in a Debian sources.list), its security archive beside it"
+        )
     return main, security or f"{main.rstrip('/')}-security"
 
 
@@ -130,10 +142,31 @@ def _say(text):
 def _run(title, argv, log, env=None, input_text=None):
     """Run one build step in namespaces of its own, so that nothing it mounts or leaves running outlives it, or us."""
     _say(title)
-    wrapped = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--ipc", "--uts", "--propagation", "private", *argv]
+    wrapped = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--ipc",
+        "--uts",
+        "--propagation",
+        "private",
+        *argv,
+    ]
     try:
-        done = subprocess.run(wrapped, stdout=log, stderr=subprocess.STDOUT, env=env, timeout=BUILD_TIMEOUT, check=False,
-                              **({"input": input_text.encode()} if input_text is not None else {"stdin": subprocess.DEVNULL}))
+        done = subprocess.run(
+            wrapped,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=env,
+            timeout=BUILD_TIMEOUT,
+            check=False,
+            **({"input": input_text.encode()} if input_text is not None else {"stdin": subprocess.DEVNULL}),
+        )
     except subprocess.TimeoutExpired:
         raise LabError(f"{title}: not done after {BUILD_TIMEOUT} s; is the mirror reachable? log: {log.name}") from None
     if done.returncode:
@@ -163,12 +196,18 @@ def _build_base(generation, target, log):
     proxy = re.search(r'Acquire::http::Proxy "(.+)"', apt_proxy())
     if proxy and "http_proxy" not in env and proxy.group(1) != "DIRECT":
         env["http_proxy"] = proxy.group(1)
-    _run(f"debootstrap {generation} from {main} (once; about a minute)", [*argv, generation, str(target), main], log, env=env)
+    _run(
+        f"debootstrap {generation} from {main} (once; about a minute)",
+        [*argv, generation, str(target), main],
+        log,
+        env=env,
+    )
     (target / "etc/dpkg/dpkg.cfg.d/lab").write_text(DPKG_CONF)
     (target / "etc/apt/apt.conf.d/90lab").write_text(APT_CONF)
     (target / "etc/apt/apt.conf.d/91lab-proxy").write_text(apt_proxy())
     (target / "etc/apt/sources.list").write_text(
-        f"deb {main} {generation} main\ndeb {main} {generation}-updates main\ndeb {security} {generation}-security main\n")
+        f"deb {main} {generation} main\ndeb {main} {generation}-updates main\ndeb {security} {generation}-security main\n"
+    )
     policy = target / "usr/sbin/policy-rc.d"
     policy.write_text("#!/bin/sh\nexit 101\n")
     policy.chmod(0o755)
@@ -205,7 +244,9 @@ def _locked(cache):
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise LabError(f"cannot make the cache {cache}: {e.strerror}; set SOKUHAI_CACHE to a directory that can be written") from None
+        raise LabError(
+            f"cannot make the cache {cache}: {e.strerror}; set SOKUHAI_CACHE to a directory that can be written"
+        ) from None
     with open(cache / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -241,7 +282,9 @@ def ensure(generation, in_use=()):
         for stale in cache.glob(".building-*"):
             _remove(stale)
         if shutil.disk_usage(cache).free < FREE_BYTES:
-            raise LabError(f"{cache} has less than {FREE_BYTES // 10**9} GB free; free some, or set SOKUHAI_CACHE to a larger disk")
+            raise LabError(
+                f"{cache} has less than {FREE_BYTES // 10**9} GB free; free some, or set SOKUHAI_CACHE to a larger disk"
+            )
         started = time.monotonic()
         log_path = cache / f"build-{generation}.log"
         try:
@@ -254,7 +297,9 @@ def ensure(generation, in_use=()):
                     temp.rename(base)
                 temp = cache / f".building-{name}"
                 _say(f"setting up the {generation} host")
-                subprocess.run(["cp", "-a", str(base), str(temp)], check=True, stdout=log, stderr=subprocess.STDOUT, timeout=300)
+                subprocess.run(
+                    ["cp", "-a", str(base), str(temp)], check=True, stdout=log, stderr=subprocess.STDOUT, timeout=300
+                )
                 setup = STANDINS / "setup.sh"
                 if setup.exists():
                     _chroot(temp, "standins/setup.sh", setup.read_text(), [generation], log)
@@ -263,7 +308,9 @@ def ensure(generation, in_use=()):
             for stale in cache.glob(".building-*"):
                 shutil.rmtree(stale, ignore_errors=True)
             if shutil.disk_usage(cache).free < 50_000_000:
-                raise LabError(f"the disk of {cache} is full; free some, or set SOKUHAI_CACHE to a larger disk") from None
+                raise LabError(
+                    f"the disk of {cache} is full; free some, or set SOKUHAI_CACHE to a larger disk"
+                ) from None
             raise
         for old in [*cache.glob(f"rootfs-{generation}-*"), *cache.glob(f"base-{generation}-*")]:
             if old.name not in (base_name, name) and str(old) not in {str(p) for p in in_use}:

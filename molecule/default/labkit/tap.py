@@ -68,7 +68,13 @@ def _attach(name):
     fd = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
-        done = subprocess.run(["ip", "link", "set", name, "master", net.BRIDGE, "up"], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(
+            ["ip", "link", "set", name, "master", net.BRIDGE, "up"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
         if done.returncode:
             raise LabError(f"ip: {done.stderr.strip()}")
         os.set_inheritable(fd, True)
@@ -78,14 +84,21 @@ def _attach(name):
         raise
 
 
-
 def place(description, host):
     """How a machine is addressed in a host's place: {"addresses": ["192.0.2.10/24", …], "routes": [("198.51.100.0/24", "192.0.2.1"), …]}.
 
     description: of net.load(). The routes lead to what is simulated and nowhere else: the machine's default route stays what it was.
     """
     entry = next(h for h in description["hosts"] if h["name"] == host)
-    gateways = {six: next(a.split("/")[0] for a in description["net"]["lan"]["router"] if (":" in a) == six) for six in (False, True)}
+    gateways = {
+        six: next(a.split("/")[0] for a in description["net"]["lan"]["router"] if (":" in a) == six)
+        for six in (False, True)
+    }
     length = {":" in a: a.split("/")[1] for a in description["net"]["lan"]["router"]}
-    nets = [str(ipaddress.ip_interface(a).network) for a in description["net"]["inet"]["router"]] + description["net"]["clients"]["own"]
-    return {"addresses": [f"{a}/{length[':' in a]}" for a in entry["addresses"]], "routes": [(one, gateways[":" in one]) for one in nets]}
+    nets = [str(ipaddress.ip_interface(a).network) for a in description["net"]["inet"]["router"]] + description["net"][
+        "clients"
+    ]["own"]
+    return {
+        "addresses": [f"{a}/{length[':' in a]}" for a in entry["addresses"]],
+        "routes": [(one, gateways[":" in one]) for one in nets],
+    }

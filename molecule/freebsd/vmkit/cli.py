@@ -92,6 +92,7 @@ def lock(state):
 
 # --- up and down
 
+
 def clear(state):
     """End an instance's process and remove its files. True when it was running."""
     about = read(state)
@@ -100,7 +101,11 @@ def clear(state):
         # broken off between QEMU's start and the note of it: the name in its command line tells whether it is ours
         with contextlib.suppress(OSError, ValueError):
             pid = int((state / "qemu.pid").read_text())
-            start = process.started(pid) if str(state / "qemu.pid") in pathlib.Path(f"/proc/{pid}/cmdline").read_text() else None
+            start = (
+                process.started(pid)
+                if str(state / "qemu.pid") in pathlib.Path(f"/proc/{pid}/cmdline").read_text()
+                else None
+            )
     was_up = process.end(pid, start) if pid and start else False
     if about.get("lab"):
         join.lower_lab(about["lab"])
@@ -118,7 +123,9 @@ def down(_args):
     with lock(state):
         there = state.exists()
         was_up = clear(state)
-    result(f"{state.name} is " + ("down" if was_up else "not running; its leftovers are removed" if there else "not up"))
+    result(
+        f"{state.name} is " + ("down" if was_up else "not running; its leftovers are removed" if there else "not up")
+    )
     return 0
 
 
@@ -137,8 +144,11 @@ def make_key(state):
     given = os.environ.get("FREEBSD_SSH_KEY")
     path = pathlib.Path(given).expanduser().resolve() if given else state / "id_ed25519"
     if not given:
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "sokuhai-vm", "-f", str(path)],
-                       check=True, stdin=subprocess.DEVNULL)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "sokuhai-vm", "-f", str(path)],
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
     done = subprocess.run(["ssh-keygen", "-y", "-P", "", "-f", str(path)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise VmError(f"FREEBSD_SSH_KEY: {path} cannot be used: {done.stderr.strip()}")
@@ -172,8 +182,20 @@ def up(args):
             grown = machine.overlay(image, disk, size)
             how = "KVM" if accel == "kvm" else "the processor is emulated, which is slow"
             say(f"{called}: {how} ({why}); up to {limit} s for the boot")
-            about = {"instance": state.name, "image": called, "path": str(image), "accelerator": accel, "why": why, "offline": args.offline,
-                     "user": user, "key": str(key), "public_key": public, "boot_seconds": limit, "clock": args.clock or "", "host": HOSTNAME}
+            about = {
+                "instance": state.name,
+                "image": called,
+                "path": str(image),
+                "accelerator": accel,
+                "why": why,
+                "offline": args.offline,
+                "user": user,
+                "key": str(key),
+                "public_key": public,
+                "boot_seconds": limit,
+                "clock": args.clock or "",
+                "host": HOSTNAME,
+            }
             card = internet(about, "--alone was said" if args.alone else join.impossible())
             try:
                 note(state, about)
@@ -236,10 +258,22 @@ def boot(state, about, disk, code, card=None):
     for attempt in range(3):
         about["port"] = machine.free_port()
         arguments = machine.command(
-            state, disk, code, about["accelerator"], about["port"], memory=machine.number("FREEBSD_MEMORY", 4096),
-            processors=machine.number("FREEBSD_CPUS", 2), offline=about["offline"], clock=about["clock"], name=state.name, tap=card)
+            state,
+            disk,
+            code,
+            about["accelerator"],
+            about["port"],
+            memory=machine.number("FREEBSD_MEMORY", 4096),
+            processors=machine.number("FREEBSD_CPUS", 2),
+            offline=about["offline"],
+            clock=about["clock"],
+            name=state.name,
+            tap=card,
+        )
         try:
-            about["pid"], about["start"] = machine.start(arguments, state, state / "qemu.log", [] if card is None else [card])
+            about["pid"], about["start"] = machine.start(
+                arguments, state, state / "qemu.log", [] if card is None else [card]
+            )
             break
         except VmError as error:
             if attempt == 2 or "host forwarding" not in str(error):
@@ -250,9 +284,10 @@ def boot(state, about, disk, code, card=None):
         machine.ask(state, ("set_link", {"name": machine.CARD, "up": False}))
     (state / "ssh_config").write_text(
         f"Host {about['host']} vm\n  HostName 127.0.0.1\n  Port {about['port']}\n  User {about['user']}\n"
-        f"  IdentityFile \"{about['key']}\"\n"
-        f"  IdentitiesOnly yes\n  UserKnownHostsFile \"{state / 'known_hosts'}\"\n  StrictHostKeyChecking accept-new\n  HashKnownHosts no\n"
-        f"  ConnectTimeout 30\n  ServerAliveInterval 15\n  LogLevel ERROR\n")
+        f'  IdentityFile "{about["key"]}"\n'
+        f'  IdentitiesOnly yes\n  UserKnownHostsFile "{state / "known_hosts"}"\n  StrictHostKeyChecking accept-new\n  HashKnownHosts no\n'
+        f"  ConnectTimeout 30\n  ServerAliveInterval 15\n  LogLevel ERROR\n"
+    )
 
 
 def note(state, about):
@@ -268,15 +303,20 @@ def in_any_shell(script):
     """
     if re.fullmatch(r"[^\n!']*", script):
         return f"exec /bin/sh -c {shlex.quote(script)}"
-    plain = "".join(chr(byte) if re.fullmatch(rb"[A-Za-z0-9 ,./:=_@%+-]", bytes([byte])) else f"\\0{byte:03o}" for byte in script.encode())
-    return f"exec /bin/sh -c 'eval \"$(printf %b \"{plain}\")\"'"
+    plain = "".join(
+        chr(byte) if re.fullmatch(rb"[A-Za-z0-9 ,./:=_@%+-]", bytes([byte])) else f"\\0{byte:03o}"
+        for byte in script.encode()
+    )
+    return f'exec /bin/sh -c \'eval "$(printf %b "{plain}")"\''
 
 
 def there(state, script, timeout=120):
     """Run a line of sh(1) on the machine. Returns the finished process; exit code 255 is ssh's own."""
     command = ["ssh", "-F", str(state / "ssh_config"), "-o", "BatchMode=yes", "vm", in_any_shell(script)]
     try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False)
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
+        )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 255, "", f"no answer within {timeout} s")
 
@@ -304,7 +344,11 @@ def wait_boot(state, about, limit, before=""):
     # in an emulated machine a failed login costs both sides seconds
     outcome = machine.wait(ready, goes_on, limit, every=2.0)
     if outcome != "ready":
-        what = "the machine has ended" if outcome == "ended" else f"nobody can log in within {limit} s (FREEBSD_BOOT_SECONDS)"
+        what = (
+            "the machine has ended"
+            if outcome == "ended"
+            else f"nobody can log in within {limit} s (FREEBSD_BOOT_SECONDS)"
+        )
         if last["stopped"]:
             what = f"QEMU has stopped it: {last['stopped']}"
         if last["said"]:
@@ -325,18 +369,24 @@ def settle(state, about):
     if abs(about["clock_off"]) > CLOCK_TOLERANCE and not about["clock"]:
         now = time.strftime("%Y%m%d%H%M.%S", time.gmtime())
         done = there(state, f"date -u {now} >/dev/null")
-        say(f"its clock was {about['clock_off']} s off and has been set" if done.returncode == 0 else
-            f"its clock is {about['clock_off']} s off, and {about['user']} may not set it")
+        say(
+            f"its clock was {about['clock_off']} s off and has been set"
+            if done.returncode == 0
+            else f"its clock is {about['clock_off']} s off, and {about['user']} may not set it"
+        )
 
 
 def grow(state, about):
     """Let the file system fill the disk that was made larger than the image; official images have done so by themselves."""
     root = "" if about["user"] == "root" else "doas -n "
-    done = there(state, f"{root}service growfs onestart >/dev/null 2>&1; df -m / | awk 'NR == 2 {{ print $4 }}'", timeout=300)
+    done = there(
+        state, f"{root}service growfs onestart >/dev/null 2>&1; df -m / | awk 'NR == 2 {{ print $4 }}'", timeout=300
+    )
     say(f"the disk was made larger than the image: {done.stdout.strip() or '?'} MiB are free in /")
 
 
 # --- using it
+
 
 def need(state):
     about = read(state)
@@ -364,10 +414,15 @@ def status(args):
     if args.json:
         print(json.dumps(about, indent=1))
     elif about["running"]:
-        print(f"{state.name} is up: FreeBSD {about.get('release', '?')} from {about['image']}, {about['accelerator']} ({about['why']})\n"
-              f"ssh -F {state / 'ssh_config'} vm\nconsole: {state / 'console.log'}")
+        print(
+            f"{state.name} is up: FreeBSD {about.get('release', '?')} from {about['image']}, {about['accelerator']} ({about['why']})\n"
+            f"ssh -F {state / 'ssh_config'} vm\nconsole: {state / 'console.log'}"
+        )
     else:
-        print(f"{state.name} is not up" + (f"; its last console: {state / 'console.log'}" if (state / "console.log").exists() else ""))
+        print(
+            f"{state.name} is not up"
+            + (f"; its last console: {state / 'console.log'}" if (state / "console.log").exists() else "")
+        )
     return 0 if about["running"] else 1
 
 
@@ -400,7 +455,9 @@ def join_in(_args):
         if not join.is_up(about["lab"]):
             raise VmError(f"the simulated internet {about['lab']} is gone; molecule/freebsd/vm down, then up")
         machine.ask(state, ("set_link", {"name": machine.CARD, "up": True}))
-        done = there(state, join.as_root(join.script(join.place(about["host"]), machine.CARD_MAC), about["user"]), timeout=600)
+        done = there(
+            state, join.as_root(join.script(join.place(about["host"]), machine.CARD_MAC), about["user"]), timeout=600
+        )
         if done.returncode:
             raise VmError(f"{state.name} cannot join the simulated internet: {(done.stderr or done.stdout).strip()}")
         join.note(about["lab"], about["host"], about["user"], state.name)
@@ -505,7 +562,9 @@ def write_seed(args):
     if not key:
         raise VmError("FREEBSD_SSH_KEY: name the key whose owner shall be let in")
     public = make_key(pathlib.Path("/nonexistent"))[1]
-    pathlib.Path(args.file).write_bytes(seed.image(seed.nocloud(HOSTNAME, os.environ.get("FREEBSD_USER") or "root", public)))
+    pathlib.Path(args.file).write_bytes(
+        seed.image(seed.nocloud(HOSTNAME, os.environ.get("FREEBSD_USER") or "root", public))
+    )
     return 0
 
 

@@ -42,10 +42,13 @@ def form(path):
 def room(folder, needed, what):
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise VmError(f"{folder}: {free >> 20} MiB free, {what} needs about {needed >> 20} MiB; SOKUHAI_CACHE names another place")
+        raise VmError(
+            f"{folder}: {free >> 20} MiB free, {what} needs about {needed >> 20} MiB; SOKUHAI_CACHE names another place"
+        )
 
 
 # --- an image by path
+
 
 def given(path):
     """The image to use for a path: itself, or what it holds, unpacked once. Returns a pathlib.Path. Raises VmError."""
@@ -86,7 +89,9 @@ def unpack(source, target):
         else:
             if not shutil.which("zstd"):
                 raise VmError(f"{source.name}: zstd is missing to unpack it: apt-get install zstd (or the like)")
-            done = subprocess.run(["zstd", "-q", "-d", "-f", "-o", str(part), str(source)], capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                ["zstd", "-q", "-d", "-f", "-o", str(part), str(source)], capture_output=True, text=True, check=False
+            )
             if done.returncode:
                 raise VmError(f"{source}: {done.stderr.strip() or 'zstd failed'}")
     except (lzma.LZMAError, EOFError) as error:
@@ -100,6 +105,7 @@ def unpack(source, target):
 
 # --- official images
 
+
 def releases():
     """images.toml: {release: {"file": name, "folder": URL, "sha512": text or ""}}; MIRROR replaces the server."""
     with open(SCENARIO / "images.toml", "rb") as file:
@@ -108,8 +114,11 @@ def releases():
     found = {}
     for release in data["release"]:
         values = {"version": release["version"], "server": server}
-        found[release["version"]] = {"file": data["file"].format(**values), "folder": data["folder"].format(**values),
-                                     "sha512": release.get("sha512", "")}
+        found[release["version"]] = {
+            "file": data["file"].format(**values),
+            "folder": data["folder"].format(**values),
+            "sha512": release.get("sha512", ""),
+        }
     return found
 
 
@@ -140,7 +149,9 @@ def present(release=None):
     """True when the release's image needs no network any more."""
     known = releases()
     names = [release] if release else known
-    return any((cache() / "official" / known[name]["file"].removesuffix(".xz")).exists() for name in names if name in known)
+    return any(
+        (cache() / "official" / known[name]["file"].removesuffix(".xz")).exists() for name in names if name in known
+    )
 
 
 def expected(entry, folder, say):
@@ -153,7 +164,9 @@ def expected(entry, folder, say):
     url = f"{entry['folder']}/CHECKSUM.SHA512"
     parts = urllib.parse.urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
-        raise VmError(f"{entry['file']}: images.toml pins no checksum, and one fetched without https proves nothing; use an https mirror")
+        raise VmError(
+            f"{entry['file']}: images.toml pins no checksum, and one fetched without https proves nothing; use an https mirror"
+        )
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
             text = answer.read(CHUNK).decode(errors="replace")

@@ -43,8 +43,15 @@ def lab_of(instance):
 
 
 def _lab(name, *arguments):
-    done = subprocess.run([str(LAB), *arguments], env={**os.environ, "SOKUHAI_LAB": name}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=300, check=False)
+    done = subprocess.run(
+        [str(LAB), *arguments],
+        env={**os.environ, "SOKUHAI_LAB": name},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     if done.returncode:
         raise VmError(f"the simulated internet: {(done.stderr or done.stdout).strip()}")
 
@@ -71,7 +78,11 @@ def is_up(name):
 def note(name, host, user, instance):
     """Let `lab sh HOST`, and all that uses it, reach the machine of that instance as root."""
     shell = [str(SCENARIO / "vm"), "sh"]
-    told = {"shell": shell, "run": [*shell, "--", *([] if user == "root" else ["doas", "-n"])], "env": {"SOKUHAI_VM": instance}}
+    told = {
+        "shell": shell,
+        "run": [*shell, "--", *([] if user == "root" else ["doas", "-n"])],
+        "env": {"SOKUHAI_VM": instance},
+    }
     (TOP / name / f"{host}.outside").write_text(json.dumps(told) + "\n")
 
 
@@ -85,27 +96,39 @@ def script(place, mac):
     place: of tap.place(). Run again, they change nothing. rc.conf(5) has the form of static_routes and its like.
     """
     mac = mac.lower()
-    lines = ["PATH=/sbin:/bin:/usr/sbin:/usr/bin",
-             f"for one in $(ifconfig -l ether); do if ifconfig $one | grep -qi 'ether {mac}'; then card=$one; fi; done",
-             f"[ \"$card\" ] || {{ echo 'no network card has {mac}' >&2; exit 1; }}"]
+    lines = [
+        "PATH=/sbin:/bin:/usr/sbin:/usr/bin",
+        f"for one in $(ifconfig -l ether); do if ifconfig $one | grep -qi 'ether {mac}'; then card=$one; fi; done",
+        f"[ \"$card\" ] || {{ echo 'no network card has {mac}' >&2; exit 1; }}",
+    ]
     for address in place["addresses"]:
         if ":" in address:
-            lines += [f"sysrc -q ifconfig_${{card}}_ipv6='inet6 {address}' >/dev/null",
-                      # what the kernel does to a card for which no IPv6 was configured when the machine booted
-                      f"ifconfig $card inet6 -ifdisabled && ifconfig $card inet6 {address} alias"]
+            lines += [
+                f"sysrc -q ifconfig_${{card}}_ipv6='inet6 {address}' >/dev/null",
+                # what the kernel does to a card for which no IPv6 was configured when the machine booted
+                f"ifconfig $card inet6 -ifdisabled && ifconfig $card inet6 {address} alias",
+            ]
         else:
             lines += [f"sysrc -q ifconfig_$card='inet {address}' >/dev/null", f"ifconfig $card inet {address} up"]
     for number, (prefix, gateway) in enumerate(place["routes"]):
         name = f"lab{number}"
         if ":" in prefix:
             net6, _, length = prefix.partition("/")
-            lines += [f"sysrc -q ipv6_static_routes+=' {name}' ipv6_route_{name}='{net6} -prefixlen {length} {gateway}' >/dev/null",
-                      f"route -6 -n delete -net {prefix} >/dev/null 2>&1", f"route -6 -n add -net {prefix} {gateway} >/dev/null || exit 1"]
+            lines += [
+                f"sysrc -q ipv6_static_routes+=' {name}' ipv6_route_{name}='{net6} -prefixlen {length} {gateway}' >/dev/null",
+                f"route -6 -n delete -net {prefix} >/dev/null 2>&1",
+                f"route -6 -n add -net {prefix} {gateway} >/dev/null || exit 1",
+            ]
         else:
-            lines += [f"sysrc -q static_routes+=' {name}' route_{name}='-net {prefix} {gateway}' >/dev/null",
-                      f"route -n delete -net {prefix} >/dev/null 2>&1", f"route -n add -net {prefix} {gateway} >/dev/null || exit 1"]
+            lines += [
+                f"sysrc -q static_routes+=' {name}' route_{name}='-net {prefix} {gateway}' >/dev/null",
+                f"route -n delete -net {prefix} >/dev/null 2>&1",
+                f"route -n add -net {prefix} {gateway} >/dev/null || exit 1",
+            ]
     gateway = next(gateway for _, gateway in place["routes"] if ":" not in gateway)
-    lines.append(f"ping -q -c 1 -t 30 {gateway} >/dev/null || {{ echo \"no answer from {gateway} by $card\" >&2; exit 1; }}")
+    lines.append(
+        f'ping -q -c 1 -t 30 {gateway} >/dev/null || {{ echo "no answer from {gateway} by $card" >&2; exit 1; }}'
+    )
     return "\n".join(lines) + "\n"
 
 

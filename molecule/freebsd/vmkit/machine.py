@@ -61,11 +61,33 @@ def accelerator(run=subprocess.run, device="/dev/kvm"):
     if not os.access(device, os.R_OK | os.W_OK):
         return "tcg", f"{device} is not for this user; the group kvm may use it"
     # with the firmware: some run a guest until it turns paging on, and stop it then
-    command = [QEMU, "-machine", "q35", "-accel", "kvm", "-cpu", "host", "-m", "256", "-nodefaults", "-display", "none", "-monitor", "stdio",
-               "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={firmware()[0].replace(',', ',,')}"]
+    command = [
+        QEMU,
+        "-machine",
+        "q35",
+        "-accel",
+        "kvm",
+        "-cpu",
+        "host",
+        "-m",
+        "256",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-monitor",
+        "stdio",
+        "-drive",
+        f"if=pflash,format=raw,unit=0,readonly=on,file={firmware()[0].replace(',', ',,')}",
+    ]
     try:
-        done = run(["sh", "-c", f'{{ sleep {TRIAL_SECONDS}; echo info status; echo quit; }} | "$0" "$@"', *command], stdin=subprocess.DEVNULL,
-                   capture_output=True, text=True, timeout=20, check=False)
+        done = run(
+            ["sh", "-c", f'{{ sleep {TRIAL_SECONDS}; echo info status; echo quit; }} | "$0" "$@"', *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return "tcg", f"{QEMU} hangs with {device}"
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
@@ -73,7 +95,10 @@ def accelerator(run=subprocess.run, device="/dev/kvm"):
         return "tcg", f"{device} is there, but {lines[0] if lines else f'{QEMU} ends with {done.returncode}'}"
     status = re.search(r"VM status: (.+)", done.stdout)
     if not status or status[1].strip() != "running":
-        return "tcg", f"{device} is there, but its guest is {status[1].strip() if status else 'silent'}{f': {lines[0]}' if lines else ''}"
+        return (
+            "tcg",
+            f"{device} is there, but its guest is {status[1].strip() if status else 'silent'}{f': {lines[0]}' if lines else ''}",
+        )
     return "kvm", f"{device} works"
 
 
@@ -99,29 +124,65 @@ def command(state, disk, code, accel, port, *, memory, processors, offline, cloc
     guest reaches nothing but what it is asked from there. clock: what the machine's clock says at the start, in UTC, for rehearsing.
     tap: descriptor of the second card's tap, which QEMU inherits; None for a machine with one card.
     """
+
     def quoted(path):
         # a comma separates options in QEMU's values, two of them are one
         return str(path).replace(",", ",,")
 
-    second = [] if tap is None else ["-netdev", f"tap,id={CARD},fd={tap}", "-device", f"virtio-net-pci,netdev={CARD},romfile=,mac={CARD_MAC}"]
+    second = (
+        []
+        if tap is None
+        else ["-netdev", f"tap,id={CARD},fd={tap}", "-device", f"virtio-net-pci,netdev={CARD},romfile=,mac={CARD_MAC}"]
+    )
     network = f"user,id=net0,hostfwd=tcp:127.0.0.1:{port}-:22" + (",restrict=on" if offline else "")
     return [
-        QEMU, "-name", f"sokuhai-{name}", "-machine", "q35", "-accel", "kvm" if accel == "kvm" else "tcg,thread=multi",
-        "-cpu", "host" if accel == "kvm" else "max", "-smp", str(processors), "-m", str(memory),
-        "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={quoted(code)}",
-        "-drive", f"if=pflash,format=raw,unit=1,file={quoted(state / 'firmware.fd')}",
+        QEMU,
+        "-name",
+        f"sokuhai-{name}",
+        "-machine",
+        "q35",
+        "-accel",
+        "kvm" if accel == "kvm" else "tcg,thread=multi",
+        "-cpu",
+        "host" if accel == "kvm" else "max",
+        "-smp",
+        str(processors),
+        "-m",
+        str(memory),
+        "-drive",
+        f"if=pflash,format=raw,unit=0,readonly=on,file={quoted(code)}",
+        "-drive",
+        f"if=pflash,format=raw,unit=1,file={quoted(state / 'firmware.fd')}",
         # the disk is thrown away after the test: nothing need survive a crash of this machine
-        "-drive", f"if=virtio,format=qcow2,cache=unsafe,discard=unmap,file={quoted(disk)}",
+        "-drive",
+        f"if=virtio,format=qcow2,cache=unsafe,discard=unmap,file={quoted(disk)}",
         # a disk like the other, so that no driver for a CD is needed; nuageinit goes by the file system's label
-        "-drive", f"if=virtio,format=raw,readonly=on,file={quoted(state / 'seed.iso')}",
-        "-netdev", network, "-device", f"virtio-net-pci,netdev=net0,romfile=,mac={MAC}", *second,
-        "-device", "virtio-rng-pci", "-rtc", f"base={clock or 'utc'}",
-        "-display", "none", "-vga", "none", "-no-user-config",
-        "-chardev", f"socket,id=serial,server=on,wait=off,path={quoted(state / 'serial')},"
-                    f"logfile={quoted(state / 'console.log')},logappend=on",
-        "-serial", "chardev:serial",
-        "-qmp", f"unix:{quoted(state / 'monitor')},server=on,wait=off",
-        "-daemonize", "-pidfile", str(state / "qemu.pid"),
+        "-drive",
+        f"if=virtio,format=raw,readonly=on,file={quoted(state / 'seed.iso')}",
+        "-netdev",
+        network,
+        "-device",
+        f"virtio-net-pci,netdev=net0,romfile=,mac={MAC}",
+        *second,
+        "-device",
+        "virtio-rng-pci",
+        "-rtc",
+        f"base={clock or 'utc'}",
+        "-display",
+        "none",
+        "-vga",
+        "none",
+        "-no-user-config",
+        "-chardev",
+        f"socket,id=serial,server=on,wait=off,path={quoted(state / 'serial')},"
+        f"logfile={quoted(state / 'console.log')},logappend=on",
+        "-serial",
+        "chardev:serial",
+        "-qmp",
+        f"unix:{quoted(state / 'monitor')},server=on,wait=off",
+        "-daemonize",
+        "-pidfile",
+        str(state / "qemu.pid"),
     ]
 
 
@@ -131,9 +192,22 @@ def overlay(image, disk, size=""):
     Returns whether the disk is larger than the image.
     """
     disk.parent.mkdir(parents=True, exist_ok=True)
-    arguments = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(pathlib.Path(image).resolve()), "-F", images.form(image), str(disk)]
+    arguments = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-b",
+        str(pathlib.Path(image).resolve()),
+        "-F",
+        images.form(image),
+        str(disk),
+    ]
     if size:
-        about = subprocess.run(["qemu-img", "info", "--output=json", "-U", str(image)], capture_output=True, text=True, check=False)
+        about = subprocess.run(
+            ["qemu-img", "info", "--output=json", "-U", str(image)], capture_output=True, text=True, check=False
+        )
         if about.returncode:
             raise VmError(f"{image}: {about.stderr.strip()}")
         have, want = json.loads(about.stdout)["virtual-size"], in_bytes(size)
@@ -147,7 +221,7 @@ def overlay(image, disk, size=""):
 
 def in_bytes(size):
     """20G as a number. Raises VmError."""
-    digits, unit = size.rstrip("KMGTkmgt"), size[len(size.rstrip("KMGTkmgt")):].upper()
+    digits, unit = size.rstrip("KMGTkmgt"), size[len(size.rstrip("KMGTkmgt")) :].upper()
     if not digits.isdecimal() or len(unit) > 1:
         raise VmError(f"{size!r} is no size; 20G, 4096M")
     return int(digits) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[unit]
@@ -165,7 +239,9 @@ def start(arguments, state, log, descriptors=()):
         (state / name).unlink(missing_ok=True)
     with open(log, "w") as output:
         # the tests that wait for us must not wait for the machine, so it inherits no pipe of ours
-        done = subprocess.run(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, pass_fds=descriptors)
+        done = subprocess.run(
+            arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, pass_fds=descriptors
+        )
     if done.returncode:
         raise VmError(f"{QEMU} does not start: {log.read_text(errors='replace').strip() or done.returncode}")
     pid = int((state / "qemu.pid").read_text())
@@ -197,8 +273,11 @@ def ask(state, *commands):
 
 
 #: What QEMU says of a guest that will not go on by itself, and what it means
-STOPPED = {"internal-error": "internal-error; KVM does not run this guest here: FREEBSD_ACCEL=tcg emulates the processor",
-           "io-error": "io-error; is this machine's disk full?", "guest-panicked": "guest-panicked"}
+STOPPED = {
+    "internal-error": "internal-error; KVM does not run this guest here: FREEBSD_ACCEL=tcg emulates the processor",
+    "io-error": "io-error; is this machine's disk full?",
+    "guest-panicked": "guest-panicked",
+}
 
 
 def stopped(state):

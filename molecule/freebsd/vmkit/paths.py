@@ -14,7 +14,10 @@ SOCKET_PATH_LIMIT = 103
 
 def cache():
     """Images live here, and the disks of running instances: both are too large for /run."""
-    top = os.environ.get("SOKUHAI_CACHE") or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "sokuhai"
+    top = (
+        os.environ.get("SOKUHAI_CACHE")
+        or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "sokuhai"
+    )
     return pathlib.Path(top) / "freebsd"
 
 

@@ -15,8 +15,8 @@ TEXTS = {
 }
 FLAGS = {
     "pkg_there": "pkg -N",
-    "pkg_reaches": "test \"$offline\" = 0 && fetch -T 20 -q -o /dev/null "
-                   "https://pkg.FreeBSD.org/FreeBSD:$(uname -r | cut -d. -f1):$(uname -p)/quarterly/meta.conf",
+    "pkg_reaches": 'test "$offline" = 0 && fetch -T 20 -q -o /dev/null '
+    "https://pkg.FreeBSD.org/FreeBSD:$(uname -r | cut -d. -f1):$(uname -p)/quarterly/meta.conf",
     "dovecot": "test -x /usr/local/sbin/dovecot",
     "postgrey": "test -x /usr/local/sbin/postgrey",
     "spf": "test -x /usr/local/bin/policyd-spf || test -x /usr/local/libexec/postfix-policyd-spf-perl",
@@ -32,7 +32,10 @@ def script(offline):
     """The line of sh(1) to run there as root."""
     lines = ["PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", f"offline={int(offline)}"]
     lines += [f'echo "{key}=$({command} 2>/dev/null | head -n 1)"' for key, command in TEXTS.items()]
-    lines += [f"if {{ {command}; }} >/dev/null 2>&1 </dev/null; then echo {key}=yes; else echo {key}=no; fi" for key, command in FLAGS.items()]
+    lines += [
+        f"if {{ {command}; }} >/dev/null 2>&1 </dev/null; then echo {key}=yes; else echo {key}=no; fi"
+        for key, command in FLAGS.items()
+    ]
     return "; ".join(lines)
 
 

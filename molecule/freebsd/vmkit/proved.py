@@ -27,7 +27,11 @@ def counted(step):
     if "tests" in counts:
         passed = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
         bad = counts["failures"] + counts["errors"]
-        return f"{passed} tests passed" + (f", {bad} failed" if bad else "") + (f", {counts['skipped']} skipped" if counts["skipped"] else "")
+        return (
+            f"{passed} tests passed"
+            + (f", {bad} failed" if bad else "")
+            + (f", {counts['skipped']} skipped" if counts["skipped"] else "")
+        )
     if "changed" in counts:
         return f"{counts['changed']} changed, {counts['remote_commands']} remote commands"
     return ""
@@ -50,22 +54,40 @@ def chapter(data):
     """One run as Markdown."""
     machine, has = data["machine"], data["has"]
     accel = "KVM" if machine["accelerator"] == "kvm" else "emulated processor"
-    brought = [f"{label} {has[key]}".strip() for key, label in
-               (("python", "Python"), ("named", "BIND"), ("postfix", "Postfix")) if has[key]]
-    names = {"pkg": "a package repository", "compiler": "a compiler", "sources": "/usr/src", "ports": "/usr/ports", "zfs": "ZFS",
-             "nuageinit": "nuageinit"}
+    brought = [
+        f"{label} {has[key]}".strip()
+        for key, label in (("python", "Python"), ("named", "BIND"), ("postfix", "Postfix"))
+        if has[key]
+    ]
+    names = {
+        "pkg": "a package repository",
+        "compiler": "a compiler",
+        "sources": "/usr/src",
+        "ports": "/usr/ports",
+        "zfs": "ZFS",
+        "nuageinit": "nuageinit",
+    }
     lacks = [label for key, label in names.items() if not has[key]]
-    lines = [f"## {data['release']}, {data['date']}", "",
-             f"Image `{machine['image']}`, {accel}, kernel {has['ident']} on {has['root']}; its last boot took {machine['boot_took']} s"
-             f"{', no network' if machine['offline'] else ''}. When the run was over it had {', '.join(brought) or 'no programs of ours'}"
-             f"; it lacks {', '.join(lacks) or 'nothing that is asked for'}.", "",
-             "| step | came out | | took |", "| --- | --- | --- | --- |"]
+    lines = [
+        f"## {data['release']}, {data['date']}",
+        "",
+        f"Image `{machine['image']}`, {accel}, kernel {has['ident']} on {has['root']}; its last boot took {machine['boot_took']} s"
+        f"{', no network' if machine['offline'] else ''}. When the run was over it had {', '.join(brought) or 'no programs of ours'}"
+        f"; it lacks {', '.join(lacks) or 'nothing that is asked for'}.",
+        "",
+        "| step | came out | | took |",
+        "| --- | --- | --- | --- |",
+    ]
     for step in data["steps"]:
         text = "; ".join(part for part in (counted(step), step["detail"]) if part)
         took = "" if step["outcome"] == "skipped" else duration(step["seconds"])
         lines.append(f"| {cell(step['step'])} | {step['outcome']} | {cell(text)} | {took} |")
     done = {step["step"] for step in data["steps"]}
-    lines += [f"| {cell(name)} | not run | this run ended before, or was asked for other steps | |" for name in data["planned"] if name not in done]
+    lines += [
+        f"| {cell(name)} | not run | this run ended before, or was asked for other steps | |"
+        for name in data["planned"]
+        if name not in done
+    ]
     for step in data["steps"]:
         if step["tests"]:
             lines += ["", f"Of *{step['step']}*, not passed:", ""]
@@ -75,7 +97,9 @@ def chapter(data):
 
 def page(results):
     """The whole page. results: list of dicts as scenario.record writes them."""
-    order = sorted(results, key=lambda data: (data["release"], data["machine"]["image"], data["machine"]["accelerator"]))
+    order = sorted(
+        results, key=lambda data: (data["release"], data["machine"]["image"], data["machine"]["accelerator"])
+    )
     body = "\n".join(chapter(data) for data in order)
     return HEAD + "\n" + (body or "Nothing yet.\n")
 

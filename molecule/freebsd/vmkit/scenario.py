@@ -42,14 +42,28 @@ class Context:
 
     def environment(self, **more):
         keep = {key: value for key, value in os.environ.items() if not key.startswith(("ANSIBLE_", "MOLECULE_"))}
-        keep.update(PATH=f"{BIN}:{os.environ['PATH']}", PYTHONDONTWRITEBYTECODE="1", PYTHONUNBUFFERED="1", SOKUHAI_VM_STATE=str(self.state), ANSIBLE_TIMEOUT="180")
+        keep.update(
+            PATH=f"{BIN}:{os.environ['PATH']}",
+            PYTHONDONTWRITEBYTECODE="1",
+            PYTHONUNBUFFERED="1",
+            SOKUHAI_VM_STATE=str(self.state),
+            ANSIBLE_TIMEOUT="180",
+        )
         return {**keep, **more}
 
     def command(self, name, arguments, **more):
         """Run it with its output shown and kept in NAME.log. Returns the exit code."""
         with open(self.folder / f"{name}.log", "w") as log:
-            child = subprocess.Popen([str(one) for one in arguments], cwd=REPOSITORY, env=self.environment(**more), text=True, errors="replace",
-                                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            child = subprocess.Popen(
+                [str(one) for one in arguments],
+                cwd=REPOSITORY,
+                env=self.environment(**more),
+                text=True,
+                errors="replace",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
             for line in child.stdout:
                 log.write(line)
                 sys.stdout.write(line)
@@ -59,19 +73,33 @@ class Context:
     def play(self, name, book, *options, **more):
         """One playbook. Returns (exit code, what callback sokuhai_summary counted on the machine)."""
         summary = self.folder / f"{name}.json"
-        code = self.command(name, [BIN / "ansible-playbook", "-i", INVENTORY, BOOKS / book, *options], SOKUHAI_SUMMARY=str(summary), **more)
+        code = self.command(
+            name,
+            [BIN / "ansible-playbook", "-i", INVENTORY, BOOKS / book, *options],
+            SOKUHAI_SUMMARY=str(summary),
+            **more,
+        )
         try:
             data = json.loads(summary.read_text())
-            counted = {"changed": data["hosts"][self.about["host"]]["changed"],
-                       "remote_commands": data["remote_commands"], "tasks": data["tasks"]}
+            counted = {
+                "changed": data["hosts"][self.about["host"]]["changed"],
+                "remote_commands": data["remote_commands"],
+                "tasks": data["tasks"],
+            }
         except (OSError, ValueError, KeyError):
             counted = {}
         return code, counted
 
     def there(self, script):
         """A line of sh(1) on the machine: (exit code, output)."""
-        done = subprocess.run([str(self.vm), "sh", "--", script], env=self.environment(), text=True, capture_output=True, check=False,
-                              stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            [str(self.vm), "sh", "--", script],
+            env=self.environment(),
+            text=True,
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
         return done.returncode, done.stdout.strip()
 
 
@@ -98,6 +126,7 @@ def report(path):
 
 # --- the steps
 
+
 def bootstrap(context):
     return verdict(*context.play("bootstrap", "bootstrap.yml"))
 
@@ -113,7 +142,11 @@ def needs_programs(context):
     if context.has["disk_mib"] < room:
         return f"{context.has['disk_mib']} MiB are free, {room} are needed: molecule/freebsd/vm up --size 20G grows the disk"
     missing = [name for name in ("python", "named", "postfix") if not context.has[name]]
-    return f"the machine has neither a package repository within reach nor {', '.join(missing)}" if missing and not context.has["pkg"] else ""
+    return (
+        f"the machine has neither a package repository within reach nor {', '.join(missing)}"
+        if missing and not context.has["pkg"]
+        else ""
+    )
 
 
 def site(context):
@@ -133,11 +166,14 @@ def proof(name):
         code, _ = context.play(name, "verify.yml", "-e", json.dumps({"verify_options": [f"--junitxml={path}"]}))
         counts, why = report(path)
         return (*verdict(code, counts), why)
+
     return run
 
 
 def drift(context):
-    code = context.command("drift", [BIN / "python", REPOSITORY / "tools" / "drift", "-i", INVENTORY, "--state", context.folder / "drift"])
+    code = context.command(
+        "drift", [BIN / "python", REPOSITORY / "tools" / "drift", "-i", INVENTORY, "--state", context.folder / "drift"]
+    )
     return verdict(code)
 
 
@@ -146,9 +182,26 @@ def contract(context):
     path.unlink(missing_ok=True)
     about = context.about
     extra = f"-o UserKnownHostsFile={context.state}/known_hosts -o ControlMaster=auto -o ControlPersist=60 -o ControlPath={context.state}/c-%C"
-    given = {"hostspec": f"ssh://{about['user']}@127.0.0.1:{about['port']}", "ssh_extra_args": extra, "ssh_identity_file": about["key"]}
-    code = context.command("contract", [BIN / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", f"--junitxml={path}",
-                                        "molecule/shared/contract"], SOKUHAI_SSH=json.dumps(given))
+    given = {
+        "hostspec": f"ssh://{about['user']}@127.0.0.1:{about['port']}",
+        "ssh_extra_args": extra,
+        "ssh_identity_file": about["key"],
+    }
+    code = context.command(
+        "contract",
+        [
+            BIN / "python",
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--tb=short",
+            f"--junitxml={path}",
+            "molecule/shared/contract",
+        ],
+        SOKUHAI_SSH=json.dumps(given),
+    )
     counts, why = report(path)
     return (*verdict(code, counts), why)
 
@@ -174,17 +227,41 @@ def join(context):
 def clients(context):
     emulated = context.about["accelerator"] == "tcg"
     asked = os.environ.get("FREEBSD_TESTS", "").replace(",", " ").split()
-    names = [name for name in CLIENT_TESTS if name in asked] if asked else QUICK_TESTS if emulated and os.environ.get("SOKUHAI_FULL") != "1" else CLIENT_TESTS
+    names = (
+        [name for name in CLIENT_TESTS if name in asked]
+        if asked
+        else QUICK_TESTS
+        if emulated and os.environ.get("SOKUHAI_FULL") != "1"
+        else CLIENT_TESTS
+    )
     if not names:
         return "failed", f"FREEBSD_TESTS: of {' '.join(asked)} none is one of {' '.join(CLIENT_TESTS)}", {}
     path = context.folder / "clients.xml"
     path.unlink(missing_ok=True)
-    code = context.command("clients", [BIN / "python", "-m", "pytest", "-v", "-p", "no:cacheprovider", "--tb=short", f"--junitxml={path}",
-                                       *(f"tests/system/test_{name}.py" for name in names)],
-                           SOKUHAI_LAB=context.about["lab"], SOKUHAI_INVENTORY=str(INVENTORY), SOKUHAI_SLOW=str(SLOW if emulated else 1),
-                           PYTHONPATH=str(SCENARIO.parent / "default"))
+    code = context.command(
+        "clients",
+        [
+            BIN / "python",
+            "-m",
+            "pytest",
+            "-v",
+            "-p",
+            "no:cacheprovider",
+            "--tb=short",
+            f"--junitxml={path}",
+            *(f"tests/system/test_{name}.py" for name in names),
+        ],
+        SOKUHAI_LAB=context.about["lab"],
+        SOKUHAI_INVENTORY=str(INVENTORY),
+        SOKUHAI_SLOW=str(SLOW if emulated else 1),
+        PYTHONPATH=str(SCENARIO.parent / "default"),
+    )
     counts, why = report(path)
-    left_out = "FREEBSD_TESTS names others" if asked else "each of its plays takes minutes on an emulated processor; SOKUHAI_FULL=1 runs them"
+    left_out = (
+        "FREEBSD_TESTS names others"
+        if asked
+        else "each of its plays takes minutes on an emulated processor; SOKUHAI_FULL=1 runs them"
+    )
     why.update({f"test_{name}": f"skipped: {left_out}" for name in CLIENT_TESTS if name not in names})
     return (*verdict(code, counts), why)
 
@@ -214,7 +291,13 @@ def trial(context):
     if code:
         return "failed", f"the kernel cannot be copied: {output}", {}
     # nothing is compiled, so no header need be raised, nor be there
-    values = {"kernel_build": False, "kernel_name": COPY, "kernel_fd_setsize": 0, "kernel_reboot": True, "fd_setsize_restore_after_build": True}
+    values = {
+        "kernel_build": False,
+        "kernel_name": COPY,
+        "kernel_fd_setsize": 0,
+        "kernel_reboot": True,
+        "fd_setsize_restore_after_build": True,
+    }
     code, counted = context.play("trial", "rebuild.yml", "--tags", "kernel", "-e", json.dumps(values))
     _, runs = context.there("sysctl -n kern.bootfile")
     wanted = f"/boot/{COPY}/kernel"
@@ -243,7 +326,12 @@ STEPS = [
     Step("site", site, needs_programs, ("bootstrap",)),
     Step("idempotence", idempotence, after=("site",)),
     Step("verify", proof("verify"), after=("site",)),
-    Step("drift", drift, lambda _: "" if (REPOSITORY / "tools" / "drift").exists() else "there is no tools/drift yet", ("site",)),
+    Step(
+        "drift",
+        drift,
+        lambda _: "" if (REPOSITORY / "tools" / "drift").exists() else "there is no tools/drift yet",
+        ("site",),
+    ),
     Step("contract", contract),
     Step("site in the simulated internet", join, no_internet, ("site",)),
     Step("mail and DNS of real clients", clients, after=("site in the simulated internet",)),
@@ -269,7 +357,11 @@ def run(steps, context, say=say_at_once, clock=time.monotonic, only=(), save=lam
             continue
         why = step.needs(context)
         if not why:
-            bad = [name for name in step.after if state.get(name) == "failed" or (state.get(name) == "skipped" and name != "bootstrap")]
+            bad = [
+                name
+                for name in step.after
+                if state.get(name) == "failed" or (state.get(name) == "skipped" and name != "bootstrap")
+            ]
             why = f"{bad[0]} {'failed' if state[bad[0]] == 'failed' else 'could not be tried'}" if bad else ""
         began = clock()
         if why:
@@ -279,8 +371,16 @@ def run(steps, context, say=say_at_once, clock=time.monotonic, only=(), save=lam
             outcome, detail, counts, *more = step.run(context)
             tests = more[0] if more else {}
         state[step.name] = outcome
-        results.append({"step": step.name, "outcome": outcome, "detail": detail, "seconds": round(clock() - began),
-                        "counts": counts, "tests": tests})
+        results.append(
+            {
+                "step": step.name,
+                "outcome": outcome,
+                "detail": detail,
+                "seconds": round(clock() - began),
+                "counts": counts,
+                "tests": tests,
+            }
+        )
         save(results)
         say(f"== {step.name}: {outcome}" + (f" ({detail})" if detail else ""))
     return results
@@ -301,8 +401,14 @@ def record(context, results, path, when):
     except (OSError, ValueError, KeyError):
         pass
     about = {key: context.about.get(key) for key in ("image", "accelerator", "offline", "boot_took", "clock_off")}
-    data = {"date": when, "release": context.has["release"], "machine": about,
-            "has": {key: value for key, value in context.has.items() if key not in ("kernel", "disk_mib", "kernel_mib")},
-            "planned": [step.name for step in STEPS], "run": run_id, "steps": results}
+    data = {
+        "date": when,
+        "release": context.has["release"],
+        "machine": about,
+        "has": {key: value for key, value in context.has.items() if key not in ("kernel", "disk_mib", "kernel_mib")},
+        "planned": [step.name for step in STEPS],
+        "run": run_id,
+        "steps": results,
+    }
     pathlib.Path(path).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     return data

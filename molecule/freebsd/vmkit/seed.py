@@ -25,8 +25,16 @@ def record(name, extent, size, directory, when):
     length = 33 + len(name)
     length += length % 2
     stamp = bytes([when.year - 1900, when.month, when.day, when.hour, when.minute, when.second, 0])
-    data = (bytes([length, 0]) + both32(extent) + both32(size) + stamp + bytes([2 if directory else 0, 0, 0]) + both16(1)
-            + bytes([len(name)]) + name)
+    data = (
+        bytes([length, 0])
+        + both32(extent)
+        + both32(size)
+        + stamp
+        + bytes([2 if directory else 0, 0, 0])
+        + both16(1)
+        + bytes([len(name)])
+        + name
+    )
     return data.ljust(length, b"\0")
 
 
@@ -45,7 +53,7 @@ def descriptor(kind, label, blocks, root, table, when):
 
     def text(value, length):
         if wide:
-            return (value.encode("utf-16-be") + b"\0 " * length)[:length // 2 * 2].ljust(length, b"\0")
+            return (value.encode("utf-16-be") + b"\0 " * length)[: length // 2 * 2].ljust(length, b"\0")
         return value.encode("ascii").ljust(length, b" ")
 
     stamp = when.strftime("%Y%m%d%H%M%S00").encode() + b"\0"

@@ -15,7 +15,6 @@ import uuid
 import pytest
 import testinfra
 
-
 PATH = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
 
 

@@ -1,11 +1,14 @@
 """Small things of the base system that roles and tests lean on."""
+
 import re
 
 import pytest
 
 
 def test_stat_has_bsd_formats(run):
-    answer = run("stat -f '%Sp %Su:%Sg %z' /etc/rc.conf /boot/loader.conf /etc/sysctl.conf /etc/login.conf /etc/mail/mailer.conf")
+    answer = run(
+        "stat -f '%Sp %Su:%Sg %z' /etc/rc.conf /boot/loader.conf /etc/sysctl.conf /etc/login.conf /etc/mail/mailer.conf"
+    )
     assert answer.rc == 0
     assert all(re.fullmatch(r"-rw-r--r-- root:wheel \d+", line) for line in answer.lines()), answer
     assert run("stat -f %Lp /etc/rc.conf").out == "644\n"
@@ -100,10 +103,28 @@ def test_host_knows_what_does_not_exist(run, needs):
 
 
 def test_tools_at_their_places(run):
-    for path in ("/sbin/sysctl", "/usr/sbin/sysrc", "/usr/sbin/service", "/usr/bin/limits", "/usr/bin/cap_mkdb",
-                 "/usr/bin/procstat", "/usr/bin/sockstat", "/usr/bin/netstat", "/usr/bin/fstat", "/bin/kenv", "/usr/sbin/pkg",
-                 "/usr/sbin/pw", "/sbin/pfctl", "/sbin/kldload", "/sbin/kldstat", "/sbin/resolvconf", "/usr/sbin/newsyslog",
-                 "/usr/sbin/syslogd", "/usr/bin/su", "/usr/bin/openssl"):
+    for path in (
+        "/sbin/sysctl",
+        "/usr/sbin/sysrc",
+        "/usr/sbin/service",
+        "/usr/bin/limits",
+        "/usr/bin/cap_mkdb",
+        "/usr/bin/procstat",
+        "/usr/bin/sockstat",
+        "/usr/bin/netstat",
+        "/usr/bin/fstat",
+        "/bin/kenv",
+        "/usr/sbin/pkg",
+        "/usr/sbin/pw",
+        "/sbin/pfctl",
+        "/sbin/kldload",
+        "/sbin/kldstat",
+        "/sbin/resolvconf",
+        "/usr/sbin/newsyslog",
+        "/usr/sbin/syslogd",
+        "/usr/bin/su",
+        "/usr/bin/openssl",
+    ):
         assert run("test -x %s", path).rc == 0, path
 
 

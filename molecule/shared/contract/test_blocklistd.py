@@ -3,6 +3,7 @@
 The daemon runs in the foreground with a configuration, database, socket and control program of its own; the helper
 and pfctl work in an anchor that no rule evaluates.
 """
+
 import re
 import time
 
@@ -60,10 +61,15 @@ def name(run):
 def daemon(run, name, scratch, needs):
     """report(port, kind, addresses…) to a daemon that calls a program which notes it; .dump(options), .calls()."""
     needs("python3")
-    run("printf '#!/bin/sh\\necho \"$*\" >> %s/calls\\necho OK\\n' > %s/control; chmod 755 %s/control; : > %s/calls", *[scratch] * 4)
+    run(
+        "printf '#!/bin/sh\\necho \"$*\" >> %s/calls\\necho OK\\n' > %s/control; chmod 755 %s/control; : > %s/calls",
+        *[scratch] * 4,
+    )
     run("printf %s > %s/conf", CONF.replace("\\", "\\\\"), scratch)
     run("printf %s > %s/report.py", REPORT.replace("%", "%%").replace("\\", "\\\\"), scratch)
-    run("%s -d -c %s/conf -D %s/db -s %s/sock -C %s/control -t 1 > %s/out 2>&1 & echo $! > %s/pid", name, *[scratch] * 6)
+    run(
+        "%s -d -c %s/conf -D %s/db -s %s/sock -C %s/control -t 1 > %s/out 2>&1 & echo $! > %s/pid", name, *[scratch] * 6
+    )
     run("n=0; while [ ! -S %s/sock ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done", scratch)
 
     class Daemon:
@@ -112,7 +118,9 @@ def loopback(run):
 def test_it_lists_what_it_understood(run, name, scratch, daemon):
     output = daemon.output()
     rows = [line for line in output if line.count("\t") == 6 and "nfail" not in line]
-    assert [row.split("\t")[0].strip() for row in rows] == ["4587", "4026", "4025", "2001:db8::/32", "127.0.0.9"], "not as the most specific comes first"
+    assert [row.split("\t")[0].strip() for row in rows] == ["4587", "4026", "4025", "2001:db8::/32", "127.0.0.9"], (
+        "not as the most specific comes first"
+    )
     assert rows[0].split("\t")[4:] == ["mine/24", "1", "3600"] and rows[1].split("\t")[4:] == ["*", "2", "4"]
     assert "[local]" in output and "[remote]" in output
 
@@ -146,7 +154,14 @@ def test_it_releases(daemon, loopback):
         if len(daemon.calls()) > 1:
             break
         time.sleep(0.5)
-    assert daemon.calls()[1].split()[:1] + daemon.calls()[1].split()[2:] == ["rem", "tcp", "127.0.0.10", "32", "4026", "OK"]
+    assert daemon.calls()[1].split()[:1] + daemon.calls()[1].split()[2:] == [
+        "rem",
+        "tcp",
+        "127.0.0.10",
+        "32",
+        "4026",
+        "OK",
+    ]
     # it takes the row out after the program was called
     assert daemon.dumps("-an", lambda out: not out) == ""
 
@@ -211,10 +226,15 @@ def pf(run):
             run("kldunload pf")
 
 
-RULES = ('table <ok> persist { 192.0.2.0/24, 198.51.100.9, ::1 }\ntable <bad> persist\n'
-         'anchor "/contract-d/*" in from ! <ok> to any\nblock drop in quick proto tcp from <bad> to any port { 25 587 }\n')
-SHOWN = ['anchor "/contract-d/*" in from ! <ok> to any', "block drop in quick proto tcp from <bad> to any port = smtp",
-         "block drop in quick proto tcp from <bad> to any port = submission"]
+RULES = (
+    "table <ok> persist { 192.0.2.0/24, 198.51.100.9, ::1 }\ntable <bad> persist\n"
+    'anchor "/contract-d/*" in from ! <ok> to any\nblock drop in quick proto tcp from <bad> to any port { 25 587 }\n'
+)
+SHOWN = [
+    'anchor "/contract-d/*" in from ! <ok> to any',
+    "block drop in quick proto tcp from <bad> to any port = smtp",
+    "block drop in quick proto tcp from <bad> to any port = submission",
+]
 
 
 def test_an_anchor_is_loaded_shown_and_loaded_again(run, pf, scratch):
@@ -248,31 +268,56 @@ def test_an_anchor_that_is_none(run, pf):
 
 
 def test_the_order_of_statements_and_a_file_that_is_missing(run, pf, scratch):
-    run("printf 'anchor \"x\"\\nscrub in all\\n' > %s/order; printf 'anchor \"x\"\\nload anchor \"x\" from \"/nonexistent\"\\n' > %s/load", scratch, scratch)
+    run(
+        'printf \'anchor "x"\\nscrub in all\\n\' > %s/order; printf \'anchor "x"\\nload anchor "x" from "/nonexistent"\\n\' > %s/load',
+        scratch,
+        scratch,
+    )
     order = run("pfctl -nf %s/order", scratch)
-    assert (order.rc, order.err) == (1, f"{scratch}/order:2: Rules must be in order: options, ethernet, normalization, queueing, translation, filtering\n")
+    assert (order.rc, order.err) == (
+        1,
+        f"{scratch}/order:2: Rules must be in order: options, ethernet, normalization, queueing, translation, filtering\n",
+    )
     load = run("pfctl -nf %s/load", scratch)
     assert load.rc == 1 and load.err.startswith("pfctl: pushfile: /nonexistent: No such file or directory\n")
 
 
 def test_what_pfctl_understood_of_a_ruleset(run, pf, scratch):
-    run("printf %s > %s/pf.conf", 'e = "lo0"\nset limit states 30000\nset skip on lo0\nscrub in all\nblock in quick from any to any port 22\n'.replace("from any to any", "proto tcp from any to any")
-        + "pass out quick keep state\npass in on $e proto tcp to port 25 flags S/SA keep state\nanchor \"sokuhai\"\npass in inet proto icmp icmp-type echoreq\n", scratch)
+    run(
+        "printf %s > %s/pf.conf",
+        'e = "lo0"\nset limit states 30000\nset skip on lo0\nscrub in all\nblock in quick from any to any port 22\n'.replace(
+            "from any to any", "proto tcp from any to any"
+        )
+        + 'pass out quick keep state\npass in on $e proto tcp to port 25 flags S/SA keep state\nanchor "sokuhai"\npass in inet proto icmp icmp-type echoreq\n',
+        scratch,
+    )
     answer = run("pfctl -nvf %s/pf.conf", scratch)
     assert answer.rc == 0 and answer.lines() == [
-        'e = "lo0"', "set limit states 30000", "set skip on { lo0 }", "scrub in all fragment reassemble", "block drop in quick proto tcp from any to any port = ssh",
-        "pass out quick all flags S/SA keep state", "pass in on lo0 proto tcp from any to any port = smtp flags S/SA keep state", 'anchor "sokuhai" all',
-        "pass in inet proto icmp all icmp-type echoreq keep state"]
+        'e = "lo0"',
+        "set limit states 30000",
+        "set skip on { lo0 }",
+        "scrub in all fragment reassemble",
+        "block drop in quick proto tcp from any to any port = ssh",
+        "pass out quick all flags S/SA keep state",
+        "pass in on lo0 proto tcp from any to any port = smtp flags S/SA keep state",
+        'anchor "sokuhai" all',
+        "pass in inet proto icmp all icmp-type echoreq keep state",
+    ]
 
 
 def test_the_helper_fills_and_empties_an_anchor_of_a_name_and_port(run, name, pf):
     helper = f"/usr/libexec/{name}-helper"
     for _ in range(2):
         assert run(f"{helper} add contract tcp 198.51.100.7 32 25").out == "OK\n"
-    assert run("pfctl -a contract/25 -s rules").out == "block drop in quick proto tcp from <port25> to any port = smtp\n"
+    assert (
+        run("pfctl -a contract/25 -s rules").out == "block drop in quick proto tcp from <port25> to any port = smtp\n"
+    )
     assert run(f"{helper} add contract tcp 2001:db8:: 64 25").out == "OK\n"
     assert run("pfctl -a contract/25 -t port25 -T show").lines() == ["   198.51.100.7", "   2001:db8::/64"]
-    assert "  contract/25" in run("pfctl -s Anchors").lines() and "  contract/25" in run("pfctl -a contract -s Anchors").lines()
+    assert (
+        "  contract/25" in run("pfctl -s Anchors").lines()
+        and "  contract/25" in run("pfctl -a contract -s Anchors").lines()
+    )
     assert run("pfctl -a contract/25 -t port25 -T test 198.51.100.7").rc == 0
     for _ in range(2):
         assert run(f"{helper} rem contract tcp 198.51.100.7 32 25 OK").out == "OK\n"

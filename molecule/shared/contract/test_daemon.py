@@ -1,4 +1,5 @@
 """daemon(8): what outlives the script that started it, and its pid files."""
+
 import re
 import time
 
@@ -79,7 +80,9 @@ def test_the_watcher_calls_itself_daemon_with_its_title(run, scratch):
     assert run(f"daemon -f -r -P {scratch}/watcher -t some_title sleep 300").rc == 0
     try:
         # rc.subr takes "daemon:" for /usr/sbin/daemon
-        assert until(lambda: run(f"ps -ww -o command= -p $(cat {scratch}/watcher)").out.startswith("daemon: some_title"))
+        assert until(
+            lambda: run(f"ps -ww -o command= -p $(cat {scratch}/watcher)").out.startswith("daemon: some_title")
+        )
     finally:
         run(f"kill $(cat {scratch}/watcher)")
 

@@ -1,4 +1,5 @@
 """Ansible's view of the host: the facts roles read, and the modules they use."""
+
 import json
 import os
 import shlex
@@ -23,8 +24,11 @@ def ansible(host, tmp_path_factory):
     options = (["-F", backend.ssh_config] if backend.ssh_config else []) + shlex.split(backend.ssh_extra_args or "")
     name = backend.host.name
     variables = {"ansible_python_interpreter": "/usr/local/bin/python3", "ansible_ssh_common_args": shlex.join(options)}
-    for key, value in (("ansible_user", backend.host.user), ("ansible_port", backend.host.port),
-                       ("ansible_ssh_private_key_file", backend.ssh_identity_file)):
+    for key, value in (
+        ("ansible_user", backend.host.user),
+        ("ansible_port", backend.host.port),
+        ("ansible_ssh_private_key_file", backend.ssh_identity_file),
+    ):
         if value:
             variables[key] = str(value)
     inventory = place / "hosts.json"
@@ -32,9 +36,15 @@ def ansible(host, tmp_path_factory):
 
     def call(module, arguments="", check=False):
         # the collections beside this python, and nothing of the project's own settings
-        env = dict(os.environ, ANSIBLE_CONFIG=str(config), ANSIBLE_COLLECTIONS_PATH=os.path.join(sys.prefix, "collections"),
-                   ANSIBLE_LOAD_CALLBACK_PLUGINS="1", ANSIBLE_STDOUT_CALLBACK="ansible.posix.json", ANSIBLE_PIPELINING="1",
-                   ANSIBLE_DEPRECATION_WARNINGS="0")
+        env = dict(
+            os.environ,
+            ANSIBLE_CONFIG=str(config),
+            ANSIBLE_COLLECTIONS_PATH=os.path.join(sys.prefix, "collections"),
+            ANSIBLE_LOAD_CALLBACK_PLUGINS="1",
+            ANSIBLE_STDOUT_CALLBACK="ansible.posix.json",
+            ANSIBLE_PIPELINING="1",
+            ANSIBLE_DEPRECATION_WARNINGS="0",
+        )
         command = [binary, "-i", str(inventory), name, "-m", module, "-a", arguments] + (["--check"] if check else [])
         done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
         assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
@@ -44,7 +54,9 @@ def ansible(host, tmp_path_factory):
 
 
 def test_facts_that_roles_read(ansible):
-    facts = ansible("ansible.builtin.setup", "gather_subset=!all,!min,platform,distribution,pkg_mgr,service_mgr")["ansible_facts"]
+    facts = ansible("ansible.builtin.setup", "gather_subset=!all,!min,platform,distribution,pkg_mgr,service_mgr")[
+        "ansible_facts"
+    ]
     assert facts["ansible_os_family"] == facts["ansible_distribution"] == facts["ansible_system"] == "FreeBSD"
     major, minor = facts["ansible_distribution_version"].split(".")
     assert major.isdigit() and minor.isdigit() and facts["ansible_distribution_major_version"] == major
@@ -54,10 +66,16 @@ def test_facts_that_roles_read(ansible):
 
 def test_pythons_own_view(run, needs):
     needs("python3")
-    script = ("import os, platform, sys; "
-              "print(platform.system(), os.uname().sysname, sys.platform, platform.machine(), platform.release())")
+    script = (
+        "import os, platform, sys; "
+        "print(platform.system(), os.uname().sysname, sys.platform, platform.machine(), platform.release())"
+    )
     words = run("python3 -c %s", script).out.split()
-    assert words[:2] == ["FreeBSD", "FreeBSD"] and words[2].startswith("freebsd") and words[3] == run("uname -m").out.strip()
+    assert (
+        words[:2] == ["FreeBSD", "FreeBSD"]
+        and words[2].startswith("freebsd")
+        and words[3] == run("uname -m").out.strip()
+    )
     assert words[4] == run("uname -r").out.strip()
 
 
@@ -97,8 +115,14 @@ def test_user_module(ansible, run):
     if run("/usr/local/bin/python3 -c 'import ctypes'").rc:
         pytest.skip("this host's Python has no ctypes, which the module imports")
     try:
-        assert ansible("ansible.builtin.user", "name=contractu shell=/usr/sbin/nologin create_home=false")["changed"] is True
-        assert ansible("ansible.builtin.user", "name=contractu shell=/usr/sbin/nologin create_home=false")["changed"] is False
+        assert (
+            ansible("ansible.builtin.user", "name=contractu shell=/usr/sbin/nologin create_home=false")["changed"]
+            is True
+        )
+        assert (
+            ansible("ansible.builtin.user", "name=contractu shell=/usr/sbin/nologin create_home=false")["changed"]
+            is False
+        )
         assert run("id -u contractu").rc == 0
     finally:
         run("pw userdel contractu")

@@ -1,4 +1,5 @@
 """kenv(1), nextboot(8) and the loader's files."""
+
 import re
 
 import pytest

@@ -1,4 +1,5 @@
 """The running kernel: what it is called and was made of, and the file that holds it."""
+
 import re
 
 import pytest
@@ -38,7 +39,9 @@ def test_configuration_of_the_running_kernel(run):
         pytest.skip("this kernel was made without INCLUDE_CONFIG_FILE")
     assert f"ident\t{run('uname -i').out.strip()}" in text
     assert "options\tINCLUDE_CONFIG_FILE" in text
-    assert all(re.fullmatch(r"(options|ident|machine|cpu|makeoptions|device)\t\S.*", line) for line in text if line), text
+    assert all(re.fullmatch(r"(options|ident|machine|cpu|makeoptions|device)\t\S.*", line) for line in text if line), (
+        text
+    )
 
 
 def test_configuration_out_of_the_file(run, file, needs):
@@ -55,8 +58,10 @@ def test_config_refuses_an_unknown_option_and_a_missing_file(run, scratch, needs
     conf = f"/usr/src/sys/{run('uname -m').out.strip()}/conf"
     if run(f"test -f {conf}/GENERIC").rc:
         pytest.skip("this host has no /usr/src")
-    for name, line, said in (("ONE", "options NO_SUCH_OPTION", 'unknown option "NO_SUCH_OPTION"'),
-                             ("TWO", "include NO_SUCH_FILE", "cannot open included file")):
+    for name, line, said in (
+        ("ONE", "options NO_SUCH_OPTION", 'unknown option "NO_SUCH_OPTION"'),
+        ("TWO", "include NO_SUCH_FILE", "cannot open included file"),
+    ):
         run(f"printf 'include GENERIC\\nident {name}\\n{line}\\n' > {scratch}/{name}")
         answer = run(f"cd {conf} && config -d {scratch}/obj -I {scratch} -I {conf} {scratch}/{name}")
         assert answer.rc != 0 and said in answer.err, answer

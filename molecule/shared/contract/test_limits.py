@@ -1,12 +1,36 @@
 """limits(1), cap_mkdb(1) and login.conf(5): what is shown, and that limits really are set."""
+
 import re
 
 import pytest
 
-NAMES = ["cputime", "filesize", "datasize", "stacksize", "coredumpsize", "memoryuse", "memorylocked", "maxprocesses",
-         "openfiles", "sbsize", "vmemoryuse", "pseudo-terminals", "swapuse", "kqueues", "umtxp", "pipebuf"]
-UNITS = {"cputime": "secs", "sbsize": "bytes", "maxprocesses": "", "openfiles": "", "pseudo-terminals": "",
-         "kqueues": "", "umtxp": ""}
+NAMES = [
+    "cputime",
+    "filesize",
+    "datasize",
+    "stacksize",
+    "coredumpsize",
+    "memoryuse",
+    "memorylocked",
+    "maxprocesses",
+    "openfiles",
+    "sbsize",
+    "vmemoryuse",
+    "pseudo-terminals",
+    "swapuse",
+    "kqueues",
+    "umtxp",
+    "pipebuf",
+]
+UNITS = {
+    "cputime": "secs",
+    "sbsize": "bytes",
+    "maxprocesses": "",
+    "openfiles": "",
+    "pseudo-terminals": "",
+    "kqueues": "",
+    "umtxp": "",
+}
 
 
 def rows(answer):
@@ -94,7 +118,9 @@ def contract_class(run, keep):
     run("printf 'contract:\\\\\\n\\t:openfiles=500:\\\\\\n\\t:tc=daemon:\\n' >> /etc/login.conf")
     yield "contract"
     # the database of the file as it was: keep puts the file back only after this
-    run("sed -i.contract -e '/^contract:/,$d' /etc/login.conf; rm -f /etc/login.conf.contract; cap_mkdb /etc/login.conf")
+    run(
+        "sed -i.contract -e '/^contract:/,$d' /etc/login.conf; rm -f /etc/login.conf.contract; cap_mkdb /etc/login.conf"
+    )
 
 
 def test_a_class_is_not_seen_before_cap_mkdb(run, contract_class):
@@ -128,4 +154,7 @@ def test_cap_mkdb_of_a_missing_file(run):
 
 
 def test_database_lies_beside_the_file(run):
-    assert run("cap_mkdb /etc/login.conf && test /etc/login.conf.db -nt /etc/rc.d/sysctl && test -s /etc/login.conf.db").rc == 0
+    assert (
+        run("cap_mkdb /etc/login.conf && test /etc/login.conf.db -nt /etc/rc.d/sysctl && test -s /etc/login.conf.db").rc
+        == 0
+    )

@@ -1,4 +1,5 @@
 """mailer.conf(5), the log of mail, and Postfix as the port lays it out."""
+
 import re
 
 import pytest
@@ -19,32 +20,50 @@ def test_stock_mailer(run):
 
 def test_local_mailer_conf_wins(run, keep, scratch):
     keep("/usr/local/etc/mail/mailer.conf")
-    run("printf '#!/bin/sh\\necho contract \"$@\"\\n' > %s/mta; chmod 755 %s %s/mta; mkdir -p /usr/local/etc/mail; "
-        "echo 'sendmail %s/mta' > /usr/local/etc/mail/mailer.conf" % ((scratch,) * 4))
+    run(
+        "printf '#!/bin/sh\\necho contract \"$@\"\\n' > %s/mta; chmod 755 %s %s/mta; mkdir -p /usr/local/etc/mail; "
+        "echo 'sendmail %s/mta' > /usr/local/etc/mail/mailer.conf" % ((scratch,) * 4)
+    )
     answer = run("/usr/sbin/sendmail -bp one")
     assert (answer.rc, answer.out) == (0, "contract -bp one\n"), answer
 
 
 def test_log_of_mail(run):
     run("logger -p mail.info contract-line")
-    answer = run("i=0; while [ $i -lt 20 ]; do tail -50 /var/log/maillog | grep contract-line && break; "
-                 "sleep 0.1; i=$((i+1)); done")
+    answer = run(
+        "i=0; while [ $i -lt 20 ]; do tail -50 /var/log/maillog | grep contract-line && break; "
+        "sleep 0.1; i=$((i+1)); done"
+    )
     assert re.fullmatch(r"(\w{3} [ \d]\d \d\d:\d\d:\d\d \S+ .*contract-line\n)+", answer.out), answer
     assert run("stat -f '%Sp %Su:%Sg' /var/log/maillog").out == "-rw-r----- root:wheel\n"
 
 
 def test_places(run, postfix):
-    answer = run("postconf -h config_directory daemon_directory command_directory queue_directory data_directory meta_directory")
-    assert answer.lines() == ["/usr/local/etc/postfix", "/usr/local/libexec/postfix", "/usr/local/sbin",
-                              "/var/spool/postfix", "/var/db/postfix", "/usr/local/libexec/postfix"]
+    answer = run(
+        "postconf -h config_directory daemon_directory command_directory queue_directory data_directory meta_directory"
+    )
+    assert answer.lines() == [
+        "/usr/local/etc/postfix",
+        "/usr/local/libexec/postfix",
+        "/usr/local/sbin",
+        "/var/spool/postfix",
+        "/var/db/postfix",
+        "/usr/local/libexec/postfix",
+    ]
     assert run("postconf -h mail_owner setgid_group").lines() == ["postfix", "maildrop"]
 
 
 def test_owners(run, postfix):
     assert run("stat -f '%Sp %Su:%Sg' /usr/local/etc/postfix /var/db/postfix /var/spool/postfix").lines() == [
-        "drwxr-xr-x root:wheel", "drwx------ postfix:wheel", "drwxr-xr-x root:wheel"]
-    assert run("stat -f '%Sp %Sg' /usr/local/sbin/postdrop /usr/local/sbin/postqueue").lines() == ["-r-xr-sr-x maildrop"] * 2 or \
-        run("stat -f '%Sp %Sg' /usr/local/sbin/postdrop").out == "-rwxr-sr-x maildrop\n"
+        "drwxr-xr-x root:wheel",
+        "drwx------ postfix:wheel",
+        "drwxr-xr-x root:wheel",
+    ]
+    assert (
+        run("stat -f '%Sp %Sg' /usr/local/sbin/postdrop /usr/local/sbin/postqueue").lines()
+        == ["-r-xr-sr-x maildrop"] * 2
+        or run("stat -f '%Sp %Sg' /usr/local/sbin/postdrop").out == "-rwxr-sr-x maildrop\n"
+    )
 
 
 def test_map_types(run, postfix):
@@ -80,8 +99,10 @@ def test_rc_script(run, postfix):
     assert answer.rc == 0 and re.search(r'^postfix_enable="\w+"$', answer.out, re.MULTILINE)
     assert run("service postfix oneextracommands").out == "reload\n"
     status = run("service postfix onestatus")
-    assert (status.rc, bool(re.fullmatch(r"postfix is (not running|running as pid \d+)\.\n", status.out))) == \
-        (0 if "pid" in status.out else 1, True)
+    assert (status.rc, bool(re.fullmatch(r"postfix is (not running|running as pid \d+)\.\n", status.out))) == (
+        0 if "pid" in status.out else 1,
+        True,
+    )
     assert "postfix_start" in run("cat /usr/local/etc/rc.d/postfix").out, "the port starts by a command of its own"
 
 

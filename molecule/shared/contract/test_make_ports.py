@@ -1,4 +1,5 @@
 """make(1) in the ports tree, and what it tells of a port without building it."""
+
 import re
 
 import pytest
@@ -41,7 +42,9 @@ def test_defaults_of_make(run, needs):
 
 def test_make_conf_knows_where_it_is_read(run, scratch, needs):
     needs("make")
-    run(f"mkdir -p {scratch}/dns/bind920 {scratch}/dns/bind-tools; touch {scratch}/dns/bind920/Makefile {scratch}/dns/bind-tools/Makefile")
+    run(
+        f"mkdir -p {scratch}/dns/bind920 {scratch}/dns/bind-tools; touch {scratch}/dns/bind920/Makefile {scratch}/dns/bind-tools/Makefile"
+    )
     run("printf '%%s\\n' '.if ${.CURDIR:M*/dns/bind920}' 'CFLAGS+= -DFD_SETSIZE=16384' .endif > %s", f"{scratch}/conf")
 
     def flags(port):
@@ -96,8 +99,16 @@ def test_the_later_word_about_an_option_wins(run, tree, scratch):
     """In the order of Mk/bsd.options.mk, each step against the one before it."""
     saved = f"{scratch}/mail_postfix/options"
     run(f"mkdir -p {scratch}/mail_postfix; printf 'OPTIONS_FILE_SET+=TEST\\n' > {saved}")
-    steps = [("OPTIONS_SET=TEST", True), ("OPTIONS_UNSET=TEST", False), ("mail_postfix_SET=TEST", True), ("mail_postfix_UNSET=TEST", False),
-             (f"PORT_DBDIR={scratch}", True), ("OPTIONS_UNSET_FORCE=TEST", False), ("mail_postfix_SET_FORCE=TEST", True), ("WITHOUT=TEST", False)]
+    steps = [
+        ("OPTIONS_SET=TEST", True),
+        ("OPTIONS_UNSET=TEST", False),
+        ("mail_postfix_SET=TEST", True),
+        ("mail_postfix_UNSET=TEST", False),
+        (f"PORT_DBDIR={scratch}", True),
+        ("OPTIONS_UNSET_FORCE=TEST", False),
+        ("mail_postfix_SET_FORCE=TEST", True),
+        ("WITHOUT=TEST", False),
+    ]
     for count in range(len(steps) + 1):
         words = " ".join(word for word, _ in steps[:count])
         base = "" if any(w.startswith("PORT_DBDIR") for w, _ in steps[:count]) else "PORT_DBDIR=/nonexistent"
@@ -117,20 +128,26 @@ def test_showconfig(run, tree):
 
 
 def test_one_of_a_single_group_is_needed(run, tree):
-    answer = run(f"make -C {bind(run)} BATCH=yes __MAKE_CONF=/dev/null PORT_DBDIR=/nonexistent WITHOUT=GSSAPI_NONE check-config")
+    answer = run(
+        f"make -C {bind(run)} BATCH=yes __MAKE_CONF=/dev/null PORT_DBDIR=/nonexistent WITHOUT=GSSAPI_NONE check-config"
+    )
     assert answer.rc != 0 and "You must select one and only one option from the GSSAPI single" in answer.out
 
 
 def test_what_a_port_depends_on(run, tree):
     """Directories; with flavors only on request; missing goes down into what builds a dependency that no package here has."""
+
     def asked(words):
         answer = run(f"env -u FLAVOR make -C {PORT} BATCH=yes {words}")
         assert answer.rc == 0, answer
         return answer.lines()
+
     direct, all_of_it = asked("build-depends-list") + asked("run-depends-list"), asked("all-depends-list")
     assert direct and all(re.fullmatch(r"/usr/ports/[\w.-]+/[\w.+-]+", line) for line in all_of_it), all_of_it
     assert set(direct) <= set(all_of_it)
-    assert {line.partition("@")[0] for line in asked("build-depends-list DEPENDS_SHOW_FLAVOR=yes")} == set(asked("build-depends-list"))
+    assert {line.partition("@")[0] for line in asked("build-depends-list DEPENDS_SHOW_FLAVOR=yes")} == set(
+        asked("build-depends-list")
+    )
     have = set(run("pkg query -a %o").lines())
     missing = asked("missing")
     assert {f"/usr/ports/{line}" for line in missing} <= set(all_of_it) and not have & set(missing)
@@ -142,9 +159,20 @@ def probe(run, tree, scratch):
     where = f"{scratch}/mail/sokuhai-probe"
 
     def port(words, *lines):
-        text = ["PORTNAME=sokuhai-probe", "DISTVERSION=1", "CATEGORIES=mail", "MAINTAINER=ports@FreeBSD.org", "COMMENT=contract", *lines, ".include <bsd.port.mk>"]
+        text = [
+            "PORTNAME=sokuhai-probe",
+            "DISTVERSION=1",
+            "CATEGORIES=mail",
+            "MAINTAINER=ports@FreeBSD.org",
+            "COMMENT=contract",
+            *lines,
+            ".include <bsd.port.mk>",
+        ]
         run(f"mkdir -p {where}; printf '%s\n' {' '.join(repr(line) for line in text)} > {where}/Makefile")
-        return run(f"env -u FLAVOR make -C {where} PORTSDIR=/usr/ports BATCH=yes PACKAGES={scratch}/packages __MAKE_CONF=/dev/null {words}")
+        return run(
+            f"env -u FLAVOR make -C {where} PORTSDIR=/usr/ports BATCH=yes PACKAGES={scratch}/packages __MAKE_CONF=/dev/null {words}"
+        )
+
     return port
 
 
@@ -154,7 +182,9 @@ def test_a_dependency_that_is_not_there_is_named_by_its_package_and_not_built(ru
     answer = probe("depends USE_PACKAGE_DEPENDS_ONLY=yes", "BUILD_DEPENDS=sokuhai-no-such-package>0:dns/bind-tools")
     assert answer.rc != 0
     assert "depends on package: sokuhai-no-such-package>0 - not found" in answer.out
-    assert re.search(rf"depends on package: {scratch}/packages/All/{re.escape(full)}\.[a-z]+ - not found$", answer.err, re.MULTILINE), answer
+    assert re.search(
+        rf"depends on package: {scratch}/packages/All/{re.escape(full)}\.[a-z]+ - not found$", answer.err, re.MULTILINE
+    ), answer
     assert run("pkg query -a '%n-%v'").out == before
 
 
@@ -169,7 +199,10 @@ def test_a_ports_compiler_sees_this_hosts_select_h(run, tree, scratch, needs):
     """sizeof(fd_set) out of an object that the port's compiler and flags made; 1024 is stock, anything else an edited header's or make.conf's."""
     needs("cc")
     got = ask(run, PORT, ["CC", "CFLAGS"], "env -u FLAVOR")
-    run("printf '%%s\\n' '#include <sys/types.h>' '#include <sys/select.h>' 'unsigned char fd_set_bytes[sizeof(fd_set)] = { 1 };' > %s", f"{scratch}/p.c")
+    run(
+        "printf '%%s\\n' '#include <sys/types.h>' '#include <sys/select.h>' 'unsigned char fd_set_bytes[sizeof(fd_set)] = { 1 };' > %s",
+        f"{scratch}/p.c",
+    )
 
     def size(more):
         answer = run(f"cd {scratch} && {got['CC']} {got['CFLAGS']} {more} -c p.c -o p.o")

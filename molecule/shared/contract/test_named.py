@@ -1,4 +1,5 @@
 """BIND as the port lays it out, and rc.d/named."""
+
 import re
 
 import pytest
@@ -17,7 +18,10 @@ def test_version(run, named):
 
 def test_places(run, named):
     assert run("command -v named").out == "/usr/local/sbin/named\n"
-    assert run("command -v named-checkconf").out.strip() in ("/usr/local/bin/named-checkconf", "/usr/local/sbin/named-checkconf")
+    assert run("command -v named-checkconf").out.strip() in (
+        "/usr/local/bin/named-checkconf",
+        "/usr/local/sbin/named-checkconf",
+    )
     assert run("test -d /usr/local/etc/namedb/working").rc == 0
     assert run("stat -f %Su /usr/local/etc/namedb/working").out == "bind\n"
 
@@ -39,13 +43,16 @@ def test_files_is_known_or_fatal_by_version(run, named, scratch):
 def test_rc_script(run, named):
     answer = run("service named rcvar")
     assert answer.rc == 0
-    assert re.fullmatch(r'# named : named BIND startup script\n#\nnamed_enable="\w+"\n#   \(default: ""\)\n\n',
-                        answer.out), answer
+    assert re.fullmatch(
+        r'# named : named BIND startup script\n#\nnamed_enable="\w+"\n#   \(default: ""\)\n\n', answer.out
+    ), answer
     wrong = run("service named configtest")
     assert wrong.rc == 1
     assert wrong.err.splitlines()[0] == "/usr/local/etc/rc.d/named: unknown directive 'configtest'."
-    assert wrong.err.splitlines()[1] == ("Usage: /usr/local/etc/rc.d/named [fast|force|one|quiet](start|stop|restart|rcvar|"
-                                         "enable|disable|delete|enabled|describe|extracommands|reload|status|poll)")
+    assert wrong.err.splitlines()[1] == (
+        "Usage: /usr/local/etc/rc.d/named [fast|force|one|quiet](start|stop|restart|rcvar|"
+        "enable|disable|delete|enabled|describe|extracommands|reload|status|poll)"
+    )
     assert run("service named oneextracommands").out == "reload\n"
 
 
@@ -68,11 +75,18 @@ def test_start_checks_first_and_a_bad_file_does_not_start(run, named, scratch):
     run("echo 'options { no-such-option yes; };' > %s/named.conf", scratch)
     name = "contractnamed"
     # the same script under another name and with another file: the running named is left alone
-    run("sed 's/^name=.*/name=%s/; s/^rcvar=.*/rcvar=%s_enable/' /usr/local/etc/rc.d/named > /usr/local/etc/rc.d/%s; "
-        "chmod 755 /usr/local/etc/rc.d/%s" % ((name,) * 4))
+    run(
+        "sed 's/^name=.*/name=%s/; s/^rcvar=.*/rcvar=%s_enable/' /usr/local/etc/rc.d/named > /usr/local/etc/rc.d/%s; "
+        "chmod 755 /usr/local/etc/rc.d/%s" % ((name,) * 4)
+    )
     try:
-        answer = run("service -E named_conf=%s/named.conf -E %s_program=/usr/local/sbin/named -E %s_enable=YES "
-                     "%s faststart", scratch, name, name, name)
+        answer = run(
+            "service -E named_conf=%s/named.conf -E %s_program=/usr/local/sbin/named -E %s_enable=YES %s faststart",
+            scratch,
+            name,
+            name,
+            name,
+        )
         assert answer.rc != 0, answer
         assert f"named-checkconf for {scratch}/named.conf failed" in answer.err or "checkconf" in answer.err, answer
     finally:

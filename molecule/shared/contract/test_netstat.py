@@ -1,4 +1,5 @@
 """netstat(1): listen queues, connections, mbufs."""
+
 import re
 
 
@@ -22,10 +23,12 @@ def test_columns(run):
 def test_backlog_is_the_one_really_in_force(run, needs):
     needs("python3")
     most = int(run("sysctl -n kern.ipc.soacceptqueue").out)
-    script = ("import socket, subprocess, sys; keep = []\n"
-              "for n in (7, %d):\n"
-              "    s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(n); keep.append(s); print(s.getsockname()[1])\n"
-              "print(subprocess.run(['netstat', '-Lan'], capture_output=True, text=True).stdout)" % (most + 1000))
+    script = (
+        "import socket, subprocess, sys; keep = []\n"
+        "for n in (7, %d):\n"
+        "    s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(n); keep.append(s); print(s.getsockname()[1])\n"
+        "print(subprocess.run(['netstat', '-Lan'], capture_output=True, text=True).stdout)" % (most + 1000)
+    )
     lines = run("python3 -c %s", script).lines()
     shown = {line.split()[2]: line.split()[1] for line in lines[4:] if line.startswith("tcp4")}
     assert shown[f"127.0.0.1.{lines[0]}"] == "0/0/7"
@@ -36,7 +39,16 @@ def test_all_connections(run):
     answer = run("netstat -an -p tcp")
     assert answer.rc == 0
     assert answer.lines()[0] == "Active Internet connections (including servers)"
-    assert answer.lines()[1].split() == ["Proto", "Recv-Q", "Send-Q", "Local", "Address", "Foreign", "Address", "(state)"]
+    assert answer.lines()[1].split() == [
+        "Proto",
+        "Recv-Q",
+        "Send-Q",
+        "Local",
+        "Address",
+        "Foreign",
+        "Address",
+        "(state)",
+    ]
     rows = [line.split() for line in answer.lines()[2:]]
     assert all(re.fullmatch(r"tcp(4|6|46)", row[0]) for row in rows)
     assert ["*.22", "*.*", "LISTEN"] in [row[3:6] for row in rows]

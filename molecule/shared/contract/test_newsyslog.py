@@ -1,13 +1,16 @@
 """newsyslog(8): a log turned over by its size or when forced, compressed, owned, and without a line of newsyslog's own in it (flag B)."""
+
 import pytest
 
 
 @pytest.fixture
 def conf(run, scratch):
     """conf(line): a configuration file of that one line; %s stands for the log."""
+
     def write(line):
         run("echo %s > %s", line.replace("%s", f"{scratch}/log"), f"{scratch}/conf")
         return f"{scratch}/conf"
+
     return write
 
 
@@ -28,7 +31,10 @@ def test_a_log_of_that_size_is_turned_over_compressed_and_begun_anew_empty(run, 
     assert run("ls %s", scratch).lines() == ["conf", "log", "log.0.bz2"]
     assert run("cat %s", f"{scratch}/log").out == ""
     assert run("ls -l %s", f"{scratch}/log").out.split()[:3:2] == ["-rw-r--r--", "nobody"]
-    assert run("/usr/local/bin/python3 -c 'import bz2, sys; sys.stdout.write(bz2.open(sys.argv[1], \"rt\").read())' %s", f"{scratch}/log.0.bz2").out in (before, "")
+    assert run(
+        "/usr/local/bin/python3 -c 'import bz2, sys; sys.stdout.write(bz2.open(sys.argv[1], \"rt\").read())' %s",
+        f"{scratch}/log.0.bz2",
+    ).out in (before, "")
     assert run("ls -l %s", f"{scratch}/log.0.bz2").out.split()[2] == "nobody"
 
 
@@ -57,10 +63,15 @@ def test_a_configuration_file_that_is_not_there(run, scratch):
     assert answer.rc == 1 and "No such file" in answer.err
 
 
-@pytest.mark.parametrize("fields, complaint", [
-    ("no_such_user:nobody 644 2 8 * BN", "error in config file; unknown user:"), ("root:no_such_group 644 2 8 * BN", "error in config file; unknown group:"),
-    ("9z4 2 8 * BN", "error in config file; bad permissions:"), ("644 x 8 * BN", "error in config file; bad value for count of logs to save:"),
-])
+@pytest.mark.parametrize(
+    "fields, complaint",
+    [
+        ("no_such_user:nobody 644 2 8 * BN", "error in config file; unknown user:"),
+        ("root:no_such_group 644 2 8 * BN", "error in config file; unknown group:"),
+        ("9z4 2 8 * BN", "error in config file; bad permissions:"),
+        ("644 x 8 * BN", "error in config file; bad value for count of logs to save:"),
+    ],
+)
 def test_a_wrong_line_is_left_out_with_a_complaint_and_the_others_hold(run, scratch, conf, fields, complaint):
     """Exit status 0, too: who wants to know whether a line is right has to read what newsyslog says."""
     path = conf(f"%s {fields}")

@@ -1,4 +1,5 @@
 """pfctl(8), kldstat(8) and rc.d/pf, on a host that does not use pf yet."""
+
 import re
 
 import pytest
@@ -47,13 +48,19 @@ def test_syntax_check(run, pf, scratch):
 
 
 def test_a_macro_of_the_command_line(run, pf, scratch):
-    run("printf 'here = 12525\\npass in proto tcp to port $here\\npass in proto tcp to port $there\\n' > %s/macros", scratch)
+    run(
+        "printf 'here = 12525\\npass in proto tcp to port $here\\npass in proto tcp to port $there\\n' > %s/macros",
+        scratch,
+    )
     without = run("pfctl -nf %s/macros", scratch)
     assert without.rc == 1 and f"{scratch}/macros:3: macro 'there' not defined" in without.err
     # as rc.d/pf does it the file comes first, and what is said here is not overwritten there
     given = run("pfctl -nvf %s/macros -D there=12526 -D here=12527", scratch)
     assert given.rc == 0
-    assert [line.split("port = ")[1].split()[0] for line in given.lines() if line.startswith("pass")] == ["12527", "12526"]
+    assert [line.split("port = ")[1].split()[0] for line in given.lines() if line.startswith("pass")] == [
+        "12527",
+        "12526",
+    ]
 
 
 def test_disabled(run, pf):
@@ -102,19 +109,26 @@ def test_table_by_way_of_the_service(run, pf, keep):
 
 def test_a_blocked_address_gets_no_answer(run, pf, scratch, needs):
     needs("python3")
-    run("printf 'table <contract> persist { 127.0.0.9 }\\nblock drop in quick from <contract>\\npass all\\n' "
-        "> %s/pf.conf", scratch)
-    script = ("import socket\n"
-              "s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(5)\n"
-              "def reach(source):\n"
-              "    c = socket.socket(); c.settimeout(1)\n"
-              "    try:\n"
-              "        c.bind((source, 0)); c.connect(s.getsockname()); return 'yes'\n"
-              "    except OSError as problem:\n"
-              "        return 'no'\n"
-              "print(reach('127.0.0.9'), reach('127.0.0.1'))\n")
-    if run("ifconfig lo0 alias 127.0.0.9/32 2>/dev/null || ping -c 1 -t 1 127.0.0.9 >/dev/null 2>&1 || python3 -c %s",
-           "import socket; socket.socket().bind(('127.0.0.9', 0))").rc:
+    run(
+        "printf 'table <contract> persist { 127.0.0.9 }\\nblock drop in quick from <contract>\\npass all\\n' "
+        "> %s/pf.conf",
+        scratch,
+    )
+    script = (
+        "import socket\n"
+        "s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(5)\n"
+        "def reach(source):\n"
+        "    c = socket.socket(); c.settimeout(1)\n"
+        "    try:\n"
+        "        c.bind((source, 0)); c.connect(s.getsockname()); return 'yes'\n"
+        "    except OSError as problem:\n"
+        "        return 'no'\n"
+        "print(reach('127.0.0.9'), reach('127.0.0.1'))\n"
+    )
+    if run(
+        "ifconfig lo0 alias 127.0.0.9/32 2>/dev/null || ping -c 1 -t 1 127.0.0.9 >/dev/null 2>&1 || python3 -c %s",
+        "import socket; socket.socket().bind(('127.0.0.9', 0))",
+    ).rc:
         pytest.skip("this host cannot use 127.0.0.9")
     try:
         assert run("python3 -c %s", script).out.split() == ["yes", "yes"]

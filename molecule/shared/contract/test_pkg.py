@@ -1,4 +1,5 @@
 """pkg(8): what is installed, and how it answers about what is not."""
+
 import re
 
 import pytest
@@ -22,7 +23,8 @@ def test_bootstrapper_without_pkg(run):
         assert answer.err.splitlines() == [
             "The package management tool is not yet installed on your system.",
             "Please set ASSUME_ALWAYS_YES=yes environment variable to be able to bootstrap in non-interactive "
-            "(stdin not being a tty)"]
+            "(stdin not being a tty)",
+        ]
 
 
 def test_version_is_three_numbers(run, pkg):
@@ -56,8 +58,10 @@ def test_what_does_not_exist_cannot_be_installed(run, pkg):
     if "o such file" in answer.err or "update" in answer.err and "No packages" not in answer.err:
         pytest.skip("this host has no catalogue of packages")
     assert answer.rc == 1
-    assert ("pkg: No packages available to install matching 'no-such-package' have been found in the repositories"
-            in answer.err)
+    assert (
+        "pkg: No packages available to install matching 'no-such-package' have been found in the repositories"
+        in answer.err
+    )
 
 
 def test_files_of_a_package(run, pkg, needs):
@@ -88,15 +92,21 @@ def test_lock_and_annotation(run, pkg):
 
 
 def test_versions_are_ordered_as_ports_are(run, pkg):
-    for left, sign, right in (("9.18.1", "<", "9.20.1"), ("3.10.13,1", ">", "3.11.1"), ("1.2_1", ">", "1.2"),
-                              ("1.2", "=", "1.2")):
+    for left, sign, right in (
+        ("9.18.1", "<", "9.20.1"),
+        ("3.10.13,1", ">", "3.11.1"),
+        ("1.2_1", ">", "1.2"),
+        ("1.2", "=", "1.2"),
+    ):
         assert run("pkg version -t %s %s", left, right).out == sign + "\n"
 
 
 @pytest.fixture(scope="module")
 def some(run, pkg):
     """A package that nothing depends on, and whose loss for a moment would hurt nobody: its name."""
-    names = [n.split()[0] for n in run("pkg query -a '%n %k %?r'").lines() if n.endswith(" 0 0") and not n.startswith("pkg ")]
+    names = [
+        n.split()[0] for n in run("pkg query -a '%n %k %?r'").lines() if n.endswith(" 0 0") and not n.startswith("pkg ")
+    ]
     if not names:
         pytest.skip("no unlocked package that nothing depends on")
     return names[0]
@@ -148,9 +158,13 @@ def test_annotations_are_added_once_and_changed_by_name(run, pkg, some):
 def test_vulnerable_versions_by_a_file(run, pkg, scratch):
     missing = run(f"pkg audit -f {scratch}/none -q no-such-1.0")
     assert missing.rc == 1 and missing.out == ""
-    run("printf %%s %s > %s", '<?xml version="1.0"?><vuxml xmlns="http://www.vuxml.org/apps/vuxml-1"><vuln vid="00000000-0000-0000-0000-000000000000">'
+    run(
+        "printf %%s %s > %s",
+        '<?xml version="1.0"?><vuxml xmlns="http://www.vuxml.org/apps/vuxml-1"><vuln vid="00000000-0000-0000-0000-000000000000">'
         "<topic>contract</topic><affects><package><name>sokuhai-contract</name><range><lt>1.5</lt></range></package></affects>"
-        "<references/></vuln></vuxml>", f"{scratch}/vuln.xml")
+        "<references/></vuln></vuxml>",
+        f"{scratch}/vuln.xml",
+    )
     hit = run(f"pkg audit -f {scratch}/vuln.xml -q sokuhai-contract-1.4")
     assert (hit.rc, hit.out) == (1, "sokuhai-contract-1.4\n")
     assert run(f"pkg audit -f {scratch}/vuln.xml -q sokuhai-contract-1.5").rc == 0
@@ -170,4 +184,6 @@ def test_a_package_file_can_be_made_of_what_is_installed(run, pkg, some, scratch
 
 def test_repositories(run, pkg):
     text = run("pkg -vv").out
-    assert re.search(r'^  FreeBSD(-ports)?: \{ ?\n    url +: "\S+",\n    enabled +: (yes|no),$', text, re.MULTILINE), text
+    assert re.search(r'^  FreeBSD(-ports)?: \{ ?\n    url +: "\S+",\n    enabled +: (yes|no),$', text, re.MULTILINE), (
+        text
+    )

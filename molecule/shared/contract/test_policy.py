@@ -1,4 +1,5 @@
 """What the packages of the policy services lay down: mail/postgrey, mail/py-spf-engine, mail/postfix-policyd-spf-perl."""
+
 import pytest
 
 LOCAL = "request=smtpd_access_policy\\nprotocol_state=RCPT\\nclient_address=127.0.0.1\\nclient_name=localhost\\nhelo_name=localhost\\nsender=a@localhost\\n\\n"
@@ -35,7 +36,9 @@ def test_spf_engine(run):
     installed(run, "mail/py-spf-engine")
     assert run("head -1 /usr/local/bin/policyd-spf").out.startswith("#!/usr/local/bin/python3")
     assert run("test -s /usr/local/etc/python-policyd-spf/policyd-spf.conf.sample").rc == 0
-    assert run(f"printf '{LOCAL}' | /usr/local/bin/policyd-spf").out.startswith("action=prepend X-Comment: SPF check N/A for local connections")
+    assert run(f"printf '{LOCAL}' | /usr/local/bin/policyd-spf").out.startswith(
+        "action=prepend X-Comment: SPF check N/A for local connections"
+    )
 
 
 def test_spf_perl(run):

@@ -1,8 +1,25 @@
 """procstat(1): limits and descriptors of running processes, measured."""
+
 import re
 
-NAMES = ["cputime", "filesize", "datasize", "stacksize", "coredumpsize", "memoryuse", "memorylocked", "maxprocesses",
-         "openfiles", "sbsize", "vmemoryuse", "pseudo-terminals", "swapuse", "kqueues", "umtxp", "pipebuf"]
+NAMES = [
+    "cputime",
+    "filesize",
+    "datasize",
+    "stacksize",
+    "coredumpsize",
+    "memoryuse",
+    "memorylocked",
+    "maxprocesses",
+    "openfiles",
+    "sbsize",
+    "vmemoryuse",
+    "pseudo-terminals",
+    "swapuse",
+    "kqueues",
+    "umtxp",
+    "pipebuf",
+]
 ROW = re.compile(r" *(\d+) (\S+) +(\S+) +(infinity|\d+(?: [KMGT]?B)?|\d+ sec) +(infinity|\d+(?: [KMGT]?B)?|\d+ sec) *")
 
 
@@ -19,7 +36,9 @@ def test_rlimit_rows(run):
 def test_columns_stand_where_freebsd_puts_them(run):
     answer = run("procstat rlimit $(pgrep -o -x syslogd)")
     assert answer.lines()[0] == "  PID COMM             RLIMIT                  SOFT             HARD     "
-    assert all(len(line) == 73 for line in answer.lines()[1:] if not line.split()[0].isdigit() or len(line.split()[0]) <= 5)
+    assert all(
+        len(line) == 73 for line in answer.lines()[1:] if not line.split()[0].isdigit() or len(line.split()[0]) <= 5
+    )
 
 
 def test_without_header(run):

@@ -1,4 +1,5 @@
 """pw(8): users and groups."""
+
 import re
 
 import pytest
@@ -13,7 +14,9 @@ def clean(run):
 
 
 def test_stock_accounts(run):
-    assert run("pw usershow nobody").out == "nobody:*:65534:65534::0:0:Unprivileged user:/nonexistent:/usr/sbin/nologin\n"
+    assert (
+        run("pw usershow nobody").out == "nobody:*:65534:65534::0:0:Unprivileged user:/nonexistent:/usr/sbin/nologin\n"
+    )
     assert run("pw groupshow wheel").out.startswith("wheel:*:0:root")
     assert run("pw groupshow mail").out.startswith("mail:*:6:")
     assert run("id -u bind").out == "53\n"

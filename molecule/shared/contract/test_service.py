@@ -1,4 +1,5 @@
 """service(8), rc.subr(8) and rcorder(8): what rc.d scripts of FreeBSD's form print and how they end."""
+
 import re
 
 import pytest
@@ -23,7 +24,12 @@ def script(run):
     path = f"/usr/local/etc/rc.d/{name}"
 
     def make(body):
-        run("mkdir -p /usr/local/etc/rc.d; printf %%s %s > %s; chmod 755 %s", PROBE % {"name": name, "body": body}, path, path)
+        run(
+            "mkdir -p /usr/local/etc/rc.d; printf %%s %s > %s; chmod 755 %s",
+            PROBE % {"name": name, "body": body},
+            path,
+            path,
+        )
         return name
 
     yield make
@@ -40,14 +46,18 @@ def test_status_of_a_running_service(run):
 def test_rcvar_shows_value_and_default(run):
     answer = run("service sshd rcvar")
     assert answer.rc == 0
-    assert re.fullmatch(r'# sshd : Secure Shell Daemon\n#\nsshd_enable="\w+"\n#   \(default: ""\)\n\n', answer.out), answer
+    assert re.fullmatch(r'# sshd : Secure Shell Daemon\n#\nsshd_enable="\w+"\n#   \(default: ""\)\n\n', answer.out), (
+        answer
+    )
 
 
 def test_unknown_service(run):
     answer = run("service no_such_service status")
     assert answer.rc == 1
-    assert answer.out == ("no_such_service does not exist in /etc/rc.d or the local startup\n"
-                          "directories (/usr/local/etc/rc.d), or is not executable\n")
+    assert answer.out == (
+        "no_such_service does not exist in /etc/rc.d or the local startup\n"
+        "directories (/usr/local/etc/rc.d), or is not executable\n"
+    )
 
 
 def test_enabled_is_an_exit_status(run):
@@ -87,21 +97,28 @@ def idle(run):
 def test_start_of_a_service_that_is_not_enabled_exits_0(run, idle):
     answer = run("service %s start", idle)
     assert answer.rc == 0
-    assert answer.out == f"Cannot 'start' {idle}. Set {idle}_enable to YES in /etc/rc.conf or use 'onestart' instead of 'start'.\n"
+    assert (
+        answer.out
+        == f"Cannot 'start' {idle}. Set {idle}_enable to YES in /etc/rc.conf or use 'onestart' instead of 'start'.\n"
+    )
 
 
 def test_unknown_directive(run):
     answer = run("service syslogd no_such_directive")
     assert answer.rc == 1
     assert answer.err.splitlines()[0] == "/etc/rc.d/syslogd: unknown directive 'no_such_directive'."
-    assert answer.err.splitlines()[1].startswith("Usage: /etc/rc.d/syslogd [fast|force|one|quiet](start|stop|restart|rcvar|")
+    assert answer.err.splitlines()[1].startswith(
+        "Usage: /etc/rc.d/syslogd [fast|force|one|quiet](start|stop|restart|rcvar|"
+    )
 
 
 def test_restart_says_what_it_waits_for(run):
     before = run("service syslogd status").out
     answer = run("service syslogd restart")
     assert answer.rc == 0
-    assert re.fullmatch(r"Stopping syslogd\.\n(Waiting for PIDS: \d+(, \d+)*\.\n)?Starting syslogd\.\n", answer.out), answer
+    assert re.fullmatch(r"Stopping syslogd\.\n(Waiting for PIDS: \d+(, \d+)*\.\n)?Starting syslogd\.\n", answer.out), (
+        answer
+    )
     assert run("service syslogd status").out != before
 
 
@@ -119,7 +136,7 @@ def test_order(run):
 
 def test_default_start_runs_with_class_daemon_and_own_limits(run, script):
     # a process name that nobody has: sh itself always runs somewhere
-    name = script('command=/bin/sh\nprocname=/nonexistent/contract\ncommand_args="-c \'ulimit -n; ulimit -Hn\'"')
+    name = script("command=/bin/sh\nprocname=/nonexistent/contract\ncommand_args=\"-c 'ulimit -n; ulimit -Hn'\"")
     answer = run("service %s onestart", name)
     assert answer.rc == 0
     assert answer.lines()[0] == f"Starting {name}."
@@ -142,13 +159,13 @@ def test_rc_conf_d_is_read_by_the_scripts_own_shell(run, script):
 
 
 def test_environment_of_a_script_is_clean(run, script):
-    name = script("start_cmd=probe\nprobe() { echo \"[$CONTRACT_LEAK]\" \"$HOME\"; }")
+    name = script('start_cmd=probe\nprobe() { echo "[$CONTRACT_LEAK]" "$HOME"; }')
     assert run("CONTRACT_LEAK=yes service %s onestart", name).out == "[] /\n"
     assert run("service -E CONTRACT_LEAK=yes %s onestart", name).out == "[yes] /\n"
 
 
 def test_environment_for_the_service(run, script):
-    name = script("start_cmd=probe\nprobe() { echo \"$COLOUR\"; }")
+    name = script('start_cmd=probe\nprobe() { echo "$COLOUR"; }')
     run("mkdir -p /etc/rc.conf.d; echo '%s_env=\"COLOUR=blue\"' > /etc/rc.conf.d/%s" % (name, name))
     assert run("service %s onestart", name).out == "blue\n"
 
@@ -162,8 +179,10 @@ def test_failing_precmd_stops_the_start(run, script):
 
 
 def test_life_of_a_daemon(run, script):
-    name = script('command=/bin/sleep\npidfile=/var/run/${name}.pid\nstart_cmd=up\n'
-                  'up() { /bin/sleep 300 >/dev/null 2>&1 & echo $! > $pidfile; }\nprocname=/bin/sleep')
+    name = script(
+        "command=/bin/sleep\npidfile=/var/run/${name}.pid\nstart_cmd=up\n"
+        "up() { /bin/sleep 300 >/dev/null 2>&1 & echo $! > $pidfile; }\nprocname=/bin/sleep"
+    )
     off = run("service %s onestatus", name)
     assert (off.rc, off.out) == (1, f"{name} is not running.\n")
     assert run("service %s onestart", name).rc == 0

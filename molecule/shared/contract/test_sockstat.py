@@ -1,4 +1,5 @@
 """sockstat(1): who listens where, in FreeBSD 15's columns."""
+
 import re
 
 import pytest
@@ -54,11 +55,15 @@ def test_unix_sockets(run):
 
 def test_it_measures(run, needs):
     needs("python3")
-    script = ("import socket, subprocess; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(5); "
-              "print(s.getsockname()[1]); print(subprocess.run(['sockstat', '-4l', '-P', 'tcp', '-p', "
-              "str(s.getsockname()[1])], capture_output=True, text=True).stdout)")
+    script = (
+        "import socket, subprocess; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(5); "
+        "print(s.getsockname()[1]); print(subprocess.run(['sockstat', '-4l', '-P', 'tcp', '-p', "
+        "str(s.getsockname()[1])], capture_output=True, text=True).stdout)"
+    )
     lines = run("python3 -c %s", script).lines()
-    assert any(line.split()[5:7] == [f"127.0.0.1:{lines[0]}", "*:*"] for line in lines[1:] if len(line.split()) > 6), lines
+    assert any(line.split()[5:7] == [f"127.0.0.1:{lines[0]}", "*:*"] for line in lines[1:] if len(line.split()) > 6), (
+        lines
+    )
 
 
 def test_unknown_option(run):

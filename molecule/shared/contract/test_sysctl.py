@@ -1,15 +1,42 @@
 """sysctl(8): names, values, flags, what can be set where, and every refusal."""
+
 import re
 
 import pytest
 
-KNOWN = ["kern.maxfiles", "kern.maxfilesperproc", "kern.openfiles", "kern.ipc.maxsockets", "kern.ipc.numopensockets",
-         "kern.ipc.nmbclusters", "kern.maxproc", "kern.maxprocperuid", "kern.ipc.soacceptqueue", "kern.ipc.somaxconn",
-         "kern.maxusers", "kern.ipc.maxsockbuf", "net.inet.udp.recvspace", "net.inet.ip.portrange.first",
-         "net.inet.ip.portrange.last", "net.inet.ip.portrange.hifirst", "net.inet.ip.portrange.hilast",
-         "hw.physmem", "hw.ncpu", "security.jail.jailed"]
-OF_INTEREST = {"kern.maxfiles", "kern.maxfilesperproc", "kern.maxproc", "kern.maxprocperuid", "kern.maxusers",
-               "kern.ipc.maxsockets", "kern.ipc.nmbclusters", "kern.ipc.soacceptqueue", "kern.ipc.somaxconn"}
+KNOWN = [
+    "kern.maxfiles",
+    "kern.maxfilesperproc",
+    "kern.openfiles",
+    "kern.ipc.maxsockets",
+    "kern.ipc.numopensockets",
+    "kern.ipc.nmbclusters",
+    "kern.maxproc",
+    "kern.maxprocperuid",
+    "kern.ipc.soacceptqueue",
+    "kern.ipc.somaxconn",
+    "kern.maxusers",
+    "kern.ipc.maxsockbuf",
+    "net.inet.udp.recvspace",
+    "net.inet.ip.portrange.first",
+    "net.inet.ip.portrange.last",
+    "net.inet.ip.portrange.hifirst",
+    "net.inet.ip.portrange.hilast",
+    "hw.physmem",
+    "hw.ncpu",
+    "security.jail.jailed",
+]
+OF_INTEREST = {
+    "kern.maxfiles",
+    "kern.maxfilesperproc",
+    "kern.maxproc",
+    "kern.maxprocperuid",
+    "kern.maxusers",
+    "kern.ipc.maxsockets",
+    "kern.ipc.nmbclusters",
+    "kern.ipc.soacceptqueue",
+    "kern.ipc.somaxconn",
+}
 
 
 def number(run, name):
@@ -40,23 +67,36 @@ def test_tunables_are_listed_by_name(run):
     answer = run("sysctl -aNT")
     assert answer.rc == 0
     assert OF_INTEREST & set(answer.lines()) == {
-        "kern.maxproc", "kern.maxfiles", "kern.maxfilesperproc", "kern.ipc.maxsockets", "kern.ipc.nmbclusters",
-        "kern.maxusers"}
+        "kern.maxproc",
+        "kern.maxfiles",
+        "kern.maxfilesperproc",
+        "kern.ipc.maxsockets",
+        "kern.ipc.nmbclusters",
+        "kern.maxusers",
+    }
 
 
 def test_writable_ones_are_listed_by_name(run):
     answer = run("sysctl -aNW")
     assert answer.rc == 0
     assert OF_INTEREST & set(answer.lines()) == {
-        "kern.maxfiles", "kern.maxfilesperproc", "kern.maxprocperuid", "kern.ipc.somaxconn", "kern.ipc.maxsockets",
-        "kern.ipc.soacceptqueue", "kern.ipc.nmbclusters"}
+        "kern.maxfiles",
+        "kern.maxfilesperproc",
+        "kern.maxprocperuid",
+        "kern.ipc.somaxconn",
+        "kern.ipc.maxsockets",
+        "kern.ipc.soacceptqueue",
+        "kern.ipc.nmbclusters",
+    }
 
 
 def test_read_only_tunable_is_refused(run):
     answer = run("sysctl kern.maxproc=9999")
     assert answer.rc == 1 and answer.out == ""
-    assert answer.err.splitlines() == ["sysctl: oid 'kern.maxproc' is a read only tunable",
-                                       "sysctl: Tunable values are set in /boot/loader.conf"]
+    assert answer.err.splitlines() == [
+        "sysctl: oid 'kern.maxproc' is a read only tunable",
+        "sysctl: Tunable values are set in /boot/loader.conf",
+    ]
 
 
 def test_read_only_one_is_refused(run):
@@ -116,12 +156,18 @@ def test_a_word_is_no_number(run):
 
 def test_file_applies_what_it_can_and_names_lines(run, scratch):
     files, queue = number(run, "kern.maxfiles"), number(run, "kern.ipc.soacceptqueue")
-    run("printf 'kern.maxfiles=%d\\nkern.no_such=1\\n# no\\nkern.ipc.soacceptqueue=%d\\n' > %%s/f"
-        % (files + 8, queue + 8), scratch)
+    run(
+        "printf 'kern.maxfiles=%d\\nkern.no_such=1\\n# no\\nkern.ipc.soacceptqueue=%d\\n' > %%s/f"
+        % (files + 8, queue + 8),
+        scratch,
+    )
     try:
         answer = run("sysctl -f %s/f", scratch)
         assert answer.rc == 1
-        assert answer.lines() == [f"kern.maxfiles: {files} -> {files + 8}", f"kern.ipc.soacceptqueue: {queue} -> {queue + 8}"]
+        assert answer.lines() == [
+            f"kern.maxfiles: {files} -> {files + 8}",
+            f"kern.ipc.soacceptqueue: {queue} -> {queue + 8}",
+        ]
         assert answer.err == "sysctl: unknown oid 'kern.no_such' at line 2\n"
         assert number(run, "kern.ipc.soacceptqueue") == queue + 8
     finally:
@@ -141,8 +187,10 @@ def test_rc_script_hides_errors_and_applies_the_rest(run, keep):
     try:
         answer = run("service sysctl restart")
         assert answer.rc == 0
-        assert answer.err.splitlines() == [f"sysctl: oid 'kern.maxproc' is a read only tunable at line {lines + 1}",
-                                           "sysctl: Tunable values are set in /boot/loader.conf"]
+        assert answer.err.splitlines() == [
+            f"sysctl: oid 'kern.maxproc' is a read only tunable at line {lines + 1}",
+            "sysctl: Tunable values are set in /boot/loader.conf",
+        ]
         assert number(run, "kern.ipc.soacceptqueue") == queue + 8
     finally:
         run("sysctl kern.ipc.soacceptqueue=%s", queue)
@@ -173,8 +221,10 @@ def test_measured_values_move_with_the_system(run):
     python = run("command -v python3").out.strip()
     if not python:
         pytest.skip("python3 is not installed on this host")
-    hold = ("import socket, subprocess; keep = [socket.socket() for _ in range(200)]; "
-            f"print(subprocess.run({count.split()!r}, capture_output=True, text=True).stdout)")
+    hold = (
+        "import socket, subprocess; keep = [socket.socket() for _ in range(200)]; "
+        f"print(subprocess.run({count.split()!r}, capture_output=True, text=True).stdout)"
+    )
     before = [int(n) for n in run(count).out.split()]
     during = [int(n) for n in run("python3 -c %s", hold).out.split()]
     assert during[0] >= before[0] + 150 and during[1] >= before[1] + 150, (before, during)

@@ -1,4 +1,5 @@
 """sysrc(8): reading and editing rc.conf(5)."""
+
 import pytest
 
 

@@ -1,4 +1,5 @@
 """uname(1), freebsd-version(1), os-release(5), id(1): who the host says it is."""
+
 import re
 
 

@@ -1,9 +1,9 @@
 """What the inventory declares, handed over by playbooks/verify.yml, which also knows the roles' defaults."""
+
 import json
 import os
 
 import pytest
-
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
 """Who may send, as Postfix itself sees it: asked of postconf, of the tables by postmap, and of what runs."""
+
 import re
 
 import hostlib
@@ -19,7 +20,12 @@ def restrictions(settings, name):
 def test_the_relay_list_holds_whatever_the_other_lists_say(settings):
     relay = restrictions(settings, "relay")
     assert relay[-1] in ("reject_unauth_destination", "defer_unauth_destination", "reject")
-    assert all(re.fullmatch(r"permit_(mynetworks|sasl_authenticated|inet_interfaces|tls_\w*clientcerts|auth_destination)", rule) for rule in relay[:-1])
+    assert all(
+        re.fullmatch(
+            r"permit_(mynetworks|sasl_authenticated|inet_interfaces|tls_\w*clientcerts|auth_destination)", rule
+        )
+        for rule in relay[:-1]
+    )
 
 
 def test_every_class_that_the_lists_name_is_defined(settings):
@@ -29,12 +35,22 @@ def test_every_class_that_the_lists_name_is_defined(settings):
 
 def test_no_table_of_ours_says_yes(host, settings):
     # the texts, not what postmap made of them
-    text = hostlib.output(host, f"cd {settings['config_directory']}/tables && cat $(ls | grep -E '^(reject|check|client|country|trap)_[a-z_]*$')")
-    said = {line.split(None, 1)[1].split()[0].lower() for line in text.splitlines() if " " in line and not line.startswith("#")}
+    text = hostlib.output(
+        host,
+        f"cd {settings['config_directory']}/tables && cat $(ls | grep -E '^(reject|check|client|country|trap)_[a-z_]*$')",
+    )
+    said = {
+        line.split(None, 1)[1].split()[0].lower()
+        for line in text.splitlines()
+        if " " in line and not line.startswith("#")
+    }
     assert said and not {"ok", "relay", "permit"} & said
 
 
-@pytest.mark.parametrize("name, expect", [("unknown", True), ("p0123x45.isp.invalid", True), ("mail.isp.invalid", False), ("192.0.2.1", False)])
+@pytest.mark.parametrize(
+    "name, expect",
+    [("unknown", True), ("p0123x45.isp.invalid", True), ("mail.isp.invalid", False), ("192.0.2.1", False)],
+)
 def test_the_hosts_own_expressions_know_a_dynamic_name(host, declared, settings, name, expect):
     if declared.get("access_dynamic") or declared.get("access_dynamic_exceptions"):
         pytest.skip("access_dynamic or access_dynamic_exceptions change the rules")
@@ -44,7 +60,10 @@ def test_the_hosts_own_expressions_know_a_dynamic_name(host, declared, settings,
 
 
 def test_only_dnsbls_with_a_filter_are_asked(settings):
-    asked = re.findall(r"reject_rbl_client (\S+?),?(?:\s|$)", " ".join(settings.get(f"smtpd_{name}_restrictions", "") for name in ("client", "recipient")))
+    asked = re.findall(
+        r"reject_rbl_client (\S+?),?(?:\s|$)",
+        " ".join(settings.get(f"smtpd_{name}_restrictions", "") for name in ("client", "recipient")),
+    )
     asked += settings.get("postscreen_dnsbl_sites", "").replace(",", " ").split()
     assert all(re.search(r"=127\.", zone) for zone in asked), asked
 

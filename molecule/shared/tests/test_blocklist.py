@@ -1,4 +1,5 @@
 """Repeat offenders on the running host: what pf evaluates, what the daemon does with a report, and who is exempt."""
+
 import ipaddress
 
 import hostlib
@@ -14,7 +15,11 @@ def declared_at_all(declared):
 @pytest.fixture(scope="module")
 def name(host):
     """blocklistd, or blacklistd on FreeBSD 14."""
-    found = [one for one in ("blocklistd", "blacklistd") if host.run(f"env {hostlib.PATH} sh -c %s", f"command -v {one}").rc == 0]
+    found = [
+        one
+        for one in ("blocklistd", "blacklistd")
+        if host.run(f"env {hostlib.PATH} sh -c %s", f"command -v {one}").rc == 0
+    ]
     assert found, "neither blocklistd nor blacklistd"
     return found[0]
 
@@ -53,13 +58,17 @@ def test_the_declared_and_whoever_runs_this_are_exempt(host, declared, name):
         remote = hostlib.output(host, f"cat /etc/{name}.conf").partition("[remote]")[2]
         assert all(f"{text}\t*" in remote for text in ("127.0.0.0/8", "[::1]/128")), remote
         return
-    exempt = [ipaddress.ip_network(word) for word in hostlib.output(host, "pfctl -a sokuhai -t sokuhai_allow -T show").split()]
+    exempt = [
+        ipaddress.ip_network(word) for word in hostlib.output(host, "pfctl -a sokuhai -t sokuhai_allow -T show").split()
+    ]
     wanted = list(declared["blocklist_allow"]) + ["127.0.0.1", "::1"]
     connection = hostlib.output(host, "echo ${SSH_CONNECTION:-}").split()
     wanted += [connection[0].split("%")[0]] if connection else []
     for text in wanted:
         network = ipaddress.ip_network(text.replace("[", "").replace("]", ""))
-        assert any(network.version == one.version and network.subnet_of(one) for one in exempt), f"{network} is not in {exempt}"
+        assert any(network.version == one.version and network.subnet_of(one) for one in exempt), (
+            f"{network} is not in {exempt}"
+        )
 
 
 def test_the_count_of_refusals_runs(host, declared):
@@ -67,9 +76,15 @@ def test_the_count_of_refusals_runs(host, declared):
         pytest.skip("blocklist_rejects is false: refusals are not counted")
     hostlib.output(host, "/usr/local/libexec/sokuhai-blocklist /usr/local/etc/sokuhai-blocklist.json -v")
     rules = hostlib.output(host, "pfctl -a sokuhai -s rules")
-    assert rules.count("block drop in quick proto tcp from <sokuhai_rejects> to any port = ") == len(declared["blocklist_rejects_ports"])
+    assert rules.count("block drop in quick proto tcp from <sokuhai_rejects> to any port = ") == len(
+        declared["blocklist_rejects_ports"]
+    )
 
 
 def test_pf_has_room_for_named_and_smtp(host, declared):
-    limit = next(int(line.split()[-1]) for line in hostlib.output(host, "pfctl -s memory").splitlines() if line.startswith("states "))
+    limit = next(
+        int(line.split()[-1])
+        for line in hostlib.output(host, "pfctl -s memory").splitlines()
+        if line.startswith("states ")
+    )
     assert limit >= int(declared["blocklist_states"]) or "keep state" not in hostlib.output(host, "pfctl -s rules")

@@ -1,4 +1,5 @@
 """The host's own resolver: it answers, the host uses it, and a lease renewal does not take it away."""
+
 import hostlib
 import pytest
 
@@ -23,7 +24,11 @@ def test_named_answers(host):
 def test_resolv_conf_names_this_host_alone(host, declared):
     if not declared["bind_use_for_host"]:
         pytest.skip("bind_use_for_host is false: the inventory keeps the host on another resolver")
-    servers = [line.split()[1] for line in host.file("/etc/resolv.conf").content_string.splitlines() if line.startswith("nameserver")]
+    servers = [
+        line.split()[1]
+        for line in host.file("/etc/resolv.conf").content_string.splitlines()
+        if line.startswith("nameserver")
+    ]
     assert servers and set(servers) <= {"127.0.0.1", "::1"}
 
 
@@ -34,9 +39,9 @@ def test_a_lease_renewal_changes_nothing(host, declared):
     try:
         hostlib.output(host, "printf 'nameserver 192.0.2.254\\n' | resolvconf -a vtnet9")
         assert "192.0.2.254" not in host.file("/etc/resolv.conf").content_string
-        assert [line for line in host.file("/etc/resolv.conf").content_string.splitlines() if line.startswith("nameserver")] == [
-            line for line in before.splitlines() if line.startswith("nameserver")
-        ]
+        assert [
+            line for line in host.file("/etc/resolv.conf").content_string.splitlines() if line.startswith("nameserver")
+        ] == [line for line in before.splitlines() if line.startswith("nameserver")]
     finally:
         hostlib.output(host, "resolvconf -d vtnet9")
 
@@ -53,7 +58,13 @@ def test_there_is_no_forwarder(host):
 
 
 def test_files_is_written_only_for_a_named_that_knows_it(host):
-    known = host.run(f"env {hostlib.PATH} sh -c %s", "t=$(mktemp) && echo 'options { files 1024; };' > $t && named-checkconf $t; s=$?; rm -f $t; exit $s").rc == 0
+    known = (
+        host.run(
+            f"env {hostlib.PATH} sh -c %s",
+            "t=$(mktemp) && echo 'options { files 1024; };' > $t && named-checkconf $t; s=$?; rm -f $t; exit $s",
+        ).rc
+        == 0
+    )
     assert ("\tfiles " in checkconf(host)) == known
 
 

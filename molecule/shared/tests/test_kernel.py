@@ -1,7 +1,7 @@
 """The running kernel against what role kernel was to do: asked of the kernel, not of its files."""
+
 import hostlib
 import pytest
-
 
 
 @pytest.fixture
@@ -20,7 +20,10 @@ def test_the_kept_kernel_runs(host, own, declared):
     if declared.get("kernel_build", True):
         assert hostlib.output(host, "uname -i").strip() == declared["kernel_ident"]
         config = hostlib.output(host, "sysctl -n kern.conftxt")
-        for line in ["options KDB_UNATTENDED", *[one for one in declared["kernel_options"] if one.startswith("options")]]:
+        for line in [
+            "options KDB_UNATTENDED",
+            *[one for one in declared["kernel_options"] if one.startswith("options")],
+        ]:
             assert line.split()[1] in config, f"{line} is not in the running kernel"
 
 
@@ -35,7 +38,9 @@ def test_the_running_kernel_is_as_patched_as_the_host(host, own):
     built = hostlib.python(host, script).strip()
     if not built:
         pytest.skip("this kernel was not built by role kernel, which records the version of its sources")
-    assert built == hostlib.output(host, "freebsd-version -u").strip(), "freebsd-update patches only kernels that FreeBSD ships: build it anew"
+    assert built == hostlib.output(host, "freebsd-version -u").strip(), (
+        "freebsd-update patches only kernels that FreeBSD ships: build it anew"
+    )
 
 
 def test_the_stock_kernel_is_still_there_to_return_to(host, own):

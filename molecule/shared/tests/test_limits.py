@@ -1,4 +1,5 @@
 """The limits of the running processes and of the kernel. Files prove nothing here: a limit counts when a process has it."""
+
 import hostlib
 import pytest
 
@@ -31,10 +32,14 @@ def test_a_fresh_smtpd_may_open_the_declared_descriptors(host, declared):
 
 def test_every_link_of_the_chain_holds(host, declared):
     wanted = int(declared.get("sokuhai_openfiles", 65535))
-    maxfiles, perproc, sockets = (hostlib.sysctl(host, n) for n in ("kern.maxfiles", "kern.maxfilesperproc", "kern.ipc.maxsockets"))
+    maxfiles, perproc, sockets = (
+        hostlib.sysctl(host, n) for n in ("kern.maxfiles", "kern.maxfilesperproc", "kern.ipc.maxsockets")
+    )
     assert maxfiles >= perproc >= wanted
     assert sockets >= wanted
-    assert hostlib.sysctl(host, "kern.ipc.soacceptqueue") >= int(hostlib.postconf(host, "default_process_limit")["default_process_limit"])
+    assert hostlib.sysctl(host, "kern.ipc.soacceptqueue") >= int(
+        hostlib.postconf(host, "default_process_limit")["default_process_limit"]
+    )
 
 
 def test_declared_sysctl_values_are_running(host, declared):
@@ -52,5 +57,7 @@ def test_login_class_is_compiled(host, declared):
 
 
 def test_capability_database_is_not_older_than_its_source(host):
-    times = hostlib.python(host, "import os;print(os.stat('/etc/login.conf').st_mtime<=os.stat('/etc/login.conf.db').st_mtime)")
+    times = hostlib.python(
+        host, "import os;print(os.stat('/etc/login.conf').st_mtime<=os.stat('/etc/login.conf.db').st_mtime)"
+    )
     assert times.strip() == "True", "login.conf is newer than login.conf.db: cap_mkdb was not run"

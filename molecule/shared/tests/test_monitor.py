@@ -1,4 +1,5 @@
 """The sampler: that it runs as nobody special, writes the file, and that what it writes is what the host's own commands say."""
+
 import json
 import time
 
@@ -39,9 +40,17 @@ def test_it_starts_at_boot_and_runs(host, monitor):
 
 def test_what_reads_the_log_and_decides_is_nobody_special(host, monitor):
     lines = [line.split(None, 2) for line in hostlib.output(host, "ps -axww -o user= -o pid= -o command=").splitlines()]
-    mine = {user for user, _pid, command in lines if command.startswith("/usr/local/bin/python3 -I " + monitor["monitor_program"])}
+    mine = {
+        user
+        for user, _pid, command in lines
+        if command.startswith("/usr/local/bin/python3 -I " + monitor["monitor_program"])
+    }
     # ps(1) cuts a long name
-    assert len(mine) == 2 and "root" in mine and any(monitor["monitor_user"].startswith(user.rstrip("+")) for user in mine - {"root"}), mine
+    assert (
+        len(mine) == 2
+        and "root" in mine
+        and any(monitor["monitor_user"].startswith(user.rstrip("+")) for user in mine - {"root"})
+    ), mine
 
 
 def test_the_last_sample_is_of_now(host, monitor, sample):
@@ -51,20 +60,30 @@ def test_the_last_sample_is_of_now(host, monitor, sample):
 
 def wrong(host, monitor, sample):
     """{column: (what the sample says, what the host's own commands say)} where the two differ."""
-    expected = {"named_descriptors_limit": str(hostlib.openfiles(host, hostlib.pids(host, "named")[0]).soft),
-                "named_recursive_clients_limit": str(monitor["bind_recursive_clients"]),
-                "files_limit": str(hostlib.sysctl(host, "kern.maxfiles")), "sockets_limit": str(hostlib.sysctl(host, "kern.ipc.maxsockets")),
-                "postfix_processes_limit": hostlib.postconf(host, "default_process_limit")["default_process_limit"]}
+    expected = {
+        "named_descriptors_limit": str(hostlib.openfiles(host, hostlib.pids(host, "named")[0]).soft),
+        "named_recursive_clients_limit": str(monitor["bind_recursive_clients"]),
+        "files_limit": str(hostlib.sysctl(host, "kern.maxfiles")),
+        "sockets_limit": str(hostlib.sysctl(host, "kern.ipc.maxsockets")),
+        "postfix_processes_limit": hostlib.postconf(host, "default_process_limit")["default_process_limit"],
+    }
     return {column: (sample[column], value) for column, value in expected.items() if sample[column] != value}
 
 
 def missing(_host, _monitor, sample):
     # a first sample has no counts of named's
-    empty = {name for name in set(sample) - {"named_queries", "named_servfail", "age_active", "age_incoming", "age_deferred"} if sample[name] == ""}
+    empty = {
+        name
+        for name in set(sample) - {"named_queries", "named_servfail", "age_active", "age_incoming", "age_deferred"}
+        if sample[name] == ""
+    }
     if empty:
         return empty
     # of Postfix the sockets are all processes', the descriptors those of the one that is nearest its limit
-    sound = {"named_sockets": 0 < int(sample["named_sockets"]) <= int(sample["named_descriptors"]), "postfix_sockets": int(sample["postfix_sockets"]) > 0}
+    sound = {
+        "named_sockets": 0 < int(sample["named_sockets"]) <= int(sample["named_descriptors"]),
+        "postfix_sockets": int(sample["postfix_sockets"]) > 0,
+    }
     return {name for name in sound if not sound[name]}
 
 

@@ -1,4 +1,5 @@
 """The services that Postfix asks about a mail: SPF's agent and the two of greylisting."""
+
 import json
 
 import hostlib
@@ -25,8 +26,15 @@ print(answer.decode().strip())
 
 
 def ask(host, where, **attributes):
-    request = {"request": "smtpd_access_policy", "protocol_state": "RCPT", "protocol_name": "ESMTP", "client_name": "unknown", "helo_name": "verify.invalid",
-               "instance": "verify", **attributes}
+    request = {
+        "request": "smtpd_access_policy",
+        "protocol_state": "RCPT",
+        "protocol_name": "ESMTP",
+        "client_name": "unknown",
+        "helo_name": "verify.invalid",
+        "instance": "verify",
+        **attributes,
+    }
     answer = hostlib.python(host, ASK, where, json.dumps(request)).strip()
     assert answer.startswith("action="), f"{where} answers {answer!r}"
     return answer.removeprefix("action=")
@@ -37,7 +45,11 @@ def service(request, declared):
     """(name, port, delay) of a greylisting service."""
     if not declared["greylist_enabled"]:
         pytest.skip("greylist_enabled is false: greylisting is not asked for")
-    return request.param, int(declared[f"greylist_{request.param}_port"]), int(declared[f"greylist_{request.param}_delay"])
+    return (
+        request.param,
+        int(declared[f"greylist_{request.param}_port"]),
+        int(declared[f"greylist_{request.param}_delay"]),
+    )
 
 
 @pytest.fixture
@@ -61,12 +73,23 @@ def test_greylisting_runs_with_the_declared_delay(host, service):
 
 
 def test_greylisting_puts_a_stranger_off(host, declared, service):
-    answer = ask(host, f"{declared['greylist_address']}:{service[1]}", client_address="192.0.2.250", sender="verify@probe.invalid",
-                 recipient=f"verify-{service[0]}@probe.invalid")
+    answer = ask(
+        host,
+        f"{declared['greylist_address']}:{service[1]}",
+        client_address="192.0.2.250",
+        sender="verify@probe.invalid",
+        recipient=f"verify-{service[0]}@probe.invalid",
+    )
     # a host that is verified often has let this triplet wait long enough
     assert answer.upper().startswith(("DEFER_IF_PERMIT", "PREPEND X-GREYLIST", "DUNNO")), answer
     fresh = hostlib.output(host, "date +%s").strip()
-    answer = ask(host, f"{declared['greylist_address']}:{service[1]}", client_address="192.0.2.250", sender="verify@probe.invalid", recipient=f"{fresh}@probe.invalid")
+    answer = ask(
+        host,
+        f"{declared['greylist_address']}:{service[1]}",
+        client_address="192.0.2.250",
+        sender="verify@probe.invalid",
+        recipient=f"{fresh}@probe.invalid",
+    )
     assert answer.upper().startswith("DEFER_IF_PERMIT"), answer
 
 
@@ -85,7 +108,13 @@ def test_postfix_asks_spf(host, spf):
 
 def test_spf_answers_through_postfixs_socket(host, spf):
     queue = hostlib.postconf(host, "queue_directory")["queue_directory"]
-    answer = ask(host, f"{queue}/private/{spf['spf_service']}", client_address="127.0.0.1", sender="verify@probe.invalid", recipient="verify@probe.invalid")
+    answer = ask(
+        host,
+        f"{queue}/private/{spf['spf_service']}",
+        client_address="127.0.0.1",
+        sender="verify@probe.invalid",
+        recipient="verify@probe.invalid",
+    )
     # loopback is not checked, and a header says so: no name is asked for this
     assert answer.lower().startswith(("prepend x-comment: spf", "prepend authentication-results: ")), answer
 
@@ -96,14 +125,23 @@ def test_spfs_agent_is_nobody_special(host, spf):
     script = (
         "import os,socket,subprocess,sys,time\n"
         "s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);s.sendall(b'client_address=127.0.0.1\\nhelo_name=x\\nsender=a@b\\n\\n');s.recv(4096)\n"
-        "print(subprocess.run(['ps','-axww','-o','user=','-o','command='],capture_output=True,text=True).stdout)\n")
+        "print(subprocess.run(['ps','-axww','-o','user=','-o','command='],capture_output=True,text=True).stdout)\n"
+    )
     program = {"python": "bin/policyd-spf", "perl": "libexec/postfix-policyd-spf-perl"}[spf["spf_agent"]]
-    lines = [line.split() for line in hostlib.python(host, script, place).splitlines() if program in line and "spawn" not in line]
+    lines = [
+        line.split()
+        for line in hostlib.python(host, script, place).splitlines()
+        if program in line and "spawn" not in line
+    ]
     assert lines and {line[0] for line in lines} == {spf["spf_user"]}, lines
 
 
 def test_spf_asks_the_hosts_own_named(host, spf, declared):
     if not declared["bind_use_for_host"]:
         pytest.skip("bind_use_for_host is false: the host asks another resolver, and so does SPF's agent")
-    servers = [line.split()[1] for line in hostlib.output(host, "cat /etc/resolv.conf").splitlines() if line.startswith("nameserver")]
+    servers = [
+        line.split()[1]
+        for line in hostlib.output(host, "cat /etc/resolv.conf").splitlines()
+        if line.startswith("nameserver")
+    ]
     assert servers and servers[0] in ("127.0.0.1", "::1"), servers

@@ -1,4 +1,5 @@
 """Postfix as it sees itself, and one message through it."""
+
 import time
 import uuid
 
@@ -71,7 +72,10 @@ def test_nobody_may_pretend_to_be_another_client(host):
 
 
 def test_auth_is_not_offered_on_port_25(host):
-    answer = hostlib.python(host, "import smtplib;s=smtplib.SMTP('127.0.0.1',25,timeout=60);s.ehlo('verify.invalid');print(s.esmtp_features);s.quit()")
+    answer = hostlib.python(
+        host,
+        "import smtplib;s=smtplib.SMTP('127.0.0.1',25,timeout=60);s.ehlo('verify.invalid');print(s.esmtp_features);s.quit()",
+    )
     assert "'auth'" not in answer
 
 
@@ -111,7 +115,9 @@ def test_a_message_goes_round(host):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         log = hostlib.output(host, f"grep -F {token} /var/log/maillog || true")
-        queue_id = next((line.split("]: ")[1].split(":")[0] for line in log.splitlines() if "message-id=" in line), None)
+        queue_id = next(
+            (line.split("]: ")[1].split(":")[0] for line in log.splitlines() if "message-id=" in line), None
+        )
         if queue_id:
             log = hostlib.output(host, f"grep -F {queue_id} /var/log/maillog || true")
             if "status=sent" in log:

@@ -1,4 +1,5 @@
 """BIND and Postfix built with a raised FD_SETSIZE: what make.conf, the header, the programs and the package database say, each for itself."""
+
 import importlib.util
 import pathlib
 
@@ -70,7 +71,11 @@ def test_the_headers_say_the_declared_number(host, rebuilt, value):
         if header.get("optional") and host.run(f"env {hostlib.PATH} test -e {header['path']}").rc:
             continue
         wanted = 1024 if restored and header.get("installed") else value
-        lines = [line.split() for line in hostlib.output(host, f"cat {header['path']}").splitlines() if line.startswith("#define")]
+        lines = [
+            line.split()
+            for line in hostlib.output(host, f"cat {header['path']}").splitlines()
+            if line.startswith("#define")
+        ]
         # 1024U in the headers of old releases
         assert [fields[2].rstrip("U") for fields in lines if fields[1] == "FD_SETSIZE"] == [str(wanted)], header["path"]
 
@@ -102,8 +107,12 @@ def test_the_package_is_the_ports_own_locked_and_its_probe_recorded(host, ports,
     assert port["origin"] in packages, f"{origin} is not installed"
     name, repository, locked = packages[origin]
     assert repository == "unknown-repository", f"{name} is the package of repository {repository}"
-    assert locked == ("1" if truth(rebuilt.get("ports_lock", True)) else "0"), f"{name} is not locked: pkg upgrade replaces it"
-    notes = dict(line.split("=", 1) for line in hostlib.output(host, f"pkg query '%At=%Av' {name}").splitlines() if "=" in line)
+    assert locked == ("1" if truth(rebuilt.get("ports_lock", True)) else "0"), (
+        f"{name} is not locked: pkg upgrade replaces it"
+    )
+    notes = dict(
+        line.split("=", 1) for line in hostlib.output(host, f"pkg query '%At=%Av' {name}").splitlines() if "=" in line
+    )
     assert notes.get("sokuhai_fd_setsize") == str(value), "the probe compiled with the port says another size of fd_set"
     assert notes.get("sokuhai_flag") == str(value), "CFLAGS had no -DFD_SETSIZE when the port was built"
     if rebuilt.get("ports_header", "/usr/include/sys/select.h"):
@@ -126,8 +135,13 @@ def test_postfix_says_that_it_was_made_with_the_flags(host, ports, rebuilt):
     assert [flag for flag in flags if flag not in text] == [], text
 
 
-@pytest.mark.parametrize("origin,process,program", [
-    ("dns/bind920", "named", "/usr/local/sbin/named"), ("mail/postfix", "master", "/usr/local/libexec/postfix/master")])
+@pytest.mark.parametrize(
+    "origin,process,program",
+    [
+        ("dns/bind920", "named", "/usr/local/sbin/named"),
+        ("mail/postfix", "master", "/usr/local/libexec/postfix/master"),
+    ],
+)
 def test_what_runs_was_started_after_it_was_installed(host, ports, origin, process, program):
     of(ports, origin)
     found = hostlib.pids(host, process)

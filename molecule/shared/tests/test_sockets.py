@@ -1,4 +1,5 @@
 """Who listens where, and with which backlog: read from the running system by sockstat and netstat."""
+
 import hostlib
 import pytest
 
@@ -14,7 +15,11 @@ def ports(sockets, command):
 
 @pytest.mark.parametrize("proto", ["tcp4", "udp4"])
 def test_named_listens_on_loopback(sockets, proto):
-    assert [s for s in sockets if s.command == "named" and s.proto == proto and s.port == 53 and s.address in ("127.0.0.1", "*")]
+    assert [
+        s
+        for s in sockets
+        if s.command == "named" and s.proto == proto and s.port == 53 and s.address in ("127.0.0.1", "*")
+    ]
 
 
 def test_nothing_but_named_answers_on_port_53(sockets):
@@ -40,4 +45,6 @@ def test_backlog_of_the_smtp_port_is_the_process_limit(host, declared):
     found = hostlib.backlog(host, 25)
     assert found, "netstat -Lan shows no listener on port 25"
     limit = int(hostlib.postconf(host, "default_process_limit")["default_process_limit"])
-    assert min(found) >= limit, f"backlog {found} below default_process_limit {limit}: kern.ipc.soacceptqueue cut it, or Postfix was not restarted since"
+    assert min(found) >= limit, (
+        f"backlog {found} below default_process_limit {limit}: kern.ipc.soacceptqueue cut it, or Postfix was not restarted since"
+    )

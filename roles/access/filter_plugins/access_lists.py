@@ -17,12 +17,36 @@ LISTS = ("client", "helo", "sender", "recipient", "data", "end_of_data")
 TRAP_LISTS = ("client", "helo", "sender", "recipient")
 INDEXED_VALUE = "$default_database_type:$config_directory/tables/{}"
 TYPED_VALUE = "{}:$config_directory/tables/{}"
-TABLE_TYPES = {"reject_sender": "", "reject_client": "", "reject_client_networks": "cidr", "reject_helo": "regexp",
-               "check_dynamic_client": "regexp", "check_client_country": "cidr", "check_client_others": "cidr", "client_country": "cidr",
-               "country_tarpit": "cidr", "postscreen_access": "cidr", "trap_dynamic": "regexp", "trap_country": "cidr",
-               "trap_client": "", "trap_helo": "", "trap_sender": "", "trap_recipient": ""}
-SAMPLED = ("reject_sender", "reject_client", "reject_client_networks", "reject_helo", "check_dynamic_client",
-           "check_client_country", "check_client_others", "client_country", "country_tarpit", "postscreen_access")
+TABLE_TYPES = {
+    "reject_sender": "",
+    "reject_client": "",
+    "reject_client_networks": "cidr",
+    "reject_helo": "regexp",
+    "check_dynamic_client": "regexp",
+    "check_client_country": "cidr",
+    "check_client_others": "cidr",
+    "client_country": "cidr",
+    "country_tarpit": "cidr",
+    "postscreen_access": "cidr",
+    "trap_dynamic": "regexp",
+    "trap_country": "cidr",
+    "trap_client": "",
+    "trap_helo": "",
+    "trap_sender": "",
+    "trap_recipient": "",
+}
+SAMPLED = (
+    "reject_sender",
+    "reject_client",
+    "reject_client_networks",
+    "reject_helo",
+    "check_dynamic_client",
+    "check_client_country",
+    "check_client_others",
+    "client_country",
+    "country_tarpit",
+    "postscreen_access",
+)
 
 # access(5): these, and a number alone, end a list with "yes". PERMIT is the restriction of that name.
 YES = ("ok", "relay", "permit")
@@ -39,6 +63,7 @@ def near(word, words):
 
 
 # --- lists and changes ------------------------------------------------------------------------------------------------------
+
 
 def _place(items, change, say, where):
     """Index in items where a change puts its item, or None when that is unknown."""
@@ -75,7 +100,9 @@ def access_changed(lists, changes):
         target = str(change.get("list") or "")
         verbs = [verb for verb in ("insert", "remove", "move", "replace") if change.get(verb)]
         if target in ("relay", "smtpd_relay_restrictions"):
-            say(f"{where}: the relay list is no matter of spam and is not changed here: postfix_restrictions.smtpd_relay_restrictions")
+            say(
+                f"{where}: the relay list is no matter of spam and is not changed here: postfix_restrictions.smtpd_relay_restrictions"
+            )
             continue
         short = re.sub(r"^smtpd_(.*)_restrictions$", r"\1", target)
         if short not in changed:
@@ -90,7 +117,9 @@ def access_changed(lists, changes):
         name = str(subject.get("name") or "")
         if verb in ("insert", "replace"):
             if not NAME.match(name):
-                say(f"{where}: {verb} needs an item {{name, value}}, its name {name!r} is a letter, then letters, digits, . _ -")
+                say(
+                    f"{where}: {verb} needs an item {{name, value}}, its name {name!r} is a letter, then letters, digits, . _ -"
+                )
                 continue
             if not str(subject.get("value") or name).strip():
                 say(f"{where}: {name} has no value")
@@ -124,12 +153,15 @@ def access_changed(lists, changes):
         for before, after in zip(items, items[1:]):
             value = str(before.get("value", before["name"])).lower()
             if value in ("permit", "reject", "defer"):
-                found.append(f"access_changes: {name}: {after['name']} stands after {before['name']}, where Postfix would never come to it")
+                found.append(
+                    f"access_changes: {name}: {after['name']} stands after {before['name']}, where Postfix would never come to it"
+                )
                 break
     return changed, found
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------------
+
 
 def safe_action(action, table, reason="", label=""):
     """What a table answers, so that it can refuse or skip, but never open anything.
@@ -186,15 +218,24 @@ def _entries(declared, say):
     """{table: entries} of everything but the countries and traps."""
     tables = {}
     tables["reject_sender"] = [
-        {"pattern": str(entry.get("pattern", "")), "reason": _reason(entry),
-         "action": safe_action(entry.get("action"), "reject_sender", entry.get("reason"))}
-        for entry in declared["sender"]]
+        {
+            "pattern": str(entry.get("pattern", "")),
+            "reason": _reason(entry),
+            "action": safe_action(entry.get("action"), "reject_sender", entry.get("reason")),
+        }
+        for entry in declared["sender"]
+    ]
     names, networks = [], []
     for entry in declared["client"]:
         pattern = str(entry.get("pattern", ""))
         table = "reject_client_networks" if "/" in pattern or _network(pattern) else "reject_client"
         (networks if table == "reject_client_networks" else names).append(
-            {"pattern": pattern, "reason": _reason(entry), "action": safe_action(entry.get("action"), table, entry.get("reason"))})
+            {
+                "pattern": pattern,
+                "reason": _reason(entry),
+                "action": safe_action(entry.get("action"), table, entry.get("reason")),
+            }
+        )
     tables["reject_client"], tables["reject_client_networks"] = names, networks
 
     host, domain = _posix(declared["hostname"]), _posix(declared["domain"])
@@ -204,13 +245,19 @@ def _entries(declared, say):
         if pattern not in [other["pattern"] for other in rules]:
             rules.append({**rule, "pattern": pattern})
     tables["reject_helo"] = [
-        {"pattern": rule.get("pattern", ""), "reason": f"{rule['name']}: {_reason(rule)}".rstrip(": "),
-         "action": safe_action(rule.get("action"), "reject_helo", rule.get("reason"), rule["name"])}
-        for rule in _merged(rules, declared["helo"], say, "access_helo")]
+        {
+            "pattern": rule.get("pattern", ""),
+            "reason": f"{rule['name']}: {_reason(rule)}".rstrip(": "),
+            "action": safe_action(rule.get("action"), "reject_helo", rule.get("reason"), rule["name"]),
+        }
+        for rule in _merged(rules, declared["helo"], say, "access_helo")
+    ]
 
     rules = []
     # An exception without a name is known by its pattern.
-    exceptions = [{**entry, "name": entry.get("name") or entry.get("pattern")} for entry in declared["dynamic_exceptions"]]
+    exceptions = [
+        {**entry, "name": entry.get("name") or entry.get("pattern")} for entry in declared["dynamic_exceptions"]
+    ]
     for entry in _merged(declared["dynamic_good"], exceptions, say, "access_dynamic_exceptions"):
         pattern = str(entry.get("pattern", ""))
         if not pattern.startswith("/"):
@@ -219,13 +266,25 @@ def _entries(declared, say):
             pattern = rf"/(^|\.){_posix(pattern)}$/"
         rules.append({"pattern": pattern, "reason": _reason(entry), "action": "DUNNO", "name": ""})
     for rule in _merged(declared["dynamic_rules"], declared["dynamic"], say, "access_dynamic"):
-        rules.append({"pattern": rule.get("pattern", ""), "reason": rule.get("source") or rule.get("reason") or rule["name"],
-                      "action": rule.get("action") or "check_dynamic_client", "name": rule["name"]})
+        rules.append(
+            {
+                "pattern": rule.get("pattern", ""),
+                "reason": rule.get("source") or rule.get("reason") or rule["name"],
+                "action": rule.get("action") or "check_dynamic_client",
+                "name": rule["name"],
+            }
+        )
     tables["check_dynamic_client"] = [{key: rule[key] for key in ("pattern", "reason", "action")} for rule in rules]
     tables["trap_dynamic"] = [
-        {"pattern": rule["pattern"], "reason": rule["reason"],
-         "action": "DUNNO" if rule["action"] == "DUNNO" else f"REJECT a dynamic address (trap_dynamic: {rule['name']})"}
-        for rule in rules]
+        {
+            "pattern": rule["pattern"],
+            "reason": rule["reason"],
+            "action": "DUNNO"
+            if rule["action"] == "DUNNO"
+            else f"REJECT a dynamic address (trap_dynamic: {rule['name']})",
+        }
+        for rule in rules
+    ]
     return tables
 
 
@@ -236,7 +295,14 @@ def _reason(entry):
 
 def _country_entries(text, countries):
     """{table: entries} from the networks by action, "NETWORK ACTION [CC]" a line (country_table's text)."""
-    tables = {"client_country": [], "check_client_country": [], "check_client_others": [], "country_tarpit": [], "postscreen_access": [], "trap_country": []}
+    tables = {
+        "client_country": [],
+        "check_client_country": [],
+        "check_client_others": [],
+        "country_tarpit": [],
+        "postscreen_access": [],
+        "trap_country": [],
+    }
     for line in str(text or "").splitlines():
         if not line.strip() or line.startswith("#"):
             continue
@@ -249,23 +315,39 @@ def _country_entries(text, countries):
         elif action == "tarpit":
             tables["check_client_others"].append({"pattern": network, "action": "DUNNO"})
             tables["country_tarpit"].append({"pattern": network, "action": "check_client_na"})
-            tables["trap_country"].append({"pattern": network, "action": f"REJECT a country that waits (trap_country: {country})"})
+            tables["trap_country"].append(
+                {"pattern": network, "action": f"REJECT a country that waits (trap_country: {country})"}
+            )
         elif action == "refuse":
             said = (countries or {}).get(country)
             reason = said.get("reason") if isinstance(said, dict) else ""
-            tables["client_country"].append({"pattern": network, "action": safe_action(
-                "REJECT", "client_country", reason or "mail from this country's networks is not accepted", country)})
+            tables["client_country"].append(
+                {
+                    "pattern": network,
+                    "action": safe_action(
+                        "REJECT",
+                        "client_country",
+                        reason or "mail from this country's networks is not accepted",
+                        country,
+                    ),
+                }
+            )
     if tables["check_client_others"]:
-        tables["check_client_others"] += [{"pattern": everybody, "action": "check_client_na"} for everybody in ("0.0.0.0/0", "::/0")]
+        tables["check_client_others"] += [
+            {"pattern": everybody, "action": "check_client_na"} for everybody in ("0.0.0.0/0", "::/0")
+        ]
     return tables
 
 
 # --- DNSBLs -----------------------------------------------------------------------------------------------------------------
 
+
 def filter_holds(pattern, address):
     """Whether a return-code filter (postconf(5) reject_rbl_client: d.d.d.d, where d is a number or [n;n..n]) takes an IPv4
     address. Raises ValueError for a filter that is none."""
-    octets = re.findall(r"\[[^\]]*\]|[^.\[\]]+", re.sub(r"\.(?![^\[]*\])", " . ", pattern).replace(" . ", "\0").replace("\0", " "))
+    octets = re.findall(
+        r"\[[^\]]*\]|[^.\[\]]+", re.sub(r"\.(?![^\[]*\])", " . ", pattern).replace(" . ", "\0").replace("\0", " ")
+    )
     octets = [part for octet in octets for part in octet.split(" ") if part]
     if len(octets) != 4:
         raise ValueError(f"{pattern!r} is no filter like 127.0.0.[2..11] or 127.0.0.2")
@@ -289,9 +371,21 @@ def access_dnsbl_lists(base, extra, fates=None):
 
     For access_dnsbl_health each also has kind: allow when its weight is below 0, else block.
     """
-    lists = [entry for entry in _merged(base, extra, lambda sentence: None, "access_dnsbl") if entry["name"] not in (fates or {})]
-    return [{"name": entry["name"], "filter": entry.get("filter", ""), "weight": int(entry.get("weight", 1)),
-             "reason": entry.get("reason", ""), "kind": "allow" if int(entry.get("weight", 1)) < 0 else "block"} for entry in lists]
+    lists = [
+        entry
+        for entry in _merged(base, extra, lambda sentence: None, "access_dnsbl")
+        if entry["name"] not in (fates or {})
+    ]
+    return [
+        {
+            "name": entry["name"],
+            "filter": entry.get("filter", ""),
+            "weight": int(entry.get("weight", 1)),
+            "reason": entry.get("reason", ""),
+            "kind": "allow" if int(entry.get("weight", 1)) < 0 else "block",
+        }
+        for entry in lists
+    ]
 
 
 def _dnsbl_problems(declared, say):
@@ -312,10 +406,13 @@ def _dnsbl_problems(declared, say):
         try:
             for code in ("127.255.255.252", "127.255.255.254", "127.255.255.255"):
                 if filter_holds(pattern, code):
-                    say(f"{where}: filter {pattern} takes {code}, by which lists say that they do not serve this resolver")
+                    say(
+                        f"{where}: filter {pattern} takes {code}, by which lists say that they do not serve this resolver"
+                    )
                     break
-            if not any(filter_holds(pattern, f"127.0.{third}.{last}") for third in range(256) for last in (*range(1, 128), 255)) \
-                    and not pattern.startswith("127."):
+            if not any(
+                filter_holds(pattern, f"127.0.{third}.{last}") for third in range(256) for last in (*range(1, 128), 255)
+            ) and not pattern.startswith("127."):
                 say(f"{where}: filter {pattern} is not below 127, where lists answer (RFC 5782)")
         except ValueError as error:
             say(f"{where}: filter {error}")
@@ -331,6 +428,7 @@ def _dnsbl_problems(declared, say):
 
 
 # --- samples ----------------------------------------------------------------------------------------------------------------
+
 
 def sample_keys(table, key):
     """The keys that smtpd(8) would look up, in its order: access(5)."""
@@ -354,8 +452,14 @@ def _python(pattern):
     negated = pattern.startswith("!")
     bare = pattern[1:] if negated else pattern
     end = bare.rfind(bare[0])
-    body, flags = bare[1:end], bare[end + 1:]
-    for name, members in (("digit", "0-9"), ("alpha", "A-Za-z"), ("alnum", "A-Za-z0-9"), ("space", r"\s"), ("xdigit", "0-9A-Fa-f")):
+    body, flags = bare[1:end], bare[end + 1 :]
+    for name, members in (
+        ("digit", "0-9"),
+        ("alpha", "A-Za-z"),
+        ("alnum", "A-Za-z0-9"),
+        ("space", r"\s"),
+        ("xdigit", "0-9A-Fa-f"),
+    ):
         body = body.replace(f"[:{name}:]", members)
     if "[[:" in body or "[:" in body or flags.strip("imx"):
         return None
@@ -417,9 +521,14 @@ def _samples(declared, tables):
 
 
 def _samples_of(declared, tables, table):
-    return [{"keys": sample_keys(table, one["key"]),
-             "expect": SAFE_YES if str(one.get("expect") or "").lower() in YES else str(one.get("expect") or "")}
-            for one in _samples(declared, tables) if one.get("table") == table]
+    return [
+        {
+            "keys": sample_keys(table, one["key"]),
+            "expect": SAFE_YES if str(one.get("expect") or "").lower() in YES else str(one.get("expect") or ""),
+        }
+        for one in _samples(declared, tables)
+        if one.get("table") == table
+    ]
 
 
 def _sample_problems(declared, tables, say):
@@ -431,10 +540,13 @@ def _sample_problems(declared, tables, say):
         elif table in tables:  # the networks of countries are read later
             got = lookup(table, tables[table], sample_keys(table, sample["key"]))
             if got is not None and not answers(got, sample.get("expect")):
-                say(f"{where}: {table} answers {sample['key']} with {got or 'nothing'}, expected is {sample.get('expect') or 'nothing'}")
+                say(
+                    f"{where}: {table} answers {sample['key']} with {got or 'nothing'}, expected is {sample.get('expect') or 'nothing'}"
+                )
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------------
+
 
 def _value(item, declared, tables, healthy):
     """An item's value as a list of restrictions (one but for dnsbl); empty when the item is left out."""
@@ -446,7 +558,15 @@ def _value(item, declared, tables, healthy):
         return [f"{item['check']} {place}"]
     if item.get("service"):
         service = _service(declared["services"], item["service"])
-        return [service if service.startswith(("check_policy_service", "warn_if_reject")) else f"check_policy_service {service}"] if service else []
+        return (
+            [
+                service
+                if service.startswith(("check_policy_service", "warn_if_reject"))
+                else f"check_policy_service {service}"
+            ]
+            if service
+            else []
+        )
     if item.get("others") and tables["check_client_others"]:
         return [f"check_client_access {TYPED_VALUE.format('cidr', 'check_client_others')}"]
     if item.get("sleep"):
@@ -493,8 +613,11 @@ def access_set(declared, healthy, country_text=""):
     tables = _entries(declared, lambda sentence: None)
     tables.update(_country_entries(country_text, declared["countries"]))
     # postscreen(8) knows no names, so only a client that is excepted by its address can pass it.
-    tables["postscreen_access"][:0] = [{"pattern": entry["pattern"], "reason": entry["reason"], "action": "permit"}
-                                       for entry in tables["reject_client_networks"] if entry["action"] == SAFE_YES]
+    tables["postscreen_access"][:0] = [
+        {"pattern": entry["pattern"], "reason": entry["reason"], "action": "permit"}
+        for entry in tables["reject_client_networks"]
+        if entry["action"] == SAFE_YES
+    ]
     if declared["profile"] != "current":
         tables["postscreen_access"] = []
     if not any(item.get("table") == "country_tarpit" for item in changed["recipient"]):
@@ -518,11 +641,22 @@ def access_set(declared, healthy, country_text=""):
             tables[table] = [{"pattern": trap, "action": table} for trap in traps]
             items.insert(0, {"name": "traps", "value": f"check_recipient_access {INDEXED_VALUE.format(table)}"})
             used.append((table, _trap_class(changed[name], declared, tables, healthy, name == "recipient")))
-        restrictions[f"smtpd_{name}_restrictions"] = [{**item, "weight": 10 * (place + 1)} for place, item in enumerate(items)]
+        restrictions[f"smtpd_{name}_restrictions"] = [
+            {**item, "weight": 10 * (place + 1)} for place, item in enumerate(items)
+        ]
     for name, items in classes.items():
         # A class without a rule says nothing, but Postfix wants one; permit and reject would say something.
-        used.append((name, [value for item in items for value in _value(item, declared, tables, healthy)] or ["sleep 0"]))
-    main.append({"name": "smtpd_restriction_classes", "value": [name for name, _ in used], "group": "Restrictions", "weight": 395})
+        used.append(
+            (name, [value for item in items for value in _value(item, declared, tables, healthy)] or ["sleep 0"])
+        )
+    main.append(
+        {
+            "name": "smtpd_restriction_classes",
+            "value": [name for name, _ in used],
+            "group": "Restrictions",
+            "weight": 395,
+        }
+    )
     main += [{"name": name, "value": values, "group": "Restrictions", "weight": 396} for name, values in used]
     if declared["profile"] == "current":
         main += _postscreen(declared, tables, healthy)
@@ -533,23 +667,39 @@ def access_set(declared, healthy, country_text=""):
         "restrictions": restrictions,
         "main_cf": main + list(extra.get("main_cf") or []),
         "master_cf": list(declared["master_services"]) + list(extra.get("master_cf") or []),
-        "tables": [{"name": name, **({"type": TABLE_TYPES[name]} if TABLE_TYPES[name] else {}), "entries": entries,
-                    "samples": _samples_of(declared, tables, name)
-                    + ([{"keys": [trap], "expect": name} for trap in traps]
-                       if name in [f"trap_{one}" for one in TRAP_LISTS] else [])}
-                   for name, entries in tables.items() if entries],
-        "aliases": [{"name": trap.partition("@")[0], "value": "/dev/null", "reason": f"trap {trap}: counted, never read"}
-                    for trap in traps],
+        "tables": [
+            {
+                "name": name,
+                **({"type": TABLE_TYPES[name]} if TABLE_TYPES[name] else {}),
+                "entries": entries,
+                "samples": _samples_of(declared, tables, name)
+                + (
+                    [{"keys": [trap], "expect": name} for trap in traps]
+                    if name in [f"trap_{one}" for one in TRAP_LISTS]
+                    else []
+                ),
+            }
+            for name, entries in tables.items()
+            if entries
+        ],
+        "aliases": [
+            {"name": trap.partition("@")[0], "value": "/dev/null", "reason": f"trap {trap}: counted, never read"}
+            for trap in traps
+        ],
     }
 
 
 def _postscreen(declared, tables, healthy):
     lists = [f"{entry['name']}={entry['filter']}*{entry['weight']}" for entry in healthy]
-    access = ["permit_mynetworks"] + ([TYPED_VALUE.format("cidr", "postscreen_access")] if tables["postscreen_access"] else [])
+    access = ["permit_mynetworks"] + (
+        [TYPED_VALUE.format("cidr", "postscreen_access")] if tables["postscreen_access"] else []
+    )
     items = [{"name": "postscreen_access_list", "value": access}]
     if lists:
-        items += [{"name": "postscreen_dnsbl_sites", "value": lists},
-                  {"name": "postscreen_dnsbl_threshold", "value": declared["dnsbl_threshold"]}]
+        items += [
+            {"name": "postscreen_dnsbl_sites", "value": lists},
+            {"name": "postscreen_dnsbl_threshold", "value": declared["dnsbl_threshold"]},
+        ]
         allows = [entry["weight"] for entry in healthy if entry["weight"] < 0]
         if allows:
             items.append({"name": "postscreen_dnsbl_allowlist_threshold", "value": max(allows)})
@@ -557,6 +707,7 @@ def _postscreen(declared, tables, healthy):
 
 
 # --- what is declared wrongly -----------------------------------------------------------------------------------------------
+
 
 def _table_problems(declared, say):
     for number, entry in enumerate(declared["sender"], 1):
@@ -568,10 +719,27 @@ def _table_problems(declared, say):
             local, at, domain = pattern.rpartition("@")
             if pattern.startswith("."):
                 say(f"{where}: without the leading dot; a domain holds for what is below it as well")
-            elif (at and not local) or (domain and not DOMAIN.match(domain)) or re.search(r"\s", pattern) or not pattern:
+            elif (
+                (at and not local) or (domain and not DOMAIN.match(domain)) or re.search(r"\s", pattern) or not pattern
+            ):
                 say(f"{where}: is no address, no domain and no user@")
-        if ":" in action and action.split()[0].upper() not in ("REJECT", "DEFER", "DEFER_IF_PERMIT", "WARN", "INFO", "PREPEND", "HOLD",
-                                                               "REDIRECT", "BCC", "FILTER") and not action[:3].isdigit():
+        if (
+            ":" in action
+            and action.split()[0].upper()
+            not in (
+                "REJECT",
+                "DEFER",
+                "DEFER_IF_PERMIT",
+                "WARN",
+                "INFO",
+                "PREPEND",
+                "HOLD",
+                "REDIRECT",
+                "BCC",
+                "FILTER",
+            )
+            and not action[:3].isdigit()
+        ):
             say(f"{where}: a table cannot name another table ({action}); Postfix would answer 451. A class can")
     for number, entry in enumerate(declared["client"], 1):
         pattern = str(entry.get("pattern") or "")
@@ -629,13 +797,21 @@ def _trap_problems(declared, say):
             say(f"access_traps: {address!r} is no address like catch@example.org")
             continue
         place = domain.lower()
-        if delivered is not None and place not in delivered and not any(one.startswith(".") and place.endswith(one) for one in delivered):
-            say(f"access_traps: {address} would never be counted: {domain} is not delivered on this host ({', '.join(delivered)}; access_destinations), "
-                "and a trap is an alias")
+        if (
+            delivered is not None
+            and place not in delivered
+            and not any(one.startswith(".") and place.endswith(one) for one in delivered)
+        ):
+            say(
+                f"access_traps: {address} would never be counted: {domain} is not delivered on this host ({', '.join(delivered)}; access_destinations), "
+                "and a trap is an alias"
+            )
         if local.lower() in ("root", "postmaster", "abuse", "hostmaster", "mailer-daemon", "nobody"):
             say(f"access_traps: {address} must be read (RFC 2142), it cannot be a trap")
         if local.lower() in seen:
-            say(f"access_traps: {address}: another trap has the same local part, and an alias holds for every local domain")
+            say(
+                f"access_traps: {address}: another trap has the same local part, and an alias holds for every local domain"
+            )
         seen.add(local.lower())
 
 
@@ -658,12 +834,16 @@ def access_problems(declared):
 def access_tables(declared):
     """The tables that are known on the controller (countries are not), for postfix_table_problems."""
     tables = _entries(declared, lambda sentence: None)
-    return [{"name": name, "type": TABLE_TYPES[name], "entries": entries} for name, entries in tables.items() if entries]
+    return [
+        {"name": name, "type": TABLE_TYPES[name], "entries": entries} for name, entries in tables.items() if entries
+    ]
 
 
 def access_country_results(actions):
     """What country_table puts beside each network: {JP: ease} as {JP: "ease JP"}."""
-    return {country: f"{action} {country}" if action != "ease" else action for country, action in (actions or {}).items()}
+    return {
+        country: f"{action} {country}" if action != "ease" else action for country, action in (actions or {}).items()
+    }
 
 
 def access_healthy(lists, health, predict=False):
@@ -678,12 +858,21 @@ def access_healthy(lists, health, predict=False):
 def access_sick(lists, health):
     """One sentence for each list that is left out, with its reason."""
     zones = (health or {}).get("zones") or {}
-    return [f"{entry['name']}: {(zones.get(entry['name']) or {}).get('reason') or 'not asked'}"
-            for entry in lists if not (zones.get(entry["name"]) or {}).get("healthy")]
+    return [
+        f"{entry['name']}: {(zones.get(entry['name']) or {}).get('reason') or 'not asked'}"
+        for entry in lists
+        if not (zones.get(entry["name"]) or {}).get("healthy")
+    ]
 
 
 class FilterModule:
     def filters(self):
-        return {"access_problems": access_problems, "access_set": access_set, "access_tables": access_tables,
-                "access_dnsbl_lists": access_dnsbl_lists, "access_healthy": access_healthy, "access_sick": access_sick,
-                "access_country_results": access_country_results}
+        return {
+            "access_problems": access_problems,
+            "access_set": access_set,
+            "access_tables": access_tables,
+            "access_dnsbl_lists": access_dnsbl_lists,
+            "access_healthy": access_healthy,
+            "access_sick": access_sick,
+            "access_country_results": access_country_results,
+        }

@@ -122,7 +122,7 @@ def filter_octets(text):
                 raise ValueError("%r: %r is no number or range of an octet" % (text, item))
             ranges.append((low, high))
         parts.append(ranges)
-        rest = rest[match.end():]
+        rest = rest[match.end() :]
         if not rest and match.group(2):
             raise ValueError("%r ends in a dot" % text)
     if len(parts) != 4:
@@ -132,7 +132,9 @@ def filter_octets(text):
 
 def passes(octets, address):
     """True when *address* (text) passes what filter_octets gave."""
-    return all(any(low <= int(octet) <= high for low, high in ranges) for ranges, octet in zip(octets, address.split(".")))
+    return all(
+        any(low <= int(octet) <= high for low, high in ranges) for ranges, octet in zip(octets, address.split("."))
+    )
 
 
 def _after_name(data, at):
@@ -156,19 +158,28 @@ def decode(data):
         asked, at, addresses = data[12:end].lower(), end, []
         for _ in range(answers):
             at = _after_name(data, at)
-            rtype, _rclass, _ttl, length = struct.unpack("!2HIH", data[at:at + 10])
+            rtype, _rclass, _ttl, length = struct.unpack("!2HIH", data[at : at + 10])
             if rtype == 1 and length == 4:
-                addresses.append(socket.inet_ntoa(data[at + 10:at + 14]))
+                addresses.append(socket.inet_ntoa(data[at + 10 : at + 14]))
             at += 10 + length
     except (IndexError, struct.error, OSError):
         return None
-    return {"ident": ident, "rcode": RCODES.get(flags & 0xF, str(flags & 0xF)), "truncated": bool(flags & 0x0200),
-            "question": asked, "addresses": addresses}
+    return {
+        "ident": ident,
+        "rcode": RCODES.get(flags & 0xF, str(flags & 0xF)),
+        "truncated": bool(flags & 0x0200),
+        "question": asked,
+        "addresses": addresses,
+    }
 
 
 def name_servers(text):
     """Name servers of a resolv.conf; without one the host itself is asked (resolver(5))."""
-    found = [words[1] for words in (line.split() for line in (text or "").splitlines()) if len(words) > 1 and words[0] == "nameserver"]
+    found = [
+        words[1]
+        for words in (line.split() for line in (text or "").splitlines())
+        if len(words) > 1 and words[0] == "nameserver"
+    ]
     return found[:3] or ["127.0.0.1"]
 
 
@@ -183,11 +194,21 @@ class Asking:
         self.questions = {}
         for ident, (key, (name, qtype)) in zip(chosen, names.items()):
             packet = question(ident, name, qtype)
-            self.questions[ident] = {"key": key, "packet": packet, "question": packet[12:].lower(), "sent": 0, "due": self.began, "reply": None, "done": False}
+            self.questions[ident] = {
+                "key": key,
+                "packet": packet,
+                "question": packet[12:].lower(),
+                "sent": 0,
+                "due": self.began,
+                "reply": None,
+                "done": False,
+            }
         self.targets = []
         for server in servers:
             try:
-                family, kind, protocol, _name, address = socket.getaddrinfo(server, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)[0]
+                family, kind, protocol, _name, address = socket.getaddrinfo(
+                    server, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
+                )[0]
                 sock = socket.socket(family, kind, protocol)
                 sock.setblocking(False)
                 sock.connect(address)
@@ -280,7 +301,10 @@ def judge_family(octets, kind, listed, unlisted, deadline, entries=(LISTED, UNLI
             return "refused", "it answers %s: this resolver asks too often" % address
     for address in came:
         if ipaddress.ip_address(address) not in LOOPBACK:
-            return "hijacked", "it answers %s, which is outside 127.0.0.0/8: the domain serves something else now" % address
+            return (
+                "hijacked",
+                "it answers %s, which is outside 127.0.0.0/8: the domain serves something else now" % address,
+            )
     if unlisted and unlisted["addresses"]:
         return "world", "it lists %s, which no list may: it lists everything" % entries[1]
     for entry, reply in zip(entries, (listed, unlisted)):
@@ -289,9 +313,15 @@ def judge_family(octets, kind, listed, unlisted, deadline, entries=(LISTED, UNLI
         if reply["rcode"] not in ("NOERROR", "NXDOMAIN"):
             return "dead", "the answer about %s is %s" % (entry, reply["rcode"])
     if not listed["addresses"]:
-        return "unlisted", "it does not list its test entry %s: it is closed, or serves only those who are registered" % entries[0]
+        return (
+            "unlisted",
+            "it does not list its test entry %s: it is closed, or serves only those who are registered" % entries[0],
+        )
     if kind == "block" and not any(passes(octets, address) for address in listed["addresses"]):
-        return "mismatch", "its test entry %s answers %s, which the declared filter does not take" % (entries[0], ", ".join(sorted(listed["addresses"])))
+        return "mismatch", "its test entry %s answers %s, which the declared filter does not take" % (
+            entries[0],
+            ", ".join(sorted(listed["addresses"])),
+        )
     return "ok", "lists %s and not %s" % entries
 
 
@@ -300,24 +330,39 @@ def judge(zone, replies, deadline):
     families = [(LISTED, UNLISTED)] + ([(LISTED6, UNLISTED6)] if zone["ipv6"] else [])
     mine = {entry: replies.get((zone["name"], entry)) for family in families for entry in family}
     for entries in families:
-        state, reason = judge_family(zone["octets"], zone["kind"], mine[entries[0]], mine[entries[1]], deadline, entries)
+        state, reason = judge_family(
+            zone["octets"], zone["kind"], mine[entries[0]], mine[entries[1]], deadline, entries
+        )
         if state != "ok":
             break
-    return {"healthy": state == "ok", "state": state, "reason": reason,
-            "answers": sorted({address for reply in mine.values() if reply for address in reply["addresses"]}),
-            "seconds": round(max(reply["seconds"] if reply else deadline for reply in mine.values()), 3)}
+    return {
+        "healthy": state == "ok",
+        "state": state,
+        "reason": reason,
+        "answers": sorted({address for reply in mine.values() if reply for address in reply["addresses"]}),
+        "seconds": round(max(reply["seconds"] if reply else deadline for reply in mine.values()), 3),
+    }
 
 
 def check(zones, servers, deadline, port=53):
     """Ask the name servers about all zones; return (what the module returns as zones, whether the name servers resolve)."""
-    names = {(zone["name"], entry): (question_name(entry, zone["name"]), "A")
-             for zone in zones for entry in (LISTED, UNLISTED) + ((LISTED6, UNLISTED6) if zone["ipv6"] else ())}
+    names = {
+        (zone["name"], entry): (question_name(entry, zone["name"]), "A")
+        for zone in zones
+        for entry in (LISTED, UNLISTED) + ((LISTED6, UNLISTED6) if zone["ipv6"] else ())
+    }
     # the root's name servers are in the resolver's cache: an answer tells a resolver that works from lists that do not
     names["control"] = (".", "NS")
     replies = Asking(servers, names, deadline, port).run()
     resolves = any(reply and reply["rcode"] in ("NOERROR", "NXDOMAIN") for reply in replies.values())
     if not resolves:
-        lost = {"healthy": False, "state": "unasked", "reason": "no name server of this host resolves names", "answers": [], "seconds": deadline}
+        lost = {
+            "healthy": False,
+            "state": "unasked",
+            "reason": "no name server of this host resolves names",
+            "answers": [],
+            "seconds": deadline,
+        }
         return {zone["name"]: dict(lost) for zone in zones}, False
     return {zone["name"]: judge(zone, replies, deadline) for zone in zones}, True
 
@@ -325,15 +370,22 @@ def check(zones, servers, deadline, port=53):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "zones": {"type": "list", "elements": "dict", "required": True, "options": {
-                "name": {"type": "str", "required": True},
-                "filter": {"type": "str", "required": True},
-                "kind": {"type": "str", "choices": ["block", "allow"], "default": "block"},
-                "ipv6": {"type": "bool", "default": False}}},
+            "zones": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "filter": {"type": "str", "required": True},
+                    "kind": {"type": "str", "choices": ["block", "allow"], "default": "block"},
+                    "ipv6": {"type": "bool", "default": False},
+                },
+            },
             "deadline": {"type": "float", "default": 6.0},
             "servers": {"type": "list", "elements": "str", "default": []},
         },
-        supports_check_mode=True)
+        supports_check_mode=True,
+    )
     began = time.monotonic()
     zones = [dict(zone) for zone in module.params["zones"]]
     for zone in zones:
@@ -350,7 +402,12 @@ def main():
                 text = handle.read()
         servers = name_servers(text)
     found, resolves = check(zones, servers, module.params["deadline"])
-    module.exit_json(changed=False, zones=found, resolver={"servers": servers, "answers": resolves}, seconds=round(time.monotonic() - began, 3))
+    module.exit_json(
+        changed=False,
+        zones=found,
+        resolver={"servers": servers, "answers": resolves},
+        seconds=round(time.monotonic() - began, 3),
+    )
 
 
 if __name__ == "__main__":

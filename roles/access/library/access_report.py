@@ -40,9 +40,13 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
-SMTPD = re.compile(r"postfix\S*/(?:smtpd|postscreen)\[\d+\]: (?:\S+: )?(?P<what>reject|reject_warning): RCPT from "
-                   r"(?P<client>.*?\[[0-9A-Fa-f:.]+\])\S*: (?P<text>.*); from=<(?P<sender>[^>]*)>,? to=<(?P<to>[^>]*)>")
-LOCAL = re.compile(r"postfix/local\[\d+\]: \S+: to=<(?P<to>[^>]*)>(?:, orig_to=<(?P<orig>[^>]*)>)?,.* status=sent \(delivered to file: /dev/null\)")
+SMTPD = re.compile(
+    r"postfix\S*/(?:smtpd|postscreen)\[\d+\]: (?:\S+: )?(?P<what>reject|reject_warning): RCPT from "
+    r"(?P<client>.*?\[[0-9A-Fa-f:.]+\])\S*: (?P<text>.*); from=<(?P<sender>[^>]*)>,? to=<(?P<to>[^>]*)>"
+)
+LOCAL = re.compile(
+    r"postfix/local\[\d+\]: \S+: to=<(?P<to>[^>]*)>(?:, orig_to=<(?P<orig>[^>]*)>)?,.* status=sent \(delivered to file: /dev/null\)"
+)
 
 # What smtpd says, and the rule that says so. Our own tables say their name at the end.
 TEXTS = (
@@ -94,8 +98,11 @@ def counts(lines, traps):
             to = (match.group("orig") or match.group("to")).lower()
             if to in known:
                 known[to]["taken"] += 1
-    return {"traps": known, "rules": dict(sorted(rules.items(), key=lambda pair: (-pair[1], pair[0]))),
-            "clients": dict(sorted(clients.items(), key=lambda pair: (-pair[1], pair[0])))}
+    return {
+        "traps": known,
+        "rules": dict(sorted(rules.items(), key=lambda pair: (-pair[1], pair[0]))),
+        "clients": dict(sorted(clients.items(), key=lambda pair: (-pair[1], pair[0]))),
+    }
 
 
 def rotated(path, number):
@@ -129,10 +136,14 @@ def read(paths, missing):
 
 
 def main():
-    module = AnsibleModule(argument_spec={"traps": {"type": "list", "elements": "str", "required": True},
-                                          "logs": {"type": "list", "elements": "path", "default": ["/var/log/maillog"]},
-                                          "rotated": {"type": "int", "default": 0}},
-                           supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "traps": {"type": "list", "elements": "str", "required": True},
+            "logs": {"type": "list", "elements": "path", "default": ["/var/log/maillog"]},
+            "rotated": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
+    )
     missing = []
     try:
         logs = [name for path in module.params["logs"] for name in rotated(path, module.params["rotated"]) + [path]]

@@ -19,7 +19,11 @@ ANCHOR = {
 #: what a mail host cannot work without.
 RANGES = {
     "bind_openfiles": (1024, 10000000, "descriptors; named 9.20 and Postfix need more than the 1024 of old"),
-    "bind_recursive_clients": (200, 1000000, "questions in work at a time; from 1001 on named keeps 100 of them as margin"),
+    "bind_recursive_clients": (
+        200,
+        1000000,
+        "questions in work at a time; from 1001 on named keeps 100 of them as margin",
+    ),
     "bind_tcp_clients": (10, 100000, "TCP connections at a time"),
     "bind_tcp_listen_queue": (10, 65535, "connections waiting for accept; named raises less to 10"),
     "bind_clients_per_query": (0, 1000000, "clients that wait for one question; 0 is no limit"),
@@ -69,7 +73,10 @@ def domain_problem(name):
         return "is longer than 253 characters"
     for label in labels:
         if not LABEL.match(label):
-            return "has the label \"%s\", which is empty, too long or holds other characters than letters, digits, - and _" % label
+            return (
+                'has the label "%s", which is empty, too long or holds other characters than letters, digits, - and _'
+                % label
+            )
     return ""
 
 
@@ -107,7 +114,7 @@ def bind_problems(declared):
     say = found.append
 
     if not re.match(r"^bind9(\d{2}|-devel)$", declared["bind_package"]):
-        say("bind_package: \"%s\" is not the name of a BIND port; dns/bind920 is bind920" % declared["bind_package"])
+        say('bind_package: "%s" is not the name of a BIND port; dns/bind920 is bind920' % declared["bind_package"])
     for name, (least, most, meaning) in RANGES.items():
         if not least <= declared[name] <= most:
             say("%s: %d is outside %d to %d (%s)" % (name, declared[name], least, most, meaning))
@@ -120,42 +127,65 @@ def bind_problems(declared):
             say("%s: %s stands there twice" % (name, entry))
     if 0 < declared["bind_statistics_port"] < 1024:
         # named opens it after it has given up root
-        say("bind_statistics_port: %d is below 1024, where only root may listen; 8053, or 0 for none" % declared["bind_statistics_port"])
+        say(
+            "bind_statistics_port: %d is below 1024, where only root may listen; 8053, or 0 for none"
+            % declared["bind_statistics_port"]
+        )
     listening = [str(entry) for entry in declared["bind_listen_on"] + declared["bind_listen_on_v6"]]
     if not listening:
-        say("bind_listen_on: empty, and bind_listen_on_v6 too; named needs at least one address, for instance 127.0.0.1")
+        say(
+            "bind_listen_on: empty, and bind_listen_on_v6 too; named needs at least one address, for instance 127.0.0.1"
+        )
     if declared["bind_use_for_host"]:
         for entry in declared["bind_host_name_servers"]:
             if address_problem(entry, 4) and address_problem(entry, 6):
                 say("bind_host_name_servers: %s is not an address" % entry)
             elif not ipaddress.ip_address(str(entry)).is_loopback:
                 # Only what matches resolvconf's local_nameservers makes it drop the lease's name servers.
-                say("bind_host_name_servers: %s is not a loopback address; the name servers of a lease would stand beside it" % entry)
+                say(
+                    "bind_host_name_servers: %s is not a loopback address; the name servers of a lease would stand beside it"
+                    % entry
+                )
             elif str(entry) not in listening:
-                say("bind_listen_on: lacks %s, which bind_host_name_servers gives to the host; add it or say bind_use_for_host: "
-                    "false" % entry)
+                say(
+                    "bind_listen_on: lacks %s, which bind_host_name_servers gives to the host; add it or say bind_use_for_host: "
+                    "false" % entry
+                )
         if not declared["bind_host_name_servers"]:
             say("bind_host_name_servers: empty while bind_use_for_host is true; write 127.0.0.1")
     for name in ("bind_recursion_for", "bind_allow_query"):
         for entry in declared[name]:
-            problem = "" if name == "bind_allow_query" and entry in ("any", "none", "localhost", "localnets") else network_problem(entry)
+            problem = (
+                ""
+                if name == "bind_allow_query" and entry in ("any", "none", "localhost", "localnets")
+                else network_problem(entry)
+            )
             if problem:
                 say("%s: %s %s" % (name, entry, problem))
             elif "/" in str(entry) and ipaddress.ip_network(str(entry)).prefixlen == 0 and name == "bind_recursion_for":
-                say("bind_recursion_for: %s is the whole internet, and this host an open resolver; name your own networks" % entry)
+                say(
+                    "bind_recursion_for: %s is the whole internet, and this host an open resolver; name your own networks"
+                    % entry
+                )
         for entry in repeated(declared[name]):
             say("%s: %s stands there twice" % (name, entry))
 
     if declared["bind_openfiles"] <= declared["bind_tcp_clients"]:
-        say("bind_openfiles: %d is not more than bind_tcp_clients (%d), each of which holds a descriptor"
-            % (declared["bind_openfiles"], declared["bind_tcp_clients"]))
+        say(
+            "bind_openfiles: %d is not more than bind_tcp_clients (%d), each of which holds a descriptor"
+            % (declared["bind_openfiles"], declared["bind_tcp_clients"])
+        )
     clients, most = declared["bind_clients_per_query"], declared["bind_max_clients_per_query"]
     if clients > most or (most and not clients):
-        say("bind_max_clients_per_query: %d is below bind_clients_per_query (%s); named would raise it by itself. Write at least as much"
-            % (most, clients or "0 = no limit"))
+        say(
+            "bind_max_clients_per_query: %d is below bind_clients_per_query (%s); named would raise it by itself. Write at least as much"
+            % (most, clients or "0 = no limit")
+        )
     if declared["bind_cache_floor_mib"] > declared["bind_cache_ceiling_mib"]:
-        say("bind_cache_floor_mib: %d is above bind_cache_ceiling_mib (%d)"
-            % (declared["bind_cache_floor_mib"], declared["bind_cache_ceiling_mib"]))
+        say(
+            "bind_cache_floor_mib: %d is above bind_cache_ceiling_mib (%d)"
+            % (declared["bind_cache_floor_mib"], declared["bind_cache_ceiling_mib"])
+        )
 
     problem = domain_problem(declared["bind_probe_name"])
     if problem:
@@ -179,16 +209,23 @@ def bind_problems(declared):
             say("bind_trust_anchors: %s %s" % (entry["name"], problem))
         kind = entry.get("type") or "static-ds"
         if kind in ANCHOR and not ANCHOR[kind].match(entry["value"]):
-            say("bind_trust_anchors: the value of %s is not three numbers and the %s of a %s"
-                % (entry["name"], "digest in hex" if kind.endswith("ds") else "key in base64", kind))
+            say(
+                "bind_trust_anchors: the value of %s is not three numbers and the %s of a %s"
+                % (entry["name"], "digest in hex" if kind.endswith("ds") else "key in base64", kind)
+            )
         if entry["name"] == "." and declared["bind_dnssec_validation"] == "auto":
-            say("bind_dnssec_validation: \"auto\" uses the built-in root anchor; with an anchor for . in bind_trust_anchors say \"yes\"")
+            say(
+                'bind_dnssec_validation: "auto" uses the built-in root anchor; with an anchor for . in bind_trust_anchors say "yes"'
+            )
     for statement in declared["bind_extra_options"]:
         word = (statement.split() or [""])[0]
         if not statement.rstrip().endswith(";"):
-            say("bind_extra_options: \"%s\" does not end with ;" % statement)
+            say('bind_extra_options: "%s" does not end with ;' % statement)
         if word in ("forwarders", "forward"):
-            say("bind_extra_options: %s would make named ask another resolver, whose query limits are what this role replaces" % word)
+            say(
+                "bind_extra_options: %s would make named ask another resolver, whose query limits are what this role replaces"
+                % word
+            )
         if word == "files":
             say("bind_extra_options: files is written from bind_openfiles, and only for a named that knows it")
     return found
@@ -209,7 +246,11 @@ def bind_anchor(entry):
     """One line of trust-anchors for {"name", "type", "value"}: the last field is quoted, as named.conf wants it."""
     fields = entry["value"].split()
     return '"%s" %s %s "%s";' % (
-        entry["name"], entry.get("type") or "static-ds", " ".join(fields[:3]), "".join(fields[3:]))
+        entry["name"],
+        entry.get("type") or "static-ds",
+        " ".join(fields[:3]),
+        "".join(fields[3:]),
+    )
 
 
 class FilterModule:

@@ -79,16 +79,40 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bind_host import (
-    answers, beside, loaded_at, openfiles, rc_variables, recurses, running_named, sysctl_int, wait_until)
+    answers,
+    beside,
+    loaded_at,
+    openfiles,
+    rc_variables,
+    recurses,
+    running_named,
+    sysctl_int,
+    wait_until,
+)
 from ansible.module_utils.sokuhai.host import difference, read, run, write
 
 #: What a running named takes over from rndc reconfig whole (bin/named/server.c, load_configuration). Everything else restarts it: descriptors
 #: are set before it gives up root, sockets are bound while it still may, and a cache filled under other trust anchors or root
 #: servers would hide that the new ones do not work.
 RELOADABLE = {
-    "allow-query", "allow-query-cache", "allow-recursion", "allow-transfer", "allow-update", "clients-per-query", "fetches-per-server",
-    "fetches-per-zone", "max-cache-size", "max-clients-per-query", "qname-minimization", "rate-limit", "recursive-clients",
-    "resolver-query-timeout", "resolver-retry-interval", "tcp-clients", "version"}
+    "allow-query",
+    "allow-query-cache",
+    "allow-recursion",
+    "allow-transfer",
+    "allow-update",
+    "clients-per-query",
+    "fetches-per-server",
+    "fetches-per-zone",
+    "max-cache-size",
+    "max-clients-per-query",
+    "qname-minimization",
+    "rate-limit",
+    "recursive-clients",
+    "resolver-query-timeout",
+    "resolver-retry-interval",
+    "tcp-clients",
+    "version",
+}
 RELOADABLE_BLOCKS = {"acl", "logging", "statistics-channels", "zone"}
 
 
@@ -115,7 +139,7 @@ def option_statements(text):
     found = {}
     for statement in split_statements(text):
         if statement.startswith("options {"):
-            for inner in split_statements(statement[len("options {"):statement.rindex("}")]):
+            for inner in split_statements(statement[len("options {") : statement.rindex("}")]):
                 found.setdefault(inner.split()[0], []).append(inner)
     return found
 
@@ -182,7 +206,7 @@ class Transaction:
         limit = openfiles(process["pid"])
         if limit is None:
             return None
-        return (sysctl_int("kern.maxfilesperproc") or 2 ** 31) if limit[0] is None else limit[0]
+        return (sysctl_int("kern.maxfilesperproc") or 2**31) if limit[0] is None else limit[0]
 
     def low(self, process):
         if not self.want["openfiles"]:
@@ -274,17 +298,23 @@ class Transaction:
             for name in self.stopped:
                 self.service("onestart", name)
             self.module.fail_json(
-                msg="%s There is no previous configuration to return to; %s is left as written.%s" % (
-                    why, self.conf, " named said: " + told if told else ""))
+                msg="%s There is no previous configuration to return to; %s is left as written.%s"
+                % (why, self.conf, " named said: " + told if told else "")
+            )
         self.install(old)
         back = self.act("restart" if self.process() else "start")
         if not back:
             for name in self.stopped:
                 self.service("onestart", name)
         self.module.fail_json(
-            msg="%s The previous %s is back and named %s.%s" % (
-                why, self.conf, "runs with it" if back else "does not answer with it either: " + self.output,
-                " named said: " + told if told else ""))
+            msg="%s The previous %s is back and named %s.%s"
+            % (
+                why,
+                self.conf,
+                "runs with it" if back else "does not answer with it either: " + self.output,
+                " named said: " + told if told else "",
+            )
+        )
 
     def links(self, process):
         """What decides named's descriptor limit, one clause each, for the message."""
@@ -292,12 +322,16 @@ class Transaction:
         parts = ["kern.maxfilesperproc = %s" % sysctl_int("kern.maxfilesperproc")]
         out = run(["limits", "-C", rc["named_login_class"], "-n"])[1]
         numbers = [word for word in out.split() if word.isdigit() or word.startswith("infinity")]
-        parts.append("login class %s: openfiles = %s" % (rc["named_login_class"], numbers[0] if numbers else "not known"))
-        parts.append("named_limits = \"%s\"" % rc["named_limits"])
+        parts.append(
+            "login class %s: openfiles = %s" % (rc["named_login_class"], numbers[0] if numbers else "not known")
+        )
+        parts.append('named_limits = "%s"' % rc["named_limits"])
         files = option_statements(self.printed(self.conf) or "").get("files")
         parts.append("named.conf: %s" % (files[0] if files else "no files statement"))
         limit = openfiles(process["pid"])
-        parts.append("hard limit of the process = %s" % ("infinity" if limit and limit[1] is None else limit and limit[1]))
+        parts.append(
+            "hard limit of the process = %s" % ("infinity" if limit and limit[1] is None else limit and limit[1])
+        )
         return "; ".join(parts)
 
 
@@ -320,8 +354,9 @@ def stage(module, host):
         os.unlink(path)
     if status != 0:
         module.fail_json(
-            msg="named-checkconf refuses the new named.conf, %s stays as it is: %s" % (
-                host.conf, (out + err).strip().replace(path, "named.conf")))
+            msg="named-checkconf refuses the new named.conf, %s stays as it is: %s"
+            % (host.conf, (out + err).strip().replace(path, "named.conf"))
+        )
     return printed or ""
 
 
@@ -348,7 +383,10 @@ def plan(host, differs, other, old_printed, new_printed):
     if not differs and host.stale(process):
         return "restart", "named runs an older configuration than %s" % host.conf
     if host.low(process):
-        return "restart", "openfiles of the running named is %s, wanted %d" % (host.soft(process), host.want["openfiles"])
+        return "restart", "openfiles of the running named is %s, wanted %d" % (
+            host.soft(process),
+            host.want["openfiles"],
+        )
     if differs:
         keyword = other[0] if other else needs_restart(old_printed, new_printed)
         if keyword:
@@ -371,7 +409,8 @@ def main():
             "files": {"type": "list", "elements": "dict", "default": []},
             "displaces": {"type": "list", "elements": "str", "default": []},
         },
-        supports_check_mode=True)
+        supports_check_mode=True,
+    )
     host = Transaction(module)
     content = module.params["content"]
     current = read(host.conf)
@@ -380,12 +419,17 @@ def main():
     wanted[host.conf] = content
     differs = current != content or bool(other)
     result = {
-        "changed": False, "path": host.conf, "action": "none", "reason": "",
+        "changed": False,
+        "path": host.conf,
+        "action": "none",
+        "reason": "",
         "diff": [difference(path, read(path), wanted[path]) for path in [host.conf] + other],
     }
     if host.checkconf is None or not os.access(host.rc["named_program"], os.X_OK):
         if module.check_mode:
-            module.exit_json(**dict(result, changed=True, action="start", reason="named is not installed yet (predicted)"))
+            module.exit_json(
+                **dict(result, changed=True, action="start", reason="named is not installed yet (predicted)")
+            )
         module.fail_json(msg="no named at %s: nothing to configure" % host.rc["named_program"])
 
     result["changed"] = make_directories(host)
@@ -410,13 +454,23 @@ def main():
         fallback = {}
     if result["action"] != "none":
         if not host.act(result["action"]):
-            host.revert(fallback, "named refuses the new configuration." if host.refused else (
-                "named does not answer at %s after its %s with the new configuration." % (
-                    ", ".join(host.want["servers"]), result["action"])))
+            host.revert(
+                fallback,
+                "named refuses the new configuration."
+                if host.refused
+                else (
+                    "named does not answer at %s after its %s with the new configuration."
+                    % (", ".join(host.want["servers"]), result["action"])
+                ),
+            )
         if recursed and not wait_until(
-                lambda: recurses(host.want["servers"][0], host.want["probe_name"]), host.want["timeout"]):
+            lambda: recurses(host.want["servers"][0], host.want["probe_name"]), host.want["timeout"]
+        ):
             host.output = ""
-            host.revert(fallback, "named resolved NS of \"%s\" before this change and does not any more." % host.want["probe_name"])
+            host.revert(
+                fallback,
+                'named resolved NS of "%s" before this change and does not any more.' % host.want["probe_name"],
+            )
         process = host.process()
         if process is None or (host.low(process) and result["action"] == "reconfig"):
             result["action"] = "restart"
@@ -428,7 +482,8 @@ def main():
     if host.low(process):
         module.fail_json(
             msg="bind_openfiles: the running named (pid %d) has openfiles = %s, %d was asked for, and a restart did not mend it."
-                " The links: %s" % (process["pid"], host.soft(process), host.want["openfiles"], host.links(process)))
+            " The links: %s" % (process["pid"], host.soft(process), host.want["openfiles"], host.links(process))
+        )
     result["pid"] = process["pid"]
     result["openfiles_soft"] = host.soft(process) or 0
     result["recurses"] = recurses(host.want["servers"][0], host.want["probe_name"])

@@ -57,7 +57,16 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bind_host import (
-    answers, beside, loaded_at, named_version, openfiles, rc_variables, recurses, running_named, sysctl_int)
+    answers,
+    beside,
+    loaded_at,
+    named_version,
+    openfiles,
+    rc_variables,
+    recurses,
+    running_named,
+    sysctl_int,
+)
 from ansible.module_utils.sokuhai.host import read, run
 
 
@@ -77,16 +86,28 @@ def main():
             "server": {"type": "str", "default": "127.0.0.1"},
             "probe_name": {"type": "str", "default": "."},
         },
-        supports_check_mode=True)
+        supports_check_mode=True,
+    )
     rc = rc_variables()
     program, conf = rc["named_program"], rc["named_conf"]
     checkconf, rndc = beside(program, "named-checkconf"), beside(program, "rndc")
     installed = os.access(program, os.X_OK) and checkconf is not None
     conf_text = read(conf)
     result = {
-        "changed": False, "installed": installed, "program": program, "checkconf": checkconf or "", "rndc": rndc or "",
-        "conf": conf, "rc_conf": rc, "version": "", "package": "", "knows": {}, "running": None, "stale": False,
-        "answers": False, "recurses": False,
+        "changed": False,
+        "installed": installed,
+        "program": program,
+        "checkconf": checkconf or "",
+        "rndc": rndc or "",
+        "conf": conf,
+        "rc_conf": rc,
+        "version": "",
+        "package": "",
+        "knows": {},
+        "running": None,
+        "stale": False,
+        "answers": False,
+        "recurses": False,
         "physmem": sysctl_int("hw.physmem") or 0,
         "udp_ports": [sysctl_int("net.inet.ip.portrange." + end) or 0 for end in ("hifirst", "hilast")],
         "maxfilesperproc": sysctl_int("kern.maxfilesperproc") or 0,

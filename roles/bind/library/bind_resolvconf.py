@@ -142,7 +142,8 @@ def carried_over(resolv_conf):
         elif key == "options" and value.strip():
             options = (options + " " + value.strip()).strip()
     return (["search_domains=%s" % shlex.quote(search)] if search else []) + (
-        ["resolv_conf_options=%s" % shlex.quote(options)] if options else [])
+        ["resolv_conf_options=%s" % shlex.quote(options)] if options else []
+    )
 
 
 def with_block(outside, lines):
@@ -165,7 +166,8 @@ def main():
             "require_recursion": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 20},
         },
-        supports_check_mode=True)
+        supports_check_mode=True,
+    )
     want = module.params
     servers = want["name_servers"]
     conf, resolv = read(RESOLVCONF_CONF), read(RESOLV_CONF) or ""
@@ -184,8 +186,9 @@ def main():
         if clash:
             number, name, value, needed = clash[0]
             module.fail_json(
-                msg="bind_use_for_host: %s line %d sets %s=\"%s\", which keeps the host away from its own named; remove the line "
-                    "or set it to \"%s\", or say bind_use_for_host: false" % (RESOLVCONF_CONF, number, name, value, needed))
+                msg='bind_use_for_host: %s line %d sets %s="%s", which keeps the host away from its own named; remove the line '
+                'or set it to "%s", or say bind_use_for_host: false' % (RESOLVCONF_CONF, number, name, value, needed)
+            )
 
     new_conf, new_resolv = conf, None
     if static:
@@ -202,10 +205,16 @@ def main():
     drifted = not static and expected is not None and nameservers(resolv) != expected
     changed = new_conf != conf or new_resolv is not None or drifted
     result = {
-        "changed": changed, "managed": "static" if static else "resolvconf",
+        "changed": changed,
+        "managed": "static" if static else "resolvconf",
         "diff": [
             difference(RESOLVCONF_CONF, conf, new_conf),
-            difference(RESOLV_CONF, resolv, new_resolv if new_resolv is not None else (static_text(resolv, servers) if drifted else resolv))],
+            difference(
+                RESOLV_CONF,
+                resolv,
+                new_resolv if new_resolv is not None else (static_text(resolv, servers) if drifted else resolv),
+            ),
+        ],
     }
     if module.check_mode or not changed:
         module.exit_json(**result)
@@ -218,9 +227,14 @@ def main():
     if expected and not wait_until(usable, want["timeout"]):
         module.fail_json(
             msg="bind_use_for_host: %s %s; the host keeps its %s (%s). Is port 53 outwards open? To switch all the same set "
-                "bind_require_recursion: false" % (
-                    servers[0], "does not resolve \"%s\"" % want["probe_name"] if answers(servers[0]) else "does not answer",
-                    RESOLV_CONF, ", ".join(nameservers(resolv)) or "no name server"))
+            "bind_require_recursion: false"
+            % (
+                servers[0],
+                'does not resolve "%s"' % want["probe_name"] if answers(servers[0]) else "does not answer",
+                RESOLV_CONF,
+                ", ".join(nameservers(resolv)) or "no name server",
+            )
+        )
 
     if displaced is not None:
         write(RESOLVCONF_CONF + ".local_unbound", displaced, 0o644)
@@ -246,8 +260,9 @@ def main():
         if read(RESOLV_CONF) != resolv:
             write(RESOLV_CONF, resolv, 0o644)
         module.fail_json(
-            msg="bind_use_for_host: after the switch %s named %s instead of %s; everything is back as it was. resolvconf said: %s" % (
-                RESOLV_CONF, ", ".join(got) or "no name server", ", ".join(expected), told or "nothing"))
+            msg="bind_use_for_host: after the switch %s named %s instead of %s; everything is back as it was. resolvconf said: %s"
+            % (RESOLV_CONF, ", ".join(got) or "no name server", ", ".join(expected), told or "nothing")
+        )
     result["diff"][1]["after"] = read(RESOLV_CONF) or ""
     module.exit_json(**result)
 

@@ -133,8 +133,11 @@ def ask(server, name, qtype, qclass="IN", recurse=True, timeout=2.0, tries=2, po
                     got, flags, _questions, answers = struct.unpack("!4H", reply[:8])
                     if got == ident and flags & 0x8000:
                         rcode = flags & 0xF
-                        return {"rcode": RCODES.get(rcode, str(rcode)),
-                                "recursion_available": bool(flags & 0x80), "answers": answers}
+                        return {
+                            "rcode": RCODES.get(rcode, str(rcode)),
+                            "recursion_available": bool(flags & 0x80),
+                            "answers": answers,
+                        }
         except OSError:
             time.sleep(0.2)
     return None

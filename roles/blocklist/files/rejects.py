@@ -27,7 +27,9 @@ LINE = re.compile(
 )
 # What syslogd(8) writes for identical successive lines (fprintlog_successive in usr.sbin/syslogd/syslogd.c), in each of its formats; the whole line, so that
 # nothing a client may choose passes for it.
-REPEATED = re.compile(r"(?:<\d+>1 \S+|[A-Z][a-z][a-z] [ \d]\d [\d:]{8}(?: <[\w.]+>)?|\d{4}-\d\d-\d\dT\S+) \S+ (?:syslogd(?:: | - - - ))?last message repeated (\d+) times?")
+REPEATED = re.compile(
+    r"(?:<\d+>1 \S+|[A-Z][a-z][a-z] [ \d]\d [\d:]{8}(?: <[\w.]+>)?|\d{4}-\d\d-\d\dT\S+) \S+ (?:syslogd(?:: | - - - ))?last message repeated (\d+) times?"
+)
 MONTHS = dict(zip("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), range(1, 13)))
 MOST_READ = 64 * 2**20  # bytes in one go; more has piled up only when cron did not run, and is too old to matter
 MOST_LISTED = 20000  # a tenth of pf's table-entries
@@ -37,7 +39,11 @@ def when(line, now):
     """Return the time (s since 1970) that syslogd put before *line*, in either of its forms; *now* where there is none."""
     found = re.match(r"(?:<\d+>1 )?(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[\d.]*(Z|[+-]\d\d:\d\d)", line)
     if found:
-        shift = 0 if found[7] == "Z" else (1 if found[7][0] == "+" else -1) * (int(found[7][1:3]) * 3600 + int(found[7][4:]) * 60)
+        shift = (
+            0
+            if found[7] == "Z"
+            else (1 if found[7][0] == "+" else -1) * (int(found[7][1:3]) * 3600 + int(found[7][4:]) * 60)
+        )
         return calendar.timegm(tuple(int(found[n]) for n in range(1, 7)) + (0, 0, 0)) - shift
     found = re.match(r"([A-Z][a-z][a-z]) ([ \d]\d) (\d\d):(\d\d):(\d\d) ", line)
     if not found or found[1] not in MONTHS:
@@ -45,7 +51,13 @@ def when(line, now):
     year = time.localtime(now).tm_year
     then = time.mktime((year, MONTHS[found[1]], int(found[2]), int(found[3]), int(found[4]), int(found[5]), 0, 0, -1))
     # the last lines of December are read in January
-    return then if then <= now + 86400 else time.mktime((year - 1, MONTHS[found[1]], int(found[2]), int(found[3]), int(found[4]), int(found[5]), 0, 0, -1))
+    return (
+        then
+        if then <= now + 86400
+        else time.mktime(
+            (year - 1, MONTHS[found[1]], int(found[2]), int(found[3]), int(found[4]), int(found[5]), 0, 0, -1)
+        )
+    )
 
 
 def offence(line, traps, from_traps):
@@ -111,7 +123,9 @@ def count(lines, settings, state, now):
             state["last"] = None
             found = offence(line, traps, settings["from_traps"])
             place = network(found[0], masks) if found else None
-            if place is None or any(place.version == one.version and (place.subnet_of(one) or one.subnet_of(place)) for one in allow):
+            if place is None or any(
+                place.version == one.version and (place.subnet_of(one) or one.subnet_of(place)) for one in allow
+            ):
                 continue
             state["last"] = [str(place), found[1]]
         elif not state.get("last"):
@@ -120,7 +134,9 @@ def count(lines, settings, state, now):
         at = when(line, now)
         if at > now - settings["window"]:
             # more than it takes would only fill the state
-            seen.setdefault(place, []).extend([at] * (settings["count"] if at_once else min(int(repeated[1]), settings["count"]) if repeated else 1))
+            seen.setdefault(place, []).extend(
+                [at] * (settings["count"] if at_once else min(int(repeated[1]), settings["count"]) if repeated else 1)
+            )
     new = []
     for place in list(seen):
         seen[place] = [at for at in seen[place] if at > now - settings["window"]]
@@ -134,9 +150,11 @@ def count(lines, settings, state, now):
     for place in list(listed):
         # the allow list may have grown
         one = ipaddress.ip_network(place)
-        if listed[place] <= now or any(one.version == other.version and (one.subnet_of(other) or other.subnet_of(one)) for other in allow):
+        if listed[place] <= now or any(
+            one.version == other.version and (one.subnet_of(other) or other.subnet_of(one)) for other in allow
+        ):
             del listed[place]
-    for place in sorted(listed, key=listed.get)[:max(len(listed) - MOST_LISTED, 0)]:
+    for place in sorted(listed, key=listed.get)[: max(len(listed) - MOST_LISTED, 0)]:
         del listed[place]
     return new
 
@@ -169,10 +187,20 @@ def main():
         with open(settings["state"] + ".new", "w", encoding="utf-8") as target:
             json.dump(state, target)
         os.rename(settings["state"] + ".new", settings["state"])
-        pf = subprocess.run(["/sbin/pfctl", "-q", "-a", settings["anchor"], "-t", settings["table"], "-T", "replace", "-f", "-"],
-                            input="".join(place + "\n" for place in sorted(state["listed"])), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, check=False)
+        pf = subprocess.run(
+            ["/sbin/pfctl", "-q", "-a", settings["anchor"], "-t", settings["table"], "-T", "replace", "-f", "-"],
+            input="".join(place + "\n" for place in sorted(state["listed"])),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            check=False,
+        )
         for place, number in new:
-            syslog.syslog(syslog.LOG_NOTICE, "%s was refused %d times within %d seconds: no SMTP for %d seconds" % (place, number, settings["window"], settings["duration"]))
+            syslog.syslog(
+                syslog.LOG_NOTICE,
+                "%s was refused %d times within %d seconds: no SMTP for %d seconds"
+                % (place, number, settings["window"], settings["duration"]),
+            )
         if pf.returncode:
             # once a minute into root's mailbox would be too often
             syslog.syslog(syslog.LOG_ERR, "pfctl: %s" % pf.stderr.strip())

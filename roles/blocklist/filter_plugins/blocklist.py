@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What can be said about the declared blocklist without asking the host."""
+
 from __future__ import annotations
 
 import ipaddress
@@ -40,7 +41,9 @@ def problems(declared):
     found = []
     services = declared["blocklist_services"]
     if not services:
-        found.append("blocklist_services: is empty, so nobody would ever be cut off; say sokuhai_blocklist: false for that")
+        found.append(
+            "blocklist_services: is empty, so nobody would ever be cut off; say sokuhai_blocklist: false for that"
+        )
     seen = {}
     for number, one in enumerate(services):
         where = f"blocklist_services[{number}]"
@@ -48,14 +51,18 @@ def problems(declared):
             found.append(f"{where}.name: {one['name']!r} is to be a word of small letters, as smtp")
         found += _ports(f"{where}.port", [one["port"]])
         if one["port"] in seen:
-            found.append(f"{where}.port: {one['port']} is {seen[one['port']]} already; the daemon knows one line a port")
+            found.append(
+                f"{where}.port: {one['port']} is {seen[one['port']]} already; the daemon knows one line a port"
+            )
         seen[one["port"]] = one["name"]
         if int(one["nfail"]) < 2:
             found.append(f"{where}.nfail: {one['nfail']} would cut off a user who mistypes once; 2 or more")
         found += _duration(f"{where}.duration", one["duration"])
     for name, least, most in (("blocklist_mask_ipv4", 16, 32), ("blocklist_mask_ipv6", 32, 128)):
         if not least <= declared[name] <= most:
-            found.append(f"{name}: {declared[name]} is to be {least} to {most}: one offender would stand for too many neighbours, or for none")
+            found.append(
+                f"{name}: {declared[name]} is to be {least} to {most}: one offender would stand for too many neighbours, or for none"
+            )
     for name in ("blocklist_allow", "blocklist_mynetworks"):
         for entry in declared[name]:
             try:
@@ -69,7 +76,9 @@ def problems(declared):
                 found.append(f"{name}: {entry} is everybody, so nobody would ever be cut off")
     if declared["blocklist_rejects"]:
         if declared["blocklist_rejects_count"] < 5:
-            found.append(f"blocklist_rejects_count: {declared['blocklist_rejects_count']} is what a mailing list with a few dead addresses reaches; 5 or more")
+            found.append(
+                f"blocklist_rejects_count: {declared['blocklist_rejects_count']} is what a mailing list with a few dead addresses reaches; 5 or more"
+            )
         found += _duration("blocklist_rejects_window", declared["blocklist_rejects_window"], 60)
         found += _duration("blocklist_rejects_duration", declared["blocklist_rejects_duration"], 60)
         found += _ports("blocklist_rejects_ports", declared["blocklist_rejects_ports"])
@@ -81,7 +90,9 @@ def problems(declared):
     if declared["blocklist_from_traps"] and not declared["blocklist_traps"]:
         found.append("blocklist_from_traps: is true, but no trap is declared")
     if not 45 <= declared["blocklist_confirm_seconds"] <= 600:
-        found.append(f"blocklist_confirm_seconds: {declared['blocklist_confirm_seconds']} is to be 45 to 600: time enough to come in anew, and not longer locked out than one can bear")
+        found.append(
+            f"blocklist_confirm_seconds: {declared['blocklist_confirm_seconds']} is to be 45 to 600: time enough to come in anew, and not longer locked out than one can bear"
+        )
     return found
 
 

@@ -65,7 +65,15 @@ LOOPBACK = ("127.0.0.0/8", "::1/128")
 FILTERS = ("block", "pass", "match", "anchor", "antispoof")
 TRANSLATIONS = ("scrub", "nat", "rdr", "binat", "nat-anchor", "rdr-anchor", "binat-anchor")
 # lines of the configuration that the base system comes with (usr.sbin/blocklistd/blocklistd.conf)
-STOCK = {"ssh stream * * * 3 24h", "ftp stream * * * 3 24h", "smtp stream * * * 3 24h", "submission stream * * * 3 24h", "* * * * * 3 60", "[local]", "[remote]"}
+STOCK = {
+    "ssh stream * * * 3 24h",
+    "ftp stream * * * 3 24h",
+    "smtp stream * * * 3 24h",
+    "submission stream * * * 3 24h",
+    "* * * * * 3 60",
+    "[local]",
+    "[remote]",
+}
 OPERATORS = 3  # addresses of plays that are let by: a controller at home, one at work, and one more
 PROVED = "198.51.100.255"  # RFC 5737: nobody's address
 
@@ -84,7 +92,9 @@ def mode_of(path):
 def covering(networks):
     """Return *networks* (strings) as ipaddress networks, sorted, without those that another of them holds."""
     kept = []
-    for network in sorted({ipaddress.ip_network(text, strict=False) for text in networks}, key=lambda n: (n.version, n.prefixlen, n)):
+    for network in sorted(
+        {ipaddress.ip_network(text, strict=False) for text in networks}, key=lambda n: (n.version, n.prefixlen, n)
+    ):
         if not any(network.version == wider.version and network.subnet_of(wider) for wider in kept):
             kept.append(network)
     return sorted(kept, key=lambda n: (n.version, n))
@@ -97,14 +107,20 @@ def daemon_config(services, masks, allow):
     The daemon cuts an address to its mask before it looks at [remote] (conf_find in contrib/blocklist/bin/conf.c), so a narrower allowed
     network has to be written as the network of that mask, or it would never match.
     """
-    lines = [MARK + "; blocklistd.conf(5) explains the columns.", "[local]", "# port\ttype\tproto\towner\tname\tnfail\tduration"]
+    lines = [
+        MARK + "; blocklistd.conf(5) explains the columns.",
+        "[local]",
+        "# port\ttype\tproto\towner\tname\tnfail\tduration",
+    ]
     for one in services:
         lines.append("# %s" % one["name"])
         for proto, version, whole in (("tcp", 4, 32), ("tcp6", 6, 128)):
             name = "*" if masks[version] == whole else "*/%d" % masks[version]
             lines.append("%d\tstream\t%s\t*\t%s\t%d\t%s" % (one["port"], proto, name, one["nfail"], one["duration"]))
     lines += ["[remote]", "# never"]
-    wide = covering(str(n if n.prefixlen <= masks[n.version] else n.supernet(new_prefix=masks[n.version])) for n in covering(allow))
+    wide = covering(
+        str(n if n.prefixlen <= masks[n.version] else n.supernet(new_prefix=masks[n.version])) for n in covering(allow)
+    )
     for network in wide:
         place = "%s/%d" if network.version == 4 else "[%s]/%d"
         lines.append(place % (network.network_address, network.prefixlen) + "\t*\t*\t*\t*\t*\t*")
@@ -115,11 +131,18 @@ def anchor_rules(daemon, allow, ports, own):
     """Return the text of pf's anchor file: daemon (name), allow (networks), ports (TCP ports closed to who was refused too often), own (pf.conf
     evaluates the daemon's anchor already)."""
     inside = " ".join(str(n.network_address) if n.prefixlen == n.max_prefixlen else str(n) for n in covering(allow))
-    lines = [MARK + ". Loaded by pf.conf; `pfctl -a %s -sr` shows it." % ANCHOR, "table <%s> persist { %s }" % (ALLOW, inside), "table <%s> persist" % REJECTS]
+    lines = [
+        MARK + ". Loaded by pf.conf; `pfctl -a %s -sr` shows it." % ANCHOR,
+        "table <%s> persist { %s }" % (ALLOW, inside),
+        "table <%s> persist" % REJECTS,
+    ]
     if not own:
         lines.append('anchor "/%s/*" in from ! <%s> to any' % (daemon, ALLOW))
     if ports:
-        lines.append("block drop in quick proto tcp from <%s> to any port { %s }" % (REJECTS, " ".join(str(port) for port in ports)))
+        lines.append(
+            "block drop in quick proto tcp from <%s> to any port { %s }"
+            % (REJECTS, " ".join(str(port) for port in ports))
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -163,7 +186,9 @@ def places(text):
     """
     end = len(text.splitlines())
     first = next((number for number, word in statements(text) if word in FILTERS), end)
-    hidden = [number for number, word in statements(text) if number < first and (word == "include" or word.startswith("$"))]
+    hidden = [
+        number for number, word in statements(text) if number < first and (word == "include" or word.startswith("$"))
+    ]
     return [first] + hidden
 
 
@@ -217,14 +242,25 @@ def load_options(flags):
             elif letter in LOADING:
                 kept.append("-" + letter)
             elif letter not in PRINTING:
-                raise Refused("pf: pf_flags of rc.conf has -%s, with which `service pf start` does not load the whole of pf.conf, so what this role puts there would not "
-                              "be in force after a boot. Take it out" % letter)
+                raise Refused(
+                    "pf: pf_flags of rc.conf has -%s, with which `service pf start` does not load the whole of pf.conf, so what this role puts there would not "
+                    "be in force after a boot. Take it out" % letter
+                )
     return kept
 
 
 def minimal(lines):
     """Return a pf.conf for a host without one: our block, and everything passes without a state, as if pf were not there."""
-    return "\n".join([MARK + ", because there was none. Yours from now on: only the block between the marks is kept up.", "set skip on lo0"] + lines) + "\n"
+    return (
+        "\n".join(
+            [
+                MARK + ", because there was none. Yours from now on: only the block between the marks is kept up.",
+                "set skip on lo0",
+            ]
+            + lines
+        )
+        + "\n"
+    )
 
 
 def ssh_config(text, keyword):
@@ -238,7 +274,12 @@ def top_rules(printed):
     found = []
     for line in printed.splitlines():
         words = line.split()
-        if not words or line[0].isspace() or words[0] not in FILTERS + TRANSLATIONS or words[:2] == ["anchor", '"%s"' % ANCHOR]:
+        if (
+            not words
+            or line[0].isspace()
+            or words[0] not in FILTERS + TRANSLATIONS
+            or words[:2] == ["anchor", '"%s"' % ANCHOR]
+        ):
             continue
         # the optimizer names its tables by chance
         found.append(re.sub(r"<__automatic_\w+>", "<__automatic>", line.rstrip(" {")))
@@ -369,12 +410,18 @@ class Host:
         found = self.installed()
         if found:
             return found
-        raise Refused("sokuhai_blocklist: this base system has neither blocklistd nor blacklistd (built WITHOUT_BLOCKLIST?); say sokuhai_blocklist: false")
+        raise Refused(
+            "sokuhai_blocklist: this base system has neither blocklistd nor blacklistd (built WITHOUT_BLOCKLIST?); say sokuhai_blocklist: false"
+        )
 
     def paths(self, daemon):
         """Return what belongs to *daemon*: config, helper, socket, pidfile."""
-        return {"config": "/etc/%s.conf" % daemon, "helper": "/usr/libexec/%s-helper" % daemon,
-                "socket": "/var/run/%s.sock" % daemon, "pidfile": "/var/run/%s.pid" % daemon}
+        return {
+            "config": "/etc/%s.conf" % daemon,
+            "helper": "/usr/libexec/%s-helper" % daemon,
+            "socket": "/var/run/%s.sock" % daemon,
+            "pidfile": "/var/run/%s.pid" % daemon,
+        }
 
     def ancestors(self):
         """Return [(pid, ppid, seconds it runs, command)] from this process upwards."""
@@ -418,7 +465,9 @@ class Host:
         """Return the connection, or None when there is none and blocklist_allow says who is to be let in."""
         found = self.connection()
         if found is None and not self.p["allow"]:
-            raise Refused("blocklist_allow: this play does not come in by ssh, so it cannot be seen from where you log in; name your address there")
+            raise Refused(
+                "blocklist_allow: this play does not come in by ssh, so it cannot be seen from where you log in; name your address there"
+            )
         return found
 
     def operators(self):
@@ -432,7 +481,10 @@ class Host:
         if found is None or (kept and self.module.check_mode):
             return kept
         today = ipaddress.ip_network(found[0])
-        if any(today.version == one.version and today.subnet_of(one) for one in covering(list(LOOPBACK) + list(self.p["allow"]) + kept)):
+        if any(
+            today.version == one.version and today.subnet_of(one)
+            for one in covering(list(LOOPBACK) + list(self.p["allow"]) + kept)
+        ):
             return kept
         return (kept + [found[0]])[-OPERATORS:]
 
@@ -474,9 +526,11 @@ class Host:
 
     def refuse_own_anchor(self, own, daemon):
         if own and not self.p["own_anchor"]:
-            raise Refused("blocklist_own_anchor: %s has %s's rules evaluated by a line of its own (%s), and pf would ask them about those too who are never to be cut off: "
-                          "blocklist_allow, mynetworks and you. Take that line out, the role's anchor evaluates them before your first rule; or say "
-                          "blocklist_own_anchor: true to keep it as it is" % (self.pf_conf, daemon, own))
+            raise Refused(
+                "blocklist_own_anchor: %s has %s's rules evaluated by a line of its own (%s), and pf would ask them about those too who are never to be cut off: "
+                "blocklist_allow, mynetworks and you. Take that line out, the role's anchor evaluates them before your first rule; or say "
+                "blocklist_own_anchor: true to keep it as it is" % (self.pf_conf, daemon, own)
+            )
 
     def anchor_differs(self, text):
         """Tell whether what pf has in our anchor is not *text*: its printed rules are compared with what pfctl prints of the file."""
@@ -493,17 +547,28 @@ class Host:
     def refuse_other_ways(self, daemon):
         for other in NAMES:
             if other != daemon and self.sysrc(other + "_enable", "NO").upper() == "YES":
-                raise Refused("sokuhai_blocklist: rc.conf enables %s, which is called %s on this release; move its settings and say sysrc -x %s_enable" % (other, daemon, other))
+                raise Refused(
+                    "sokuhai_blocklist: rc.conf enables %s, which is called %s on this release; move its settings and say sysrc -x %s_enable"
+                    % (other, daemon, other)
+                )
         for path in ("/etc/ipfw-%s.rc" % daemon[:-1],):
             if os.path.exists(path):
-                raise Refused("sokuhai_blocklist: %s has %s block by ipfw; this role is for pf. Remove the file, or say sokuhai_blocklist: false" % (path, daemon))
+                raise Refused(
+                    "sokuhai_blocklist: %s has %s block by ipfw; this role is for pf. Remove the file, or say sokuhai_blocklist: false"
+                    % (path, daemon)
+                )
 
     def refuse_foreign(self, path, old):
         if old is None or MARK in old or self.p["replace"]:
             return
-        lines = {" ".join(line.split()) for line in old.splitlines() if line.strip() and not line.lstrip().startswith("#")}
+        lines = {
+            " ".join(line.split()) for line in old.splitlines() if line.strip() and not line.lstrip().startswith("#")
+        }
         if lines - STOCK:
-            raise Refused("blocklist_replace_config: %s was written by somebody else. Say blocklist_replace_config: true to have it replaced (a copy stays beside it)" % path)
+            raise Refused(
+                "blocklist_replace_config: %s was written by somebody else. Say blocklist_replace_config: true to have it replaced (a copy stays beside it)"
+                % path
+            )
 
     def check_daemon_config(self, daemon, text):
         """Have the daemon itself read *text*, in the foreground, with a database and a socket of its own, and list what it understood."""
@@ -515,11 +580,18 @@ class Host:
                 'sleep 0.2; kill $pid 2>/dev/null; wait $pid 2>/dev/null; cat "$1/out"'
             )
             out = self.must("/bin/sh", "-c", script, "/usr/sbin/%s" % daemon, folder)
-        wanted = [line for line in text.splitlines() if line.strip() and not line.startswith(("#", "["))] + [line for line in text.splitlines() if re.match(r"\[[0-9a-f:]+\]", line)]
+        wanted = [line for line in text.splitlines() if line.strip() and not line.startswith(("#", "["))] + [
+            line for line in text.splitlines() if re.match(r"\[[0-9a-f:]+\]", line)
+        ]
         listed = [line for line in out.splitlines() if line.count("\t") == 6 and "nfail" not in line]
-        complaints = [line for line in out.splitlines() if line.startswith("conf_") and "conf_gethostport: host" not in line]
+        complaints = [
+            line for line in out.splitlines() if line.startswith("conf_") and "conf_gethostport: host" not in line
+        ]
         if complaints or len(listed) != len(wanted):
-            raise Refused("blocklist_services: %s understood %d of %d lines, the old configuration stays: %s" % (daemon, len(listed), len(wanted), "; ".join(complaints) or out.strip()[-300:]))
+            raise Refused(
+                "blocklist_services: %s understood %d of %d lines, the old configuration stays: %s"
+                % (daemon, len(listed), len(wanted), "; ".join(complaints) or out.strip()[-300:])
+            )
 
     def check_rules(self, text, anchor_text):
         """Have pf read the staged pf.conf *text* with the staged anchor file; return what it printed."""
@@ -556,18 +628,24 @@ class Host:
                 self.refuse_few_states(out)
                 return text
             tried.append(err or "another filter rule would come before it")
-        raise Refused('%s: there is no line before which pf takes our anchor as the first filter rule (%s). Put this before your first filter rule yourself: %s'
-                      % (self.pf_conf, "; ".join(tried), " | ".join(lines)))
+        raise Refused(
+            "%s: there is no line before which pf takes our anchor as the first filter rule (%s). Put this before your first filter rule yourself: %s"
+            % (self.pf_conf, "; ".join(tried), " | ".join(lines))
+        )
 
     def refuse_unread(self, old, anchor_text):
         """Refuse a pf.conf that pf, being on, has not read: to load it for our block's sake would put the rest into force, and what runs now is in no file."""
         # what `load anchor` brings is printed after the main ruleset, and is no part of it
         rc, out, err = self.check_rules(without_loads(old), anchor_text)
         # sorted: translation is asked for apart from the rules
-        if sorted(top_rules(out)) == sorted(top_rules("".join(self.must("pfctl", "-s", kind) for kind in ("nat", "rules")))):
+        if sorted(top_rules(out)) == sorted(
+            top_rules("".join(self.must("pfctl", "-s", kind) for kind in ("nat", "rules")))
+        ):
             return
-        raise Refused("pf: what it runs is not what %s says, so loading that would change more than is meant and could not be taken back. Load it yourself "
-                      "(service pf reload), see that you still come in, and run this again" % self.pf_conf)
+        raise Refused(
+            "pf: what it runs is not what %s says, so loading that would change more than is meant and could not be taken back. Load it yourself "
+            "(service pf reload), see that you still come in, and run this again" % self.pf_conf
+        )
 
     def refuse_few_states(self, verbose):
         found = re.search(r"^set limit states (\d+)", verbose, re.MULTILINE)
@@ -577,8 +655,10 @@ class Host:
             found = re.search(r"^states\s+hard limit\s+(\d+)", self.run("pfctl", "-s", "memory")[1], re.MULTILINE)
             limit = int(found[1]) if found else None
         if limit is not None and limit < self.p["states"] and not self.stateless(verbose):
-            raise Refused("pf: %s gives room for %d states, below %d (named's questions and the SMTP connections): put `set limit states %d` into it"
-                          % (self.pf_conf, limit, self.p["states"], self.p["states"]))
+            raise Refused(
+                "pf: %s gives room for %d states, below %d (named's questions and the SMTP connections): put `set limit states %d` into it"
+                % (self.pf_conf, limit, self.p["states"], self.p["states"])
+            )
 
     def stateless(self, verbose):
         return " keep state" not in verbose and " modulate state" not in verbose
@@ -592,7 +672,15 @@ class Host:
         operator = self.operator()
         self.pf_conf = self.find_pf_conf()
         self.take_back_pending()
-        result = {"daemon": daemon, "operator": operator[0] if operator else "", "token": "", "predicted": False, "diff": [], "differs": [], "changed": False}
+        result = {
+            "daemon": daemon,
+            "operator": operator[0] if operator else "",
+            "token": "",
+            "predicted": False,
+            "diff": [],
+            "differs": [],
+            "changed": False,
+        }
 
         config = daemon_config(self.p["services"], {4: self.p["mask_ipv4"], 6: self.p["mask_ipv6"]}, self.allowed())
         old_config = read(where["config"])
@@ -605,11 +693,21 @@ class Host:
                 self.load_pf()
         own = self.find_own_anchor(old_pf, daemon)
         self.refuse_own_anchor(own, daemon)
-        anchor_text = anchor_rules(daemon, self.allowed(), self.p["rejects"].get("ports", []), own) if self.wants_block(own) else None
+        anchor_text = (
+            anchor_rules(daemon, self.allowed(), self.p["rejects"].get("ports", []), own)
+            if self.wants_block(own)
+            else None
+        )
         if result["predicted"]:
             # pf's own reading is not to be had without its module
             number = places(old_pf)[0] if old_pf is not None else 0
-            new_pf = minimal(block(self.anchor_file)) if old_pf is None else old_pf if BEGIN in old_pf or not self.wants_block(own) else with_block(old_pf, number, block(self.anchor_file))
+            new_pf = (
+                minimal(block(self.anchor_file))
+                if old_pf is None
+                else old_pf
+                if BEGIN in old_pf or not self.wants_block(own)
+                else with_block(old_pf, number, block(self.anchor_file))
+            )
             enabled = False
         else:
             new_pf = self.place_block(old_pf, anchor_text, own)
@@ -627,9 +725,16 @@ class Host:
         at_boot, right = self.sysrc("pf_enable", "NO"), self.main_is_right(own)
         if not enabled or new_pf != old_pf or at_boot.upper() != "YES" or not right:
             result["changed"] = True
-            for thing, wanted, found, wrong in (("pf", "enabled", "disabled", not enabled), ("rc.conf: pf_enable", "YES", at_boot, at_boot.upper() != "YES"),
-                                                ("running pf: anchor", "its rules evaluate anchor %s" % ANCHOR if self.wants_block(own) else "no anchor of this role",
-                                                 "they do not" if self.wants_block(own) else "there is one", not right and new_pf == old_pf)):
+            for thing, wanted, found, wrong in (
+                ("pf", "enabled", "disabled", not enabled),
+                ("rc.conf: pf_enable", "YES", at_boot, at_boot.upper() != "YES"),
+                (
+                    "running pf: anchor",
+                    "its rules evaluate anchor %s" % ANCHOR if self.wants_block(own) else "no anchor of this role",
+                    "they do not" if self.wants_block(own) else "there is one",
+                    not right and new_pf == old_pf,
+                ),
+            ):
                 if wrong:
                     self.tell(result, thing, wanted, found)
             for path, before, after in ((self.pf_conf, old_pf, new_pf), (self.anchor_file, old_anchor, anchor_text)):
@@ -660,15 +765,24 @@ class Host:
     def load_pf(self):
         rc, out, err = self.run("kldload", "-n", "pf")
         if rc:
-            raise Refused("sokuhai_blocklist: this kernel cannot load pf (%s); in a jail it is the host's part" % err.strip())
+            raise Refused(
+                "sokuhai_blocklist: this kernel cannot load pf (%s); in a jail it is the host's part" % err.strip()
+            )
 
     def remember(self, daemon, old_pf, enabled, old_config):
         """Write down, once, what there was before this role: state=absent goes back to it."""
         if self.module.check_mode or os.path.exists(self.record):
             return
         os.makedirs(self.state_dir, 0o755, exist_ok=True)
-        before = {"pf_enable": self.sysrc("pf_enable", "NO"), "pf_was_on": enabled, "pf_had_rules": self.pf_has_rules(), "pf_conf": old_pf is not None and MARK not in old_pf, "daemon": daemon,
-                  "daemon_enable": self.sysrc(daemon + "_enable", "NO"), "daemon_flags": self.sysrc(daemon + "_flags", "")}
+        before = {
+            "pf_enable": self.sysrc("pf_enable", "NO"),
+            "pf_was_on": enabled,
+            "pf_had_rules": self.pf_has_rules(),
+            "pf_conf": old_pf is not None and MARK not in old_pf,
+            "daemon": daemon,
+            "daemon_enable": self.sysrc(daemon + "_enable", "NO"),
+            "daemon_flags": self.sysrc(daemon + "_flags", ""),
+        }
         write(self.record, json.dumps(before, indent=1, sort_keys=True) + "\n", 0o600)
 
     def remember_operators(self):
@@ -686,7 +800,11 @@ class Host:
             return
         result["changed"] = True
         # a program's text is no news to whoever reads the diff
-        result["diff"].append(self.diff(path, old and "%d bytes\n" % len(old), "%d bytes\n" % len(new)) if path == self.reporter else self.diff(path, old, new))
+        result["diff"].append(
+            self.diff(path, old and "%d bytes\n" % len(old), "%d bytes\n" % len(new))
+            if path == self.reporter
+            else self.diff(path, old, new)
+        )
         if not self.module.check_mode:
             if keep:
                 write(path + ".previous", old, 0o600)
@@ -696,7 +814,10 @@ class Host:
     def put_reporter(self, result, daemon):
         counted = "* * * * *\troot\t%s %s\n" % (self.reporter, self.settings) if self.p["rejects"] else ""
         # a daemon that keeps every report's descriptor (15.0 does) runs out of them one day; -r puts back what it had listed
-        nightly = "23 4 * * *\troot\t/usr/sbin/service %s status >/dev/null 2>&1 && /usr/sbin/service %s restart >/dev/null 2>&1\n" % (daemon, daemon)
+        nightly = (
+            "23 4 * * *\troot\t/usr/sbin/service %s status >/dev/null 2>&1 && /usr/sbin/service %s restart >/dev/null 2>&1\n"
+            % (daemon, daemon)
+        )
         self.put(result, self.cron, read(self.cron), "%s; crontab(5).\n%s%s" % (MARK, counted, nightly))
         if not self.p["rejects"]:
             gone = [path for path in (self.reporter, self.settings) if os.path.exists(path)]
@@ -706,9 +827,19 @@ class Host:
                     remove(*gone)
                     self.run("pfctl", "-q", "-a", ANCHOR, "-t", REJECTS, "-T", "flush")
             return
-        settings = dict(self.p["rejects"], allow=[str(n) for n in covering(self.allowed())], anchor=ANCHOR, table=REJECTS,
-                        mask_ipv4=self.p["mask_ipv4"], mask_ipv6=self.p["mask_ipv6"], state=self.state_dir + "/blocklist-rejects.json")
-        for path, text, mode in ((self.settings, json.dumps(settings, indent=1, sort_keys=True) + "\n", 0o644), (self.reporter, self.p["reporter"], 0o755)):
+        settings = dict(
+            self.p["rejects"],
+            allow=[str(n) for n in covering(self.allowed())],
+            anchor=ANCHOR,
+            table=REJECTS,
+            mask_ipv4=self.p["mask_ipv4"],
+            mask_ipv6=self.p["mask_ipv6"],
+            state=self.state_dir + "/blocklist-rejects.json",
+        )
+        for path, text, mode in (
+            (self.settings, json.dumps(settings, indent=1, sort_keys=True) + "\n", 0o644),
+            (self.reporter, self.p["reporter"], 0o755),
+        ):
             self.put(result, path, read(path), text, mode)
 
     def diff(self, path, old, new):
@@ -721,10 +852,17 @@ class Host:
         for folder in sorted(glob.glob(self.run_dir + "/*/")):
             waits = os.path.exists(folder + "armed")
             # its own undo may be on its way, or have been killed there
-            if not waits and not (os.path.exists(folder + "undone") and os.path.exists(folder + "pid") and not os.path.exists(folder + "finished")):
+            if not waits and not (
+                os.path.exists(folder + "undone")
+                and os.path.exists(folder + "pid")
+                and not os.path.exists(folder + "finished")
+            ):
                 continue
             if self.module.check_mode:
-                raise Refused("pf: a change of an earlier run still waits to be confirmed or taken back; try again in %d seconds" % self.p["confirm_seconds"])
+                raise Refused(
+                    "pf: a change of an earlier run still waits to be confirmed or taken back; try again in %d seconds"
+                    % self.p["confirm_seconds"]
+                )
             try:
                 os.rename(folder + "armed", folder + "undone")
             except FileNotFoundError:
@@ -759,7 +897,10 @@ class Host:
         token = secrets.token_hex(8)
         here = os.path.join(self.run_dir, token)
         os.makedirs(here, 0o700)
-        for name, path, old, new in (("pf.conf", self.pf_conf, old_pf, new_pf), ("anchor", self.anchor_file, old_anchor, anchor_text)):
+        for name, path, old, new in (
+            ("pf.conf", self.pf_conf, old_pf, new_pf),
+            ("anchor", self.anchor_file, old_anchor, anchor_text),
+        ):
             mode = mode_of(path)
             if new is not None:
                 write(os.path.join(here, name + ".new"), new, mode)
@@ -769,8 +910,15 @@ class Host:
                 write(os.path.join(here, name + ".before"), old, mode)
         write(here + "/connection", json.dumps(list(operator[:2]) if operator else None), 0o644)
         script = CHANGE
-        for key, value in (("MARK", MARK[2:]), ("HERE", here), ("PFCONF", self.pf_conf), ("ANCHORFILE", self.anchor_file), ("ANCHOR", ANCHOR),
-                           ("FLAGS", " ".join(shlex.quote(word) for word in self.flags)), ("WAS", "enabled" if enabled else "loaded" if self.pf_has_rules() else "disabled")):
+        for key, value in (
+            ("MARK", MARK[2:]),
+            ("HERE", here),
+            ("PFCONF", self.pf_conf),
+            ("ANCHORFILE", self.anchor_file),
+            ("ANCHOR", ANCHOR),
+            ("FLAGS", " ".join(shlex.quote(word) for word in self.flags)),
+            ("WAS", "enabled" if enabled else "loaded" if self.pf_has_rules() else "disabled"),
+        ):
             script = script.replace("@%s@" % key, value)
         write(here + "/change.sh", script, 0o700)
         write(here + "/armed", "", 0o644)
@@ -793,9 +941,15 @@ class Host:
         now = self.connection()
         if before is not None:
             if now is None or list(now[:2]) == before:
-                raise Refused("pf: this is still the connection from before the change (%s port %s), which proves nothing; the change will be taken back" % tuple(before))
+                raise Refused(
+                    "pf: this is still the connection from before the change (%s port %s), which proves nothing; the change will be taken back"
+                    % tuple(before)
+                )
             if now[2] > applied + 1:
-                raise Refused("pf: this connection was there %d seconds before the change; it will be taken back" % (now[2] - applied))
+                raise Refused(
+                    "pf: this connection was there %d seconds before the change; it will be taken back"
+                    % (now[2] - applied)
+                )
         if not self.pf_enabled():
             raise Refused("pf: it is not enabled; the change will be taken back")
         try:
@@ -812,7 +966,10 @@ class Host:
 
     def why_undone(self, here):
         errors = (read(here + "/errors") or "").strip()
-        return errors or "the change was taken back before it was confirmed; blocklist_confirm_seconds may be too few for this host"
+        return (
+            errors
+            or "the change was taken back before it was confirmed; blocklist_confirm_seconds may be too few for this host"
+        )
 
     # -- state=running ----------------------------------------------------------------------------------------------
 
@@ -839,20 +996,32 @@ class Host:
     def running(self):
         daemon = self.name()
         where = self.paths(daemon)
-        result = {"changed": False, "daemon": daemon, "operator": "", "diff": [], "differs": [], "postfix_reports": self.postfix_reports()}
+        result = {
+            "changed": False,
+            "daemon": daemon,
+            "operator": "",
+            "diff": [],
+            "differs": [],
+            "postfix_reports": self.postfix_reports(),
+        }
         # only now: without pf's part it would complain once a minute
         self.put_reporter(result, daemon)
         self.tell_sshd(result)
         flags = self.sysrc(daemon + "_flags", "")
         wanted = flags if re.search(r"(^|\s)-[A-Za-z]*r", flags) else (flags + " -r").strip()
         master = self.master(where, daemon)
-        stale = master is not None and (master[1] < os.stat(where["config"]).st_mtime if os.path.exists(where["config"]) else False)
+        stale = master is not None and (
+            master[1] < os.stat(where["config"]).st_mtime if os.path.exists(where["config"]) else False
+        )
         # without -r it would not put back after a boot what it had listed
         stale = stale or (master is not None and not re.search(r"\s-[A-Za-z]*r", master[2]))
         enable = self.sysrc(daemon + "_enable", "NO").upper() != "YES"
-        for thing, declared, found, wrong in (("rc.conf: %s_enable" % daemon, "YES", "NO", enable), ("rc.conf: %s_flags" % daemon, wanted, flags, wanted != flags),
-                                              ("service %s" % daemon, "running", "not running", master is None),
-                                              ("process %s" % daemon, "started with -r, after its configuration was written", "it was not", stale)):
+        for thing, declared, found, wrong in (
+            ("rc.conf: %s_enable" % daemon, "YES", "NO", enable),
+            ("rc.conf: %s_flags" % daemon, wanted, flags, wanted != flags),
+            ("service %s" % daemon, "running", "not running", master is None),
+            ("process %s" % daemon, "started with -r, after its configuration was written", "it was not", stale),
+        ):
             if wrong:
                 result["changed"] = True
                 self.tell(result, thing, declared, found)
@@ -903,7 +1072,11 @@ class Host:
             return
         out = self.run(self.sshd, "-T")[1] if os.access(self.sshd, os.X_OK) else ""
         known = re.search(r"^(useblocklist|useblacklist) ", out, re.MULTILINE)
-        keyword = {"useblocklist": "UseBlocklist", "useblacklist": "UseBlacklist"}[known[1]] if known and self.p["sshd"] else ""
+        keyword = (
+            {"useblocklist": "UseBlocklist", "useblacklist": "UseBlacklist"}[known[1]]
+            if known and self.p["sshd"]
+            else ""
+        )
         pid_file = re.search(r"^pidfile (/\S+)", out, re.MULTILINE)
         pid_file = pid_file[1] if pid_file else "/var/run/sshd.pid"
         new = ssh_config(old, keyword)
@@ -928,12 +1101,18 @@ class Host:
         runs = self.lives(pid_file)
         rc, out, err = self.run("service", "sshd", "reload")
         if rc and runs:
-            raise Refused("blocklist_sshd: %s is written, but sshd did not read it (service sshd reload: exit %d): %s" % (path, rc, (err or out).strip()))
+            raise Refused(
+                "blocklist_sshd: %s is written, but sshd did not read it (service sshd reload: exit %d): %s"
+                % (path, rc, (err or out).strip())
+            )
         # the listener removes its pid file, begins anew under its old number, and writes the file last
         deadline = time.monotonic() + 10
         while runs and (not self.lives(pid_file) or self.sshd_is_older(pid_file, path)):
             if time.monotonic() > deadline:
-                raise Refused("blocklist_sshd: sshd has not read %s within 10 seconds of service sshd reload; see /var/log/auth.log" % path)
+                raise Refused(
+                    "blocklist_sshd: sshd has not read %s within 10 seconds of service sshd reload; see /var/log/auth.log"
+                    % path
+                )
             time.sleep(0.1)
 
     def sshd_is_older(self, pid_file, path):
@@ -960,7 +1139,13 @@ class Host:
         ours = text is not None and BEGIN in text
         if before is None and not ours and not os.path.exists(self.anchor_file):
             return result
-        before = before or {"pf_enable": "YES", "pf_was_on": True, "pf_conf": True, "daemon_enable": "NO", "daemon_flags": ""}
+        before = before or {
+            "pf_enable": "YES",
+            "pf_was_on": True,
+            "pf_conf": True,
+            "daemon_enable": "NO",
+            "daemon_flags": "",
+        }
         result["changed"] = True
         rest = without_block(text) if text is not None else None
         whole = rest is not None and rest == without_block(minimal(block(self.anchor_file)))
@@ -970,12 +1155,22 @@ class Host:
             return result
         self.take_back_pending()
         # the counter first, then the daemon: neither may list anybody while pf's part goes
-        remove(self.cron, self.reporter, self.settings, self.state_dir + "/blocklist-rejects.json", self.state_dir + "/blocklist-rejects.json.lock")
+        remove(
+            self.cron,
+            self.reporter,
+            self.settings,
+            self.state_dir + "/blocklist-rejects.json",
+            self.state_dir + "/blocklist-rejects.json.lock",
+        )
         self.p["sshd"] = False
         self.tell_sshd(result)
         if before["daemon_enable"].upper() != "YES" and self.master(where, daemon):
             self.run("service", daemon, "onestop")
-        self.must("sysrc", "%s_enable=%s" % (daemon, before["daemon_enable"]), "%s_flags=%s" % (daemon, before["daemon_flags"]))
+        self.must(
+            "sysrc",
+            "%s_enable=%s" % (daemon, before["daemon_enable"]),
+            "%s_flags=%s" % (daemon, before["daemon_flags"]),
+        )
         previous = read(where["config"] + ".previous")
         if previous is not None and MARK in (read(where["config"]) or ""):
             write(where["config"], previous, 0o644)
@@ -992,7 +1187,11 @@ class Host:
             if self.pf_enabled():
                 self.must("pfctl", "-q", "-d")
             # what pf held while it was off came from this file, or from nowhere
-            if not before.get("pf_had_rules") or not os.path.exists(self.pf_conf) or self.run("pfctl", "-q", "-f", self.pf_conf, *self.flags)[0]:
+            if (
+                not before.get("pf_had_rules")
+                or not os.path.exists(self.pf_conf)
+                or self.run("pfctl", "-q", "-f", self.pf_conf, *self.flags)[0]
+            ):
                 self.run("pfctl", "-q", "-F", "rules")
         elif loaded and ours:
             self.must("pfctl", "-q", "-f", self.pf_conf, *self.flags)
@@ -1014,10 +1213,14 @@ def main():
         argument_spec={
             "state": {"type": "str", "choices": ["present", "confirmed", "running", "absent"], "default": "present"},
             "services": {
-                "type": "list", "elements": "dict", "default": [],
+                "type": "list",
+                "elements": "dict",
+                "default": [],
                 "options": {
-                    "name": {"type": "str", "required": True}, "port": {"type": "int", "required": True},
-                    "nfail": {"type": "int", "required": True}, "duration": {"type": "str", "required": True},
+                    "name": {"type": "str", "required": True},
+                    "port": {"type": "int", "required": True},
+                    "nfail": {"type": "int", "required": True},
+                    "duration": {"type": "str", "required": True},
                 },
             },
             "mask_ipv4": {"type": "int", "default": 32},

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What runs on a FreeBSD mail host beside its files: the differences that the check mode of the other roles does not see."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -71,6 +72,7 @@ VULNERABILITIES = "/var/db/pkg/vuln.xml"
 
 # ---- pure ----
 
+
 def parse_processes(text):
     """{pid: (parent, seconds since its start, command)} of `ps -ax -o pid= -o ppid= -o etimes= -o comm=`."""
     found = {}
@@ -85,7 +87,11 @@ def descendants(processes, pid):
     """The pids below *pid*, at any depth, in order."""
     found, fresh = [], [pid]
     while fresh:
-        fresh = sorted(child for child, (parent, _age, _command) in processes.items() if parent in fresh and child not in found and child != pid)
+        fresh = sorted(
+            child
+            for child, (parent, _age, _command) in processes.items()
+            if parent in fresh and child not in found and child != pid
+        )
         found += fresh
     return found
 
@@ -116,13 +122,18 @@ def package_name(full):
 
 # ---- the host ----
 
+
 class Host:
     def __init__(self, params):
         self.p, self.findings, self.notes = params, [], []
-        self.processes = parse_processes(run(["ps", "-ax", "-o", "pid=", "-o", "ppid=", "-o", "etimes=", "-o", "comm="])[1])
+        self.processes = parse_processes(
+            run(["ps", "-ax", "-o", "pid=", "-o", "ppid=", "-o", "etimes=", "-o", "comm="])[1]
+        )
 
     def tell(self, role, thing, expected, found, advice):
-        self.findings.append({"role": role, "thing": thing, "expected": str(expected), "found": str(found), "advice": advice})
+        self.findings.append(
+            {"role": role, "thing": thing, "expected": str(expected), "found": str(found), "advice": advice}
+        )
 
     def service(self, name):
         """The pid of a service's main process as its own rc script knows it, or None."""
@@ -151,8 +162,13 @@ class Host:
             # a process may have ended meanwhile; the same limit in a hundred smtpd is one thing
             if pid in measured and command not in told and low(measured[pid], wanted):
                 told.add(command)
-                self.tell(role, "process %s: openfiles" % command, "at least %d" % wanted, shown(measured[pid]),
-                          "service %s restart: the limit of a process that runs is not raised by its configuration" % service)
+                self.tell(
+                    role,
+                    "process %s: openfiles" % command,
+                    "at least %d" % wanted,
+                    shown(measured[pid]),
+                    "service %s restart: the limit of a process that runs is not raised by its configuration" % service,
+                )
 
     def program(self, role, service, main, path):
         """A main process that was started before its program was put in place."""
@@ -162,13 +178,20 @@ class Host:
         except OSError:
             return
         if time.time() - self.processes[main][1] + GRACE < put:
-            self.tell(role, "process %s: program" % service, "started after %s was installed" % path,
-                      "it runs since before %s" % time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(put)), "service %s restart" % service)
+            self.tell(
+                role,
+                "process %s: program" % service,
+                "started after %s was installed" % path,
+                "it runs since before %s" % time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(put)),
+                "service %s restart" % service,
+            )
 
     def daemons(self):
         daemons = self.postconf("-h", "daemon_directory")
-        for role, service, path in (("bind", "named", run(["sysrc", "-in", "named_program"])[1].strip() or "/usr/local/sbin/named"),
-                                    ("postfix", "postfix", daemons and os.path.join(daemons, "master"))):
+        for role, service, path in (
+            ("bind", "named", run(["sysrc", "-in", "named_program"])[1].strip() or "/usr/local/sbin/named"),
+            ("postfix", "postfix", daemons and os.path.join(daemons, "master")),
+        ):
             main = self.service(service)
             if main is not None and path:
                 self.limits(role, service, main)
@@ -186,8 +209,13 @@ class Host:
         for name, command in listeners(self.postconf("-M")).items():
             number = name if name.isdigit() else self.port(name)
             if number and number not in open_ports:
-                self.tell("postfix", "listener %s" % name, "master listens on port %s for %s" % (number, command), "nobody of Postfix listens there",
-                          "service postfix restart: a reload opens no socket that a restart would")
+                self.tell(
+                    "postfix",
+                    "listener %s" % name,
+                    "master listens on port %s for %s" % (number, command),
+                    "nobody of Postfix listens there",
+                    "service postfix restart: a reload opens no socket that a restart would",
+                )
 
     @staticmethod
     def port(name):
@@ -213,8 +241,13 @@ class Host:
             except OSError:
                 continue
             if not info.st_mode & stat.S_ISGID or self.name_of(grp.getgrgid, info.st_gid) != group:
-                self.tell("postfix", "mode of %s" % path, "setgid %s" % group, self.words(info),
-                          "postfix set-permissions; without it nobody but root can hand mail in on this host")
+                self.tell(
+                    "postfix",
+                    "mode of %s" % path,
+                    "setgid %s" % group,
+                    self.words(info),
+                    "postfix set-permissions; without it nobody but root can hand mail in on this host",
+                )
 
     @staticmethod
     def name_of(lookup, number):
@@ -224,7 +257,11 @@ class Host:
             return str(number)
 
     def words(self, info):
-        return "%04o %s:%s" % (stat.S_IMODE(info.st_mode), self.name_of(pwd.getpwuid, info.st_uid), self.name_of(grp.getgrgid, info.st_gid))
+        return "%04o %s:%s" % (
+            stat.S_IMODE(info.st_mode),
+            self.name_of(pwd.getpwuid, info.st_uid),
+            self.name_of(grp.getgrgid, info.st_gid),
+        )
 
     def mode(self, wanted, path):
         mode, owner, group = int(wanted["mode"], 8), wanted["owner"], wanted["group"]
@@ -236,10 +273,19 @@ class Host:
             return
         now = stat.S_IMODE(info.st_mode)
         wrong = now & ~mode if wanted["at_most"] else now != mode
-        if wrong or self.name_of(pwd.getpwuid, info.st_uid) != owner or (group and self.name_of(grp.getgrgid, info.st_gid) != group):
+        if (
+            wrong
+            or self.name_of(pwd.getpwuid, info.st_uid) != owner
+            or (group and self.name_of(grp.getgrgid, info.st_gid) != group)
+        ):
             both = owner + (":" + group if group else "")
-            self.tell(wanted["role"], "mode of %s" % path, "%s%04o %s" % ("at most " if wanted["at_most"] else "", mode, both), self.words(info),
-                      "chmod %o %s; chown %s %s" % (mode, path, both, path))
+            self.tell(
+                wanted["role"],
+                "mode of %s" % path,
+                "%s%04o %s" % ("at most " if wanted["at_most"] else "", mode, both),
+                self.words(info),
+                "chmod %o %s; chown %s %s" % (mode, path, both, path),
+            )
 
     # -- packages, kernel, firewall
 
@@ -261,16 +307,25 @@ class Host:
                 status, out, _err = run(["pkg", "which", "-q", wanted["program"]])
                 owner = package_name(out.strip()) if status == 0 else ""
                 if owner not in names:
-                    self.tell(wanted["role"], thing, "%s is a file of %s" % (wanted["program"], wanted["package"]),
-                              "it is a file of %s" % out.strip() if owner else "no package has it",
-                              "pkg install -f %s, or declare the package that is meant" % wanted["package"])
+                    self.tell(
+                        wanted["role"],
+                        thing,
+                        "%s is a file of %s" % (wanted["program"], wanted["package"]),
+                        "it is a file of %s" % out.strip() if owner else "no package has it",
+                        "pkg install -f %s, or declare the package that is meant" % wanted["package"],
+                    )
                     continue
             for name in names if audit and not wanted["audited"] else []:
                 full = "%s-%s" % (name, installed[name][2])
                 status, out, _err = run(["pkg", "audit", "-q", full])
                 if status and full in out.split():
-                    self.tell(wanted["role"], thing + ": vulnerability", "none known", "%s has a known vulnerability (pkg audit %s)" % (full, full),
-                              "pkg upgrade %s once the repository has the mended one, then site.yml" % name)
+                    self.tell(
+                        wanted["role"],
+                        thing + ": vulnerability",
+                        "none known",
+                        "%s has a known vulnerability (pkg audit %s)" % (full, full),
+                        "pkg upgrade %s once the repository has the mended one, then site.yml" % name,
+                    )
 
     def own_kernel(self):
         """The record of role kernel beside the kernel that runs, as a dict with its name; empty where FreeBSD's own runs."""
@@ -286,37 +341,72 @@ class Host:
             # the stock kernel beside it says nothing of this one, and freebsd-update(8) patches neither while it runs
             made, world = own.get("inputs", {}).get("version", ""), run(["freebsd-version", "-u"])[1].strip()
             if not self.p["rebuilt_kernel"] and version_key(made) < version_key(world):
-                self.tell("kernel", "kernel %s: behind" % own["name"], "built from %s, as the world is" % world, "built from %s" % made,
-                          "ansible-playbook playbooks/rebuild.yml --tags kernel; or back to the stock kernel: playbooks/rollback.yml --tags kernel")
+                self.tell(
+                    "kernel",
+                    "kernel %s: behind" % own["name"],
+                    "built from %s, as the world is" % world,
+                    "built from %s" % made,
+                    "ansible-playbook playbooks/rebuild.yml --tags kernel; or back to the stock kernel: playbooks/rollback.yml --tags kernel",
+                )
             return
         status, out, _err = run(["freebsd-version", "-kr"])
         versions = out.split()
         if status == 0 and len(versions) == 2 and versions[0] != versions[1]:
-            self.tell("limits", "reboot pending: kernel", "the installed kernel runs (%s)" % versions[0], "the kernel of %s runs" % versions[1],
-                      "reboot when mail can wait: shutdown -r now")
+            self.tell(
+                "limits",
+                "reboot pending: kernel",
+                "the installed kernel runs (%s)" % versions[0],
+                "the kernel of %s runs" % versions[1],
+                "reboot when mail can wait: shutdown -r now",
+            )
 
     def firewall(self):
         if not self.p["firewall"]:
             return
         status, out, err = run(["pfctl", "-s", "info"])
         if status or not re.search(r"^Status:\s+Enabled", out, re.M):
-            self.tell("blocklist", "pf", "enabled", "disabled" if status == 0 else "pfctl: %s" % (err or out).strip(), "service pf start, or site.yml --tags blocklist")
+            self.tell(
+                "blocklist",
+                "pf",
+                "enabled",
+                "disabled" if status == 0 else "pfctl: %s" % (err or out).strip(),
+                "service pf start, or site.yml --tags blocklist",
+            )
 
 
 def main():
     module = AnsibleModule(
         argument_spec={
             "openfiles": {"type": "dict", "required": True},
-            "files": {"type": "list", "elements": "dict", "default": [], "options": {
-                "role": {"type": "str", "required": True}, "path": {"type": "str", "required": True}, "mode": {"type": "str", "required": True},
-                "owner": {"type": "str", "default": "root"}, "group": {"type": "str", "default": ""}, "at_most": {"type": "bool", "default": False}}},
-            "packages": {"type": "list", "elements": "dict", "default": [], "options": {
-                "role": {"type": "str", "required": True}, "program": {"type": "str", "default": ""}, "package": {"type": "str", "required": True},
-                "audited": {"type": "bool", "default": False}}},
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "role": {"type": "str", "required": True},
+                    "path": {"type": "str", "required": True},
+                    "mode": {"type": "str", "required": True},
+                    "owner": {"type": "str", "default": "root"},
+                    "group": {"type": "str", "default": ""},
+                    "at_most": {"type": "bool", "default": False},
+                },
+            },
+            "packages": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "role": {"type": "str", "required": True},
+                    "program": {"type": "str", "default": ""},
+                    "package": {"type": "str", "required": True},
+                    "audited": {"type": "bool", "default": False},
+                },
+            },
             "firewall": {"type": "bool", "default": False},
             "rebuilt_kernel": {"type": "bool", "default": False},
         },
-        supports_check_mode=True)
+        supports_check_mode=True,
+    )
     host = Host(module.params)
     host.daemons()
     host.modes()

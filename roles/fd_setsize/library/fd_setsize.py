@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """FD_SETSIZE in FreeBSD's sys/select.h: raise it, know when an update took it back, put it back."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -80,12 +81,15 @@ from ansible.module_utils.sokuhai.host import Refused, difference, read, run, wr
 # sys/sys/select.h: `1024U` to 10.4, `1024` since; tabs; behind #ifndef in all of them.
 ANY = re.compile(r"^[ \t]*#[ \t]*define[ \t]+FD_SETSIZE\b.*$", re.M)
 GOOD = re.compile(r"^(#[ \t]*define[ \t]+FD_SETSIZE[ \t]+)([0-9]+)([uU]?)([ \t]*(?:/\*.*)?)$")
-GUARD = re.compile(r"^[ \t]*#[ \t]*(?:ifndef[ \t]+FD_SETSIZE|if[ \t]+!defined[ \t]*\(?[ \t]*FD_SETSIZE[ \t]*\)?)[ \t]*(?:/\*.*)?$")
+GUARD = re.compile(
+    r"^[ \t]*#[ \t]*(?:ifndef[ \t]+FD_SETSIZE|if[ \t]+!defined[ \t]*\(?[ \t]*FD_SETSIZE[ \t]*\)?)[ \t]*(?:/\*.*)?$"
+)
 # What every release since 2.0 ships; used only when no original was kept.
 STOCK = 1024
 
 
 # ---- pure ----
+
 
 def find(text, path):
     """(line number from 0, value, suffix) of the one define in a header's text. Raises Refused with what was found instead."""
@@ -93,13 +97,18 @@ def find(text, path):
     hits = [number for number, line in enumerate(lines) if ANY.match(line)]
     if len(hits) != 1:
         said = "; ".join("line %d: %s" % (n + 1, lines[n].strip()) for n in hits) or "none"
-        raise Refused("%s: exactly one `#define FD_SETSIZE NUMBER` is expected, found %d (%s)" % (path, len(hits), said))
+        raise Refused(
+            "%s: exactly one `#define FD_SETSIZE NUMBER` is expected, found %d (%s)" % (path, len(hits), said)
+        )
     match = GOOD.match(lines[hits[0]])
     if not match:
         raise Refused("%s: line %d is no `#define FD_SETSIZE NUMBER`: %s" % (path, hits[0] + 1, lines[hits[0]].strip()))
-    above = next((line for line in reversed(lines[:hits[0]]) if line.strip()), "")
+    above = next((line for line in reversed(lines[: hits[0]]) if line.strip()), "")
     if not GUARD.match(above):
-        raise Refused("%s: line %d stands behind no `#ifndef FD_SETSIZE` but behind: %s" % (path, hits[0] + 1, above.strip() or "nothing"))
+        raise Refused(
+            "%s: line %d stands behind no `#ifndef FD_SETSIZE` but behind: %s"
+            % (path, hits[0] + 1, above.strip() or "nothing")
+        )
     return hits[0], int(match.group(2)), match.group(3)
 
 
@@ -127,9 +136,15 @@ def built_meanwhile(packages, periods, own):
     packages: [{name, version, origin, repository, installed (epoch)}]. pkg(8) records when a package was installed, not when it was
     built; one from a local file looks the same as one built here (pkg-query(8), %R, %t).
     """
-    return [package for package in packages
-            if package["repository"] == "unknown-repository" and package["origin"] not in own
-            and any(start <= package["installed"] and (end is None or package["installed"] <= end) for start, end in periods)]
+    return [
+        package
+        for package in packages
+        if package["repository"] == "unknown-repository"
+        and package["origin"] not in own
+        and any(
+            start <= package["installed"] and (end is None or package["installed"] <= end) for start, end in periods
+        )
+    ]
 
 
 def parse_packages(text):
@@ -149,6 +164,7 @@ def digest(text):
 
 # ---- the host ----
 
+
 class Headers:
     """The headers, the record of what was done to them, and what was built meanwhile."""
 
@@ -159,8 +175,10 @@ class Headers:
         try:
             self.record = json.loads(text) if text else {}
         except ValueError:
-            raise Refused("%s is no JSON; the originals beside it are whole: repair it, or remove it and the headers' 1024 is assumed"
-                          % self.record_file)
+            raise Refused(
+                "%s is no JSON; the originals beside it are whole: repair it, or remove it and the headers' 1024 is assumed"
+                % self.record_file
+            )
         self.before = json.dumps(self.record, sort_keys=True)
         self.diff, self.result, self.resets, self.todo = [], [], [], []
 
@@ -187,15 +205,32 @@ class Headers:
         if text is None:
             if not header["optional"] and header["state"] == "raised":
                 raise Refused("%s is not there" % path)
-            self.result.append({"path": path, "present": False, "value": None, "was": None, "original": None, "changed": False,
-                                "sha256": None})
+            self.result.append(
+                {
+                    "path": path,
+                    "present": False,
+                    "value": None,
+                    "was": None,
+                    "original": None,
+                    "changed": False,
+                    "sha256": None,
+                }
+            )
             return
         dummy, value, suffix = find(text, path)
         entry = self.record.get(path)
         reset = was_reset(entry, value)
         if reset:
-            self.resets.append("%s says %d again, %d was put there on %s: %s did it" % (
-                path, value, entry["value"], time.strftime("%Y-%m-%d %H:%M", time.localtime(entry["raised_at"])), self.culprit(path)))
+            self.resets.append(
+                "%s says %d again, %d was put there on %s: %s did it"
+                % (
+                    path,
+                    value,
+                    entry["value"],
+                    time.strftime("%Y-%m-%d %H:%M", time.localtime(entry["raised_at"])),
+                    self.culprit(path),
+                )
+            )
         after = text
         if header["state"] == "raised":
             after = replace(text, path, self.want["value"])
@@ -207,8 +242,17 @@ class Headers:
             original = entry["original"]
         elif value == self.want["value"]:
             original = STOCK
-        self.result.append({"path": path, "present": True, "value": find(after, path)[1], "was": value, "original": original,
-                            "changed": changed, "sha256": digest(after)})
+        self.result.append(
+            {
+                "path": path,
+                "present": True,
+                "value": find(after, path)[1],
+                "was": value,
+                "original": original,
+                "changed": changed,
+                "sha256": digest(after),
+            }
+        )
         self.todo.append((header, text, after, value, original, reset))
         if changed:
             self.diff.append(difference(path, text, after))
@@ -241,13 +285,25 @@ class Headers:
                 # when is not known: the file's own time is the nearest there is
                 periods = close(periods, int(os.stat(path).st_mtime))
             if header["state"] == "raised":
-                if not entry or entry.get("restored_at") or entry.get("pending") or digest(after) != entry["raised_sha256"]:
+                if (
+                    not entry
+                    or entry.get("restored_at")
+                    or entry.get("pending")
+                    or digest(after) != entry["raised_sha256"]
+                ):
                     # raised already, by hand or by us to another value: the number before is the kept one, else FreeBSD's
                     kept = text if value == original else replace(text, path, original)
                     if not periods or periods[-1][1] is not None:
                         periods = periods + [[self.now, None]]
-                    entry = {"original": original, "original_sha256": digest(kept), "value": now_says, "raised_sha256": digest(after),
-                             "raised_at": self.now, "restored_at": None, "pending": after != text}
+                    entry = {
+                        "original": original,
+                        "original_sha256": digest(kept),
+                        "value": now_says,
+                        "raised_sha256": digest(after),
+                        "raised_at": self.now,
+                        "restored_at": None,
+                        "pending": after != text,
+                    }
                     write(self.kept(path), kept, 0o444)
             elif entry and not entry.get("restored_at") and now_says != entry["value"]:
                 periods = close(periods, self.now)
@@ -292,21 +348,29 @@ class Headers:
     def notes(self):
         """What has to be known before a buildworld: sources whose header stays raised."""
         sources = {header["path"] for header in self.want["headers"] if not header["installed"]}
-        return ["%s says FD_SETSIZE %d: a world built from these sources would have another fd_set than every package. Before a buildworld put it "
-                "back: playbooks/rollback.yml --tags headers" % (entry["path"], entry["value"])
-                for entry in self.result if entry["path"] in sources and entry["present"] and entry["value"] != entry["original"]]
+        return [
+            "%s says FD_SETSIZE %d: a world built from these sources would have another fd_set than every package. Before a buildworld put it "
+            "back: playbooks/rollback.yml --tags headers" % (entry["path"], entry["value"])
+            for entry in self.result
+            if entry["path"] in sources and entry["present"] and entry["value"] != entry["original"]
+        ]
 
 
 def main():
     module = AnsibleModule(
         argument_spec=dict(
             value=dict(type="int", required=True),
-            headers=dict(type="list", elements="dict", required=True, options=dict(
-                path=dict(type="path", required=True),
-                state=dict(type="str", choices=["raised", "original", "as_it_is"], default="raised"),
-                optional=dict(type="bool", default=False),
-                installed=dict(type="bool", default=False),
-            )),
+            headers=dict(
+                type="list",
+                elements="dict",
+                required=True,
+                options=dict(
+                    path=dict(type="path", required=True),
+                    state=dict(type="str", choices=["raised", "original", "as_it_is"], default="raised"),
+                    optional=dict(type="bool", default=False),
+                    installed=dict(type="bool", default=False),
+                ),
+            ),
             known_only=dict(type="bool", default=False),
             keep=dict(type="path", default="/var/db/sokuhai/fd_setsize"),
             own_origins=dict(type="list", elements="str", default=[]),
@@ -327,9 +391,14 @@ def main():
         module.fail_json(msg="%s: the headers are whole, old or new; run again" % error)
     packages = parse_packages(run(["pkg", "query", "-a", "%n|%v|%o|%R|%t"])[1]) if work.periods() else []
     module.exit_json(
-        changed=bool(work.diff), diff=work.diff, headers=work.result, reset=work.resets,
-        others=built_meanwhile(packages, work.periods(), module.params["own_origins"]), worlds=work.worlds(),
-        notes=work.notes())
+        changed=bool(work.diff),
+        diff=work.diff,
+        headers=work.result,
+        reset=work.resets,
+        others=built_meanwhile(packages, work.periods(), module.params["own_origins"]),
+        worlds=work.worlds(),
+        notes=work.notes(),
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """/usr/src of exactly the release and patch level that this host has, or none: never half of one."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -48,8 +49,10 @@ def judge(found, wanted, path):
     """None where the sources are this host's, else what is to be done about them. found, wanted: as 15.0-RELEASE-p1."""
     if found == wanted:
         return None
-    return ("%s is %s, this host is %s: freebsd-update fetch install brings both to the same level (where src is among its Components), pkg upgrade where "
-            "base packages are, git -C %s pull otherwise" % (path, found or "no source tree of FreeBSD", wanted, path))
+    return (
+        "%s is %s, this host is %s: freebsd-update fetch install brings both to the same level (where src is among its Components), pkg upgrade where "
+        "base packages are, git -C %s pull otherwise" % (path, found or "no source tree of FreeBSD", wanted, path)
+    )
 
 
 def by_git(want, wanted):
@@ -59,8 +62,10 @@ def by_git(want, wanted):
     def prove(folder, _commit):
         found = release_of(host.read(os.path.join(folder, NEWVERS)))
         if found != wanted:
-            raise Failed("%s of %s is %s, this host is %s: bring the host to that patch level first (freebsd-update fetch install), or name the commit of "
-                         "its own" % (branch, want["url"], found or "no source tree of FreeBSD", wanted))
+            raise Failed(
+                "%s of %s is %s, this host is %s: bring the host to that patch level first (freebsd-update fetch install), or name the commit of "
+                "its own" % (branch, want["url"], found or "no source tree of FreeBSD", wanted)
+            )
 
     git.bring()
     git.clone(want["path"], want["url"], branch, want["commit"], prove)
@@ -68,9 +73,13 @@ def by_git(want, wanted):
 
 def main():
     module = AnsibleModule(
-        argument_spec={"path": {"type": "path", "default": "/usr/src"}, "url": {"type": "str", "required": True},
-                       "commit": {"type": "str", "default": ""}},
-        supports_check_mode=True)
+        argument_spec={
+            "path": {"type": "path", "default": "/usr/src"},
+            "url": {"type": "str", "required": True},
+            "commit": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
     want = module.params
     try:
         wanted = must(["freebsd-version", "-u"])

@@ -44,14 +44,18 @@ def instances(services, options):
     made = []
     for name, service in services.items():
         arguments = flags(name, service, options)
-        made.append({
-            "name": name,
-            "port": int(service["port"]),
-            "database": "%s/%s" % (options["database"], name),
-            "run_directory": options["run_directory"],
-            "flags": arguments,
-            "rc": " ".join(word if " " not in word else "%s='%s'" % tuple(word.split("=", 1)) for word in arguments),
-        })
+        made.append(
+            {
+                "name": name,
+                "port": int(service["port"]),
+                "database": "%s/%s" % (options["database"], name),
+                "run_directory": options["run_directory"],
+                "flags": arguments,
+                "rc": " ".join(
+                    word if " " not in word else "%s='%s'" % tuple(word.split("=", 1)) for word in arguments
+                ),
+            }
+        )
     return made
 
 
@@ -77,7 +81,9 @@ def pattern_problem(entry):
         pattern = re.compile(entry[1:-1], re.IGNORECASE)
     except re.error as problem:
         return "this regular expression does not compile: %s" % problem
-    if pattern.search("") or all(pattern.search(sample) for sample in ("a", "unknown", "mx.example.org", "203.0.113.1")):
+    if pattern.search("") or all(
+        pattern.search(sample) for sample in ("a", "unknown", "mx.example.org", "203.0.113.1")
+    ):
         return "this matches everybody; to put nobody off, say sokuhai_greylist: false"
     return None
 
@@ -99,7 +105,9 @@ def client_problem(entry):
             if re.fullmatch(r"\d{1,3}(\.\d{1,3}){1,2}", entry):
                 # 1.37 takes a.b for a.b.0.0/24
                 return "a part of an address does not mean what it seems to; write a network, as %s/%d" % (
-                    ".".join((entry.split(".") + ["0", "0"])[:4]), 8 * len(entry.split(".")))
+                    ".".join((entry.split(".") + ["0", "0"])[:4]),
+                    8 * len(entry.split(".")),
+                )
             return "this is no address and no network"
     if not DOMAIN.fullmatch(entry):
         return "this is no domain (with what is below it), no address, no network and no /regexp/"
@@ -137,12 +145,17 @@ def problems(declared):
 
     try:
         if not ipaddress.IPv4Address(declared["address"]).is_loopback:
-            found.append("greylist_address: %s can be reached from outside, and these services ask nobody who he is; take 127.0.0.1" % declared["address"])
+            found.append(
+                "greylist_address: %s can be reached from outside, and these services ask nobody who he is; take 127.0.0.1"
+                % declared["address"]
+            )
     except ValueError:
         found.append("greylist_address: %r is no IPv4 address; take 127.0.0.1" % declared["address"])
     ports = [number(name, 1024, 65535, "is no port for it") for name in ("mild_port", "harsh_port")]
     if ports[0] is not None and ports[0] == ports[1]:
-        found.append("greylist_harsh_port: %d is the mild service's port too; the article's are 10027 and 10028" % ports[0])
+        found.append(
+            "greylist_harsh_port: %d is the mild service's port too; the article's are 10027 and 10028" % ports[0]
+        )
     window = number("retry_window", 1, 24 * 31, "hours")
     # postgrey takes 0 for "not said", which is 300
     delays = [number(name, 1, 86400, "seconds") for name in ("mild_delay", "harsh_delay")]
@@ -150,11 +163,15 @@ def problems(declared):
         if delay is None:
             continue
         if window is not None and delay >= window * 3600:
-            found.append("greylist_%s: %d s is not less than greylist_retry_window, %d hours, so nobody could ever pass" % (name, delay, window))
+            found.append(
+                "greylist_%s: %d s is not less than greylist_retry_window, %d hours, so nobody could ever pass"
+                % (name, delay, window)
+            )
         elif delay > LONG_DELAY and not str(declared["delay_reason"]).strip():
             found.append(
                 "greylist_%s: %d s is more than five minutes, after which most mail servers come again; give a greylist_delay_reason, or take the article's 15 and 125"
-                % (name, delay))
+                % (name, delay)
+            )
     if None not in delays and delays[0] > delays[1]:
         found.append("greylist_mild_delay: %d s is more than the harsh service's %d s" % tuple(delays))
     number("max_age", 1, 3650, "days")
@@ -163,9 +180,15 @@ def problems(declared):
     number("ipv4_prefix", 1, 32, "bits")
     number("ipv6_prefix", 1, 128, "bits")
     if not TEXT.fullmatch(declared["text"]) or not declared["text"].strip():
-        found.append("greylist_text: %r has something else than letters, digits, spaces and . , : ; / ( ) = + @ _ %% - in it" % declared["text"])
+        found.append(
+            "greylist_text: %r has something else than letters, digits, spaces and . , : ; / ( ) = + @ _ %% - in it"
+            % declared["text"]
+        )
     elif re.search(r"%(?![sr])", declared["text"]):
-        found.append("greylist_text: only %%s (seconds left) and %%r (recipient's domain) are filled in, and %r has another" % declared["text"])
+        found.append(
+            "greylist_text: only %%s (seconds left) and %%r (recipient's domain) are filled in, and %r has another"
+            % declared["text"]
+        )
     for name, check in (("clients", client_problem), ("recipients", recipient_problem)):
         seen = set()
         for position, item in enumerate(declared[name]):
@@ -182,7 +205,10 @@ def problems(declared):
         if not PATH.fullmatch(declared[name]):
             found.append("greylist_%s: %r is no absolute path of plain characters" % (name, declared[name]))
     if not re.fullmatch(r"[a-z][a-z0-9_]*", declared["service"]) or declared["service"] == "postgrey":
-        found.append("greylist_service: %r cannot be the name of the rc script: small letters, digits and _, and not the port's own postgrey" % declared["service"])
+        found.append(
+            "greylist_service: %r cannot be the name of the rc script: small letters, digits and _, and not the port's own postgrey"
+            % declared["service"]
+        )
     return found
 
 

@@ -84,10 +84,15 @@ class Postgrey:
         rc, out, err = self.run(self.p["program"], "--version")
         found = re.search(r"^postgrey (\d+)\.(\d+)", out, re.MULTILINE)
         if rc or not found:
-            raise Refused("%s does not run: %s. A module of Perl that it needs may be missing (pkg check -d postgrey)" % (
-                self.p["program"], " ".join((err or out).split())[:400]))
+            raise Refused(
+                "%s does not run: %s. A module of Perl that it needs may be missing (pkg check -d postgrey)"
+                % (self.p["program"], " ".join((err or out).split())[:400])
+            )
         if (int(found[1]), int(found[2])) < OLDEST:
-            raise Refused("%s is postgrey %s.%s; this role needs 1.%d or newer" % (self.p["program"], found[1], found[2], OLDEST[1]))
+            raise Refused(
+                "%s is postgrey %s.%s; this role needs 1.%d or newer"
+                % (self.p["program"], found[1], found[2], OLDEST[1])
+            )
         return found[0].split()[1]
 
     def rc(self, names):
@@ -125,8 +130,18 @@ class Postgrey:
 
     def ask(self, instance, sender, recipient, timeout=5):
         """Send one policy request and return the answer's action, as Postfix reads it; OSError where there is none."""
-        attributes = {"request": "smtpd_access_policy", "protocol_state": "RCPT", "protocol_name": "ESMTP", "client_address": "192.0.2.250", "client_name": "unknown",
-                      "helo_name": "probe.invalid", "sender": sender, "recipient": recipient, "instance": secrets.token_hex(4), "etrn_domain": ""}
+        attributes = {
+            "request": "smtpd_access_policy",
+            "protocol_state": "RCPT",
+            "protocol_name": "ESMTP",
+            "client_address": "192.0.2.250",
+            "client_name": "unknown",
+            "helo_name": "probe.invalid",
+            "sender": sender,
+            "recipient": recipient,
+            "instance": secrets.token_hex(4),
+            "etrn_domain": "",
+        }
         with socket.create_connection((self.p["address"], instance["port"]), timeout=timeout) as there:
             there.settimeout(timeout)
             there.sendall(("".join("%s=%s\n" % item for item in attributes.items()) + "\n").encode())
@@ -172,7 +187,10 @@ class Postgrey:
         for path in [self.p["script"], *(item["path"] for item in self.p["lists"])]:
             text = read(path)
             if text is not None and MARK not in text:
-                raise Refused("greylist_service: %s is there and was not written by this role; move it away, or choose another name" % path)
+                raise Refused(
+                    "greylist_service: %s is there and was not written by this role; move it away, or choose another name"
+                    % path
+                )
 
     def refuse_taken_ports(self, names):
         """Nobody else may listen where an instance of *names* is to be started; itself it may be there already."""
@@ -187,7 +205,9 @@ class Postgrey:
                     here.bind((self.p["address"], instance["port"]))
                 except OSError as problem:
                     if problem.errno == errno.EADDRINUSE:
-                        raise Refused("greylist_%s_port: something else listens on %s (sockstat -l)" % (instance["name"], place)) from None
+                        raise Refused(
+                            "greylist_%s_port: something else listens on %s (sockstat -l)" % (instance["name"], place)
+                        ) from None
                     raise Refused("greylist_address: %s: %s" % (place, problem.strerror)) from None
 
     def present(self):
@@ -196,20 +216,32 @@ class Postgrey:
         version = self.version()
         if version is None:
             if not (check and self.p["install"]):
-                raise Refused("greylist_install: there is no %s; say greylist_install: true, or install postgrey under greylist_prefix" % self.p["program"])
+                raise Refused(
+                    "greylist_install: there is no %s; say greylist_install: true, or install postgrey under greylist_prefix"
+                    % self.p["program"]
+                )
             return {"changed": True, "predicted": True, "restarted": {}, "diff": self.diff(files, keys, {})}
         try:
             pwd.getpwnam(self.p["user"])
         except KeyError:
-            raise Refused("greylist_user: this host has no user %s; the package makes postgrey" % self.p["user"]) from None
+            raise Refused(
+                "greylist_user: this host has no user %s; the package makes postgrey" % self.p["user"]
+            ) from None
         missing = [path for path in self.p["stock"] if not os.path.exists(path)]
         if missing:
-            raise Refused("greylist_stock_lists: there is no %s; the package brings it. Say greylist_stock_lists: false to do without" % missing[0])
+            raise Refused(
+                "greylist_stock_lists: there is no %s; the package brings it. Say greylist_stock_lists: false to do without"
+                % missing[0]
+            )
         self.refuse_foreign()
 
         former_files = {path: (read(path), mode) for path, (text, mode) in files.items()}
         former_keys = self.rc(keys)
-        new_files = [path for path, (text, mode) in files.items() if former_files[path][0] != text or stat.S_IMODE(os.stat(path).st_mode) != mode]
+        new_files = [
+            path
+            for path, (text, mode) in files.items()
+            if former_files[path][0] != text or stat.S_IMODE(os.stat(path).st_mode) != mode
+        ]
         new_keys = {name: value for name, value in keys.items() if former_keys.get(name) != value}
         diff = self.diff({path: files[path] for path in new_files}, new_keys, former_keys)
         lists = [item["path"] for item in self.p["lists"]]
@@ -217,8 +249,19 @@ class Postgrey:
         newest = max([os.stat(self.p["program"]).st_ctime, *(changed_at(path) for path in lists + self.p["stock"])])
         if any(path in new_files for path in lists):
             newest = time.time() + 1
-        restarted = {instance["name"]: reason for instance in self.p["instances"] for reason in [self.why(instance, newest)] if reason}
-        result = {"changed": bool(new_files or new_keys or restarted), "predicted": False, "version": version, "restarted": restarted, "diff": diff}
+        restarted = {
+            instance["name"]: reason
+            for instance in self.p["instances"]
+            for reason in [self.why(instance, newest)]
+            if reason
+        }
+        result = {
+            "changed": bool(new_files or new_keys or restarted),
+            "predicted": False,
+            "version": version,
+            "restarted": restarted,
+            "diff": diff,
+        }
         self.refuse_taken_ports(restarted)
         if check or not result["changed"]:
             return result
@@ -257,12 +300,20 @@ class Postgrey:
                 trouble = problem
             spent = time.monotonic() - start
             if spent > PATIENCE or (spent > GONE and self.process(instance) is None):
-                raise Refused("postgrey %s does not answer on %s:%d (%s). %s%s" % (instance["name"], self.p["address"], instance["port"], trouble, said, self.logged(began)))
+                raise Refused(
+                    "postgrey %s does not answer on %s:%d (%s). %s%s"
+                    % (instance["name"], self.p["address"], instance["port"], trouble, said, self.logged(began))
+                )
             time.sleep(0.1)
         if not re.match(r"(?i)(defer|4\d\d)", answer):
-            raise Refused("postgrey %s answers a stranger's first attempt with “%s” and does not put it off.%s" % (instance["name"], answer, self.logged(began)))
+            raise Refused(
+                "postgrey %s answers a stranger's first attempt with “%s” and does not put it off.%s"
+                % (instance["name"], answer, self.logged(began))
+            )
         if self.why(instance, 0):
-            raise Refused("postgrey %s %s after it was started.%s" % (instance["name"], self.why(instance, 0), self.logged(began)))
+            raise Refused(
+                "postgrey %s %s after it was started.%s" % (instance["name"], self.why(instance, 0), self.logged(began))
+            )
 
     def end_hanging(self, instance):
         """A process that no longer answers need not take a TERM either; rc.subr would wait for it without end."""
@@ -302,7 +353,10 @@ class Postgrey:
                 elif read(path) != text:
                     write(path, text, mode)
             now = self.rc(keys)
-            self.set_keys({name: value for name, value in former_keys.items() if now.get(name) != value} or dict(list(former_keys.items())[:1]))
+            self.set_keys(
+                {name: value for name, value in former_keys.items() if now.get(name) != value}
+                or dict(list(former_keys.items())[:1])
+            )
             gone = [name for name in keys if name in now and name not in former_keys]
             if gone:
                 self.run("sysrc", "-x", *gone)
@@ -326,14 +380,23 @@ class Postgrey:
     def diff(self, files, keys, former_keys):
         made = [difference(path, read(path), text) for path, (text, _mode) in sorted(files.items())]
         if keys:
-            made.append(difference("rc.conf", "".join('%s="%s"\n' % (name, former_keys[name]) for name in sorted(keys) if name in former_keys),
-                                   "".join('%s="%s"\n' % item for item in sorted(keys.items()))))
+            made.append(
+                difference(
+                    "rc.conf",
+                    "".join('%s="%s"\n' % (name, former_keys[name]) for name in sorted(keys) if name in former_keys),
+                    "".join('%s="%s"\n' % item for item in sorted(keys.items())),
+                )
+            )
         return made
 
     # -- state=absent -------------------------------------------------------------------------------------------------
 
     def absent(self):
-        files = [path for path in [self.p["script"], *(item["path"] for item in self.p["lists"])] if MARK in (read(path) or "")]
+        files = [
+            path
+            for path in [self.p["script"], *(item["path"] for item in self.p["lists"])]
+            if MARK in (read(path) or "")
+        ]
         names = ["%s_%s_flags" % (self.p["service"], instance["name"]) for instance in self.p["instances"]]
         names += ["%s_instances" % self.p["service"], "%s_enable" % self.p["service"]]
         keys = list(self.rc(names))
@@ -381,7 +444,9 @@ def main():
             "address": {"type": "str", "default": "127.0.0.1"},
             "instances": {"type": "list", "elements": "dict", "required": True},
             "lists": {
-                "type": "list", "elements": "dict", "default": [],
+                "type": "list",
+                "elements": "dict",
+                "default": [],
                 "options": {"path": {"type": "path", "required": True}, "text": {"type": "str", "default": ""}},
             },
             "stock": {"type": "list", "elements": "path", "default": []},

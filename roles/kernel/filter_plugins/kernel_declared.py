@@ -1,10 +1,27 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What is declared for the kernel, judged on the controller."""
+
 import re
 
 #: Keywords of config(5) that may stand in kernel_options. `ident` is not among them: the role proves by it which kernel runs.
-KEYWORDS = {"options", "nooptions", "device", "nodevice", "devices", "nodevices", "makeoptions", "nomakeoptions", "include", "envvar", "hints",
-            "cpu", "nocpu", "maxusers", "files", "profile"}
+KEYWORDS = {
+    "options",
+    "nooptions",
+    "device",
+    "nodevice",
+    "devices",
+    "nodevices",
+    "makeoptions",
+    "nomakeoptions",
+    "include",
+    "envvar",
+    "hints",
+    "cpu",
+    "nocpu",
+    "maxusers",
+    "files",
+    "profile",
+}
 
 
 def kernel_problems(declared):
@@ -19,15 +36,25 @@ def kernel_problems(declared):
 
     ident = declared["kernel_ident"]
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,30}", ident):
-        refuse("kernel_ident", "%s is no name for a kernel: a letter, then letters, digits, _ and -, 31 at most" % ident)
+        refuse(
+            "kernel_ident", "%s is no name for a kernel: a letter, then letters, digits, _ and -, 31 at most" % ident
+        )
     if ident == declared["kernel_base"]:
-        refuse("kernel_ident", "%s is the name of kernel_base too: a kernel of one's own needs one of its own, freebsd-update takes it by its ident" % ident)
+        refuse(
+            "kernel_ident",
+            "%s is the name of kernel_base too: a kernel of one's own needs one of its own, freebsd-update takes it by its ident"
+            % ident,
+        )
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", declared["kernel_base"]):
         refuse("kernel_base", "%s is no name of a configuration file: GENERIC" % declared["kernel_base"])
     for line in declared["kernel_options"]:
         words = line.split()
         if "\n" in line or len(words) < 2 or words[0] not in KEYWORDS:
-            refuse("kernel_options", "`%s` is no line of config(5) for here: a keyword (%s) and what it is about" % (line, ", ".join(sorted(KEYWORDS))))
+            refuse(
+                "kernel_options",
+                "`%s` is no line of config(5) for here: a keyword (%s) and what it is about"
+                % (line, ", ".join(sorted(KEYWORDS))),
+            )
         elif words[0] == "nooptions" and {"INCLUDE_CONFIG_FILE", "KDB_UNATTENDED"} & set(words[1:]):
             refuse("kernel_options", "`%s` takes away what the trial boot is proved by" % line)
     for line in declared["kernel_make_variables"]:
@@ -48,12 +75,20 @@ def kernel_problems(declared):
         refuse("kernel_fd_setsize", "%d is below FreeBSD's own 1024; 0 asks nothing" % declared["kernel_fd_setsize"])
     if declared["kernel_jobs"] < 0:
         refuse("kernel_jobs", "%d compilers; 0 lets the role decide" % declared["kernel_jobs"])
-    for variable, least in (("kernel_build_hours", 1), ("kernel_trial_seconds", 10), ("kernel_boot_seconds", 10), ("kernel_check_seconds", 1)):
+    for variable, least in (
+        ("kernel_build_hours", 1),
+        ("kernel_trial_seconds", 10),
+        ("kernel_boot_seconds", 10),
+        ("kernel_check_seconds", 1),
+    ):
         if declared[variable] < least:
             refuse(variable, "%d is too short, at least %d" % (declared[variable], least))
     if declared["kernel_trial_seconds"] <= declared["kernel_check_seconds"]:
-        refuse("kernel_trial_seconds", "%d, but kernel_check_seconds alone is %d: the trial would end while it is judged" % (
-            declared["kernel_trial_seconds"], declared["kernel_check_seconds"]))
+        refuse(
+            "kernel_trial_seconds",
+            "%d, but kernel_check_seconds alone is %d: the trial would end while it is judged"
+            % (declared["kernel_trial_seconds"], declared["kernel_check_seconds"]),
+        )
     return found
 
 

@@ -82,7 +82,20 @@ BUILDER = "/var/run/sokuhai_kernel_build.pid"
 #: ELF e_machine by uname -m (sys/sys/elf_common.h).
 MACHINES = {"amd64": 62, "arm64": 183, "riscv": 243}
 #: Drivers that register a hardware timer with watchdog(9): what attaches a handler to watchdog_list in FreeBSD 15's sys/dev.
-WATCHDOGS = ("ichwd", "i6300esbwd", "ipmi", "amdsbwd", "viawd", "wdatwd", "wbwd", "ftwd", "itwd", "dwwdt", "aw_wdog", "bcmwd")
+WATCHDOGS = (
+    "ichwd",
+    "i6300esbwd",
+    "ipmi",
+    "amdsbwd",
+    "viawd",
+    "wdatwd",
+    "wbwd",
+    "ftwd",
+    "itwd",
+    "dwwdt",
+    "aw_wdog",
+    "bcmwd",
+)
 #: Minutes that one processor needs for GENERIC with its modules: an assumption, replaced by what the host itself took as soon as it has built one.
 #: Only for the first build on a host; the next one is reckoned from what the last one took.
 PROCESSOR_MINUTES = 75
@@ -100,17 +113,27 @@ class Refused(Exception):
 
 # ---- pure ----
 
+
 def config_text(ident, base, lines):
     """The kernel configuration. KDB_UNATTENDED: a software watchdog that fires calls the debugger, and a kernel with KDB but no debugger
     behind it then prints a backtrace and goes on hanging (sys/kern/kern_clock.c, watchdog_fire); with it, the kernel panics and reboots."""
     body = ["include\t%s" % base, "ident\t%s" % ident, "options\tKDB_UNATTENDED"] + list(lines)
-    return "# Written by role kernel of sokuhai: a line here is lost, kernel_options is the place.\n" + "\n".join(body) + "\n"
+    return (
+        "# Written by role kernel of sokuhai: a line here is lost, kernel_options is the place.\n"
+        + "\n".join(body)
+        + "\n"
+    )
 
 
 def inputs_of(params, version, machine):
     """What a kernel is made of: {name: value}, compared and hashed."""
-    return {"configuration": config_text(params["ident"], params["base"], params["lines"]), "version": version, "machine": machine,
-            "fd_setsize": params["fd_setsize"], "make": sorted(params["make_variables"])}
+    return {
+        "configuration": config_text(params["ident"], params["base"], params["lines"]),
+        "version": version,
+        "machine": machine,
+        "fd_setsize": params["fd_setsize"],
+        "make": sorted(params["make_variables"]),
+    }
 
 
 def name_of(ident, inputs):
@@ -171,7 +194,7 @@ def embedded_config(data):
     if start < 0:
         return ""
     end = data.find(b"\0", start)
-    return data[start:end if end > 0 else len(data)].decode("utf-8", "replace")
+    return data[start : end if end > 0 else len(data)].decode("utf-8", "replace")
 
 
 def ident_of(config):
@@ -199,8 +222,11 @@ def says_option(text_of_file, base, option):
                 continue
             if words[0] == "include":
                 look(words[1].strip())
-            elif words[0] in ("options", "nooptions") and option in [word.partition("=")[0] for word in words[1].replace(",", " ").split()]:
+            elif words[0] in ("options", "nooptions") and option in [
+                word.partition("=")[0] for word in words[1].replace(",", " ").split()
+            ]:
                 found = words[0] == "options"
+
     look(base)
     return found if found or whole else None
 
@@ -240,8 +266,10 @@ def estimate(last, processors, jobs):
     """A sentence about how long a build takes, with its basis. last: seconds the last build on this host took, or None."""
     if last:
         return "about %d minutes: what the last build on this host took" % max(1, round(last / 60))
-    return ("about %d minutes: some %d minutes of one processor, an assumption, on %d of %d at a time; the next "
-            "estimate is reckoned from what this build takes") % (max(1, round(PROCESSOR_MINUTES / jobs)), PROCESSOR_MINUTES, jobs, processors)
+    return (
+        "about %d minutes: some %d minutes of one processor, an assumption, on %d of %d at a time; the next "
+        "estimate is reckoned from what this build takes"
+    ) % (max(1, round(PROCESSOR_MINUTES / jobs)), PROCESSOR_MINUTES, jobs, processors)
 
 
 def decide(facts):
@@ -254,13 +282,20 @@ def decide(facts):
     failed = bool(facts["failed"]) and not facts["retry"]
     judge = here and not build and not (fallback and facts["settled"])
     trial = not build and not here and not fallback and not failed
-    return {"build": build, "judge": judge, "trial": trial or (build and not failed), "failed": failed and not here and not build}
+    return {
+        "build": build,
+        "judge": judge,
+        "trial": trial or (build and not failed),
+        "failed": failed and not here and not build,
+    }
 
 
 def sentence_console():
-    return ("kernel_console_access: is false and this host has no hardware timer that watchdog(4) could use. A trial kernel that stops "
-            "before rc(8) (the loader's prompt, the mountroot prompt, a hang) waits for somebody who can switch the machine off and on; "
-            "then the old kernel boots. Set it to true when you can do that")
+    return (
+        "kernel_console_access: is false and this host has no hardware timer that watchdog(4) could use. A trial kernel that stops "
+        "before rc(8) (the loader's prompt, the mountroot prompt, a hang) waits for somebody who can switch the machine off and on; "
+        "then the old kernel boots. Set it to true when you can do that"
+    )
 
 
 # ---- the host ----
@@ -388,9 +423,11 @@ class Kernel:
         try:
             size = os.stat(at(path)).st_size
             with open(at(path), "rb") as handle:
+
                 def read(offset, count):
                     handle.seek(offset)
                     return handle.read(count)
+
                 why = elf_problem(read(0, 64), size, MACHINES.get(self.machine), read)
         except OSError as error:
             why = "cannot be read (%s)" % error.strerror
@@ -398,8 +435,16 @@ class Kernel:
 
     def loader_files(self):
         folder = "/boot/loader.conf.d"
-        names = sorted(name for name in os.listdir(at(folder)) if name.endswith(".conf")) if os.path.isdir(at(folder)) else []
-        return ["/boot/defaults/loader.conf", "/boot/loader.conf"] + [os.path.join(folder, name) for name in names] + ["/boot/loader.conf.local"]
+        names = (
+            sorted(name for name in os.listdir(at(folder)) if name.endswith(".conf"))
+            if os.path.isdir(at(folder))
+            else []
+        )
+        return (
+            ["/boot/defaults/loader.conf", "/boot/loader.conf"]
+            + [os.path.join(folder, name) for name in names]
+            + ["/boot/loader.conf.local"]
+        )
 
     def default(self, without=None):
         """The kernel of the next boot, as loader(8) reads its files; without: a file that is going to be taken away."""
@@ -415,7 +460,11 @@ class Kernel:
         for path in self.loader_files()[1:]:
             found = loader_value(text_of(path), "kernel") if path != LOADER else None
             if found and found[0] != self.name:
-                return '%s:%d says kernel="%s", role kernel is to say which one boots: remove the line there' % (path, found[1], found[0])
+                return '%s:%d says kernel="%s", role kernel is to say which one boots: remove the line there' % (
+                    path,
+                    found[1],
+                    found[0],
+                )
         return ""
 
     def there(self):
@@ -423,7 +472,11 @@ class Kernel:
         if not self.builds:
             return not self.problem()
         record = self.record()
-        return record.get("inputs") == self.inputs and not self.problem() and os.stat(at(self.file)).st_size == record.get("size")
+        return (
+            record.get("inputs") == self.inputs
+            and not self.problem()
+            and os.stat(at(self.file)).st_size == record.get("size")
+        )
 
     def version(self, folder):
         return (self.record(folder).get("inputs") or {}).get("version")
@@ -449,7 +502,8 @@ class Kernel:
         if self.name in (self.running, self.default()):
             raise Refused(
                 "%s/%s is missing or the kernel changed since: it runs or boots next, so it is not built over. Boot the stock kernel first "
-                "(playbooks/rollback.yml --tags kernel), then build" % (self.folder, RECORD))
+                "(playbooks/rollback.yml --tags kernel), then build" % (self.folder, RECORD)
+            )
         source = self.p["source"]
         if os.path.exists(at(source + "/Makefile.inc1")) or not self.p["source_awaited"]:
             self.refuse_source(source)
@@ -457,11 +511,16 @@ class Kernel:
             free = free_mib(path)
             # a build that was broken off goes on in what it has already written
             if free < need and not (path == self.p["objects"] and load(STATE + "/build.json").get("name") == self.name):
-                raise Refused("%s has %d MiB free, a kernel build needs %d MiB there (kernel_disk_%s_mib)" % (
-                    path, free, need, "boot" if path == "/boot" else "objects"))
+                raise Refused(
+                    "%s has %d MiB free, a kernel build needs %d MiB there (kernel_disk_%s_mib)"
+                    % (path, free, need, "boot" if path == "/boot" else "objects")
+                )
         memory, swap = self.memory()
         if memory + swap < 1024:
-            raise Refused("%d MiB of memory and %d MiB of swap: the linker alone needs 1 GiB for a kernel with debug symbols" % (memory, swap))
+            raise Refused(
+                "%d MiB of memory and %d MiB of swap: the linker alone needs 1 GiB for a kernel with debug symbols"
+                % (memory, swap)
+            )
         processors = int(sysctl("hw.ncpu") or 1)
         jobs = self.p["jobs"] or jobs_for(processors, memory + swap // 2)
         return jobs, processors, estimate(load(STATE + "/last.json").get("seconds"), processors, jobs)
@@ -472,22 +531,38 @@ class Kernel:
             raise Refused(
                 "%s: no sources of FreeBSD there. Bring exactly those of %s: on a host with base packages `pkg install -r FreeBSD-base "
                 "FreeBSD-src FreeBSD-src-sys`, else `fetch https://download.freebsd.org/releases/%s/%s/src.txz && tar -C / -xpf src.txz` and then "
-                "`freebsd-update fetch install`" % (source, self.userland, self.machine, re.sub(r"-p\d+$", "", self.userland)))
+                "`freebsd-update fetch install`"
+                % (source, self.userland, self.machine, re.sub(r"-p\d+$", "", self.userland))
+            )
         found = source_version(text_of(source + "/sys/conf/newvers.sh"))
         if found != self.userland:
-            raise Refused("%s/sys/conf/newvers.sh says %s, this host runs %s: a kernel of other sources is not what the host was patched to. "
-                          "`freebsd-update fetch install` brings both to the same level where src is among its Components; base packages: `pkg "
-                          "upgrade -r FreeBSD-base`" % (source, found, self.userland))
+            raise Refused(
+                "%s/sys/conf/newvers.sh says %s, this host runs %s: a kernel of other sources is not what the host was patched to. "
+                "`freebsd-update fetch install` brings both to the same level where src is among its Components; base packages: `pkg "
+                "upgrade -r FreeBSD-base`" % (source, found, self.userland)
+            )
         if not os.path.exists(at("%s/sys/%s/conf/%s" % (source, self.machine, self.p["base"]))):
             raise Refused("kernel_base: %s/sys/%s/conf has no %s" % (source, self.machine, self.p["base"]))
         folders = [self.p["configurations"], "%s/sys/%s/conf" % (source, self.machine), source + "/sys/conf"]
 
         def found_in(name):
-            return next((text for text in (text_of(os.path.join(folder, name)) for folder in folders) if text is not None), None)
+            return next(
+                (text for text in (text_of(os.path.join(folder, name)) for folder in folders) if text is not None), None
+            )
+
         mine = "\n".join(self.p["lines"])
-        if says_option(lambda name: "include %s\n%s" % (self.p["base"], mine) if name == "" else found_in(name), "", "INCLUDE_CONFIG_FILE") is False:
-            raise Refused("kernel_base: %s has no INCLUDE_CONFIG_FILE, by which a trial boot is proved. Add `options INCLUDE_CONFIG_FILE` to "
-                          "kernel_options" % self.p["base"])
+        if (
+            says_option(
+                lambda name: "include %s\n%s" % (self.p["base"], mine) if name == "" else found_in(name),
+                "",
+                "INCLUDE_CONFIG_FILE",
+            )
+            is False
+        ):
+            raise Refused(
+                "kernel_base: %s has no INCLUDE_CONFIG_FILE, by which a trial boot is proved. Add `options INCLUDE_CONFIG_FILE` to "
+                "kernel_options" % self.p["base"]
+            )
 
     def pkgbase(self):
         return run(["pkg", "info", "-e", "FreeBSD-runtime"])[0] == 0
@@ -505,8 +580,10 @@ class Kernel:
         mend = "pkg upgrade -r FreeBSD-base" if self.pkgbase() else "freebsd-update fetch install"
         said = "the stock kernel is %s, the world %s: " % (stock, self.userland)
         if other:
-            return True, said + ("a world may not run under the kernel of another release. Bring a kernel of %s into /boot/kernel before the host boots "
-                                 "it" % self.userland)
+            return True, said + (
+                "a world may not run under the kernel of another release. Bring a kernel of %s into /boot/kernel before the host boots "
+                "it" % self.userland
+            )
         return False, said + "nothing patches it while another kernel runs; after a reboot into it, run `%s`" % mend
 
     # -- plan
@@ -514,17 +591,38 @@ class Kernel:
     def plan(self):
         default, record = self.default(), self.record()
         trial = record.get("trial") or {}
-        facts = {"name": self.name, "wanted_build": self.builds, "there": self.there(), "running": self.running, "default": default,
-                 "failed": self.failed(trial), "retry": self.p["retry"],
-                 "settled": trial.get("result") == "kept" and not os.path.exists(at(SCRIPT)) and not os.path.exists(at(STATE + "/trial.json"))}
-        result = dict(decide(facts), name=self.name, running=self.running, default=default, ident=sysctl("kern.ident") or "",
-                      userland=self.userland, there=facts["there"], reason=facts["failed"], armed=self.armed(), notices=[], estimate="")
+        facts = {
+            "name": self.name,
+            "wanted_build": self.builds,
+            "there": self.there(),
+            "running": self.running,
+            "default": default,
+            "failed": self.failed(trial),
+            "retry": self.p["retry"],
+            "settled": trial.get("result") == "kept"
+            and not os.path.exists(at(SCRIPT))
+            and not os.path.exists(at(STATE + "/trial.json")),
+        }
+        result = dict(
+            decide(facts),
+            name=self.name,
+            running=self.running,
+            default=default,
+            ident=sysctl("kern.ident") or "",
+            userland=self.userland,
+            there=facts["there"],
+            reason=facts["failed"],
+            armed=self.armed(),
+            notices=[],
+            estimate="",
+        )
         own = self.version("/boot/" + self.running)
         result["behind"] = bool(own) and version_key(own) < version_key(self.userland)
         if result["behind"]:
             result["notices"].append(
                 "the running kernel %s was built from %s, the host is patched to %s: freebsd-update(8) patches only kernels that FreeBSD "
-                "ships, so this one stays open until it is built anew" % (self.running, own, self.userland))
+                "ships, so this one stays open until it is built anew" % (self.running, own, self.userland)
+            )
         stock = self.stock_behind() if own else ""
         if stock:
             result["notices"].append(stock[1])
@@ -536,14 +634,19 @@ class Kernel:
         if result["build"] and self.p["source_awaited"] and not os.path.exists(at(self.p["source"] + "/Makefile.inc1")):
             result["notices"].append("predicted: the sources are brought to %s first" % self.p["source"])
         if not result["build"] and result["trial"] and self.builds:
-            result["notices"].append("%s is installed beside the running kernel and waits for its trial boot" % self.name)
+            result["notices"].append(
+                "%s is installed beside the running kernel and waits for its trial boot" % self.name
+            )
         if result["armed"] and not self.p["reboot"]:
             result["notices"].append(
                 "the next boot is a trial of %s, which a broken-off run prepared: kernel_reboot=true finishes it, playbooks/rollback.yml "
-                "--tags kernel calls it off" % self.name)
+                "--tags kernel calls it off" % self.name
+            )
         if result["failed"]:
-            result["notices"].append("%s failed its trial (%s) and is not tried again: change kernel_options, or set kernel_retry=true" % (
-                self.name, facts["failed"]))
+            result["notices"].append(
+                "%s failed its trial (%s) and is not tried again: change kernel_options, or set kernel_retry=true"
+                % (self.name, facts["failed"])
+            )
         result["file_system"] = self.file_system()
         result["timer"] = self.hardware_timer() if result["trial"] else ""
         if result["trial"] and self.p["reboot"]:
@@ -570,7 +673,9 @@ class Kernel:
             # without INSTKERNNAME the running kernel would be moved away, and a second install would delete it
             argv.append("INSTKERNNAME=" + self.name)
             if self.pkgbase():
-                argv.append("DESTDIR=/")  # installkernel refuses on a host of base packages otherwise; the name is ours alone
+                argv.append(
+                    "DESTDIR=/"
+                )  # installkernel refuses on a host of base packages otherwise; the name is ours alone
         return argv + self.p["make_variables"]
 
     def build(self, check):
@@ -585,12 +690,16 @@ class Kernel:
             header = self.p["source"] + "/sys/sys/select.h"
             found = setsize_of(text_of(header))
             if found != self.p["fd_setsize"]:
-                raise Refused("%s gives FD_SETSIZE %s, %d is declared: role fd_setsize comes before role kernel" % (
-                    header, found, self.p["fd_setsize"]))
+                raise Refused(
+                    "%s gives FD_SETSIZE %s, %d is declared: role fd_setsize comes before role kernel"
+                    % (header, found, self.p["fd_setsize"])
+                )
         job, pidfile = load(STATE + "/build.json"), BUILDER
         if alive(pidfile) and job.get("name") != self.name:
-            raise Refused("a build of %s is under way (process %s, %s/%s.log): wait for it, or end it" % (
-                job.get("name"), alive(pidfile), LOGS, job.get("name")))
+            raise Refused(
+                "a build of %s is under way (process %s, %s/%s.log): wait for it, or end it"
+                % (job.get("name"), alive(pidfile), LOGS, job.get("name"))
+            )
         if not alive(pidfile) and not (job.get("name") == self.name and os.path.exists(at(status))):
             remove(status)
             self.start(jobs, log, status, pidfile)
@@ -604,9 +713,16 @@ class Kernel:
         if said[:1] != ["0"]:
             self.discard()
             self.tidy()
-            raise Refused("%s of %s failed (%s). The kernel that runs is untouched. The end of %s:\n%s" % (
-                said[1] if len(said) > 1 else "the build", self.name, "status " + said[0] if said[0].isdigit() else "killed", log,
-                "\n".join(self.tail(log, 25))))
+            raise Refused(
+                "%s of %s failed (%s). The kernel that runs is untouched. The end of %s:\n%s"
+                % (
+                    said[1] if len(said) > 1 else "the build",
+                    self.name,
+                    "status " + said[0] if said[0].isdigit() else "killed",
+                    log,
+                    "\n".join(self.tail(log, 25)),
+                )
+            )
         self.finish(job or load(STATE + "/build.json"))
         return {"changed": True, "running": False, "log": log}
 
@@ -614,16 +730,34 @@ class Kernel:
         """Have daemon(8) run make: a build takes longer than a connection lasts."""
         put("%s/%s" % (self.p["configurations"], self.p["ident"]), self.inputs["configuration"])
         os.makedirs(at(LOGS), 0o755, exist_ok=True)
-        quoted = ["; ".join("echo '===> %s'; %s || { echo $? %s > %s.new; mv %s.new %s; exit 1; }" % (
-            target, " ".join("'%s'" % word.replace("'", "'\\''") for word in self.make(target, jobs if target == "buildkernel" else None)),
-            target, status, status, status) for target in ("buildkernel", "installkernel"))]
+        quoted = [
+            "; ".join(
+                "echo '===> %s'; %s || { echo $? %s > %s.new; mv %s.new %s; exit 1; }"
+                % (
+                    target,
+                    " ".join(
+                        "'%s'" % word.replace("'", "'\\''")
+                        for word in self.make(target, jobs if target == "buildkernel" else None)
+                    ),
+                    target,
+                    status,
+                    status,
+                    status,
+                )
+                for target in ("buildkernel", "installkernel")
+            )
+        ]
         text = "#!/bin/sh\n# Written by role kernel of sokuhai: one build, detached\n"
         if self.p["objects"] != "/usr/obj":
             text += "export MAKEOBJDIRPREFIX='%s'\n" % self.p["objects"]
-        text += quoted[0].replace("; echo '===> installkernel'", "\necho '===> installkernel'") + "\necho 0 > %s.new; mv %s.new %s\n" % (
-            status, status, status)
+        text += quoted[0].replace(
+            "; echo '===> installkernel'", "\necho '===> installkernel'"
+        ) + "\necho 0 > %s.new; mv %s.new %s\n" % (status, status, status)
         put(STATE + "/build.sh", text, 0o700)
-        put(STATE + "/build.json", json.dumps({"name": self.name, "inputs": self.inputs, "started": time.time(), "jobs": jobs}))
+        put(
+            STATE + "/build.json",
+            json.dumps({"name": self.name, "inputs": self.inputs, "started": time.time(), "jobs": jobs}),
+        )
         with open(at(log), "w", encoding="utf-8"):
             pass
         code, out, err = run(["daemon", "-f", "-p", pidfile, "-o", log, "/bin/sh", STATE + "/build.sh"])
@@ -650,15 +784,30 @@ class Kernel:
             with open(at(self.file), "rb") as handle:
                 config = embedded_config(handle.read())
             if ident_of(config) != self.p["ident"]:
-                why = ("%s carries no configuration (INCLUDE_CONFIG_FILE is missing in kernel_base %s)" % (self.file, self.p["base"])
-                       if not config else "%s carries ident %s" % (self.file, ident_of(config)))
+                why = (
+                    "%s carries no configuration (INCLUDE_CONFIG_FILE is missing in kernel_base %s)"
+                    % (self.file, self.p["base"])
+                    if not config
+                    else "%s carries ident %s" % (self.file, ident_of(config))
+                )
         if why:
             self.discard()
             self.tidy()
             raise Refused("make ended well, but %s; it is taken away again" % why)
         seconds = int(time.time() - job.get("started", time.time()))
-        put(self.folder + "/" + RECORD, json.dumps({
-            "inputs": self.inputs, "built": True, "size": os.stat(at(self.file)).st_size, "sha256": digest(self.file), "seconds": seconds}, indent=1))
+        put(
+            self.folder + "/" + RECORD,
+            json.dumps(
+                {
+                    "inputs": self.inputs,
+                    "built": True,
+                    "size": os.stat(at(self.file)).st_size,
+                    "sha256": digest(self.file),
+                    "seconds": seconds,
+                },
+                indent=1,
+            ),
+        )
         put(STATE + "/last.json", json.dumps({"seconds": seconds, "name": self.name}))
         self.tidy()
 
@@ -673,9 +822,19 @@ class Kernel:
     def serving(self):
         """What serves on this host: sockets, and whether DNS and SMTP answer where they should."""
         found = listeners(run(["sockstat", "-46l"])[1])
-        dns = sorted({self.reachable(local) for proto, local in found if proto.startswith("udp") and local.endswith(":53")} - {""})
-        smtp = sorted({self.reachable(local) for proto, local in found if proto.startswith("tcp") and local.endswith(":25")} - {""})
-        return {"listeners": sorted(found), "dns": [s for s in dns if dns_answers(s)], "smtp": [s for s in smtp if smtp_greets(s)]}
+        dns = sorted(
+            {self.reachable(local) for proto, local in found if proto.startswith("udp") and local.endswith(":53")}
+            - {""}
+        )
+        smtp = sorted(
+            {self.reachable(local) for proto, local in found if proto.startswith("tcp") and local.endswith(":25")}
+            - {""}
+        )
+        return {
+            "listeners": sorted(found),
+            "dns": [s for s in dns if dns_answers(s)],
+            "smtp": [s for s in smtp if smtp_greets(s)],
+        }
 
     @staticmethod
     def reachable(local):
@@ -691,8 +850,10 @@ class Kernel:
         with open(at(self.file), "rb") as handle:
             config = embedded_config(handle.read())
         if not config:
-            raise Refused("%s carries no configuration: a kernel with INCLUDE_CONFIG_FILE is needed to prove after the boot which one runs" % (
-                self.file))
+            raise Refused(
+                "%s carries no configuration: a kernel with INCLUDE_CONFIG_FILE is needed to prove after the boot which one runs"
+                % (self.file)
+            )
         default = self.refuse_trial()
         zfs = self.file_system() == "zfs"
         if check:
@@ -700,8 +861,18 @@ class Kernel:
         if not alive(BUILDER):
             self.tidy()
         before = self.serving()
-        put(STATE + "/trial.json", json.dumps({"name": self.name, "default": default, "before": before, "seconds": self.p["trial_seconds"],
-                                               "config": config}))
+        put(
+            STATE + "/trial.json",
+            json.dumps(
+                {
+                    "name": self.name,
+                    "default": default,
+                    "before": before,
+                    "seconds": self.p["trial_seconds"],
+                    "config": config,
+                }
+            ),
+        )
         for name in ("running", "expired"):
             remove("%s/%s" % (STATE, name))
         put(STATE + "/armed", self.name + "\n")
@@ -709,7 +880,10 @@ class Kernel:
         status, out, err = run(["nextboot", "-k", self.name])
         if status or not self.armed_now(zfs):
             self.disarm()
-            raise Refused("nextboot -k %s: %s. The next boot is %s, as before" % (self.name, (err or out).strip() or "wrote nothing", default))
+            raise Refused(
+                "nextboot -k %s: %s. The next boot is %s, as before"
+                % (self.name, (err or out).strip() or "wrote nothing", default)
+            )
         return {"changed": True, "default": default, "before": before}
 
     def refuse_trial(self):
@@ -743,7 +917,9 @@ class Kernel:
         if status:
             raise Refused("/boot is on ZFS and bectl does not answer: %s" % err.strip())
         if not any(len(row) > 1 and "N" not in row[1] for row in rows):
-            raise Refused("/boot is on ZFS and there is no boot environment to return to: `bectl create before-%s`" % self.name)
+            raise Refused(
+                "/boot is on ZFS and there is no boot environment to return to: `bectl create before-%s`" % self.name
+            )
 
     def disarm(self):
         """No trial from here on: the timer first, so that nothing reboots what is judged good."""
@@ -774,7 +950,9 @@ class Kernel:
         missing = sorted(set(map(tuple, before.get("listeners", []))) - set(map(tuple, now["listeners"])))
         problems += ["nothing listens on %s %s" % row for row in missing]
         problems += ["no answer from the name server at %s" % s for s in before.get("dns", []) if s not in now["dns"]]
-        problems += ["no greeting from the mail server at %s" % s for s in before.get("smtp", []) if s not in now["smtp"]]
+        problems += [
+            "no greeting from the mail server at %s" % s for s in before.get("smtp", []) if s not in now["smtp"]
+        ]
         return problems
 
     def judge(self, check):
@@ -791,14 +969,22 @@ class Kernel:
         if problems:
             self.give_up("; ".join(problems), check)
         if os.path.exists(at(STATE + "/running")) and not alive(TIMER):
-            raise Refused("the trial's time ran out while it was judged: the host reboots into the old kernel; kernel_trial_seconds is too short")
+            raise Refused(
+                "the trial's time ran out while it was judged: the host reboots into the old kernel; kernel_trial_seconds is too short"
+            )
         why = self.foreign()
         if why:
             raise Refused(why, return_needed=True)
         if check:
             return {"changed": True, "kept": True}
         changed = self.disarm()
-        changed = put(LOADER, '# Written by role kernel of sokuhai: a kernel that has booted and served.\nkernel="%s"\n' % self.name) or changed
+        changed = (
+            put(
+                LOADER,
+                '# Written by role kernel of sokuhai: a kernel that has booted and served.\nkernel="%s"\n' % self.name,
+            )
+            or changed
+        )
         changed = self.mark("kept", "") or changed
         return {"changed": bool(changed), "kept": True, "removed": self.sweep()}
 
@@ -816,8 +1002,10 @@ class Kernel:
             # the timer goes on: it takes the host back where the play no longer can
             for path in (SCRIPT, STATE + "/trial.json"):
                 remove(path)
-        raise Refused("%s runs, but: %s. It is not kept, the next boot is %s" % (self.name, why, self.default()),
-                      return_needed=self.default() != self.name)
+        raise Refused(
+            "%s runs, but: %s. It is not kept, the next boot is %s" % (self.name, why, self.default()),
+            return_needed=self.default() != self.name,
+        )
 
     def lost(self, trial, check):
         """The host came back with another kernel than the one tried."""
@@ -826,7 +1014,10 @@ class Kernel:
         if self.armed():
             raise Refused("%s was to be booted, but the host has not rebooted yet" % self.name)
         if os.path.exists(at(STATE + "/expired")):
-            why = "nobody confirmed it within %d seconds: no way to it over the network, or it hung after rc(8) had begun" % trial.get("seconds", 0)
+            why = (
+                "nobody confirmed it within %d seconds: no way to it over the network, or it hung after rc(8) had begun"
+                % trial.get("seconds", 0)
+            )
         elif os.path.exists(at(STATE + "/running")):
             why = "it came as far as rc(8), then panicked or was reset"
         else:
@@ -834,7 +1025,9 @@ class Kernel:
         if not check:
             self.mark("failed", why)
             self.disarm()
-        raise Refused("%s failed its trial: %s. The host runs %s again, and boots it from now on" % (self.name, why, self.running))
+        raise Refused(
+            "%s failed its trial: %s. The host runs %s again, and boots it from now on" % (self.name, why, self.running)
+        )
 
     def mark(self, result, reason):
         record = self.record()
@@ -856,7 +1049,12 @@ class Kernel:
         gone, keep = [], {self.running, self.default(), "kernel", "kernel.old"} | set(spare)
         for name in sorted(os.listdir(at("/boot"))):
             folder = "/boot/" + name
-            if name not in keep and os.path.isdir(at(folder)) and not os.path.islink(at(folder)) and self.record(folder).get("built"):
+            if (
+                name not in keep
+                and os.path.isdir(at(folder))
+                and not os.path.islink(at(folder))
+                and self.record(folder).get("built")
+            ):
                 shutil.rmtree(at(folder))
                 shutil.rmtree(at("/usr/lib/debug" + folder), ignore_errors=True)
                 gone.append(folder)
@@ -870,7 +1068,11 @@ class Kernel:
         for name in sorted(os.listdir(at("/boot"))):
             if load("/boot/%s/%s" % (name, RECORD)):
                 gone += ["/boot/%s/%s" % (name, RECORD)] if not self.record("/boot/" + name).get("built") else []
-        paths = [path for path in (LOADER, SCRIPT, "%s/%s" % (self.p["configurations"], self.p["ident"])) if os.path.exists(at(path))]
+        paths = [
+            path
+            for path in (LOADER, SCRIPT, "%s/%s" % (self.p["configurations"], self.p["ident"]))
+            if os.path.exists(at(path))
+        ]
         state = os.path.isdir(at(STATE))
         own = [name for name in sorted(os.listdir(at("/boot"))) if self.record("/boot/" + name).get("built")]
         builder = alive(BUILDER)
@@ -879,10 +1081,14 @@ class Kernel:
         returns = self.default(without=LOADER)
         why = self.problem("/boot/%s/kernel" % returns)
         if why and LOADER in paths:
-            raise Refused("%s, and it is what would boot without %s: nothing was changed, mend it first" % (why, LOADER))
+            raise Refused(
+                "%s, and it is what would boot without %s: nothing was changed, mend it first" % (why, LOADER)
+            )
         if self.running != returns:
-            notes.append("%s runs until the next boot, which is %s's; reboot%s" % (
-                self.running, returns, ", then run this once more to remove it" if self.running in own else ""))
+            notes.append(
+                "%s runs until the next boot, which is %s's; reboot%s"
+                % (self.running, returns, ", then run this once more to remove it" if self.running in own else "")
+            )
         if returns in own:
             notes.append('%s stays: a file other than %s says kernel="%s"' % (returns, LOADER, returns))
         stock = self.stock_behind() if self.running != returns else ""
@@ -954,7 +1160,10 @@ def main():
     except Refused as reason:
         module.fail_json(msg=str(reason), **reason.facts)
     except OSError as error:
-        module.fail_json(msg="%s: %s%s" % (action, error, ". The kernel that runs and the next boot are as they were" if action == "build" else ""))
+        module.fail_json(
+            msg="%s: %s%s"
+            % (action, error, ". The kernel that runs and the next boot are as they were" if action == "build" else "")
+        )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Checks of what the inventory declares for role limits, without a host."""
+
 from __future__ import annotations
 
 import re
@@ -27,13 +28,17 @@ def limits_declared(values):
             elif isinstance(value, int) and value < 0 and variable == "floors":
                 messages.append(f"{where} = {value}: a floor is 0 or more")
             elif isinstance(value, str) and (not value or re.search(r"[\n\r\"'#\\]", value)):
-                messages.append(f"{where} = {value!r}: quotes, # and line breaks cannot stand in sysctl.conf or loader.conf")
+                messages.append(
+                    f"{where} = {value!r}: quotes, # and line breaks cannot stand in sysctl.conf or loader.conf"
+                )
     if values["openfiles"] < 256:
         messages.append(f"limits_openfiles = {values['openfiles']}: 256 or more is needed")
     if not CLASS.match(values["login_class"]):
         messages.append(f"limits_login_class = {values['login_class']!r}: letters, digits, _ and - are needed")
     elif values["login_class"] in RESERVED:
-        messages.append(f"limits_login_class = {values['login_class']!r} is one of the system's own classes: choose another name")
+        messages.append(
+            f"limits_login_class = {values['login_class']!r} is one of the system's own classes: choose another name"
+        )
     for service in values["services"]:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", service):
             messages.append(f"limits_services: {service!r} is no name of an rc script")

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Put the chain of limits in force on a FreeBSD host: one transaction, one call."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -59,9 +60,19 @@ from ansible.module_utils.sokuhai.host import Refused, difference
 from ansible.module_utils.sokuhai.limits import LOADER_FILE, MARK, parse_values
 
 # maxsockets is refused above maxfiles; a UDP socket cannot be opened while recvspace is above what maxsockbuf allows.
-ORDER = ("kern.maxfiles", "kern.maxfilesperproc", "kern.ipc.maxsockets", "kern.ipc.nmbclusters", "kern.maxproc",
-         "kern.maxprocperuid", "kern.ipc.soacceptqueue", "kern.ipc.maxsockbuf", "net.inet.udp.recvspace",
-         "net.inet.ip.portrange.hilast", "net.inet.ip.portrange.hifirst")
+ORDER = (
+    "kern.maxfiles",
+    "kern.maxfilesperproc",
+    "kern.ipc.maxsockets",
+    "kern.ipc.nmbclusters",
+    "kern.maxproc",
+    "kern.maxprocperuid",
+    "kern.ipc.soacceptqueue",
+    "kern.ipc.maxsockbuf",
+    "net.inet.udp.recvspace",
+    "net.inet.ip.portrange.hilast",
+    "net.inet.ip.portrange.hifirst",
+)
 # The kernel refuses a lower value at run time (uipc_socket.c, kern_mbuf.c): only a boot lowers these.
 RAISE_ONLY = ("kern.ipc.maxsockets", "kern.ipc.nmbclusters")
 # What boot_values() reckons with.
@@ -69,6 +80,7 @@ READ_TOO = ("hw.physmem", "kern.maxusers", "kern.maxproc", "kern.ipc.maxmbufmem"
 
 
 # ---- pure ----
+
 
 def number(value):
     """An int from a sysctl value, or None."""
@@ -106,11 +118,17 @@ def boot_values(running, kenv):
     the rest are constants of FreeBSD 14 and 15. kern.ipc.maxsockbuf is 14's, the smaller one.
     A value somebody set by hand since the boot is not among them: it is gone after the next one.
     """
+
     def told(name):
         return number(kenv[name]) if name in kenv else None
 
-    boot = {"kern.ipc.soacceptqueue": 128, "kern.ipc.maxsockbuf": 2097152, "net.inet.udp.recvspace": 42080,
-            "net.inet.ip.portrange.hifirst": 49152, "net.inet.ip.portrange.hilast": 65535}
+    boot = {
+        "kern.ipc.soacceptqueue": 128,
+        "kern.ipc.maxsockbuf": 2097152,
+        "net.inet.udp.recvspace": 42080,
+        "net.inet.ip.portrange.hifirst": 49152,
+        "net.inet.ip.portrange.hilast": 65535,
+    }
     physmem, users = number(running.get("hw.physmem")), number(running.get("kern.maxusers"))
     if physmem:
         kilobytes = physmem // 1024
@@ -148,10 +166,19 @@ def plan(sysctl, floors, loader, at_most, state):
         foreign.setdefault(entry["name"], entry)  # sysctl.conf comes first in the list and has the last word at boot
         wanted = sysctl.get(entry["name"], loader.get(entry["name"]))
         if wanted is not None and not same(wanted, entry["value"]):
-            errors.append("%(file)s:%(line)s sets %(name)s = %(value)s" % entry + ", role limits is to set %s: remove the line there" % wanted)
-        elif wanted is None and entry["name"] in floors and not holds(entry["name"], entry["value"], floors[entry["name"]], at_most):
-            errors.append("%(file)s:%(line)s sets %(name)s = %(value)s" % entry
-                          + ", the chain of limits needs %s: remove the line there" % floors[entry["name"]])
+            errors.append(
+                "%(file)s:%(line)s sets %(name)s = %(value)s" % entry
+                + ", role limits is to set %s: remove the line there" % wanted
+            )
+        elif (
+            wanted is None
+            and entry["name"] in floors
+            and not holds(entry["name"], entry["value"], floors[entry["name"]], at_most)
+        ):
+            errors.append(
+                "%(file)s:%(line)s sets %(name)s = %(value)s" % entry
+                + ", the chain of limits needs %s: remove the line there" % floors[entry["name"]]
+            )
     keep, boots, apply, reboot, guarantee = {}, {}, {}, [], {}
 
     for name, value in loader.items():
@@ -160,13 +187,27 @@ def plan(sysctl, floors, loader, at_most, state):
         keep[name] = value
         now = running.get(name)
         if not same(now, value):
-            if name in RAISE_ONLY and number(now) is not None and number(value) is not None and number(value) < number(now):
+            if (
+                name in RAISE_ONLY
+                and number(now) is not None
+                and number(value) is not None
+                and number(value) < number(now)
+            ):
                 given = boot.get(name)
                 if given is not None and number(value) < given:
-                    errors.append("limits_sysctl['%s'] = %s is below the %s this kernel gives itself, and it can only be raised at run "
-                                  "time: declare at least %s, or leave it out" % (name, value, given, given))
+                    errors.append(
+                        "limits_sysctl['%s'] = %s is below the %s this kernel gives itself, and it can only be raised at run "
+                        "time: declare at least %s, or leave it out" % (name, value, given, given)
+                    )
                 else:
-                    reboot.append({"name": name, "running": now, "wanted": value, "reason": "the kernel does not lower it at run time"})
+                    reboot.append(
+                        {
+                            "name": name,
+                            "running": now,
+                            "wanted": value,
+                            "reason": "the kernel does not lower it at run time",
+                        }
+                    )
                 continue
             apply[name] = value
         guarantee[name] = (value, True)
@@ -205,7 +246,9 @@ def plan(sysctl, floors, loader, at_most, state):
                 continue
             # The same for what only the loader sets: a line of exactly the floor stays, in case the rule is not this kernel's.
             ours, given = state["loader_file"].get(name), boot.get(name)
-            if not enough or (ours is not None and (same(ours, floor) or given is None or not holds(name, given, floor, at_most))):
+            if not enough or (
+                ours is not None and (same(ours, floor) or given is None or not holds(name, given, floor, at_most))
+            ):
                 boots[name] = floor
         else:
             if not enough:
@@ -217,8 +260,11 @@ def plan(sysctl, floors, loader, at_most, state):
             continue
         if name in floors and name not in loader and holds(name, now, value, at_most):
             continue
-        reason = ("a read-only tunable: only the loader sets it" if name not in state["writable"]
-                  else "asked for through the loader (limits_loader)")
+        reason = (
+            "a read-only tunable: only the loader sets it"
+            if name not in state["writable"]
+            else "asked for through the loader (limits_loader)"
+        )
         reboot.append({"name": name, "running": now, "wanted": value, "reason": reason})
     if errors:
         raise Refused("; ".join(errors))
@@ -234,13 +280,20 @@ def plan(sysctl, floors, loader, at_most, state):
 def misplaced(sysctl, loader, state):
     """Messages for names in the wrong file, by the kernel's own flags; preflight has said so before, a role run alone has not."""
     errors = []
-    for variable, names, flag, other, there in (("limits_sysctl", sysctl, "writable", "tunable", "limits_loader"),
-                                                ("limits_loader", loader, "tunable", "writable", "limits_sysctl")):
+    for variable, names, flag, other, there in (
+        ("limits_sysctl", sysctl, "writable", "tunable", "limits_loader"),
+        ("limits_loader", loader, "tunable", "writable", "limits_sysctl"),
+    ):
         for name in names:
             if name not in state["running"]:
-                errors.append("%s['%s']: this kernel does not know it (a typing error, or a module that is not loaded)" % (variable, name))
+                errors.append(
+                    "%s['%s']: this kernel does not know it (a typing error, or a module that is not loaded)"
+                    % (variable, name)
+                )
             elif name not in state[flag]:
-                errors.append("%s['%s']: " % (variable, name) + ("belongs into " + there if name in state[other] else "read-only"))
+                errors.append(
+                    "%s['%s']: " % (variable, name) + ("belongs into " + there if name in state[other] else "read-only")
+                )
     return errors
 
 
@@ -263,7 +316,7 @@ def shell_lines(openfiles):
         "for _sokuhai_kind in H S; do",
         "\tcase $(ulimit -${_sokuhai_kind}n) in",
         "\tunlimited|infinity) ;;",
-        "\t*)\tif [ \"$(ulimit -${_sokuhai_kind}n)\" -lt %d ]; then" % openfiles,
+        '\t*)\tif [ "$(ulimit -${_sokuhai_kind}n)" -lt %d ]; then' % openfiles,
         "\t\t\tulimit -${_sokuhai_kind}n %d 2>/dev/null || :" % openfiles,
         "\t\tfi ;;",
         "\tesac",
@@ -283,6 +336,7 @@ def limit_in_flags(text):
 
 
 # ---- the host ----
+
 
 class Host(limits.Host):
     """A host whose limits can be changed."""
@@ -347,11 +401,17 @@ class Apply:
         }
         self.plan = plan(params["sysctl"], params["floors"], params["loader"], params["at_most"], state)
         self.running = running
-        self.stage("/etc/sysctl.conf", text, set_block(text, MARK, "/etc/sysctl.conf", ["%s=%s" % pair for pair in self.plan["sysctl"]]))
+        self.stage(
+            "/etc/sysctl.conf",
+            text,
+            set_block(text, MARK, "/etc/sysctl.conf", ["%s=%s" % pair for pair in self.plan["sysctl"]]),
+        )
         wanted = None
         if self.plan["loader"]:
-            wanted = "# Written by role limits of sokuhai: a line here is lost, limits_loader is the place.\n" + "".join(
-                '%s="%s"\n' % pair for pair in self.plan["loader"])
+            wanted = (
+                "# Written by role limits of sokuhai: a line here is lost, limits_loader is the place.\n"
+                + "".join('%s="%s"\n' % pair for pair in self.plan["loader"])
+            )
         self.stage(LOADER_FILE, loader_text, wanted)
         for name, value in self.plan["apply"]:
             self.note("running kernel: " + name, running.get(name), value)
@@ -363,8 +423,10 @@ class Apply:
             raise Refused("/etc/login.conf is missing: restore it (/usr/src/usr.bin/login/login.conf)")
         outside = set_block(text, MARK, path, [])
         if re.search(r"^%s[:|]" % re.escape(name), outside, re.M):
-            raise Refused("/etc/login.conf already has a class %s outside the marked block: choose another limits_login_class, or remove it"
-                          % name)
+            raise Refused(
+                "/etc/login.conf already has a class %s outside the marked block: choose another limits_login_class, or remove it"
+                % name
+            )
         daemon = host.limit_of_class("daemon")
         if daemon == "infinity":
             value = "infinity"
@@ -379,7 +441,11 @@ class Apply:
         if stale:
             self.commands.append(["cap_mkdb", host.path(path)])
             if wanted == text:
-                self.note("/etc/login.conf.db", "missing" if database is None else "older than login.conf, or without the class", "rebuilt")
+                self.note(
+                    "/etc/login.conf.db",
+                    "missing" if database is None else "older than login.conf, or without the class",
+                    "rebuilt",
+                )
 
     def services(self):
         for service in self.params["services"]:
@@ -401,15 +467,19 @@ class Apply:
             return
         limits = limit_in_flags(self.host.sysrc(name + "_limits"))
         if limits is not None and limits < self.params["openfiles"]:
-            raise Refused("rc.conf sets %s_limits with -n %s, below the %s descriptors %s is to have: remove it (sysrc -x %s_limits)"
-                          % (name, limits, self.params["openfiles"], name, name))
+            raise Refused(
+                "rc.conf sets %s_limits with -n %s, below the %s descriptors %s is to have: remove it (sysrc -x %s_limits)"
+                % (name, limits, self.params["openfiles"], name, name)
+            )
         if now == ours:
             return
         if now and now != "daemon":
             if reaches(self.host.limit_of_class(now), self.params["openfiles"]):
                 return  # a class of the operator's own that gives enough is a floor kept
-            raise Refused("rc.conf sets %s = %s, a login class that gives fewer than %s descriptors: raise its openfiles (and run cap_mkdb "
-                          "/etc/login.conf), or remove the line" % (key, now, self.params["openfiles"]))
+            raise Refused(
+                "rc.conf sets %s = %s, a login class that gives fewer than %s descriptors: raise its openfiles (and run cap_mkdb "
+                "/etc/login.conf), or remove the line" % (key, now, self.params["openfiles"])
+            )
         self.commands.append(["sysrc", "%s=%s" % (key, ours)])
         self.note("rc.conf: " + key, now, ours)
 
@@ -444,12 +514,16 @@ class Apply:
         for name in in_order(self.plan["guarantee"]):
             value, exact = self.plan["guarantee"][name]
             if not (same(now.get(name), value) if exact else holds(name, now.get(name), value, self.params["at_most"])):
-                wrong.append("%s is %s in the running kernel, %s is wanted%s" % (
-                    name, now.get(name), value, " (%s)" % errors[name] if name in errors else ""))
+                wrong.append(
+                    "%s is %s in the running kernel, %s is wanted%s"
+                    % (name, now.get(name), value, " (%s)" % errors[name] if name in errors else "")
+                )
         seen = self.host.limit_of_class(self.params["login_class"])
         if not reaches(seen, self.params["openfiles"]):
-            wrong.append("login class %s gives %s descriptors after cap_mkdb, %s are wanted: look for openfiles-cur or openfiles-max in "
-                         "/etc/login.conf" % (self.params["login_class"], seen, self.params["openfiles"]))
+            wrong.append(
+                "login class %s gives %s descriptors after cap_mkdb, %s are wanted: look for openfiles-cur or openfiles-max in "
+                "/etc/login.conf" % (self.params["login_class"], seen, self.params["openfiles"])
+            )
         return wrong
 
     def restart_needed(self):
@@ -474,8 +548,18 @@ class Undo(Apply):
         self.stage("/etc/sysctl.conf", text, set_block(text, MARK, "/etc/sysctl.conf", []))
         self.stage(LOADER_FILE, loader, None)
         running = self.host.sysctls(in_order(self.held)) if self.held else {}
-        self.plan = {"reboot": [{"name": name, "running": running.get(name), "wanted": None, "reason": "its own value returns at the next boot"}
-                                for name in in_order(self.held)], "apply": []}
+        self.plan = {
+            "reboot": [
+                {
+                    "name": name,
+                    "running": running.get(name),
+                    "wanted": None,
+                    "reason": "its own value returns at the next boot",
+                }
+                for name in in_order(self.held)
+            ],
+            "apply": [],
+        }
 
     def login_class(self):
         path = "/etc/login.conf"
@@ -510,8 +594,13 @@ class Undo(Apply):
 
     def restart_needed(self):
         """Services whose next start gives them another limit than they run with, by what this run took away."""
-        return [service["name"] for service in self.params["services"]
-                if self.did and self.host.rc_script(service["name"]) is not None and self.host.running(service["name"]) is not None]
+        return [
+            service["name"]
+            for service in self.params["services"]
+            if self.did
+            and self.host.rc_script(service["name"]) is not None
+            and self.host.running(service["name"]) is not None
+        ]
 
 
 def main():
@@ -524,10 +613,15 @@ def main():
             loader=dict(type="dict", default={}),
             openfiles=dict(type="int", required=True),
             login_class=dict(type="str", default="sokuhai"),
-            services=dict(type="list", elements="dict", default=[], options=dict(
-                name=dict(type="str", required=True),
-                method=dict(type="str", choices=["login_class", "shell"], default="login_class"),
-            )),
+            services=dict(
+                type="list",
+                elements="dict",
+                default=[],
+                options=dict(
+                    name=dict(type="str", required=True),
+                    method=dict(type="str", choices=["login_class", "shell"], default="login_class"),
+                ),
+            ),
         ),
         supports_check_mode=True,
     )
@@ -536,8 +630,13 @@ def main():
         work.prepare()
     except Refused as reason:
         module.fail_json(msg="nothing was changed: %s" % reason)
-    result = dict(changed=bool(work.did), diff=work.diff, changes=work.did, needs_reboot=work.plan["reboot"],
-                  applied=["%s=%s" % pair for pair in work.plan["apply"]])
+    result = dict(
+        changed=bool(work.did),
+        diff=work.diff,
+        changes=work.did,
+        needs_reboot=work.plan["reboot"],
+        applied=["%s=%s" % pair for pair in work.plan["apply"]],
+    )
     if not module.check_mode:
         wrong = work.execute()
         if wrong:

@@ -24,18 +24,70 @@ import time
 ENV = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "LC_ALL": "C"}
 # unknown is an empty field, never 0
 COLUMNS = (
-    "time", "seconds",
-    "queue_incoming", "queue_active", "queue_deferred", "queue_hold", "queue_maildrop", "age_incoming", "age_active", "age_deferred",
-    "deferred_dns", "deferred_connect", "deferred_refused", "deferred_greylisted", "deferred_other",
-    "mails_in", "mails_out", "mails_deferred", "mails_bounced", "mails_rejected", "mails_put_off",
-    "named_sockets", "named_descriptors", "named_descriptors_limit", "named_recursive_clients", "named_recursive_clients_limit", "named_servfail", "named_queries",
-    "postfix_sockets", "postfix_descriptors", "postfix_descriptors_limit", "postfix_processes", "postfix_processes_limit",
-    "files", "files_limit", "sockets", "sockets_limit", "memory_free", "memory_total", "swap_used", "swap_total",
-    "greylist_hits", "dnsbl_hits", "postscreen_hits", "spf_fails",
+    "time",
+    "seconds",
+    "queue_incoming",
+    "queue_active",
+    "queue_deferred",
+    "queue_hold",
+    "queue_maildrop",
+    "age_incoming",
+    "age_active",
+    "age_deferred",
+    "deferred_dns",
+    "deferred_connect",
+    "deferred_refused",
+    "deferred_greylisted",
+    "deferred_other",
+    "mails_in",
+    "mails_out",
+    "mails_deferred",
+    "mails_bounced",
+    "mails_rejected",
+    "mails_put_off",
+    "named_sockets",
+    "named_descriptors",
+    "named_descriptors_limit",
+    "named_recursive_clients",
+    "named_recursive_clients_limit",
+    "named_servfail",
+    "named_queries",
+    "postfix_sockets",
+    "postfix_descriptors",
+    "postfix_descriptors_limit",
+    "postfix_processes",
+    "postfix_processes_limit",
+    "files",
+    "files_limit",
+    "sockets",
+    "sockets_limit",
+    "memory_free",
+    "memory_total",
+    "swap_used",
+    "swap_total",
+    "greylist_hits",
+    "dnsbl_hits",
+    "postscreen_hits",
+    "spf_fails",
 )
 # what is counted in the log
-COUNTED = ("deferred_dns", "deferred_connect", "deferred_refused", "deferred_greylisted", "deferred_other", "mails_in", "mails_out", "mails_deferred", "mails_bounced",
-           "mails_rejected", "mails_put_off", "greylist_hits", "dnsbl_hits", "postscreen_hits", "spf_fails")
+COUNTED = (
+    "deferred_dns",
+    "deferred_connect",
+    "deferred_refused",
+    "deferred_greylisted",
+    "deferred_other",
+    "mails_in",
+    "mails_out",
+    "mails_deferred",
+    "mails_bounced",
+    "mails_rejected",
+    "mails_put_off",
+    "greylist_hits",
+    "dnsbl_hits",
+    "postscreen_hits",
+    "spf_fails",
+)
 QUEUES = ("incoming", "active", "deferred", "hold", "maildrop")
 # Value, its limit, what a mail calls it. smtp processes are not among them: a large delivery is to fill default_process_limit.
 CEILINGS = (
@@ -65,15 +117,25 @@ MUTE = 3  # samples in a row in which named did not answer
 # ---- pure: what a line of the log says ----
 
 # syslogd's formats (RFC 3164, with -v, RFC 5424) up to the program; Postfix's names hold its syslog_name and, for submission, the service
-LINE = re.compile(r"^(?:<\d+>1 \S+ \S+ |[A-Z][a-z][a-z] [ \d]\d [\d:]{8} (?:<[\w.]+> )?\S+ |\d{4}-\S+ \S+ )(?P<program>[\w./-]+)(?:\[\d+\]:| \d+ \S+ \S+) (?P<text>.*)")
-REPEATED = re.compile(r"^(?:<\d+>1 \S+|[A-Z][a-z][a-z] [ \d]\d [\d:]{8}(?: <[\w.]+>)?|\d{4}-\S+) \S+ (?:syslogd(?:: | \S+ \S+ \S+ ))?last message repeated (\d+) times?$")
+LINE = re.compile(
+    r"^(?:<\d+>1 \S+ \S+ |[A-Z][a-z][a-z] [ \d]\d [\d:]{8} (?:<[\w.]+> )?\S+ |\d{4}-\S+ \S+ )(?P<program>[\w./-]+)(?:\[\d+\]:| \d+ \S+ \S+) (?P<text>.*)"
+)
+REPEATED = re.compile(
+    r"^(?:<\d+>1 \S+|[A-Z][a-z][a-z] [ \d]\d [\d:]{8}(?: <[\w.]+>)?|\d{4}-\S+) \S+ (?:syslogd(?:: | \S+ \S+ \S+ ))?last message repeated (\d+) times?$"
+)
 STATUS = re.compile(r"^[0-9A-Za-z]+: to=<.*, dsn=(?P<dsn>[\d.]+), status=(?P<status>\w+) \((?P<why>.*)\)$")
 REJECT = re.compile(r"^(?:NOQUEUE|[0-9A-Za-z]+): (?:milter-)?reject: \S+ from \S+ (?P<code>[45])\d\d[ -](?P<why>.*)")
 # Postfix's own words (src/smtp/smtp_addr.c, smtp_connect.c, smtp_proto.c) and what other hosts say when they greylist
-DNS = re.compile(r"name service error|host not found|domain name not found|malformed (?:or unexpected )?name server reply|unable to look up host", re.I)
+DNS = re.compile(
+    r"name service error|host not found|domain name not found|malformed (?:or unexpected )?name server reply|unable to look up host",
+    re.I,
+)
 GREYLISTED = re.compile(r"gr[ea]y-?list|postgrey|try again in \d+ (?:second|minute)", re.I)
 SAID = re.compile(r"\bsaid: 4|refused to talk to me: 4|\bsaid: 5")
-CONNECT = re.compile(r"^connect to |timed out|lost connection|connection (?:refused|reset)|network is unreachable|no route to host|delivery temporarily suspended: (?:connect|conversation|lost)", re.I)
+CONNECT = re.compile(
+    r"^connect to |timed out|lost connection|connection (?:refused|reset)|network is unreachable|no route to host|delivery temporarily suspended: (?:connect|conversation|lost)",
+    re.I,
+)
 DNSBL = re.compile(r"blocked using ", re.I)
 # spf-engine says what it told Postfix, the Perl agent "Policy action=" before it; softfail is none
 SPF_FAIL = re.compile(r"Received-SPF: fail\b|\bspf=fail\b|due to: SPF fail\b|^Policy action=5\d\d ", re.I)
@@ -115,7 +177,13 @@ def classify(line):
         refused = REJECT.match(text)
         if not refused:
             return ()
-        columns = ("mails_rejected",) if refused["code"] == "5" else () if GREYLISTED.search(refused["why"]) else ("mails_put_off",)
+        columns = (
+            ("mails_rejected",)
+            if refused["code"] == "5"
+            else ()
+            if GREYLISTED.search(refused["why"])
+            else ("mails_put_off",)
+        )
         if program == "postscreen":
             return (*columns, "postscreen_hits")
         return (*columns, "dnsbl_hits") if DNSBL.search(refused["why"]) else columns
@@ -156,6 +224,7 @@ class Counts:
 
 # ---- pure: what crossed a ceiling ----
 
+
 def ceilings(row, state, settings):
     """Compare *row* with the ceilings; return (transitions, the new state), both for JSON, and change neither argument.
 
@@ -167,7 +236,9 @@ def ceilings(row, state, settings):
     now = row["time"]
     over, below = dict(state.get("over") or {}), dict(state.get("below") or {})
     # a ceiling that nobody watches any more has no end
-    for name in set(over) - {entry[0] for entry in CEILINGS} - ({"deferred_dns"} if settings["deferred_dns"] else set()):
+    for name in (
+        set(over) - {entry[0] for entry in CEILINGS} - ({"deferred_dns"} if settings["deferred_dns"] else set())
+    ):
         del over[name]
     dns = [entry for entry in state.get("dns") or [] if entry[0] > now - DNS_WINDOW]
     if row.get("deferred_dns"):
@@ -176,11 +247,28 @@ def ceilings(row, state, settings):
     for value, limit, words in CEILINGS:
         if row.get(value) is not None and row.get(limit):
             share = 100 * row[value] / row[limit]
-            marks.append((value, row[value], row[limit], share >= settings["ceiling_percent"], share < settings["ceiling_percent"] - HYSTERESIS, words))
+            marks.append(
+                (
+                    value,
+                    row[value],
+                    row[limit],
+                    share >= settings["ceiling_percent"],
+                    share < settings["ceiling_percent"] - HYSTERESIS,
+                    words,
+                )
+            )
     if settings["deferred_dns"]:
         number = sum(entry[1] for entry in dns)
-        marks.append(("deferred_dns", number, settings["deferred_dns"], number >= settings["deferred_dns"], number < settings["deferred_dns"] / 2,
-                      "delivery attempts deferred for DNS reasons in ten minutes"))
+        marks.append(
+            (
+                "deferred_dns",
+                number,
+                settings["deferred_dns"],
+                number >= settings["deferred_dns"],
+                number < settings["deferred_dns"] / 2,
+                "delivery attempts deferred for DNS reasons in ten minutes",
+            )
+        )
     transitions = []
     for name, value, limit, high, low, words in marks:
         tell = {"name": name, "value": value, "limit": limit, "words": words}
@@ -200,20 +288,30 @@ def ceilings(row, state, settings):
 
 def sentence(transition, host):
     """One line about a transition, for people."""
-    share = "" if transition["name"] == "deferred_dns" else " (%d %%)" % (100 * transition["value"] // transition["limit"])
-    return "%s: %s: %s, %d of %d%s" % (host, "ceiling is near" if transition["over"] else "over again", transition["words"], transition["value"], transition["limit"], share)
+    share = (
+        "" if transition["name"] == "deferred_dns" else " (%d %%)" % (100 * transition["value"] // transition["limit"])
+    )
+    return "%s: %s: %s, %d of %d%s" % (
+        host,
+        "ceiling is near" if transition["over"] else "over again",
+        transition["words"],
+        transition["value"],
+        transition["limit"],
+        share,
+    )
 
 
 # ---- pure: what FreeBSD's commands print ----
+
 
 def count_files(table):
     """{pid: [descriptors, sockets]} of kern.file, an array of struct xfile (sys/sys/file.h): xf_size, xf_pid at 8, xf_type at 32. None when it is something else."""
     size = int.from_bytes(table[:8], sys.byteorder)
     if len(table) < 128 or size != 128:
         return None
-    table = table[:len(table) // size * size]
-    pids = memoryview(table).cast("i")[2::size // 4].tolist()
-    kinds = memoryview(table).cast("h")[16::size // 2].tolist()
+    table = table[: len(table) // size * size]
+    pids = memoryview(table).cast("i")[2 :: size // 4].tolist()
+    kinds = memoryview(table).cast("h")[16 :: size // 2].tolist()
     found = {pid: [number, 0] for pid, number in collections.Counter(pids).items()}
     for pid, number in collections.Counter(pid for pid, kind in zip(pids, kinds) if kind == 2).items():  # DTYPE_SOCKET
         found[pid][1] = number
@@ -244,7 +342,7 @@ def arrival(head):
     """When the message of a queue file arrived, s since 1970, from its first bytes: record T after record C (Postfix: src/global/rec_type.h, record.c); else None."""
     at = 0
     while at + 1 < len(head) and at < 200:
-        kind, length, shift = head[at:at + 1], 0, 0
+        kind, length, shift = head[at : at + 1], 0, 0
         at += 1
         while at < len(head):
             length |= (head[at] & 0x7F) << shift
@@ -253,7 +351,7 @@ def arrival(head):
             if not head[at - 1] & 0x80:
                 break
         if kind == b"T":
-            number = head[at:at + length].split(b" ")[0].split(b".")[0]
+            number = head[at : at + length].split(b" ")[0].split(b".")[0]
             return int(number) if number.isdigit() else None
         if kind not in b"CA" or length > 200:
             return None
@@ -266,7 +364,9 @@ def parse_swap(text):
     lines = [line.split() for line in text.splitlines()]
     if not lines or lines[0][:1] != ["Device"]:
         return None
-    rows = [line for line in lines[1:] if len(line) > 3 and line[0] != "Total" and line[1].isdigit() and line[2].isdigit()]
+    rows = [
+        line for line in lines[1:] if len(line) > 3 and line[0] != "Total" and line[1].isdigit() and line[2].isdigit()
+    ]
     return sum(int(line[2]) for line in rows) * 1024, sum(int(line[1]) for line in rows) * 1024
 
 
@@ -277,7 +377,11 @@ def parse_named(body):
     """
     try:
         told = json.loads(body)
-        found = {"queries": told["opcodes"]["QUERY"], "servfail": told["rcodes"]["SERVFAIL"], "recursing": told.get("nsstats", {}).get("RecursClients", 0)}
+        found = {
+            "queries": told["opcodes"]["QUERY"],
+            "servfail": told["rcodes"]["SERVFAIL"],
+            "recursing": told.get("nsstats", {}).get("RecursClients", 0),
+        }
         if not all(type(value) is int and 0 <= value < 2**64 for value in found.values()):
             return None
         return dict(found, boot=str(told["boot-time"]))
@@ -288,7 +392,15 @@ def parse_named(body):
 def run(*argv, timeout=20, check=True):
     """Standard output (bytes) of a command, or None when it is not there, takes too long, or, with *check*, fails."""
     try:
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENV, timeout=timeout, check=check).stdout
+        return subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=ENV,
+            timeout=timeout,
+            check=check,
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -299,6 +411,7 @@ def words(*argv, check=True):
 
 
 # ---- the part that is root ----
+
 
 class Tail:
     """The bytes that come into a file after it was first opened, over its being turned over."""
@@ -433,14 +546,24 @@ class Look:
     def __init__(self, settings):
         self.tail = Tail(settings["maillog"])
         self.top = settings["queue_directory"]
-        self.queues = {name: Queue(os.path.join(self.top, name), name in ("incoming", "active", "deferred")) for name in QUEUES}
+        self.queues = {
+            name: Queue(os.path.join(self.top, name), name in ("incoming", "active", "deferred")) for name in QUEUES
+        }
 
     def short(self):
-        return {"log": self.tail.size(), "messages": sum(self.queues[name].count(BUSY_MESSAGES) for name in ("incoming", "active"))}
+        return {
+            "log": self.tail.size(),
+            "messages": sum(self.queues[name].count(BUSY_MESSAGES) for name in ("incoming", "active")),
+        }
 
     def whole(self):
         lines, missed = self.tail.read()
-        return {"queue": {name: queue.look() for name, queue in self.queues.items()}, "processes": self.processes(), "bytes": len(lines), "missed": missed}, lines
+        return {
+            "queue": {name: queue.look() for name, queue in self.queues.items()},
+            "processes": self.processes(),
+            "bytes": len(lines),
+            "missed": missed,
+        }, lines
 
     def processes(self):
         """{named, postfix: [sockets, descriptors, limit], smtp: processes}; named's is the process with the most, Postfix's sockets are of all of its
@@ -451,18 +574,36 @@ class Look:
         postfix = self.postfix(running)
         asked = []
         if held is not None:
+
             def most(pids, number):
                 return sorted(pids, key=lambda pid: held.get(pid, [0, 0])[0], reverse=True)[:number]
+
             named, asked = most(named, 1), most(postfix, 5)
         # procstat fails at the first process that has ended meanwhile; what it told of those before, named first, holds
-        limits = parse_rlimits(words("procstat", "rlimit", *map(str, named[:1] + asked), check=False)) if named or asked else {}
+        limits = (
+            parse_rlimits(words("procstat", "rlimit", *map(str, named[:1] + asked), check=False))
+            if named or asked
+            else {}
+        )
         found = {}
         if named:
             descriptors, sockets = held.get(named[0], [None, None]) if held else [None, None]
             found["named"] = [sockets, descriptors, limits.get(named[0])]
         if postfix:
-            near = max((pid for pid in asked if pid in held), key=lambda pid: held[pid][0] / limits.get(pid, 2**31), default=None) if held else None
-            found["postfix"] = [sum(held.get(pid, [0, 0])[1] for pid in postfix) if held else None, held[near][0] if near else None, limits.get(near)]
+            near = (
+                max(
+                    (pid for pid in asked if pid in held),
+                    key=lambda pid: held[pid][0] / limits.get(pid, 2**31),
+                    default=None,
+                )
+                if held
+                else None
+            )
+            found["postfix"] = [
+                sum(held.get(pid, [0, 0])[1] for pid in postfix) if held else None,
+                held[near][0] if near else None,
+                limits.get(near),
+            ]
             found["smtp"] = sum(1 for pid in postfix if running[pid][1] == "smtp")
         return found
 
@@ -491,6 +632,7 @@ class Look:
 
 
 # ---- the part that is nobody special ----
+
 
 class Samples:
     """The file: each line is one write to a file that is opened for it, so newsyslog(8) may turn it over at any time."""
@@ -530,7 +672,9 @@ class Samples:
         except OSError as error:
             problem = error.strerror
         if problem != self.trouble:
-            syslog.syslog(syslog.LOG_ERR if problem else syslog.LOG_NOTICE, "%s: %s" % (self.path, problem or "written again"))
+            syslog.syslog(
+                syslog.LOG_ERR if problem else syslog.LOG_NOTICE, "%s: %s" % (self.path, problem or "written again")
+            )
             self.trouble = problem
 
 
@@ -564,8 +708,18 @@ def mail(to, subject, text, command="/usr/sbin/sendmail"):
     """Whether the host's own sendmail(1) took it."""
     message = "To: %s\nSubject: %s\nAuto-Submitted: auto-generated\n\n%s\n" % (", ".join(to), subject, text)
     try:
-        return subprocess.run([command, "-i", "--", *to], input=message.encode(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENV, timeout=20,
-                              check=False).returncode == 0
+        return (
+            subprocess.run(
+                [command, "-i", "--", *to],
+                input=message.encode(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=ENV,
+                timeout=20,
+                check=False,
+            ).returncode
+            == 0
+        )
     except (OSError, subprocess.SubprocessError):
         return False
 
@@ -644,7 +798,11 @@ class Monitor:
         before, self.mute = self.mute, 0 if answered else min(MUTE, self.mute + 1)
         where = "127.0.0.1:%d (statistics-channels)" % self.settings["statistics_port"]
         if self.mute == MUTE > before:
-            syslog.syslog(syslog.LOG_ERR, "named runs and tells nothing on %s: is the port another's, or named built without JSON? Its recursive clients are unknown" % where)
+            syslog.syslog(
+                syslog.LOG_ERR,
+                "named runs and tells nothing on %s: is the port another's, or named built without JSON? Its recursive clients are unknown"
+                % where,
+            )
         elif before == MUTE > self.mute:
             syslog.syslog(syslog.LOG_NOTICE, "named tells its counters on %s again" % where)
 
@@ -666,7 +824,9 @@ class Monitor:
         processes = told["processes"]
         if "named" in processes:
             row.update(zip(("named_sockets", "named_descriptors", "named_descriptors_limit"), processes["named"]))
-            row["named_recursive_clients_limit"] = self.when_changed(self.settings["named_conf"], self.recursive_clients)
+            row["named_recursive_clients_limit"] = self.when_changed(
+                self.settings["named_conf"], self.recursive_clients
+            )
             told_by_named, before = self.ask_named(), self.named
             self.hear(told_by_named is not None)
             if told_by_named:
@@ -674,19 +834,36 @@ class Monitor:
                 if before:
                     # a named that was started meanwhile began at 0
                     base = before if before["boot"] == told_by_named["boot"] else {"queries": 0, "servfail": 0}
-                    row.update(named_queries=told_by_named["queries"] - base["queries"], named_servfail=told_by_named["servfail"] - base["servfail"])
+                    row.update(
+                        named_queries=told_by_named["queries"] - base["queries"],
+                        named_servfail=told_by_named["servfail"] - base["servfail"],
+                    )
             self.named = told_by_named or before
         if "postfix" in processes:
-            row.update(zip(("postfix_sockets", "postfix_descriptors", "postfix_descriptors_limit"), processes["postfix"]))
+            row.update(
+                zip(("postfix_sockets", "postfix_descriptors", "postfix_descriptors_limit"), processes["postfix"])
+            )
             row["postfix_processes"] = processes["smtp"]
             row["postfix_processes_limit"] = self.when_changed(self.settings["main_cf"], self.process_limit)
         row.update(self.kernel())
         return row
 
     def kernel(self):
-        names = {"kern.openfiles": "files", "kern.maxfiles": "files_limit", "kern.ipc.numopensockets": "sockets", "kern.ipc.maxsockets": "sockets_limit", "hw.physmem": "memory_total"}
+        names = {
+            "kern.openfiles": "files",
+            "kern.maxfiles": "files_limit",
+            "kern.ipc.numopensockets": "sockets",
+            "kern.ipc.maxsockets": "sockets_limit",
+            "hw.physmem": "memory_total",
+        }
         pages = ("vm.stats.vm.v_free_count", "vm.stats.vm.v_inactive_count", "hw.pagesize")
-        told = {name: int(value) for name, _equal, value in (line.partition("=") for line in words("sysctl", "-ie", *names, *pages).splitlines()) if value.strip().isdigit()}
+        told = {
+            name: int(value)
+            for name, _equal, value in (
+                line.partition("=") for line in words("sysctl", "-ie", *names, *pages).splitlines()
+            )
+            if value.strip().isdigit()
+        }
         row = {column: told.get(name) for name, column in names.items()}
         if all(name in told for name in pages):
             # inactive pages are given up before anything is swapped
@@ -707,7 +884,11 @@ class Monitor:
             if row["time"] < waiting["next"] <= row["time"] + 86400:
                 continue
             stamp = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(waiting["at"]))
-            if mail(self.settings["alert_to"], waiting["text"], "%s  %s" % (stamp, waiting["text"])) if self.settings["alert_to"] else True:
+            if (
+                mail(self.settings["alert_to"], waiting["text"], "%s  %s" % (stamp, waiting["text"]))
+                if self.settings["alert_to"]
+                else True
+            ):
                 self.keep.mails.remove(waiting)
                 continue
             waiting["tries"] += 1
@@ -736,7 +917,11 @@ class Monitor:
             self.last = now
             return None
         # the first line comes soon, for whoever waits to see that it runs
-        if not self.first and now > self.busy_until and now - self.last < self.settings["idle_seconds"] - self.settings["busy_seconds"] / 2:
+        if (
+            not self.first
+            and now > self.busy_until
+            and now - self.last < self.settings["idle_seconds"] - self.settings["busy_seconds"] / 2
+        ):
             return None
         row = self.measure(now - self.last)
         self.last, self.first = now, False

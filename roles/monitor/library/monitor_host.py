@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Install the sampler, its user, its rc script and its rotation, and run it, as one transaction on the host."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -63,7 +64,10 @@ class Monitor:
         self.key = self.p["service"] + "_enable"
         self.pidfile = "/var/run/%s.pid" % self.p["service"]
         self.childfile = "/var/run/%s.child.pid" % self.p["service"]
-        self.samples, self.state = os.path.join(self.p["directory"], "samples.csv"), os.path.join(self.p["directory"], "state")
+        self.samples, self.state = (
+            os.path.join(self.p["directory"], "samples.csv"),
+            os.path.join(self.p["directory"], "state"),
+        )
 
     # -- asking the host
 
@@ -130,7 +134,13 @@ class Monitor:
             top, samples, state = os.stat(self.p["directory"]), os.lstat(self.samples), os.lstat(self.state)
         except OSError:
             return "missing"
-        if top.st_uid or stat.S_IMODE(top.st_mode) != 0o755 or user is None or samples.st_uid != user.pw_uid or state.st_uid != user.pw_uid:
+        if (
+            top.st_uid
+            or stat.S_IMODE(top.st_mode) != 0o755
+            or user is None
+            or samples.st_uid != user.pw_uid
+            or state.st_uid != user.pw_uid
+        ):
             return "of another owner or mode"
         return ""
 
@@ -141,7 +151,9 @@ class Monitor:
         for path in files:
             text = read(path)
             if text is not None and MARK not in text:
-                raise Refused("monitor: %s is there and was not written by this role; move it away, or name another path" % path)
+                raise Refused(
+                    "monitor: %s is there and was not written by this role; move it away, or name another path" % path
+                )
         user = self.user()
         if user is not None and user.pw_uid == 0:
             raise Refused("monitor_user: %s is root; name a user that has no rights" % self.p["user"])
@@ -151,13 +163,21 @@ class Monitor:
         why = self.why()
         restarts = [path for path in new if path != self.p["newsyslog"]["path"]]
         diff = [difference(path, read(path), files[path][0]) for path in new if read(path) != files[path][0]]
-        diff += [difference("mode of " + path, now[path] + "\n", "%04o root\n" % files[path][1]) for path in new if read(path) == files[path][0]]
+        diff += [
+            difference("mode of " + path, now[path] + "\n", "%04o root\n" % files[path][1])
+            for path in new
+            if read(path) == files[path][0]
+        ]
         if key != "YES":
-            diff.append(difference("rc.conf", None if key is None else '%s="%s"\n' % (self.key, key), '%s="YES"\n' % self.key))
+            diff.append(
+                difference("rc.conf", None if key is None else '%s="%s"\n' % (self.key, key), '%s="YES"\n' % self.key)
+            )
         if user is None:
             diff.append(difference("user " + self.p["user"], None, self.p["user"] + "\n"))
         elif folder:
-            diff.append(difference(self.p["directory"], folder + "\n", "root's, with %s's file and folder\n" % self.p["user"]))
+            diff.append(
+                difference(self.p["directory"], folder + "\n", "root's, with %s's file and folder\n" % self.p["user"])
+            )
         result = {"changed": bool(new or key != "YES" or user is None or folder or why), "restarted": why, "diff": diff}
         if self.module.check_mode or not result["changed"]:
             return result
@@ -178,7 +198,22 @@ class Monitor:
 
     def make_user_and_folder(self):
         if self.user() is None:
-            rc, out, err = run(["pw", "useradd", "-n", self.p["user"], "-c", "sokuhai monitor", "-d", "/nonexistent", "-s", "/usr/sbin/nologin", "-w", "no"])
+            rc, out, err = run(
+                [
+                    "pw",
+                    "useradd",
+                    "-n",
+                    self.p["user"],
+                    "-c",
+                    "sokuhai monitor",
+                    "-d",
+                    "/nonexistent",
+                    "-s",
+                    "/usr/sbin/nologin",
+                    "-w",
+                    "no",
+                ]
+            )
             if rc or self.user() is None:
                 raise Refused("pw useradd %s: %s" % (self.p["user"], (out + err).strip()))
         user = self.user()
@@ -223,10 +258,17 @@ class Monitor:
             return
         while time.time() - began < self.p["patience"]:
             # newsyslog may have turned it over meanwhile
-            if os.path.exists(self.samples) and written(self.samples) >= began - 2 and os.path.getsize(self.samples) != size:
+            if (
+                os.path.exists(self.samples)
+                and written(self.samples) >= began - 2
+                and os.path.getsize(self.samples) != size
+            ):
                 return
             time.sleep(0.5)
-        raise Refused("the sampler wrote nothing into %s within %d seconds; it says why in /var/log/messages (sokuhai-monitor). %s" % (self.samples, self.p["patience"], said))
+        raise Refused(
+            "the sampler wrote nothing into %s within %d seconds; it says why in /var/log/messages (sokuhai-monitor). %s"
+            % (self.samples, self.p["patience"], said)
+        )
 
     def stop(self):
         """End the watcher, and with it the sampler, whatever state they are in."""
@@ -288,7 +330,15 @@ class Monitor:
 
 
 def main():
-    part = {"type": "dict", "required": True, "options": {"path": {"type": "path", "required": True}, "text": {"type": "str", "default": ""}, "mode": {"type": "str", "default": "0644"}}}
+    part = {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "path": {"type": "path", "required": True},
+            "text": {"type": "str", "default": ""},
+            "mode": {"type": "str", "default": "0644"},
+        },
+    }
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Read the sampler's files on the host, thinned so that peaks stay."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -39,8 +40,25 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 
 ADDED = {
-    "seconds", "deferred_dns", "deferred_connect", "deferred_refused", "deferred_greylisted", "deferred_other", "mails_in", "mails_out", "mails_deferred", "mails_bounced",
-    "mails_rejected", "mails_put_off", "named_servfail", "named_queries", "greylist_hits", "dnsbl_hits", "postscreen_hits", "spf_fails"}
+    "seconds",
+    "deferred_dns",
+    "deferred_connect",
+    "deferred_refused",
+    "deferred_greylisted",
+    "deferred_other",
+    "mails_in",
+    "mails_out",
+    "mails_deferred",
+    "mails_bounced",
+    "mails_rejected",
+    "mails_put_off",
+    "named_servfail",
+    "named_queries",
+    "greylist_hits",
+    "dnsbl_hits",
+    "postscreen_hits",
+    "spf_fails",
+}
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 MOST = 64 * 2**20  # bytes read of one file; the sampler's own bound is 8 MB
 MOST_STATE = 2**20  # of its state, which holds twenty mails of one line at most
@@ -64,7 +82,14 @@ def lines(path):
     if ending == ".zst":
         # newsyslog.conf may name another compression for all files; the base system can read it, Python 3.9 cannot
         try:
-            text = subprocess.run(["/usr/bin/zstd", "-dcq", path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60, check=False).stdout
+            text = subprocess.run(
+                ["/usr/bin/zstd", "-dcq", path],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=60,
+                check=False,
+            ).stdout
         except (OSError, subprocess.SubprocessError):
             return
         for line in text[:MOST].decode("utf-8", "replace").splitlines():
@@ -161,13 +186,21 @@ def collect(directory, since, points, now):
                 parts.add(names, fields)
             elif line:
                 parts.broken += 1
-    return {"columns": parts.columns(), "from": parts.first, "to": parts.last, "rows_read": parts.read, "broken": parts.broken}
+    return {
+        "columns": parts.columns(),
+        "from": parts.first,
+        "to": parts.last,
+        "rows_read": parts.read,
+        "broken": parts.broken,
+    }
 
 
 def near(directory):
     """{name: since when} of the sampler's own state. That folder is the unprivileged user's: neither is a link followed nor a pipe waited for, as root."""
     try:
-        handle = os.open(os.path.join(directory, "state", "state.json"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(
+            os.path.join(directory, "state", "state.json"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        )
     except OSError:
         return {}
     try:
@@ -187,11 +220,14 @@ def main():
             "since": {"type": "int", "default": 86400},
             "points": {"type": "int", "default": 400},
         },
-        supports_check_mode=True)
+        supports_check_mode=True,
+    )
     p = module.params
     if p["since"] < 1 or not 1 <= p["points"] <= MOST_POINTS:
         module.fail_json(msg="since: 1 second or more; points: 1 to %d" % MOST_POINTS)
-    module.exit_json(changed=False, over=near(p["directory"]), **collect(p["directory"], p["since"], p["points"], time.time()))
+    module.exit_json(
+        changed=False, over=near(p["directory"]), **collect(p["directory"], p["since"], p["points"], time.time())
+    )
 
 
 if __name__ == "__main__":

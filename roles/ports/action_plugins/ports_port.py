@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Follows the build that module ports_port has set going, and shows how far it is."""
+
 from __future__ import annotations
 
 import time
@@ -26,17 +27,29 @@ class ActionModule(ActionBase):
             return result
         started, host = answer, task_vars.get("inventory_hostname", "")
         name = arguments.get("origin", "") + ("@" + arguments["flavor"] if arguments.get("flavor") else "")
-        self._display.display("%s: building %s, %s %s" % (
-            host, name, "following the build that an earlier run began, log" if answer.get("attached") else "log", answer.get("log")))
+        self._display.display(
+            "%s: building %s, %s %s"
+            % (
+                host,
+                name,
+                "following the build that an earlier run began, log" if answer.get("attached") else "log",
+                answer.get("log"),
+            )
+        )
         pause, taken_up, shown = 0.5, 0, None
         while True:
             time.sleep(pause)
             pause = min(poll, pause * 2)
-            answer = self._execute_module(module_name="ports_port", module_args=dict(arguments, step="follow"), task_vars=task_vars)
+            answer = self._execute_module(
+                module_name="ports_port", module_args=dict(arguments, step="follow"), task_vars=task_vars
+            )
             if answer.get("lost"):
                 taken_up += 1
                 if taken_up > TAKE_UP:
-                    answer.update(failed=True, msg="%s: the build's process was lost %d times; see %s" % (name, taken_up, answer.get("log")))
+                    answer.update(
+                        failed=True,
+                        msg="%s: the build's process was lost %d times; see %s" % (name, taken_up, answer.get("log")),
+                    )
                 else:
                     answer = self._execute_module(module_name="ports_port", module_args=arguments, task_vars=task_vars)
                     if not answer.get("failed") and not answer.get("finished", True):
@@ -45,7 +58,11 @@ class ActionModule(ActionBase):
                 # the earlier run may have been told something else, and so has failed or succeeded at something else
                 taken_up += 1
                 if taken_up > TAKE_UP:
-                    answer.update(failed=True, msg="%s: a process of an earlier build has not ended; see ps -ax and %s" % (name, answer.get("log")))
+                    answer.update(
+                        failed=True,
+                        msg="%s: a process of an earlier build has not ended; see ps -ax and %s"
+                        % (name, answer.get("log")),
+                    )
                     break
                 started = self._execute_module(module_name="ports_port", module_args=arguments, task_vars=task_vars)
                 if started.get("failed") or started.get("finished", True):
@@ -58,7 +75,9 @@ class ActionModule(ActionBase):
             if line != shown:
                 shown = line
                 minutes, seconds = divmod(int(answer.get("elapsed", 0)), 60)
-                self._display.display("%s: %s, %s, %d:%02d: %s" % (host, name, answer.get("phase"), minutes, seconds, answer.get("last")))
+                self._display.display(
+                    "%s: %s, %s, %d:%02d: %s" % (host, name, answer.get("phase"), minutes, seconds, answer.get("last"))
+                )
         result.update(answer)
         for key in ("drift", "diff", "build"):
             if key in started and key not in answer:

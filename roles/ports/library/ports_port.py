@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """One port in its declared state: built as a package, proven, swapped in, locked, recorded; or left as it was."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -52,8 +53,28 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ports_host import (
-    PORT_OPTIONS, SETTINGS, TAGS, Failed, Job, Port, Worker, detach, get_block, header_value, installed, last_lines, packages,
-    parse_pairs, put_make_conf, restart_due, run, running_program, set_block, tail, title)
+    PORT_OPTIONS,
+    SETTINGS,
+    TAGS,
+    Failed,
+    Job,
+    Port,
+    Worker,
+    detach,
+    get_block,
+    header_value,
+    installed,
+    last_lines,
+    packages,
+    parse_pairs,
+    put_make_conf,
+    restart_due,
+    run,
+    running_program,
+    set_block,
+    tail,
+    title,
+)
 from ansible.module_utils.sokuhai.host import Refused, difference, read, sha256
 
 
@@ -69,8 +90,15 @@ def follow(item, settings):
     running = job.running()
     state = job.read() or {}
     running = running and state.get("phase") not in ("done", "failed")
-    answer = {"changed": False, "log": job.log, "phase": state.get("phase", "none"), "elapsed": int(time.time() - state.get("since", time.time())),
-              "last": last_lines(tail(job.log, 4096), 1)[:160], "finished": not running, "lost": False}
+    answer = {
+        "changed": False,
+        "log": job.log,
+        "phase": state.get("phase", "none"),
+        "elapsed": int(time.time() - state.get("since", time.time())),
+        "last": last_lines(tail(job.log, 4096), 1)[:160],
+        "finished": not running,
+        "lost": False,
+    }
     if not running and state.get("phase") not in ("done", "failed"):
         answer["lost"] = True
     return answer, state
@@ -80,11 +108,28 @@ def outcome(module, item, state, log):
     """Ends the module with what a finished build left."""
     if state.get("phase") == "failed":
         module.fail_json(
-            msg="%s: %s (in phase %s, after %d s). The installed package: %s.\nThe end of %s:\n%s" % (
-                title(item), state.get("message"), state.get("failed_in"), state.get("finished", 0) - state.get("since", 0),
-                state.get("installed"), log, last_lines(tail(log), 30)), finished=True, log=log)
-    module.exit_json(changed=True, finished=True, log=log, recorded=state.get("notes", {}), elapsed=state["finished"] - state["since"],
-                     package=os.path.basename(state.get("package", "")), phase="done")
+            msg="%s: %s (in phase %s, after %d s). The installed package: %s.\nThe end of %s:\n%s"
+            % (
+                title(item),
+                state.get("message"),
+                state.get("failed_in"),
+                state.get("finished", 0) - state.get("since", 0),
+                state.get("installed"),
+                log,
+                last_lines(tail(log), 30),
+            ),
+            finished=True,
+            log=log,
+        )
+    module.exit_json(
+        changed=True,
+        finished=True,
+        log=log,
+        recorded=state.get("notes", {}),
+        elapsed=state["finished"] - state["since"],
+        package=os.path.basename(state.get("package", "")),
+        phase="done",
+    )
 
 
 def begin(port, job, state):
@@ -105,9 +150,18 @@ def apply(module, item, settings):
     job = port.job
     if job.running() and (job.read() or {}).get("phase") not in ("done", "failed"):
         module.exit_json(changed=True, finished=False, attached=True, log=job.log, drift=[])
-    if module.check_mode and settings["fetch"] != "none" and not os.path.exists(os.path.join(settings["tree"], "Mk/bsd.port.mk")):
-        module.exit_json(changed=True, finished=True, log=job.log, build=True, drift=[{
-            "kind": "missing", "message": "%s: predicted: built once the ports tree is fetched" % title(item)}])
+    if (
+        module.check_mode
+        and settings["fetch"] != "none"
+        and not os.path.exists(os.path.join(settings["tree"], "Mk/bsd.port.mk"))
+    ):
+        module.exit_json(
+            changed=True,
+            finished=True,
+            log=job.log,
+            build=True,
+            drift=[{"kind": "missing", "message": "%s: predicted: built once the ports tree is fetched" % title(item)}],
+        )
     try:
         port.look()
     except Refused as reason:
@@ -117,8 +171,15 @@ def apply(module, item, settings):
         module.fail_json(msg="nothing was changed: %s" % "; ".join(problems))
     kinds = {d["kind"] for d in port.drift}
     lesser = kinds & {"make_conf", "unlocked", "process"}
-    result = {"drift": port.drift, "diff": port.diff + differences(port), "finished": True, "log": job.log, "recorded": port.summary()["recorded"],
-              "build": port.to_build, "changed": port.to_build or bool(lesser)}
+    result = {
+        "drift": port.drift,
+        "diff": port.diff + differences(port),
+        "finished": True,
+        "log": job.log,
+        "recorded": port.summary()["recorded"],
+        "build": port.to_build,
+        "changed": port.to_build or bool(lesser),
+    }
     if module.check_mode or not result["changed"]:
         module.exit_json(**result)
     try:
@@ -136,8 +197,10 @@ def apply(module, item, settings):
     except (Failed, OSError) as reason:
         module.fail_json(msg="%s: %s" % (title(item), reason))
     if settings["header"] and header_value(settings["header"]) != settings["fd_setsize"]:
-        module.fail_json(msg="%s: %s says FD_SETSIZE %s, %d is declared: role fd_setsize has to come first (fd_setsize_needed)" % (
-            title(item), settings["header"], header_value(settings["header"]), settings["fd_setsize"]))
+        module.fail_json(
+            msg="%s: %s says FD_SETSIZE %s, %d is declared: role fd_setsize has to come first (fd_setsize_needed)"
+            % (title(item), settings["header"], header_value(settings["header"]), settings["fd_setsize"])
+        )
     descriptor = job.lock()
     if descriptor is None:
         module.exit_json(**dict(result, finished=False, attached=True))
@@ -152,9 +215,16 @@ def differences(port):
     if not port.drift:
         return []
     package = port.package
-    before = "%s %s\n" % (title(port.item), "%s-%s" % (package["name"], package["version"]) if package else "not installed")
-    after = "%s %s\n" % (title(port.item), "%s-%s" % (port.tree["PKGBASE"], port.tree["PKGVERSION"]) if port.to_build and
-                         port.tree["PKGVERSION"] else before.split(" ", 1)[1].strip())
+    before = "%s %s\n" % (
+        title(port.item),
+        "%s-%s" % (package["name"], package["version"]) if package else "not installed",
+    )
+    after = "%s %s\n" % (
+        title(port.item),
+        "%s-%s" % (port.tree["PKGBASE"], port.tree["PKGVERSION"])
+        if port.to_build and port.tree["PKGVERSION"]
+        else before.split(" ", 1)[1].strip(),
+    )
     before += "".join("%s: %s\n" % (d["kind"], d["message"]) for d in port.drift)
     return [difference(title(port.item), before, after)]
 
@@ -193,8 +263,11 @@ def undo(module, item, settings):
         changes.append("its block in %s is removed" % settings["make_conf_file"])
         diff.append(difference(settings["make_conf_file"], text, set_block(text, item, settings["make_conf_file"], [])))
     if ours:
-        changes.append("%s-%s gives way to the repository's package" % (package["name"], package["version"]) if not left else
-                       "annotations of %s are removed" % package["name"])
+        changes.append(
+            "%s-%s gives way to the repository's package" % (package["name"], package["version"])
+            if not left
+            else "annotations of %s are removed" % package["name"]
+        )
     due = restart_due(item)
     if due and not ours:
         changes.append(due)
@@ -214,7 +287,10 @@ def undo(module, item, settings):
                     must(["pkg", "install", "-fy", name])
                     # pkg install says 0 also when it left the package as it was
                     if any(p["name"] == name and p["repository"] == "unknown-repository" for p in packages()):
-                        raise Failed("pkg install -f %s left the package that was built here: no repository has taken its place" % name)
+                        raise Failed(
+                            "pkg install -f %s left the package that was built here: no repository has taken its place"
+                            % name
+                        )
                 except Failed:
                     if package["locked"]:
                         must(["pkg", "lock", "-yq", name])
@@ -235,8 +311,11 @@ def undo(module, item, settings):
 
 
 def main():
-    options = dict(PORT_OPTIONS, settings={"type": "dict", "required": True, "options": SETTINGS},
-                   step={"type": "str", "choices": ["apply", "follow", "undo"], "default": "apply"})
+    options = dict(
+        PORT_OPTIONS,
+        settings={"type": "dict", "required": True, "options": SETTINGS},
+        step={"type": "str", "choices": ["apply", "follow", "undo"], "default": "apply"},
+    )
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     item = {name: module.params[name] for name in PORT_OPTIONS}
     settings = module.params["settings"]

@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """A ports tree of the wanted branch and commit, or none: never half of one."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -49,7 +50,9 @@ def resolve(want):
     if branch == "auto":
         branch = wanted_branch(parse_repositories(run(["pkg", "-vv"])[1]))
         if branch is None:
-            raise Failed("ports_branch: auto does not help here, the host's repositories are not FreeBSD's own; say main or quarterly")
+            raise Failed(
+                "ports_branch: auto does not help here, the host's repositories are not FreeBSD's own; say main or quarterly"
+            )
     if branch == "quarterly":
         branch = newest_quarter(git.git("ls-remote", "--heads", want["url"], "20*Q*"))
         if branch is None:
@@ -65,32 +68,51 @@ def prove(folder, commit):
 
 def main():
     module = AnsibleModule(
-        argument_spec={"tree": {"type": "path", "required": True}, "url": {"type": "str", "required": True},
-                       "branch": {"type": "str", "default": "auto"}, "commit": {"type": "str", "default": ""},
-                       "update": {"type": "bool", "default": False}},
-        supports_check_mode=True)
+        argument_spec={
+            "tree": {"type": "path", "required": True},
+            "url": {"type": "str", "required": True},
+            "branch": {"type": "str", "default": "auto"},
+            "commit": {"type": "str", "default": ""},
+            "update": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
     want = module.params
     tree = want["tree"].rstrip("/")
     there = os.path.exists(os.path.join(tree, MARK))
     branch, commit = tree_head(tree) if there else (None, None)
     try:
         if there and want["commit"] and commit != want["commit"] and not want["update"]:
-            raise Failed("the tree in %s is commit %s, ports_tree_commit is %s: say ports_tree_update: true, or move it away" % (
-                tree, commit or "(no git checkout)", want["commit"]))
+            raise Failed(
+                "the tree in %s is commit %s, ports_tree_commit is %s: say ports_tree_update: true, or move it away"
+                % (tree, commit or "(no git checkout)", want["commit"])
+            )
         if there and (not want["update"] or (want["commit"] and commit == want["commit"])):
             module.exit_json(changed=False, branch=branch, commit=commit)
         if there and commit is None:
-            raise Failed("ports_tree_update: the tree in %s was not made by git; move it away, and it is fetched" % tree)
+            raise Failed(
+                "ports_tree_update: the tree in %s was not made by git; move it away, and it is fetched" % tree
+            )
         if not there and os.path.isdir(tree) and os.listdir(tree):
-            raise Failed("%s is no ports tree, and not empty (%s): move it away" % (tree, ", ".join(sorted(os.listdir(tree))[:3])))
+            raise Failed(
+                "%s is no ports tree, and not empty (%s): move it away"
+                % (tree, ", ".join(sorted(os.listdir(tree))[:3]))
+            )
         if module.check_mode:
-            module.exit_json(changed=not there or not git.there() or git.git("ls-remote", want["url"], "refs/heads/" + resolve(want)).split()[:1] != [commit],
-                             branch=branch, commit=commit)
+            module.exit_json(
+                changed=not there
+                or not git.there()
+                or git.git("ls-remote", want["url"], "refs/heads/" + resolve(want)).split()[:1] != [commit],
+                branch=branch,
+                commit=commit,
+            )
         git.bring()
         branch = resolve(want)
         if there:
             if git.git("-C", tree, "status", "--porcelain", "--untracked-files=no"):
-                raise Failed("ports_tree_update: files of the tree in %s were changed by hand (git -C %s status)" % (tree, tree))
+                raise Failed(
+                    "ports_tree_update: files of the tree in %s were changed by hand (git -C %s status)" % (tree, tree)
+                )
             now = git.fetch(tree, want["url"], branch, want["commit"])
             prove(tree, now)
             module.exit_json(changed=now != commit, branch=branch, commit=now)

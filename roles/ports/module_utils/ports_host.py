@@ -4,6 +4,7 @@
 Runs on the host: Python 3.9 or newer, standard library only. Everything is imported here at the top, because the build goes on in a
 process of its own after Ansible has removed the module's files.
 """
+
 from __future__ import annotations
 
 import difflib
@@ -25,11 +26,30 @@ from ansible.module_utils.sokuhai.limits import parse_swapinfo
 
 #: Annotations (pkg-annotate(8)) that say how a package was built. They are part of its record in the package database, so a package that
 #: replaces it does not have them.
-TAGS = ("sokuhai_built", "sokuhai_fd_setsize", "sokuhai_header", "sokuhai_flag", "sokuhai_cflags", "sokuhai_options", "sokuhai_tree")
+TAGS = (
+    "sokuhai_built",
+    "sokuhai_fd_setsize",
+    "sokuhai_header",
+    "sokuhai_flag",
+    "sokuhai_cflags",
+    "sokuhai_options",
+    "sokuhai_tree",
+)
 #: What a drift of this kind asks for: a new build, a smaller step, or only a word to the operator.
 BUILDS = ("missing", "repository", "flavor", "options", "cflags", "header", "probe", "libraries", "interrupted")
-MAKE_VARIABLES = ("PKGBASE", "PKGVERSION", "FLAVORS", "FLAVOR", "COMPLETE_OPTIONS_LIST", "PORT_OPTIONS", "CFLAGS", "CC", "PKGORIGIN",
-                  "STAGEDIR", "WRKDIR")
+MAKE_VARIABLES = (
+    "PKGBASE",
+    "PKGVERSION",
+    "FLAVORS",
+    "FLAVOR",
+    "COMPLETE_OPTIONS_LIST",
+    "PORT_OPTIONS",
+    "CFLAGS",
+    "CC",
+    "PKGORIGIN",
+    "STAGEDIR",
+    "WRKDIR",
+)
 DEFINE = re.compile(r"^#[ \t]*define[ \t]+FD_SETSIZE[ \t]+([0-9]+)", re.M)
 
 #: Says, in the object file itself, how large an fd_set is for whoever is compiled with these flags: read as bytes and never run, so that
@@ -57,6 +77,7 @@ PROBED = re.compile(rb"sokuhai probe ([0-9]{9}) ([0-9]{9}) ([0-9]{9});")
 
 
 # ---- pure ----
+
 
 def slug(item):
     """The port's name in file names: dns_bind920, mail_postfix@sasl."""
@@ -136,15 +157,21 @@ def problems_of_names(item, tree):
     for variable in ("options_set", "options_unset"):
         for name in item[variable]:
             if name not in known:
-                found.append("%s of %s: the port has no option %s%s; it has %s" % (
-                    variable, title(item), name, nearest(name, known), " ".join(sorted(known)) or "none"))
+                found.append(
+                    "%s of %s: the port has no option %s%s; it has %s"
+                    % (variable, title(item), name, nearest(name, known), " ".join(sorted(known)) or "none")
+                )
     for name in item["options_set"]:
         if name in known and name not in on:
-            found.append("options_set of %s: %s stays off; another line of make.conf, or a group of which only one may be on, is against it"
-                         % (title(item), name))
+            found.append(
+                "options_set of %s: %s stays off; another line of make.conf, or a group of which only one may be on, is against it"
+                % (title(item), name)
+            )
     for name in item["options_unset"]:
         if name in known and name in on:
-            found.append("options_unset of %s: %s stays on; another line of make.conf is against it" % (title(item), name))
+            found.append(
+                "options_unset of %s: %s stays on; another line of make.conf is against it" % (title(item), name)
+            )
     return found
 
 
@@ -159,8 +186,16 @@ def parse_packages(text):
     for line in text.splitlines():
         words = line.split("|")
         if len(words) == 6:
-            found.append({"name": words[0], "version": words[1], "origin": words[2], "repository": words[3],
-                          "locked": words[4] == "1", "installed": int(words[5]) if words[5].isdigit() else 0})
+            found.append(
+                {
+                    "name": words[0],
+                    "version": words[1],
+                    "origin": words[2],
+                    "repository": words[3],
+                    "locked": words[4] == "1",
+                    "installed": int(words[5]) if words[5].isdigit() else 0,
+                }
+            )
     return found
 
 
@@ -194,7 +229,9 @@ def wanted_branch(repositories):
     for url in repositories.values():
         match = re.search(r"[Ff]ree[Bb][Ss][Dd]\.org/.*/(quarterly|latest|release_\d+)\s*/?$", url)
         if match:
-            return {"latest": "main"}.get(match.group(1), "quarterly" if match.group(1) == "quarterly" else None) or None
+            return {"latest": "main"}.get(
+                match.group(1), "quarterly" if match.group(1) == "quarterly" else None
+            ) or None
     return None
 
 
@@ -211,13 +248,21 @@ def branch_problem(branch, wanted, now):
     security fixes.
     """
     if wanted is None:
-        return None, "the repositories of pkg are not FreeBSD's own: whether the ports tree is of their branch is not known"
+        return (
+            None,
+            "the repositories of pkg are not FreeBSD's own: whether the ports tree is of their branch is not known",
+        )
     if branch is None:
-        return None, "the ports tree is no git checkout: whether it is of branch %s, as the packages are, is not known" % wanted
+        return (
+            None,
+            "the ports tree is no git checkout: whether it is of branch %s, as the packages are, is not known" % wanted,
+        )
     quarterly = re.match(r"\d{4}Q[1-4]$", branch)
     if wanted == "main" and branch != "main" or wanted == "quarterly" and not quarterly:
         return "the ports tree is of branch %s, the host's packages are of %s" % (
-            branch, quarter(now) if wanted == "quarterly" else "main"), None
+            branch,
+            quarter(now) if wanted == "quarterly" else "main",
+        ), None
     if quarterly and branch < quarter(now):
         return None, "the ports tree is of %s, which ended: %s is the present one" % (branch, quarter(now))
     return None, None
@@ -244,41 +289,79 @@ def judge(item, tree, package, order, libraries, vulnerable, job, settings):
     notes = package["annotations"]
     built = notes.get("sokuhai_built", "")
     if package["repository"] != "unknown-repository" or not built.isdigit():
-        say("repository", "%s is %s" % (full, "the package of repository %s" % package["repository"] if
-                                        package["repository"] != "unknown-repository" else
-                                        "from a file or a port, without a record of how it was built"))
+        say(
+            "repository",
+            "%s is %s"
+            % (
+                full,
+                "the package of repository %s" % package["repository"]
+                if package["repository"] != "unknown-repository"
+                else "from a file or a port, without a record of how it was built",
+            ),
+        )
     else:
         flavor = notes.get("flavor", "")
         if tree["FLAVOR"] and flavor != tree["FLAVOR"]:
             say("flavor", "%s is flavor %s, %s is declared" % (full, flavor or "(none)", tree["FLAVOR"]))
         on = set(tree["PORT_OPTIONS"].split())
         # the default of an option may have changed since; that is part of being behind
-        asked = set(tree["COMPLETE_OPTIONS_LIST"].split() if order == 0 else item["options_set"] + item["options_unset"])
-        differ = sorted(option for option in asked & set(package["options"]) if (package["options"][option] == "on") != (option in on))
+        asked = set(
+            tree["COMPLETE_OPTIONS_LIST"].split() if order == 0 else item["options_set"] + item["options_unset"]
+        )
+        differ = sorted(
+            option
+            for option in asked & set(package["options"])
+            if (package["options"][option] == "on") != (option in on)
+        )
         if differ:
-            say("options", "%s was built with %s" % (full, ", ".join(
-                "%s %s, declared %s" % (o, package["options"][o], "on" if o in on else "off") for o in differ)))
+            say(
+                "options",
+                "%s was built with %s"
+                % (
+                    full,
+                    ", ".join(
+                        "%s %s, declared %s" % (o, package["options"][o], "on" if o in on else "off") for o in differ
+                    ),
+                ),
+            )
         if notes.get("sokuhai_cflags") != hash_flags(tree["CFLAGS"]):
             say("cflags", "%s was built before CFLAGS became %s" % (full, tree["CFLAGS"]))
         if settings["header"] and number(notes.get("sokuhai_header")) != settings["fd_setsize"]:
-            say("header", "%s was built while sys/select.h said %s, not %d" % (full, notes.get("sokuhai_header", "nothing known"),
-                                                                             settings["fd_setsize"]))
+            say(
+                "header",
+                "%s was built while sys/select.h said %s, not %d"
+                % (full, notes.get("sokuhai_header", "nothing known"), settings["fd_setsize"]),
+            )
         if settings["fd_setsize"] and number(notes.get("sokuhai_fd_setsize")) != settings["fd_setsize"]:
-            say("probe", "the probe of %s's build says FD_SETSIZE %s, declared is %d" % (full, notes.get("sokuhai_fd_setsize", "unknown"),
-                                                                                       settings["fd_setsize"]))
+            say(
+                "probe",
+                "the probe of %s's build says FD_SETSIZE %s, declared is %d"
+                % (full, notes.get("sokuhai_fd_setsize", "unknown"), settings["fd_setsize"]),
+            )
     # what its own build left lacking the next would, too
     lacks = job.get("lacks", []) if job and job.get("phase") == "done" else []
     fresh = [library for library in libraries if library not in lacks]
     if fresh:
         say("libraries", "%s lacks %s: what it was linked with was replaced" % (full, ", ".join(fresh)))
     elif libraries:
-        say("lacking", "%s lacks %s, and did so as soon as it was built here: look at `pkg check -d %s`" % (full, ", ".join(libraries), package["name"]))
+        say(
+            "lacking",
+            "%s lacks %s, and did so as soon as it was built here: look at `pkg check -d %s`"
+            % (full, ", ".join(libraries), package["name"]),
+        )
     if order < 0:
         say("behind", "%s is behind the ports tree, which has %s" % (full, tree["PKGVERSION"]))
     if vulnerable:
-        say("vulnerable", "%s has a known vulnerability (pkg audit)%s" % (
-            full, ", and its lock keeps pkg upgrade from mending it: bring the ports tree up to date and run with ports_update: true"
-            if package["locked"] else ""))
+        say(
+            "vulnerable",
+            "%s has a known vulnerability (pkg audit)%s"
+            % (
+                full,
+                ", and its lock keeps pkg upgrade from mending it: bring the ports tree up to date and run with ports_update: true"
+                if package["locked"]
+                else "",
+            ),
+        )
     if settings["lock"] and not package["locked"] and not any(d["kind"] in BUILDS for d in found):
         say("unlocked", "%s is not locked: the next pkg upgrade replaces it" % full)
     return found
@@ -315,6 +398,7 @@ def probe_result(data):
 
 
 # ---- the host ----
+
 
 def tail(path, size=65536):
     """The last bytes of a file as text; empty where there is none."""
@@ -359,8 +443,15 @@ def run(argv, item=None, timeout=300):
 
 def make_argv(item, settings, *words):
     """make(1) in the port's directory; the port's own work and packages go where the role says."""
-    return ["make", "-C", os.path.join(settings["tree"], item["origin"]), "PORTSDIR=" + settings["tree"],
-            "WRKDIRPREFIX=" + settings["work_dir"], "PACKAGES=" + settings["package_dir"], "BATCH=yes"] + list(words)
+    return [
+        "make",
+        "-C",
+        os.path.join(settings["tree"], item["origin"]),
+        "PORTSDIR=" + settings["tree"],
+        "WRKDIRPREFIX=" + settings["work_dir"],
+        "PACKAGES=" + settings["package_dir"],
+        "BATCH=yes",
+    ] + list(words)
 
 
 def ask_tree(item, settings, make_conf=None):
@@ -372,8 +463,15 @@ def ask_tree(item, settings, make_conf=None):
     tree = parse_make(out)
     # make -V answers for a flavor that there is not; only a build fails (IGNORE)
     if item["flavor"] and item["flavor"] not in tree["FLAVORS"].split():
-        raise Refused("flavor of %s: the port has no flavor %s%s; it has %s" % (
-            item["origin"], item["flavor"], nearest(item["flavor"], tree["FLAVORS"].split()), tree["FLAVORS"] or "none"))
+        raise Refused(
+            "flavor of %s: the port has no flavor %s%s; it has %s"
+            % (
+                item["origin"],
+                item["flavor"],
+                nearest(item["flavor"], tree["FLAVORS"].split()),
+                tree["FLAVORS"] or "none",
+            )
+        )
     return tree
 
 
@@ -383,7 +481,9 @@ def check_groups(item, settings, make_conf=None):
     status, out, err = run(make_argv(item, settings, *words), item)
     if status:
         said = [line.replace("====>", "").strip() for line in (out + err).splitlines() if line.startswith("====>")]
-        raise Refused("options_set, options_unset of %s: %s" % (title(item), "; ".join(said) or last_lines(out + err, 4)))
+        raise Refused(
+            "options_set, options_unset of %s: %s" % (title(item), "; ".join(said) or last_lines(out + err, 4))
+        )
 
 
 def packages():
@@ -429,7 +529,9 @@ def tree_head(tree):
         return None, head if re.match(r"[0-9a-f]{40}$", head) else None
     commit = (read(os.path.join(tree, ".git", head[5:])) or "").strip()
     if not commit:
-        packed = re.search(r"^([0-9a-f]{40}) " + re.escape(head[5:]) + "$", read(os.path.join(tree, ".git/packed-refs")) or "", re.M)
+        packed = re.search(
+            r"^([0-9a-f]{40}) " + re.escape(head[5:]) + "$", read(os.path.join(tree, ".git/packed-refs")) or "", re.M
+        )
         commit = packed.group(1) if packed else None
     return match.group(1), commit or None
 
@@ -463,7 +565,12 @@ def restart_due(item, before=None):
         elapsed = run(["ps", "-o", "etimes=", "-p", str(now[0])])[1].strip()
         if not elapsed.isdigit() or os.stat(item["program"]).st_ctime <= time.time() - int(elapsed) + 1:
             return None
-    return "%s: the running %s (pid %d) was started before %s was installed" % (title(item), item["service"], now[0], item["program"])
+    return "%s: the running %s (pid %d) was started before %s was installed" % (
+        title(item),
+        item["service"],
+        now[0],
+        item["program"],
+    )
 
 
 def answers(listen):
@@ -547,14 +654,23 @@ class Worker:
         starts a daemon, which would hold it for ever.
         """
         self.say("=> " + " ".join(argv))
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment(self.item),
-                                   start_new_session=True, pass_fds=(self.descriptor,) if hold else ())
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            env=environment(self.item),
+            start_new_session=True,
+            pass_fds=(self.descriptor,) if hold else (),
+        )
         try:
             status = process.wait(timeout=max(1, self.deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise Failed("%s did not end within ports_timeout = %d s" % (what or " ".join(argv), self.settings["timeout"]))
+            raise Failed(
+                "%s did not end within ports_timeout = %d s" % (what or " ".join(argv), self.settings["timeout"])
+            )
         if status:
             raise Failed("%s ended with status %d" % (what or " ".join(argv), status))
 
@@ -577,15 +693,20 @@ class Worker:
             name = lacking(out + err)
             # once more for a pkg(8) that first brought itself up to date
             if name is None or tried.count(name) > 1:
-                raise Failed("make depends: %s%s" % (last_lines(err or out, 3), ". pkg install %s did not change that" % name if name else ""))
+                raise Failed(
+                    "make depends: %s%s"
+                    % (last_lines(err or out, 3), ". pkg install %s did not change that" % name if name else "")
+                )
             tried.append(name)
             there = any(package["name"] == name for package in packages())
             try:
                 # what is there already, too old, stays the operator's own
                 self.command(["pkg", "install", "-y" if there else "-yA", name])
             except Failed as reason:
-                raise Failed("%s needs %s, which no repository gives (%s), and it would be compiled with the raised sys/select.h if it were built "
-                             "here. Install it, or switch off the option that asks for it" % (title(self.item), name, reason))
+                raise Failed(
+                    "%s needs %s, which no repository gives (%s), and it would be compiled with the raised sys/select.h if it were built "
+                    "here. Install it, or switch off the option that asks for it" % (title(self.item), name, reason)
+                )
 
     def clean(self):
         """Remove the port's work directory, whose name is make's own answer. Not by `make clean`, which needs space for its start."""
@@ -603,8 +724,14 @@ class Worker:
             for number_, more in enumerate((["-fno-lto"], ["-fno-lto", "-UFD_SETSIZE"])):
                 output = os.path.join(folder, "probe%d.o" % number_)
                 # through sh, as the port's own configure and make do
-                self.command(["sh", "-c", "exec %s %s %s -c -o %s %s" % (tree["CC"], tree["CFLAGS"], " ".join(more), output, source)],
-                             "compiling the probe")
+                self.command(
+                    [
+                        "sh",
+                        "-c",
+                        "exec %s %s %s -c -o %s %s" % (tree["CC"], tree["CFLAGS"], " ".join(more), output, source),
+                    ],
+                    "compiling the probe",
+                )
                 with open(output, "rb") as handle:
                     found = probe_result(handle.read())
                 if found is None:
@@ -616,10 +743,15 @@ class Worker:
         self.say("=> fd_set has %d bits, %d by the header alone, -D gave %d" % (bits, header_bits, flag))
         wanted = self.settings["fd_setsize"]
         if wanted and bits != wanted:
-            raise Failed("the probe, compiled as the port is, has an fd_set of %d, not %d: CFLAGS are %s, sys/select.h says %d" % (
-                bits, wanted, tree["CFLAGS"], header))
+            raise Failed(
+                "the probe, compiled as the port is, has an fd_set of %d, not %d: CFLAGS are %s, sys/select.h says %d"
+                % (bits, wanted, tree["CFLAGS"], header)
+            )
         if self.settings["header"] and header_bits != wanted:
-            raise Failed("sys/select.h gives the compiler an fd_set of %d, not %d: role fd_setsize has to come first" % (header_bits, wanted))
+            raise Failed(
+                "sys/select.h gives the compiler an fd_set of %d, not %d: role fd_setsize has to come first"
+                % (header_bits, wanted)
+            )
         return {"sokuhai_fd_setsize": bits, "sokuhai_header": header_bits, "sokuhai_flag": flag}
 
     def prove_programs(self):
@@ -635,7 +767,10 @@ class Worker:
                 raise Failed("no proof that the flags arrived: %s" % error)
             absent = [flag for flag in self.item["cflags"] if flag.encode() not in data]
             if absent:
-                raise Failed("%s was built without %s: something between make.conf and the compiler drops it" % (path, " ".join(absent)))
+                raise Failed(
+                    "%s was built without %s: something between make.conf and the compiler drops it"
+                    % (path, " ".join(absent))
+                )
 
     def build(self):
         tree = self.state["tree"]
@@ -647,7 +782,9 @@ class Worker:
         self.phase("build")
         try:
             self.make("package", PACKAGES_ONLY)
-            package = os.path.join(self.settings["package_dir"], "All", "%s-%s.pkg" % (tree["PKGBASE"], tree["PKGVERSION"]))
+            package = os.path.join(
+                self.settings["package_dir"], "All", "%s-%s.pkg" % (tree["PKGBASE"], tree["PKGVERSION"])
+            )
             if not os.path.exists(package):
                 raise Failed("make package left no %s" % package)
             self.phase("probe")
@@ -655,9 +792,14 @@ class Worker:
             self.prove_programs()
         finally:
             self.clean()
-        notes.update({
-            "sokuhai_built": int(time.time()), "sokuhai_cflags": hash_flags(tree["CFLAGS"]),
-            "sokuhai_options": hash_options(tree["PORT_OPTIONS"].split()), "sokuhai_tree": self.state["commit"] or "unknown"})
+        notes.update(
+            {
+                "sokuhai_built": int(time.time()),
+                "sokuhai_cflags": hash_flags(tree["CFLAGS"]),
+                "sokuhai_options": hash_options(tree["PORT_OPTIONS"].split()),
+                "sokuhai_tree": self.state["commit"] or "unknown",
+            }
+        )
         self.phase("packaged", package=package, notes=notes, package_sha256=sha256(package))
 
     def save(self):
@@ -667,16 +809,31 @@ class Worker:
         if mine:
             os.makedirs(self.settings["saved_dir"], 0o755, exist_ok=True)
         for package in mine:
-            self.command(["pkg", "create", "-o", self.settings["saved_dir"], package["name"]],
-                         "pkg create of the installed %s-%s" % (package["name"], package["version"]))
+            self.command(
+                ["pkg", "create", "-o", self.settings["saved_dir"], package["name"]],
+                "pkg create of the installed %s-%s" % (package["name"], package["version"]),
+            )
             path = os.path.join(self.settings["saved_dir"], "%s-%s.pkg" % (package["name"], package["version"]))
             if not os.path.exists(path):
                 raise Failed("pkg create left no %s" % path)
-            saved.append({"name": package["name"], "path": path, "locked": package["locked"],
-                          "annotations": {tag: value for tag, value in
-                                          parse_pairs(run(["pkg", "query", "%At=%Av", package["name"]])[1]).items() if tag in TAGS}})
+            saved.append(
+                {
+                    "name": package["name"],
+                    "path": path,
+                    "locked": package["locked"],
+                    "annotations": {
+                        tag: value
+                        for tag, value in parse_pairs(run(["pkg", "query", "%At=%Av", package["name"]])[1]).items()
+                        if tag in TAGS
+                    },
+                }
+            )
         listens = [listen for listen in self.item["listens"] if answers(listen)]
-        return {"saved": saved, "listens": listens, "served": bool(self.item["service"]) and service_pid(self.item["service"]) is not None}
+        return {
+            "saved": saved,
+            "listens": listens,
+            "served": bool(self.item["service"]) and service_pid(self.item["service"]) is not None,
+        }
 
     def install(self, path, name):
         """Put the package of a file in the place of whatever this port had."""
@@ -711,8 +868,14 @@ class Worker:
             if not silent and service_pid(self.item["service"]) is not None:
                 return
             time.sleep(0.5)
-        raise Failed("%s does not run, or does not answer on port %s, %d s after its restart" % (
-            self.item["service"], ", ".join(str(listen["port"]) for listen in silent) or "(any)", self.settings["answer_timeout"]))
+        raise Failed(
+            "%s does not run, or does not answer on port %s, %d s after its restart"
+            % (
+                self.item["service"],
+                ", ".join(str(listen["port"]) for listen in silent) or "(any)",
+                self.settings["answer_timeout"],
+            )
+        )
 
     def swap(self):
         """From the proven package to the running daemon; every step may be done twice."""
@@ -767,10 +930,19 @@ class Worker:
                 self.phase("done", finished=int(time.time()), lacks=missing_libraries(self.state["tree"]["PKGBASE"]))
             except Exception as reason:  # whatever it is, the operator has to read it
                 failed_in = self.state["phase"]
-                where = "it is as it was" if failed_in in ("begin", "dependencies", "fetch", "build", "probe", "packaged") else "see above"
+                where = (
+                    "it is as it was"
+                    if failed_in in ("begin", "dependencies", "fetch", "build", "probe", "packaged")
+                    else "see above"
+                )
                 self.say("=> sokuhai: failed: %s" % reason)
-                self.state.update(phase="failed", failed_in=failed_in, message=str(reason) if isinstance(reason, Failed) else repr(reason),
-                                  installed=where, finished=int(time.time()))
+                self.state.update(
+                    phase="failed",
+                    failed_in=failed_in,
+                    message=str(reason) if isinstance(reason, Failed) else repr(reason),
+                    installed=where,
+                    finished=int(time.time()),
+                )
                 self.job.write(self.state)
 
 
@@ -862,7 +1034,9 @@ class Port:
             self.drift.append({"kind": "process", "message": due})
 
     def look_at_repository(self):
-        name = self.item["package"] or os.path.basename(self.item["origin"]) + ("-" + self.item["flavor"] if self.item["flavor"] else "")
+        name = self.item["package"] or os.path.basename(self.item["origin"]) + (
+            "-" + self.item["flavor"] if self.item["flavor"] else ""
+        )
         self.tree = dict.fromkeys(MAKE_VARIABLES, "")
         self.tree["PKGBASE"] = name
         self.package = package = installed(self.item, name, self.every)
@@ -872,21 +1046,38 @@ class Port:
             return
         full = "%s-%s" % (package["name"], package["version"])
         if package["repository"] != self.settings["repository"] or package["name"] != name:
-            self.drift.append({"kind": "repository", "message": "%s: %s is of repository %s, %s of %s is declared" % (
-                label, full, package["repository"], name, self.settings["repository"])})
+            self.drift.append(
+                {
+                    "kind": "repository",
+                    "message": "%s: %s is of repository %s, %s of %s is declared"
+                    % (label, full, package["repository"], name, self.settings["repository"]),
+                }
+            )
         wrong = [o for o in self.item["options_set"] if package["options"].get(o, "off") != "on"]
         wrong += [o for o in self.item["options_unset"] if package["options"].get(o, "off") == "on"]
         if wrong:
-            self.drift.append({"kind": "options", "message": "%s: %s was built with other options than declared (%s); set them in the "
-                               "options of the repository's builder" % (label, full, " ".join(wrong))})
+            self.drift.append(
+                {
+                    "kind": "options",
+                    "message": "%s: %s was built with other options than declared (%s); set them in the "
+                    "options of the repository's builder" % (label, full, " ".join(wrong)),
+                }
+            )
         self.common(package, full)
 
     def common(self, package, full):
         libraries = missing_libraries(package["name"])
         if libraries:
-            self.drift.append({"kind": "libraries", "message": "%s: %s lacks %s" % (title(self.item), full, ", ".join(libraries))})
+            self.drift.append(
+                {"kind": "libraries", "message": "%s: %s lacks %s" % (title(self.item), full, ", ".join(libraries))}
+            )
         if vulnerable(full):
-            self.drift.append({"kind": "vulnerable", "message": "%s: %s has a known vulnerability (pkg audit)" % (title(self.item), full)})
+            self.drift.append(
+                {
+                    "kind": "vulnerable",
+                    "message": "%s: %s has a known vulnerability (pkg audit)" % (title(self.item), full),
+                }
+            )
 
     def look_at_tree(self):
         item, settings = self.item, self.settings
@@ -899,10 +1090,21 @@ class Port:
         staged = None
         if self.make_conf_wanted != self.make_conf:
             had = get_block(self.make_conf, item, settings["make_conf_file"])
-            self.drift.append({"kind": "make_conf", "message": "%s: its block in %s is %s" % (
-                title(item), settings["make_conf_file"], "missing" if had is None else "not as declared")})
-            self.diff.append({"before": self.make_conf, "after": self.make_conf_wanted, "before_header": settings["make_conf_file"],
-                              "after_header": settings["make_conf_file"]})
+            self.drift.append(
+                {
+                    "kind": "make_conf",
+                    "message": "%s: its block in %s is %s"
+                    % (title(item), settings["make_conf_file"], "missing" if had is None else "not as declared"),
+                }
+            )
+            self.diff.append(
+                {
+                    "before": self.make_conf,
+                    "after": self.make_conf_wanted,
+                    "before_header": settings["make_conf_file"],
+                    "after_header": settings["make_conf_file"],
+                }
+            )
             descriptor, staged = tempfile.mkstemp(prefix="sokuhai-make.conf-")
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as handle:
                 handle.write(self.make_conf_wanted)
@@ -925,9 +1127,15 @@ class Port:
         full = "%s-%s" % (package["name"], package["version"]) if package else ""
         self.order = compare_versions(package["version"], self.tree["PKGVERSION"]) if package else 0
         self.drift += judge(
-            item, self.tree, package, self.order, missing_libraries(package["name"]) if package else [],
-            vulnerable(full) if package else False, self.job.read(),
-            {"fd_setsize": settings["fd_setsize"], "header": bool(settings["header"]), "lock": settings["lock"]})
+            item,
+            self.tree,
+            package,
+            self.order,
+            missing_libraries(package["name"]) if package else [],
+            vulnerable(full) if package else False,
+            self.job.read(),
+            {"fd_setsize": settings["fd_setsize"], "header": bool(settings["header"]), "lock": settings["lock"]},
+        )
 
     @property
     def to_build(self):
@@ -938,9 +1146,23 @@ class Port:
 
     def key(self):
         """What the result of a build depends on: a package that was built by the same is taken, not built again."""
-        return sha(json.dumps([self.item["origin"], self.item["flavor"], self.tree["PKGBASE"], self.tree["PKGVERSION"],
-                               self.tree["CFLAGS"].split(), sorted(self.tree["PORT_OPTIONS"].split()), self.settings["fd_setsize"],
-                               bool(self.settings["header"]), self.commit, self.settings["method"]]), 32)
+        return sha(
+            json.dumps(
+                [
+                    self.item["origin"],
+                    self.item["flavor"],
+                    self.tree["PKGBASE"],
+                    self.tree["PKGVERSION"],
+                    self.tree["CFLAGS"].split(),
+                    sorted(self.tree["PORT_OPTIONS"].split()),
+                    self.settings["fd_setsize"],
+                    bool(self.settings["header"]),
+                    self.commit,
+                    self.settings["method"],
+                ]
+            ),
+            32,
+        )
 
     def problems(self):
         """What keeps a build from beginning; asked only where one is needed."""
@@ -949,22 +1171,35 @@ class Port:
             return found
         free = free_mib(settings["work_dir"])
         if free < settings["min_disk_mb"]:
-            found.append("ports_min_disk_mb: %d MB free where %s is, %d are needed to build %s" % (
-                free, settings["work_dir"], settings["min_disk_mb"], title(self.item)))
+            found.append(
+                "ports_min_disk_mb: %d MB free where %s is, %d are needed to build %s"
+                % (free, settings["work_dir"], settings["min_disk_mb"], title(self.item))
+            )
         memory = memory_mb()
         if memory < settings["min_memory_mb"]:
-            found.append("ports_min_memory_mb: %d MB of memory and swap, %d are needed to build %s: add swap" % (
-                memory, settings["min_memory_mb"], title(self.item)))
+            found.append(
+                "ports_min_memory_mb: %d MB of memory and swap, %d are needed to build %s: add swap"
+                % (memory, settings["min_memory_mb"], title(self.item))
+            )
         package = self.package
         if self.order > 0:
-            found.append("%s: the ports tree has %s, %s-%s is installed; bring the tree up to date (git -C %s pull --ff-only)" % (
-                title(self.item), self.tree["PKGVERSION"], package["name"], package["version"], settings["tree"]))
+            found.append(
+                "%s: the ports tree has %s, %s-%s is installed; bring the tree up to date (git -C %s pull --ff-only)"
+                % (title(self.item), self.tree["PKGVERSION"], package["name"], package["version"], settings["tree"])
+            )
         return found
 
     def summary(self):
         package = self.package
         return {
-            "origin": self.item["origin"], "flavor": self.item["flavor"], "name": self.tree["PKGBASE"], "version": self.tree["PKGVERSION"],
-            "installed": "%s-%s" % (package["name"], package["version"]) if package else "", "build": self.to_build,
-            "drift": self.drift, "recorded": {k: v for k, v in package["annotations"].items() if k in TAGS} if package else {},
-            "locked": bool(package and package["locked"]), "running": self.job.running()}
+            "origin": self.item["origin"],
+            "flavor": self.item["flavor"],
+            "name": self.tree["PKGBASE"],
+            "version": self.tree["PKGVERSION"],
+            "installed": "%s-%s" % (package["name"], package["version"]) if package else "",
+            "build": self.to_build,
+            "drift": self.drift,
+            "recorded": {k: v for k, v in package["annotations"].items() if k in TAGS} if package else {},
+            "locked": bool(package and package["locked"]),
+            "running": self.job.running(),
+        }

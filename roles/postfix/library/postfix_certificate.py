@@ -62,10 +62,27 @@ def make(module, openssl):
     scratch = tempfile.mkdtemp(prefix=".new-", dir=os.path.dirname(p["key"]))
     try:
         key, certificate = os.path.join(scratch, "key"), os.path.join(scratch, "certificate")
-        code, out, err = module.run_command([
-            openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-sha256", "-days", str(p["days"]),
-            "-subj", "/CN=%s" % p["hostname"][:64], "-addext", "subjectAltName=DNS:%s" % p["hostname"],
-            "-keyout", key, "-out", certificate])
+        code, out, err = module.run_command(
+            [
+                openssl,
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-sha256",
+                "-days",
+                str(p["days"]),
+                "-subj",
+                "/CN=%s" % p["hostname"][:64],
+                "-addext",
+                "subjectAltName=DNS:%s" % p["hostname"],
+                "-keyout",
+                key,
+                "-out",
+                certificate,
+            ]
+        )
         if code != 0:
             module.fail_json(msg="openssl makes no certificate: %s" % (err or out).strip(), rc=code)
         os.chmod(certificate, 0o644)
@@ -82,10 +99,14 @@ def make(module, openssl):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "certificate": {"type": "path", "required": True}, "key": {"type": "path", "required": True, "no_log": False},
-            "hostname": {"type": "str", "required": True}, "days": {"type": "int", "default": 825},
-            "renew_days": {"type": "int", "default": 30}},
-        supports_check_mode=True)
+            "certificate": {"type": "path", "required": True},
+            "key": {"type": "path", "required": True, "no_log": False},
+            "hostname": {"type": "str", "required": True},
+            "days": {"type": "int", "default": 825},
+            "renew_days": {"type": "int", "default": 30},
+        },
+        supports_check_mode=True,
+    )
     openssl = module.get_bin_path("openssl", required=True, opt_dirs=["/usr/bin", "/usr/local/bin"])
     reason = why(module, openssl)
     modes = []
@@ -98,7 +119,9 @@ def main():
         else:
             for path, wanted in modes:
                 os.chmod(path, wanted)
-    module.exit_json(changed=bool(reason or modes), reason=reason or ("; ".join("mode of " + path for path, dummy in modes)))
+    module.exit_json(
+        changed=bool(reason or modes), reason=reason or ("; ".join("mode of " + path for path, dummy in modes))
+    )
 
 
 if __name__ == "__main__":

@@ -82,15 +82,56 @@ from ansible.module_utils.sokuhai.limits import parse_rlimits
 
 INDEXED_SUFFIX = {"hash": ".db", "btree": ".db", "lmdb": ".lmdb", "cdb": ".cdb", "dbm": ".pag", "sdbm": ".pag"}
 # Types that postmap can open here and now. Others (ldap, mysql, tcp, socketmap, memcache …) need their server.
-OPENABLE = set(INDEXED_SUFFIX) | {"cidr", "regexp", "pcre", "texthash", "inline", "static", "randmap", "unionmap", "pipemap"}
+OPENABLE = set(INDEXED_SUFFIX) | {
+    "cidr",
+    "regexp",
+    "pcre",
+    "texthash",
+    "inline",
+    "static",
+    "randmap",
+    "unionmap",
+    "pipemap",
+}
 # A lone word:word that is no table: services, sockets, SMTP destinations.
-NO_TABLE = {"inet", "unix", "pass", "smtp", "lmtp", "relay", "local", "virtual", "error", "retry", "discard", "fifo", "file"}
-KNOWN_TYPES = OPENABLE | {"ldap", "mysql", "pgsql", "sqlite", "mongodb", "memcache", "tcp", "socketmap", "environ", "fail",
-                          "internal", "proxy", "nis", "nisplus", "netinfo", "hesiod"}
+NO_TABLE = {
+    "inet",
+    "unix",
+    "pass",
+    "smtp",
+    "lmtp",
+    "relay",
+    "local",
+    "virtual",
+    "error",
+    "retry",
+    "discard",
+    "fifo",
+    "file",
+}
+KNOWN_TYPES = OPENABLE | {
+    "ldap",
+    "mysql",
+    "pgsql",
+    "sqlite",
+    "mongodb",
+    "memcache",
+    "tcp",
+    "socketmap",
+    "environ",
+    "fail",
+    "internal",
+    "proxy",
+    "nis",
+    "nisplus",
+    "netinfo",
+    "hesiod",
+}
 
 # The names that smtpd(8) knows in a restriction list, by what follows them. Source: generic_checks() of smtpd_check.c and
 # mail_params.h, Postfix 3.7 to 3.12.
-PLAIN = set("""
+PLAIN = set(
+    """
 permit defer reject defer_if_permit defer_if_reject reject_unauth_pipelining reject_plaintext_session warn_if_reject
 reject_unknown_client_hostname reject_unknown_client reject_unknown_reverse_client_hostname permit_inet_interfaces
 permit_mynetworks reject_invalid_helo_hostname reject_invalid_hostname reject_unknown_helo_hostname reject_unknown_hostname
@@ -101,19 +142,24 @@ reject_unlisted_sender permit_mx_backup permit_auth_destination reject_unauth_de
 permit_sasl_authenticated permit_tls_all_clientcerts permit_tls_clientcerts reject_unknown_recipient_domain
 reject_non_fqdn_recipient check_recipient_maps reject_unlisted_recipient reject_multi_recipient_bounce
 reject_unverified_recipient
-""".split())
-WITH_TABLE = set("""
+""".split()
+)
+WITH_TABLE = set(
+    """
 check_client_access check_reverse_client_hostname_access check_ccert_access check_sasl_access check_client_ns_access
 check_client_mx_access check_client_a_access check_reverse_client_hostname_ns_access
 check_reverse_client_hostname_mx_access check_reverse_client_hostname_a_access check_helo_access check_helo_ns_access
 check_helo_mx_access check_helo_a_access check_sender_access check_sender_ns_access check_sender_mx_access
 check_sender_a_access check_recipient_access check_recipient_ns_access check_recipient_mx_access
 check_recipient_a_access check_etrn_access
-""".split())
-WITH_DOMAIN = set("""
+""".split()
+)
+WITH_DOMAIN = set(
+    """
 reject_rbl_client reject_rbl reject_rhsbl_client reject_rhsbl_reverse_client reject_rhsbl_helo reject_rhsbl_sender
 reject_rhsbl_recipient permit_dnswl_client permit_rhswl_client
-""".split())
+""".split()
+)
 REMOVED_IN_3_9 = {"permit_naked_ip_address", "reject_maps_rbl", "check_relay_domains"}
 LISTS = re.compile(r"^smtpd_(client|helo|sender|relay|recipient|etrn|data|end_of_data)_restrictions$")
 NO_SHORTHAND = ("smtpd_data_restrictions", "smtpd_end_of_data_restrictions")
@@ -122,11 +168,19 @@ NO_SHORTHAND = ("smtpd_data_restrictions", "smtpd_end_of_data_restrictions")
 NOT_BOOLEAN = {"html_directory", "readme_directory", "smtpd_forbid_bare_newline", "smtp_tls_enforce_sts_mx_patterns"}
 NOT_NUMBER = {"compatibility_level"}
 # Read by master(8) when it opens its sockets: a reload does not do.
-AT_START = ("inet_interfaces", "inet_protocols", "default_process_limit", "queue_directory", "data_directory",
-            "daemon_directory", "master_service_disable")
+AT_START = (
+    "inet_interfaces",
+    "inet_protocols",
+    "default_process_limit",
+    "queue_directory",
+    "data_directory",
+    "daemon_directory",
+    "master_service_disable",
+)
 
 
 # --- pure parts -----------------------------------------------------------------------------------------------------------
+
 
 def words(value):
     """Split like mystrtokq() of Postfix: commas and white space separate, except inside braces."""
@@ -177,9 +231,20 @@ def parse_services(text):
                 options[name.strip()] = value.strip()
             else:
                 arguments.append(part)
-        services.append({"name": fields[0], "type": fields[1], "private": fields[2], "unpriv": fields[3],
-                         "chroot": fields[4], "wakeup": fields[5], "maxproc": fields[6], "command": command,
-                         "args": arguments, "options": options})
+        services.append(
+            {
+                "name": fields[0],
+                "type": fields[1],
+                "private": fields[2],
+                "unpriv": fields[3],
+                "chroot": fields[4],
+                "wakeup": fields[5],
+                "maxproc": fields[6],
+                "command": command,
+                "args": arguments,
+                "options": options,
+            }
+        )
     return services
 
 
@@ -209,8 +274,15 @@ def kind_problems(values, defaults, overrides):
                 problems.append("%s: %s = %s: it is yes or no" % (where, name, value or "(empty)"))
         elif re.match(r"^\d+[smhdw]?$", default) and name not in NOT_NUMBER:
             if not re.match(r"^-?\d+\s*[smhdw]?$", value):
-                problems.append("%s: %s = %s: a number%s is needed" % (
-                    where, name, value or "(empty)", " with an optional unit s, m, h, d, w" if default[-1:].isalpha() else ""))
+                problems.append(
+                    "%s: %s = %s: a number%s is needed"
+                    % (
+                        where,
+                        name,
+                        value or "(empty)",
+                        " with an optional unit s, m, h, d, w" if default[-1:].isalpha() else "",
+                    )
+                )
     return problems
 
 
@@ -240,7 +312,10 @@ def restriction_problems(where, name, value, classes, version=(3, 11)):
         elif word == "check_policy_service":
             place += 1
             if following is None or ":" not in following:
-                say("%s: %s must be followed by inet:host:port or unix:path, not %s" % (label, part, following or "nothing"))
+                say(
+                    "%s: %s must be followed by inet:host:port or unix:path, not %s"
+                    % (label, part, following or "nothing")
+                )
         elif word in WITH_DOMAIN:
             place += 1
             if following is None or "." not in following:
@@ -252,8 +327,10 @@ def restriction_problems(where, name, value, classes, version=(3, 11)):
         elif word in PLAIN or part in classes:
             continue
         else:
-            say("%s: %s is no restriction that smtpd knows, no class of smtpd_restriction_classes and no type:table"
-                % (label, part))
+            say(
+                "%s: %s is no restriction that smtpd knows, no class of smtpd_restriction_classes and no type:table"
+                % (label, part)
+            )
     return problems
 
 
@@ -272,7 +349,7 @@ def table_names(value, known):
         if "={" in part or part.startswith("!"):
             part = part.lstrip("!")
         if part.startswith("proxy:"):
-            part = part[len("proxy:"):]
+            part = part[len("proxy:") :]
         match = re.match(r"^([a-z]+):(.+)$", part, re.S)
         if match and match.group(1) in known and match.group(1) not in NO_TABLE:
             found.append(part)
@@ -319,6 +396,7 @@ def same_entries(text, dump, aliases):
 
 
 # --- the host -------------------------------------------------------------------------------------------------------------
+
 
 class Refused(Exception):
     """The set is not good; problems holds the sentences."""
@@ -415,9 +493,14 @@ class Postfix:
         if code == 0 and not err.strip():
             return same_entries(table["text"], out, table["aliases"])
         # cdb has no sequence: ask for every key instead.
-        keys = [line.partition(": " if table["aliases"] else " ")[0].strip() for line in table["text"].splitlines()
-                if line.strip() and not line.startswith("#")]
-        code, out, err = self.run([self.builder(table), "-c", self.config, "-q", "-", spec], data="\n".join(keys) + "\n")
+        keys = [
+            line.partition(": " if table["aliases"] else " ")[0].strip()
+            for line in table["text"].splitlines()
+            if line.strip() and not line.startswith("#")
+        ]
+        code, out, err = self.run(
+            [self.builder(table), "-c", self.config, "-q", "-", spec], data="\n".join(keys) + "\n"
+        )
         return not err.strip() and same_entries(table["text"], out, table["aliases"])
 
     def master(self):
@@ -427,13 +510,17 @@ class Postfix:
             return None
         pid = int(text)
         # Keywords one by one: a header's text would swallow what follows a comma.
-        code, out, err = self.run(["ps", "-ax", "-o", "pid=", "-o", "ppid=", "-o", "stat=", "-o", "lstart=", "-o", "comm="])
+        code, out, err = self.run(
+            ["ps", "-ax", "-o", "pid=", "-o", "ppid=", "-o", "stat=", "-o", "lstart=", "-o", "comm="]
+        )
         processes = parse_processes(out)
         if pid not in processes or processes[pid][2] != "master":
             return None
         # master starts a new qmgr at each reload and keeps no other trace of one.
-        loaded = max([start for ppid, start, command in processes.values() if ppid == pid and command in ("qmgr", "oqmgr")]
-                     or [processes[pid][1]])
+        loaded = max(
+            [start for ppid, start, command in processes.values() if ppid == pid and command in ("qmgr", "oqmgr")]
+            or [processes[pid][1]]
+        )
         return {"pid": pid, "loaded": loaded}
 
     def openfiles(self, pid):
@@ -478,14 +565,20 @@ class Postfix:
                 continue
             spec = "%s:%s" % (table["type"], os.path.join(directory, "tables", table["name"]))
             code, out, err = self.run([self.builder(table), "-c", directory, spec])
-            problems += ["postfix_tables: %s: %s" % (table["name"], line.split(": ", 1)[-1]) for line in err.splitlines()]
+            problems += [
+                "postfix_tables: %s: %s" % (table["name"], line.split(": ", 1)[-1]) for line in err.splitlines()
+            ]
             if code != 0 and not err.strip():
                 problems.append("postfix_tables: %s: %s exits %d" % (table["name"], self.builder(table), code))
         return problems
 
     def postconf(self, directory, *arguments):
         code, out, err = self.run([self.tool("postconf"), "-c", directory, *arguments])
-        notes = [re.sub(r"^\S*postconf: ", "", line).replace(directory, self.config) for line in err.splitlines() if line.strip()]
+        notes = [
+            re.sub(r"^\S*postconf: ", "", line).replace(directory, self.config)
+            for line in err.splitlines()
+            if line.strip()
+        ]
         return code, out, notes
 
     def prove(self, directory, alive, check_queue=True):
@@ -532,10 +625,17 @@ class Postfix:
             code, out, err = self.run([self.tool("postfix"), "-c", directory, "check"])
             lines = [line.replace(directory, self.config) for line in (out + err).splitlines() if line.strip()]
             if code != 0:
-                raise Refused(["postfix check: " + (line.split(": ", 1)[-1]) for line in lines] or ["postfix check exits %d" % code])
+                raise Refused(
+                    ["postfix check: " + (line.split(": ", 1)[-1]) for line in lines]
+                    or ["postfix check exits %d" % code]
+                )
             # A link is writable for all by its nature; what lies beside the set is linked into the stage.
-            self.warnings += [line for line in lines if "group or other writable: %s/./" % self.config not in line
-                              or not os.path.islink(os.path.join(directory, line.rpartition("/./")[2]))]
+            self.warnings += [
+                line
+                for line in lines
+                if "group or other writable: %s/./" % self.config not in line
+                or not os.path.islink(os.path.join(directory, line.rpartition("/./")[2]))
+            ]
             self.proofs.append("postfix check")
         for service in listeners(services):
             self.start_once(directory, service, explicit, values, alive)
@@ -543,7 +643,9 @@ class Postfix:
             # What master(8) serves now is in the set it was loaded with; the file of a socket outlives its service.
             loaded = self.previous if os.path.isdir(self.previous) else self.config
             # One that the set changes is not what will be asked either, and the reason for the change may be that it answers no more.
-            made = self.made_sockets([service for service in parse_services(self.postconf(loaded, "-M")[1]) if service in services])
+            made = self.made_sockets(
+                [service for service in parse_services(self.postconf(loaded, "-M")[1]) if service in services]
+            )
             named = [value for where, name, value in [("main.cf", n, v) for n, v in explicit.items()] + overrides]
             awaited = any(wanted not in made for value in named for wanted in private_sockets(value))
             for service in listeners(services):
@@ -564,8 +666,11 @@ class Postfix:
 
     def made_sockets(self, services):
         """private/X is the socket of the unix service X with private y (the default), public/X of one with n."""
-        made = {("public/" if service["private"] == "n" else "private/") + service["name"]
-                for service in services if service["type"] in ("unix", "unix-dgram", "fifo", "pass")}
+        made = {
+            ("public/" if service["private"] == "n" else "private/") + service["name"]
+            for service in services
+            if service["type"] in ("unix", "unix-dgram", "fifo", "pass")
+        }
         return made | set(self.p["external_sockets"])
 
     def socket_problems(self, explicit, overrides, services):
@@ -574,15 +679,23 @@ class Postfix:
         for where, name, value in [("main.cf", n, v) for n, v in explicit.items()] + overrides:
             for wanted in private_sockets(value):
                 if wanted not in made:
-                    problems.append("%s: %s names %s, but master.cf has no service %s of type unix"
-                                    % (where, name, wanted, wanted.partition("/")[2]))
+                    problems.append(
+                        "%s: %s names %s, but master.cf has no service %s of type unix"
+                        % (where, name, wanted, wanted.partition("/")[2])
+                    )
         return problems
 
     def table_problems(self, directory, explicit, overrides):
         types = set(self.run([self.tool("postconf"), "-m"])[1].split())
         problems, seen = [], set()
-        declared = [("postfix_tables", table["name"], "%s:%s" % (table["type"], os.path.join(directory, "tables", table["name"])))
-                    for table in self.p["tables"]]
+        declared = [
+            (
+                "postfix_tables",
+                table["name"],
+                "%s:%s" % (table["type"], os.path.join(directory, "tables", table["name"])),
+            )
+            for table in self.p["tables"]
+        ]
         for where, name, value in declared + [("main.cf", n, v) for n, v in explicit.items()] + overrides:
             if name.endswith("_time_limit") or name in ("import_environment", "export_environment"):
                 continue
@@ -592,8 +705,10 @@ class Postfix:
                     continue
                 seen.add(table)
                 if kind not in types:
-                    problems.append("%s: %s: this Postfix has no tables of type %s (it has %s)"
-                                    % (where, name, kind, " ".join(sorted(types))))
+                    problems.append(
+                        "%s: %s: this Postfix has no tables of type %s (it has %s)"
+                        % (where, name, kind, " ".join(sorted(types)))
+                    )
                 elif kind in OPENABLE:
                     err = self.run([self.tool("postmap"), "-c", directory, "-q", "sokuhai.invalid", table])[2]
                     for line in err.splitlines():
@@ -609,7 +724,9 @@ class Postfix:
             if not keys:
                 continue
             spec = "%s:%s" % (table["type"], os.path.join(directory, "tables", table["name"]))
-            code, out, err = self.run([self.tool("postmap"), "-c", directory, "-q", "-", spec], data="\n".join(keys) + "\n")
+            code, out, err = self.run(
+                [self.tool("postmap"), "-c", directory, "-q", "-", spec], data="\n".join(keys) + "\n"
+            )
             found = {}
             for line in out.splitlines():
                 key, dummy, answer = line.partition("\t")
@@ -619,8 +736,10 @@ class Postfix:
                 wanted = sample["expect"]
                 asked += 1
                 if got != wanted and not (wanted and got.startswith(wanted + " ")):
-                    problems.append("table %s answers %s with %s, expected is %s" % (
-                        table["name"], sample["keys"][0], got or "nothing", wanted or "nothing"))
+                    problems.append(
+                        "table %s answers %s with %s, expected is %s"
+                        % (table["name"], sample["keys"][0], got or "nothing", wanted or "nothing")
+                    )
         if asked and not problems:
             self.proofs.append("%d samples are answered as expected" % asked)
         return problems
@@ -640,8 +759,15 @@ class Postfix:
             entry = pwd.getpwnam(user)
             keywords = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
         with tempfile.TemporaryFile() as log:
-            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=self.queue,
-                                     env={"MAIL_CONFIG": directory, "PATH": "/usr/bin:/bin", "LC_ALL": "C"}, **keywords)
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=self.queue,
+                env={"MAIL_CONFIG": directory, "PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+                **keywords,
+            )
             watch = threading.Timer(limit, child.kill)
             watch.start()
             answers = []
@@ -673,9 +799,13 @@ class Postfix:
     def start_once(self, directory, service, explicit, values, alive):
         """smtpd reads every one of its parameters at its start, and its key: a bad one is fatal there and nowhere before."""
         # Without a running master nobody answers proxymap(8); the tables themselves are opened directly instead.
-        extra = {name: value.replace("proxy:", "") for name, value in values.items()
-                 if "proxy:" in value and name not in ("proxy_read_maps", "proxy_write_maps")
-                 and (name in explicit or name == "local_recipient_maps")}
+        extra = {
+            name: value.replace("proxy:", "")
+            for name, value in values.items()
+            if "proxy:" in value
+            and name not in ("proxy_read_maps", "proxy_write_maps")
+            and (name in explicit or name == "local_recipient_maps")
+        }
         if not alive or self.p["certificate_predicted"]:
             # Nor does tlsmgr(8), without which smtpd takes no key; STARTTLS is proven over the network after the start.
             extra.update({"smtpd_tls_security_level": "none", "smtpd_tls_wrappermode": "no"})
@@ -695,15 +825,30 @@ class Postfix:
         """
         domain, host = self.p["domain"], self.p["hostname"]
         # The key is root's, and the encryption is proven over the network afterwards.
-        extra = {"smtpd_authorized_xclient_hosts": "127.0.0.0/8, [::1]/128", "smtpd_tls_security_level": "none",
-                 "smtpd_tls_wrappermode": "no", "smtpd_tls_auth_only": "no",
-                 "smtpd_upstream_proxy_protocol": ""}
+        extra = {
+            "smtpd_authorized_xclient_hosts": "127.0.0.0/8, [::1]/128",
+            "smtpd_tls_security_level": "none",
+            "smtpd_tls_wrappermode": "no",
+            "smtpd_tls_auth_only": "no",
+            "smtpd_upstream_proxy_protocol": "",
+        }
         if awaited:
             # A policy service that comes with this set has no socket before master(8) knows it; it is asked after the swap.
-            extra.update({"smtpd_policy_service_default_action": "DUNNO", "smtpd_policy_service_try_limit": "1",
-                          "smtpd_policy_service_timeout": "10s"})
-        ask = ["EHLO " + host, "XCLIENT NAME=stranger.%s ADDR=%s" % (domain, self.p["probe_client"]),
-               "EHLO stranger.%s" % domain, "MAIL FROM:<postmaster@%s>" % domain, "RCPT TO:<postmaster@%s>" % domain, "QUIT"]
+            extra.update(
+                {
+                    "smtpd_policy_service_default_action": "DUNNO",
+                    "smtpd_policy_service_try_limit": "1",
+                    "smtpd_policy_service_timeout": "10s",
+                }
+            )
+        ask = [
+            "EHLO " + host,
+            "XCLIENT NAME=stranger.%s ADDR=%s" % (domain, self.p["probe_client"]),
+            "EHLO stranger.%s" % domain,
+            "MAIL FROM:<postmaster@%s>" % domain,
+            "RCPT TO:<postmaster@%s>" % domain,
+            "QUIT",
+        ]
         said, log = self.smtpd(directory, service, extra, ask, user=self.owner, limit=180)
         bad = [line for line in said if bad_reply(line)]
         fatal = [line for line in log if re.search(r": (fatal|panic): ", line)]
@@ -711,8 +856,17 @@ class Postfix:
             bad.append("XCLIENT: " + said[2])
         if bad or fatal or not said[-1].startswith("221"):
             logged = [line for line in log if re.search(r": (fatal|panic|error|warning): ", line)]
-            raise Refused(["smtpd of %s %s answers a stranger's RCPT with %s; it logged: %s" % (
-                service["name"], service["type"], " / ".join(bad) or said[-1] or "nothing", " / ".join(unique(logged)) or "nothing")])
+            raise Refused(
+                [
+                    "smtpd of %s %s answers a stranger's RCPT with %s; it logged: %s"
+                    % (
+                        service["name"],
+                        service["type"],
+                        " / ".join(bad) or said[-1] or "nothing",
+                        " / ".join(unique(logged)) or "nothing",
+                    )
+                ]
+            )
         self.proofs.append("a stranger's RCPT to %s %s is judged" % (service["name"], service["type"]))
 
     # -- swap
@@ -798,9 +952,19 @@ class Postfix:
                 return now
             gone = gone + 1 if verb == "reload" and not now else 0
             time.sleep(0.3)
-        raise Refused(["service %s one%s: %s does not run (exit %d: %s)%s" % (
-            self.p["service"], verb, "master" if verb != "reload" else "a new qmgr", code, said or "silent",
-            self.logged(asked))])
+        raise Refused(
+            [
+                "service %s one%s: %s does not run (exit %d: %s)%s"
+                % (
+                    self.p["service"],
+                    verb,
+                    "master" if verb != "reload" else "a new qmgr",
+                    code,
+                    said or "silent",
+                    self.logged(asked),
+                )
+            ]
+        )
 
     def logged(self, since):
         """What Postfix logged since then that explains a failure: the last warnings and worse."""
@@ -812,7 +976,9 @@ class Postfix:
             stamp = re.match(r"^(\w{3} +\d+ [\d:]+) ", line)
             if stamp:
                 try:
-                    when = time.mktime(time.strptime("%s %s" % (time.strftime("%Y"), stamp.group(1)), "%Y %b %d %H:%M:%S"))
+                    when = time.mktime(
+                        time.strptime("%s %s" % (time.strftime("%Y"), stamp.group(1)), "%Y %b %d %H:%M:%S")
+                    )
                 except ValueError:
                     continue
                 if when < int(since):
@@ -881,7 +1047,10 @@ class Postfix:
                     return "STARTTLS is answered with %s" % answer
                 talk = talk_over(context.wrap_socket(link))
                 talk.ask("EHLO %s" % self.p["hostname"])
-            for command in ("MAIL FROM:<postmaster@%s>" % self.p["domain"], "RCPT TO:<postmaster@%s>" % self.p["domain"]):
+            for command in (
+                "MAIL FROM:<postmaster@%s>" % self.p["domain"],
+                "RCPT TO:<postmaster@%s>" % self.p["domain"],
+            ):
                 answer = talk.ask(command)
                 if not answer or bad_reply(answer):
                     return "%s is answered with %s" % (command, answer or "nothing")
@@ -931,7 +1100,9 @@ def must_restart(before, after):
             return "%s changes, which master reads only at its start" % name
 
     # The backlog of a listening socket is fixed when it is opened: the larger of maxproc and default_process_limit.
-    old, new = ({(s["name"]): s["maxproc"] for s in services if s["type"] == "inet"} for dummy, services in (before, after))
+    old, new = (
+        {(s["name"]): s["maxproc"] for s in services if s["type"] == "inet"} for dummy, services in (before, after)
+    )
     changed = sorted(name for name in old if name in new and old[name] != new[name])
     if changed:
         return "maxproc of %s changes, and with it the backlog of its socket" % ", ".join(changed)
@@ -941,13 +1112,21 @@ def must_restart(before, after):
 def diff_of(differences, stale):
     result = [difference(name, old, new) for name, (old, new) in sorted(differences.items())]
     if stale:
-        result.append(difference("databases", "".join("%s\n" % why for why in stale.values()), "".join("%s built\n" % name for name in stale)))
+        result.append(
+            difference(
+                "databases",
+                "".join("%s\n" % why for why in stale.values()),
+                "".join("%s built\n" % name for name in stale),
+            )
+        )
     return result
 
 
 def mailer_text(sendmail):
     names = ("sendmail", "send-mail", "mailq", "newaliases")
-    return "# Postfix is this host's mailer, see mailer.conf(5).\n" + "".join("%-15s %s\n" % (n, sendmail) for n in names)
+    return "# Postfix is this host's mailer, see mailer.conf(5).\n" + "".join(
+        "%-15s %s\n" % (n, sendmail) for n in names
+    )
 
 
 class Plan:
@@ -973,7 +1152,9 @@ class Plan:
             have = postfix.openfiles(self.running["pid"])
             when, path = postfix.newest()
             if have is not None and have < p["openfiles"]:
-                self.want("restart", "the running master may have %d descriptors, %d are guaranteed" % (have, p["openfiles"]))
+                self.want(
+                    "restart", "the running master may have %d descriptors, %d are guaranteed" % (have, p["openfiles"])
+                )
             # Both clocks count whole seconds, and ps rounds.
             elif when > self.running["loaded"] + 2:
                 self.want("reload", "master was loaded before %s was written" % path)
@@ -1026,8 +1207,10 @@ def stage_and_prove(postfix, plan, directory):
         plan.want("reload")
         # After a run that was killed, master may still run with the set before the swap.
         before = postfix.previous if plan.unproven else postfix.config
-        why = must_restart((parse_parameters(postfix.postconf(before, "-x")[1]), parse_services(postfix.postconf(before, "-M")[1])),
-                           (values, services))
+        why = must_restart(
+            (parse_parameters(postfix.postconf(before, "-x")[1]), parse_services(postfix.postconf(before, "-M")[1])),
+            (values, services),
+        )
         if why:
             plan.want("restart", why)
     return services, values
@@ -1053,8 +1236,13 @@ def work(module, postfix):
     if p["predicted"]:
         if not module.check_mode:
             module.fail_json(msg="predicted is for check mode: without an installed Postfix nothing can be proven")
-        module.exit_json(changed=True, predicted=True, reasons=["predicted: Postfix is not installed"], proofs=[],
-                         diff=diff_of({name: (None, new) for name, new in postfix.wanted.items()}, {}))
+        module.exit_json(
+            changed=True,
+            predicted=True,
+            reasons=["predicted: Postfix is not installed"],
+            proofs=[],
+            diff=diff_of({name: (None, new) for name, new in postfix.wanted.items()}, {}),
+        )
     hold(postfix)
     if not module.check_mode:
         for name in os.listdir(postfix.config):
@@ -1065,14 +1253,20 @@ def work(module, postfix):
     stage = directory = services = values = None
     try:
         if plan.new_set:
-            stage = tempfile.mkdtemp(prefix=".stage-", dir=tempfile.gettempdir() if module.check_mode else postfix.config)
+            stage = tempfile.mkdtemp(
+                prefix=".stage-", dir=tempfile.gettempdir() if module.check_mode else postfix.config
+            )
             os.chmod(stage, 0o755)
             directory = os.path.join(stage, "set")
             try:
                 services, values = stage_and_prove(postfix, plan, directory)
             except Refused as refused:
-                module.fail_json(msg="The staged configuration is refused, nothing was changed: %s" % "; ".join(refused.problems),
-                                 problems=refused.problems, proofs=postfix.proofs, rolled_back=False)
+                module.fail_json(
+                    msg="The staged configuration is refused, nothing was changed: %s" % "; ".join(refused.problems),
+                    problems=refused.problems,
+                    proofs=postfix.proofs,
+                    rolled_back=False,
+                )
         if module.check_mode:
             finish(module, postfix, plan)
         if directory:
@@ -1082,12 +1276,19 @@ def work(module, postfix):
         except (Refused, OSError) as error:
             problems = getattr(error, "problems", None) or [str(error)]
             if not directory:
-                module.fail_json(msg="Postfix does not work with the set in force: %s" % "; ".join(problems),
-                                 problems=problems, proofs=postfix.proofs, rolled_back=False)
+                module.fail_json(
+                    msg="Postfix does not work with the set in force: %s" % "; ".join(problems),
+                    problems=problems,
+                    proofs=postfix.proofs,
+                    rolled_back=False,
+                )
             back = give_back(postfix, ran)
             module.fail_json(
                 msg="The new configuration did not prove itself after the swap, %s: %s" % (back, "; ".join(problems)),
-                problems=problems, proofs=postfix.proofs, rolled_back=True)
+                problems=problems,
+                proofs=postfix.proofs,
+                rolled_back=True,
+            )
         if directory:
             shutil.rmtree(postfix.previous)
     finally:
@@ -1097,8 +1298,12 @@ def work(module, postfix):
     have = postfix.openfiles(plan.running["pid"])
     if have is not None and have < p["openfiles"]:
         # The set is good and stays; what is too low is what the rc script hands on.
-        raise Refused(["postfix_openfiles: master was started anew and still may have only %d descriptors, %d are guaranteed: "
-                       "see role limits and /etc/rc.conf.d/%s" % (have, p["openfiles"], p["service"])])
+        raise Refused(
+            [
+                "postfix_openfiles: master was started anew and still may have only %d descriptors, %d are guaranteed: "
+                "see role limits and /etc/rc.conf.d/%s" % (have, p["openfiles"], p["service"])
+            ]
+        )
     if plan.mailer:
         os.makedirs(os.path.dirname(p["mailer_conf"]), 0o755, exist_ok=True)
         write(p["mailer_conf"] + ".new", plan.mailer[1], 0o644)
@@ -1125,8 +1330,13 @@ def give_back(postfix, was_running):
 def finish(module, postfix, plan):
     for warning in unique(postfix.warnings):
         module.warn(warning)
-    module.exit_json(changed=bool(plan.reasons), reasons=plan.reasons, proofs=postfix.proofs, diff=plan.diff(module.params),
-                     verb=plan.verb or "none")
+    module.exit_json(
+        changed=bool(plan.reasons),
+        reasons=plan.reasons,
+        proofs=postfix.proofs,
+        diff=plan.diff(module.params),
+        verb=plan.verb or "none",
+    )
 
 
 def main():
@@ -1135,10 +1345,18 @@ def main():
             "paths": {"type": "dict", "required": True},
             "main_cf": {"type": "str", "required": True},
             "master_cf": {"type": "str", "required": True},
-            "tables": {"type": "list", "elements": "dict", "default": [], "options": {
-                "name": {"type": "str", "required": True}, "type": {"type": "str", "required": True},
-                "text": {"type": "str", "required": True}, "aliases": {"type": "bool", "default": False},
-                "samples": {"type": "list", "elements": "dict", "default": []}}},
+            "tables": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "type": {"type": "str", "required": True},
+                    "text": {"type": "str", "required": True},
+                    "aliases": {"type": "bool", "default": False},
+                    "samples": {"type": "list", "elements": "dict", "default": []},
+                },
+            },
             "watch": {"type": "list", "elements": "path", "default": []},
             "hostname": {"type": "str", "required": True},
             "domain": {"type": "str", "required": True},
@@ -1153,7 +1371,8 @@ def main():
             "certificate_predicted": {"type": "bool", "default": False},
             "predicted": {"type": "bool", "default": False},
         },
-        supports_check_mode=True)
+        supports_check_mode=True,
+    )
     # Postfix's daemons read these files after they have given up root.
     os.umask(0o022)
     postfix = Postfix(module)

@@ -42,9 +42,13 @@ DIRECTORIES = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin"]
 
 
 def main():
-    module = AnsibleModule(argument_spec={"names": {"type": "list", "elements": "str", "required": True},
-                                          "optional": {"type": "list", "elements": "str", "default": []}},
-                           supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "required": True},
+            "optional": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
     postconf = module.get_bin_path("postconf", opt_dirs=DIRECTORIES)
     if not postconf:
         module.exit_json(changed=False, installed=False)
@@ -74,9 +78,17 @@ def main():
     # postconf(1) warns of a name it does not know and prints the others.
     known = {line.partition("=")[0].strip() for line in ask("-d", *optional)[1]} if optional else set()
     built_in = ask("-d", "-h", "mail_version", "default_database_type")[1]
-    module.exit_json(changed=False, installed=True, postconf=postconf, paths=dict(zip(names, values)), from_main_cf=from_file,
-                     unknown=[name for name in optional if name not in known], version=built_in[0], default_database_type=built_in[1],
-                     map_types=[line.strip() for line in ask("-m")[1] if line.strip()])
+    module.exit_json(
+        changed=False,
+        installed=True,
+        postconf=postconf,
+        paths=dict(zip(names, values)),
+        from_main_cf=from_file,
+        unknown=[name for name in optional if name not in known],
+        version=built_in[0],
+        default_database_type=built_in[1],
+        map_types=[line.strip() for line in ask("-m")[1] if line.strip()],
+    )
 
 
 if __name__ == "__main__":

@@ -27,11 +27,20 @@ from ansible.module_utils.basic import AnsibleModule
 
 def main():
     module = AnsibleModule(
-        argument_spec={"settings": {"type": "list", "elements": "dict", "required": True, "options": {
-            "file": {"type": "path"},
-            "key": {"type": "str", "required": True, "no_log": False},
-            "value": {"type": "str", "required": True}}}},
-        supports_check_mode=True)
+        argument_spec={
+            "settings": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "file": {"type": "path"},
+                    "key": {"type": "str", "required": True, "no_log": False},
+                    "value": {"type": "str", "required": True},
+                },
+            }
+        },
+        supports_check_mode=True,
+    )
     sysrc = module.get_bin_path("sysrc", required=True, opt_dirs=["/usr/sbin"])
     before, after = [], []
     for setting in module.params["settings"]:
@@ -49,8 +58,10 @@ def main():
                 module.fail_json(msg="sysrc does not set %s: %s" % (label, (err or out).strip()), rc=code)
             code, out, dummy = module.run_command([sysrc, *where, "-n", setting["key"]])
             if out.strip() != setting["value"]:
-                module.fail_json(msg="%s is %r after sysrc set it to %r: another file has the last word"
-                                     % (label, out.strip(), setting["value"]))
+                module.fail_json(
+                    msg="%s is %r after sysrc set it to %r: another file has the last word"
+                    % (label, out.strip(), setting["value"])
+                )
     module.exit_json(changed=bool(after), diff={"before": "\n".join(before + [""]), "after": "\n".join(after + [""])})
 
 

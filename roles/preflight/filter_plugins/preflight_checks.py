@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What preflight refuses, as pure functions: each takes values and returns messages that begin with a variable's name."""
+
 from __future__ import annotations
 
 import difflib
@@ -39,8 +40,11 @@ def preflight_unknown(names, spec_texts, shared, facts):
             near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
             hint = f"did you mean {near[0]}?" if near else "its README.md lists what there is"
             role = next((role for role in spec_texts if name.startswith(f"{role}_")), "")
-            messages.append(f"{name} is none of the shared variables: {hint}" if name.startswith(common)
-                            else f"{name} is no variable of role {role}: {hint}")
+            messages.append(
+                f"{name} is none of the shared variables: {hint}"
+                if name.startswith(common)
+                else f"{name} is no variable of role {role}: {hint}"
+            )
     return messages
 
 
@@ -77,10 +81,16 @@ def preflight_shared(values, rules):
             if number is None:
                 why = "a whole number is needed"
             elif not rule["min"] <= number <= rule["max"]:
-                why = f"it is to be {rule['min']} or more" if number < rule["min"] else f"it is to be at most {rule['max']}"
+                why = (
+                    f"it is to be {rule['min']} or more"
+                    if number < rule["min"]
+                    else f"it is to be at most {rule['max']}"
+                )
         elif kind == "bool" and not (isinstance(value, bool) or str(value).lower() in ("true", "false", "yes", "no")):
             why = "true or false is needed"
-        elif kind == "choices" and not (isinstance(value, list) and value and all(item in rule["choices"] for item in value)):
+        elif kind == "choices" and not (
+            isinstance(value, list) and value and all(item in rule["choices"] for item in value)
+        ):
             why = "a list of one or more of " + ", ".join(rule["choices"]) + " is needed"
         elif kind == "choice" and value not in rule["choices"]:
             near = difflib.get_close_matches(str(value), rule["choices"], n=1)
@@ -120,11 +130,18 @@ def preflight_host(probe, wanted):
         match = re.match(r"(\d+)\.\d+-", text)
         if not match or int(match.group(1)) not in wanted["releases"]:
             supported = ", ".join(f"{n}.x" for n in wanted["releases"])
-            problems.append(f"preflight_releases: this host's {'kernel' if which == 'running' else 'userland'} is "
-                            f"{text or 'of an unknown release'}, supported are {supported}")
+            problems.append(
+                f"preflight_releases: this host's {'kernel' if which == 'running' else 'userland'} is "
+                f"{text or 'of an unknown release'}, supported are {supported}"
+            )
             break
     # under a kernel of one's own, the stock one in /boot/kernel waits for no boot
-    if release.get("kernel") and release.get("running") and release["kernel"] != release["running"] and probe.get("ident", "GENERIC").startswith("GENERIC"):
+    if (
+        release.get("kernel")
+        and release.get("running")
+        and release["kernel"] != release["running"]
+        and probe.get("ident", "GENERIC").startswith("GENERIC")
+    ):
         notes.append(f"a kernel {release['kernel']} is installed, {release['running']} is running: a reboot is due")
     memory = int(probe["sysctl"].get("hw.physmem", 0)) // 2**20
     if memory < wanted["min_ram_mb"]:
@@ -144,5 +161,9 @@ class FilterModule:
     """Filters of role preflight."""
 
     def filters(self):
-        return {"preflight_role_specs": preflight_role_specs, "preflight_unknown": preflight_unknown,
-                "preflight_shared": preflight_shared, "preflight_host": preflight_host}
+        return {
+            "preflight_role_specs": preflight_role_specs,
+            "preflight_unknown": preflight_unknown,
+            "preflight_shared": preflight_shared,
+            "preflight_host": preflight_host,
+        }

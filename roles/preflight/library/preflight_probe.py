@@ -1,6 +1,7 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Ask a FreeBSD host, in one call and without changing anything, what role preflight judges."""
+
 from __future__ import annotations
 
 DOCUMENTATION = r"""
@@ -72,14 +73,18 @@ def disk(path):
         state = os.statvfs(path)
     except OSError:
         return None
-    return state.f_bavail * state.f_frsize // 2 ** 20
+    return state.f_bavail * state.f_frsize // 2**20
 
 
 def kernel_values(host, names):
     """Values and flags of names: sysctl, unknown, tunable, writable."""
     values = host.sysctls(names)
-    return {"sysctl": values, "unknown": sorted(n for n in names if n not in values),
-            "tunable": sorted(host.flagged("T", names, values)), "writable": sorted(host.flagged("W", names, values))}
+    return {
+        "sysctl": values,
+        "unknown": sorted(n for n in names if n not in values),
+        "tunable": sorted(host.flagged("T", names, values)),
+        "writable": sorted(host.flagged("W", names, values)),
+    }
 
 
 def main():

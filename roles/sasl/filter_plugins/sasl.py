@@ -30,7 +30,10 @@ def user_problems(users):
         where = "sasl_users[%d]" % number
         if not NAME.fullmatch(name):
             if NAME.fullmatch(name.lower()):
-                problems.append("%s.name: %r has capital letters, but Dovecot looks for the name in lower case; write %r" % (where, name, name.lower()))
+                problems.append(
+                    "%s.name: %r has capital letters, but Dovecot looks for the name in lower case; write %r"
+                    % (where, name, name.lower())
+                )
             else:
                 problems.append("%s.name: %r is neither user nor user@domain" % (where, name))
         elif name in seen:
@@ -38,11 +41,20 @@ def user_problems(users):
         seen.add(name)
         scheme = re.match(r"\{([A-Za-z0-9-]+)\}(.*)", secret, re.DOTALL)
         if not scheme:
-            problems.append("%s.password_hash: of %r is no hash with its {SCHEME} in front; a password in clear is refused. %s" % (where, name, HOW))
+            problems.append(
+                "%s.password_hash: of %r is no hash with its {SCHEME} in front; a password in clear is refused. %s"
+                % (where, name, HOW)
+            )
         elif scheme[1] not in SCHEMES:
-            problems.append("%s.password_hash: of %r uses %s; possible are %s. %s" % (where, name, scheme[1], ", ".join(SCHEMES), HOW))
+            problems.append(
+                "%s.password_hash: of %r uses %s; possible are %s. %s"
+                % (where, name, scheme[1], ", ".join(SCHEMES), HOW)
+            )
         elif not re.fullmatch(SCHEMES[scheme[1]], scheme[2]):
-            problems.append("%s.password_hash: of %r is not a whole %s hash (cut off when it was pasted, perhaps). %s" % (where, name, scheme[1], HOW))
+            problems.append(
+                "%s.password_hash: of %r is not a whole %s hash (cut off when it was pasted, perhaps). %s"
+                % (where, name, scheme[1], HOW)
+            )
     return problems
 
 
@@ -50,7 +62,9 @@ def mechanism_problems(mechanisms):
     """Return what is wrong with *mechanisms* (a list of names): none at all, or one twice."""
     if not mechanisms:
         return ["sasl_mechanisms: is empty, so nobody could log in; say sokuhai_submission: false to have no AUTH"]
-    return ["sasl_mechanisms: %s is declared twice" % name for name in sorted(set(mechanisms)) if mechanisms.count(name) > 1]
+    return [
+        "sasl_mechanisms: %s is declared twice" % name for name in sorted(set(mechanisms)) if mechanisms.count(name) > 1
+    ]
 
 
 def limit_problems(client_limit, openfiles):
@@ -60,12 +74,22 @@ def limit_problems(client_limit, openfiles):
     """
     client_limit, openfiles = int(client_limit), int(openfiles)
     if client_limit < 1:
-        return ["sasl_client_limit: %d lets nobody in; it is three times sokuhai_process_limit and 100 by default" % client_limit]
+        return [
+            "sasl_client_limit: %d lets nobody in; it is three times sokuhai_process_limit and 100 by default"
+            % client_limit
+        ]
     if client_limit + 64 > openfiles:
-        return ["sasl_client_limit: %d connections and 64 files do not fit into sokuhai_openfiles = %d; at most %d fit" % (client_limit, openfiles, openfiles - 64)]
+        return [
+            "sasl_client_limit: %d connections and 64 files do not fit into sokuhai_openfiles = %d; at most %d fit"
+            % (client_limit, openfiles, openfiles - 64)
+        ]
     return []
 
 
 class FilterModule:
     def filters(self):
-        return {"sasl_user_problems": user_problems, "sasl_mechanism_problems": mechanism_problems, "sasl_limit_problems": limit_problems}
+        return {
+            "sasl_user_problems": user_problems,
+            "sasl_mechanism_problems": mechanism_problems,
+            "sasl_limit_problems": limit_problems,
+        }

@@ -92,9 +92,17 @@ class Dovecot:
     def syntax(self, version):
         """Return the configuration text for *version*: the newest syntax that is not newer than the program."""
         wanted = [int(part) for part in re.findall(r"\d+", version)[:2]]
-        fitting = [(key, text) for key, text in ((tuple(int(n) for n in name.split(".")), text) for name, text in self.p["syntaxes"].items()) if list(key) <= wanted]
+        fitting = [
+            (key, text)
+            for key, text in (
+                (tuple(int(n) for n in name.split(".")), text) for name, text in self.p["syntaxes"].items()
+            )
+            if list(key) <= wanted
+        ]
         if not fitting:
-            raise Refused("Dovecot %s is older than the oldest syntax this role writes (%s)" % (version, min(self.p["syntaxes"])))
+            raise Refused(
+                "Dovecot %s is older than the oldest syntax this role writes (%s)" % (version, min(self.p["syntaxes"]))
+            )
         return max(fitting)[1]
 
     def master(self):
@@ -119,7 +127,10 @@ class Dovecot:
     # -- state=present ------------------------------------------------------------------------------------------------
 
     def passwd_text(self):
-        return "".join("%s:%s\n" % (user["name"], user["password_hash"]) for user in sorted(self.p["users"], key=lambda user: user["name"]))
+        return "".join(
+            "%s:%s\n" % (user["name"], user["password_hash"])
+            for user in sorted(self.p["users"], key=lambda user: user["name"])
+        )
 
     def refuse_foreign(self, old):
         if old is None or MARK in old or self.p["replace"]:
@@ -129,14 +140,18 @@ class Dovecot:
             return
         raise Refused(
             "sasl_replace_config: %s was not written by this role. It may serve IMAP or POP3, which this role would end. "
-            "Say sasl_replace_config: true to have it replaced (a copy stays beside it), or sokuhai_submission: false" % self.p["config"]
+            "Say sasl_replace_config: true to have it replaced (a copy stays beside it), or sokuhai_submission: false"
+            % self.p["config"]
         )
 
     def refuse_other_instance(self):
         rc, out, err = self.run("sysrc", "-qn", "dovecot_config")
         declared = out.split() if rc == 0 else []
         if declared and self.p["config"] not in declared:
-            raise Refused("sasl_config: rc.conf starts Dovecot with dovecot_config=%r, not with %s; make them agree" % (" ".join(declared), self.p["config"]))
+            raise Refused(
+                "sasl_config: rc.conf starts Dovecot with dovecot_config=%r, not with %s; make them agree"
+                % (" ".join(declared), self.p["config"])
+            )
 
     def refuse_missing_postfix(self):
         directory = os.path.dirname(self.p["socket"])
@@ -144,19 +159,30 @@ class Dovecot:
             pwd.getpwnam(self.p["socket_owner"])
             grp.getgrnam(self.p["socket_group"])
         except KeyError:
-            raise Refused("sasl_socket_owner: this host has no user or group %s:%s; Postfix is installed before Dovecot" % (self.p["socket_owner"], self.p["socket_group"])) from None
+            raise Refused(
+                "sasl_socket_owner: this host has no user or group %s:%s; Postfix is installed before Dovecot"
+                % (self.p["socket_owner"], self.p["socket_group"])
+            ) from None
         if not os.path.isdir(directory):
-            raise Refused("sasl_queue_directory: %s does not exist; Postfix is installed before Dovecot, and its queue_directory must be this" % directory)
+            raise Refused(
+                "sasl_queue_directory: %s does not exist; Postfix is installed before Dovecot, and its queue_directory must be this"
+                % directory
+            )
 
     def refuse_unknown_schemes(self):
-        wanted = sorted({re.match(r"\{([^}]*)\}", user["password_hash"]).group(1).split(".")[0] for user in self.p["users"]})
+        wanted = sorted(
+            {re.match(r"\{([^}]*)\}", user["password_hash"]).group(1).split(".")[0] for user in self.p["users"]}
+        )
         if not wanted:
             return
         rc, out, err = self.run(self.doveadm, "pw", "-l")
         known = out.split()
         missing = [scheme for scheme in wanted if scheme not in known]
         if rc == 0 and missing:
-            raise Refused("sasl_users: this Dovecot does not know %s; it knows %s" % (", ".join(missing), ", ".join(sorted(known))))
+            raise Refused(
+                "sasl_users: this Dovecot does not know %s; it knows %s"
+                % (", ".join(missing), ", ".join(sorted(known)))
+            )
 
     def check_staged(self, text):
         """Have doveconf read *text* from a file of its own, beside the real one so that relative includes mean the same."""
@@ -167,19 +193,30 @@ class Dovecot:
         finally:
             os.unlink(staged)
         if rc:
-            raise Refused("doveconf refuses the new configuration, the old one stays: %s" % err.strip().replace(staged, self.p["config"]))
+            raise Refused(
+                "doveconf refuses the new configuration, the old one stays: %s"
+                % err.strip().replace(staged, self.p["config"])
+            )
 
     def present(self):
         version = self.version()
         old = read(self.p["config"])
         if version is None:
             if not self.module.check_mode:
-                raise Refused("sasl_install: there is no %s; say sasl_install: true, or install Dovecot under sasl_prefix" % self.program)
+                raise Refused(
+                    "sasl_install: there is no %s; say sasl_install: true, or install Dovecot under sasl_prefix"
+                    % self.program
+                )
             text = self.syntax(self.p["predicted_version"])
             self.refuse_foreign(old)
             return {
-                "changed": True, "predicted": True, "version": self.p["predicted_version"] + " (predicted)", "running": False, "stale": False,
-                "replaced": False, "diff": [self.config_diff(old, text), self.users_diff()],
+                "changed": True,
+                "predicted": True,
+                "version": self.p["predicted_version"] + " (predicted)",
+                "running": False,
+                "stale": False,
+                "replaced": False,
+                "diff": [self.config_diff(old, text), self.users_diff()],
             }
         text = self.syntax(version)
         uid, gid = 0, 0
@@ -218,7 +255,10 @@ class Dovecot:
         master = self.master() if old is not None or not self.module.check_mode else None
         result["running"] = master is not None
         # ctime of the program: a package keeps the build's mtime
-        newest = max(os.stat(self.p["config"]).st_mtime if os.path.exists(self.p["config"]) else 0, os.stat(self.program).st_ctime)
+        newest = max(
+            os.stat(self.p["config"]).st_mtime if os.path.exists(self.p["config"]) else 0,
+            os.stat(self.program).st_ctime,
+        )
         result["stale"] = master is not None and (master[1] < newest or (config_changed and self.module.check_mode))
         result["changed"] = config_changed or users_changed or config_mode or users_mode
         return result
@@ -228,12 +268,16 @@ class Dovecot:
 
     def users_diff(self):
         """Names only. A hash in a diff would be in the log of whoever ran it."""
+
         def names(text):
             return "".join("%s\n" % line.split(":", 1)[0] for line in (text or "").splitlines())
 
         before, after = read(self.p["passwd_file"]), self.passwd_text()
         kept = set((before or "").splitlines())
-        shown = "".join("%s%s\n" % (line.split(":", 1)[0], "" if before is None or line in kept else " (new hash)") for line in after.splitlines())
+        shown = "".join(
+            "%s%s\n" % (line.split(":", 1)[0], "" if before is None or line in kept else " (new hash)")
+            for line in after.splitlines()
+        )
         return difference(self.p["passwd_file"], names(before), shown)
 
     # -- state=proved -------------------------------------------------------------------------------------------------
@@ -248,7 +292,9 @@ class Dovecot:
             except OSError as problem:
                 # a service that was just started makes its sockets a moment later
                 if time.monotonic() > deadline:
-                    raise Refused("Dovecot's socket %s does not answer: %s. See /var/log/maillog" % (path, problem)) from problem
+                    raise Refused(
+                        "Dovecot's socket %s does not answer: %s. See /var/log/maillog" % (path, problem)
+                    ) from problem
                 time.sleep(0.25)
 
     def conversation(self, path):
@@ -258,7 +304,10 @@ class Dovecot:
             raise Refused("%s is not a socket" % path)
         if (stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid) != (0o660, owner, group):
             # Dovecot makes the socket, then gives it its owner: within that moment this is no error yet
-            raise OSError("it has mode %o, owner %d:%d instead of 660, %d:%d" % (stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid, owner, group))
+            raise OSError(
+                "it has mode %o, owner %d:%d instead of 660, %d:%d"
+                % (stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid, owner, group)
+            )
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(10)
             client.connect(path)
@@ -276,19 +325,27 @@ class Dovecot:
                 raise Refused("%s does not speak version 1 of Dovecot's authentication protocol: %r" % (path, greeting))
             offered = sorted(fields[1].lower() for fields in greeting if fields[0] == "MECH")
             if offered != sorted(self.p["mechanisms"]):
-                raise Refused("%s offers %s, declared are %s" % (path, " ".join(offered) or "nothing", " ".join(sorted(self.p["mechanisms"]))))
+                raise Refused(
+                    "%s offers %s, declared are %s"
+                    % (path, " ".join(offered) or "nothing", " ".join(sorted(self.p["mechanisms"])))
+                )
             if self.p["dialogue"] and "plain" in offered:
                 self.refusal(lines, path)
         return {"changed": False, "mechanisms": offered}
 
     def refusal(self, lines, path):
         """An invented user must be refused as unknown; a temporary failure means that Dovecot cannot read its passwd-file."""
-        response = base64.b64encode(("\0nobody-%s\0%s" % (secrets.token_hex(6), secrets.token_hex(6))).encode()).decode()
+        response = base64.b64encode(
+            ("\0nobody-%s\0%s" % (secrets.token_hex(6), secrets.token_hex(6))).encode()
+        ).decode()
         lines.write("AUTH\t1\tPLAIN\tservice=smtp\tsecured\tnologin\tresp=%s\n" % response)
         lines.flush()
         answer = next(iter(lines), "").rstrip("\n").split("\t")
         if answer[:2] != ["FAIL", "1"] or "temp" in answer or any(field.startswith("code=temp") for field in answer):
-            raise Refused("%s answers an unknown user with %s instead of a refusal; see /var/log/maillog" % (path, " ".join(answer[:1] + answer[2:])))
+            raise Refused(
+                "%s answers an unknown user with %s instead of a refusal; see /var/log/maillog"
+                % (path, " ".join(answer[:1] + answer[2:]))
+            )
 
     # -- the ways back ------------------------------------------------------------------------------------------------
 
@@ -342,7 +399,10 @@ def main():
                 "type": "list",
                 "elements": "dict",
                 "default": [],
-                "options": {"name": {"type": "str", "required": True}, "password_hash": {"type": "str", "required": True, "no_log": True}},
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "password_hash": {"type": "str", "required": True, "no_log": True},
+                },
             },
             "replace": {"type": "bool", "default": False},
             "socket": {"type": "path", "required": True},

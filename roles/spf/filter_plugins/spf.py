@@ -11,7 +11,12 @@ MODES = {
 }
 
 # The agent knows no other combinations: policyd-spf.conf(5), Mail_From_reject.
-LEVELS = {(): "False", ("fail",): "Fail", ("fail", "softfail"): "Softfail", ("fail", "softfail", "neutral"): "SPF_Not_Pass"}
+LEVELS = {
+    (): "False",
+    ("fail",): "Fail",
+    ("fail", "softfail"): "Softfail",
+    ("fail", "softfail", "neutral"): "SPF_Not_Pass",
+}
 
 # postconf(5): smtpd_policy_service_timeout and smtpd_policy_service_max_ttl, whose defaults no role changes.
 SERVICE_TIMEOUT, SERVICE_TTL = 100, 1000
@@ -73,20 +78,31 @@ def problems(declared):
     python = declared["agent"] == "python"
     wanted = refused(actions)
     if python and wanted not in LEVELS:
-        found.append("spf_results: the Python agent refuses softfail only together with fail, and neutral only together with both; declared is refuse for %s" % " and ".join(wanted))
+        found.append(
+            "spf_results: the Python agent refuses softfail only together with fail, and neutral only together with both; declared is refuse for %s"
+            % " and ".join(wanted)
+        )
     if python and not wanted:
         for name in ("permerror", "temperror"):
             if actions[name] != "mark":
-                found.append("spf_results: %s: %s takes effect in the Python agent only where fail is refused; say spf_mode: refuse, or %s: mark" % (name, actions[name], name))
+                found.append(
+                    "spf_results: %s: %s takes effect in the Python agent only where fail is refused; say spf_mode: refuse, or %s: mark"
+                    % (name, actions[name], name)
+                )
     if not python:
         if declared["mode"] == "mark" and declared["install"]:
             found.append(
                 "spf_agent: the package of the Perl agent refuses mail whose SPF result is fail and has no setting for that. To mark, take spf_agent: python; or build "
-                "mail/postfix-policyd-spf-perl with SPF_FAIL='PREPEND X-SPF-Result: fail' and SPF_TEMPERROR='PREPEND X-SPF-Result: temperror', and say spf_install: false")
+                "mail/postfix-policyd-spf-perl with SPF_FAIL='PREPEND X-SPF-Result: fail' and SPF_TEMPERROR='PREPEND X-SPF-Result: temperror', and say spf_install: false"
+            )
         if declared["exempt"]:
-            found.append("spf_exempt: the Perl agent of the ports has no list of exempt addresses; take spf_agent: python")
+            found.append(
+                "spf_exempt: the Perl agent of the ports has no list of exempt addresses; take spf_agent: python"
+            )
         if declared["helo"] != "same":
-            found.append("spf_helo: the Perl agent does the same with HELO's result as with the sender's; say spf_helo: same, or take spf_agent: python")
+            found.append(
+                "spf_helo: the Perl agent does the same with HELO's result as with the sender's; say spf_helo: same, or take spf_agent: python"
+            )
     for entry in declared["exempt"]:
         try:
             network = ipaddress.ip_network(str(entry))
@@ -102,20 +118,28 @@ def problems(declared):
     if not 1 <= int(declared["lookup_time"]) <= SERVICE_TIMEOUT // 2 - 5:
         found.append(
             "spf_lookup_time: %s seconds for HELO and as many for the sender do not fit into Postfix's smtpd_policy_service_timeout of %d s; at most %d"
-            % (declared["lookup_time"], SERVICE_TIMEOUT, SERVICE_TIMEOUT // 2 - 5))
+            % (declared["lookup_time"], SERVICE_TIMEOUT, SERVICE_TIMEOUT // 2 - 5)
+        )
     if int(declared["time_limit"]) <= SERVICE_TTL:
         found.append(
             "spf_time_limit: %s seconds are not more than smtpd_policy_service_max_ttl (%d s), so spawn would end agents that Postfix still asks; 3600 is Postfix's advice"
-            % (declared["time_limit"], SERVICE_TTL))
+            % (declared["time_limit"], SERVICE_TTL)
+        )
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", declared["service"]):
-        found.append("spf_service: %r can be no name of a parameter, and it is part of one (NAME_time_limit): letters, digits and _" % declared["service"])
+        found.append(
+            "spf_service: %r can be no name of a parameter, and it is part of one (NAME_time_limit): letters, digits and _"
+            % declared["service"]
+        )
     if declared["user"] in ("root", "postfix", "toor"):
         found.append("spf_user: spawn(8) refuses %s; take an unprivileged user such as nobody" % declared["user"])
     elif not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", declared["user"]):
         found.append("spf_user: %r is no name of a user" % declared["user"])
     for name in ("config_directory", "prefix"):
         if not re.fullmatch(r"(/[A-Za-z0-9._+-]+)+", declared[name]):
-            found.append("spf_%s: %r is no absolute path of plain characters; it becomes part of a line of master.cf" % (name, declared[name]))
+            found.append(
+                "spf_%s: %r is no absolute path of plain characters; it becomes part of a line of master.cf"
+                % (name, declared[name])
+            )
     return found
 
 

@@ -116,11 +116,15 @@ def action(answer):
 def request(result, scope):
     """Return a policy request whose SPF result will be *result*, for *scope* helo (with the null sender) or mfrom. SMTPD_POLICY_README."""
     attributes = {
-        "request": "smtpd_access_policy", "protocol_state": "RCPT", "protocol_name": "ESMTP",
-        "client_address": "192.0.2.250", "client_name": "unknown",
+        "request": "smtpd_access_policy",
+        "protocol_state": "RCPT",
+        "protocol_name": "ESMTP",
+        "client_address": "192.0.2.250",
+        "client_name": "unknown",
         "helo_name": "%s.invalid" % (result if scope == "helo" else "none"),
         "sender": "" if scope == "helo" else "%s@probe.invalid" % result,
-        "recipient": "probe@probe.invalid", "instance": "probe.%s.%s" % (scope, result),
+        "recipient": "probe@probe.invalid",
+        "instance": "probe.%s.%s" % (scope, result),
     }
     return "".join("%s=%s\n" % item for item in attributes.items()) + "\n"
 
@@ -169,13 +173,20 @@ class Agent:
 
         Postfix asks an agent it has for up to smtpd_policy_service_max_ttl, a former program's too. A former configuration ends by itself: it changes master.cf.
         """
-        rc, out, err = self.module.run_command(["ps", "-axww", "-o", "pid=", "-o", "uid=", "-o", "etimes=", "-o", "command="])
+        rc, out, err = self.module.run_command(
+            ["ps", "-axww", "-o", "pid=", "-o", "uid=", "-o", "etimes=", "-o", "command="]
+        )
         # the package keeps the build's mtime
         installed = time.time() - os.stat(self.p["program"]).st_ctime
         found = []
         for line in out.splitlines() if rc == 0 else []:
             fields = line.split(None, 3)
-            if len(fields) == 4 and int(fields[1]) == entry.pw_uid and self.p["program"] in fields[3].split() and int(fields[2]) + 1 > installed:
+            if (
+                len(fields) == 4
+                and int(fields[1]) == entry.pw_uid
+                and self.p["program"] in fields[3].split()
+                and int(fields[2]) + 1 > installed
+            ):
                 found.append(int(fields[0]))
         return found
 
@@ -191,17 +202,41 @@ class Agent:
         identity = {}
         if entry.pw_uid != os.geteuid():
             identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-        command = [*interpreter(self.p["program"]), *(["-B"] if self.p["agent"] == "python" else []), probe, self.p["program"], *([config] if config else [])]
+        command = [
+            *interpreter(self.p["program"]),
+            *(["-B"] if self.p["agent"] == "python" else []),
+            probe,
+            self.p["program"],
+            *([config] if config else []),
+        ]
         try:
-            done = subprocess.run(command, input="".join(request(result, scope) for scope, result in cases), capture_output=True, text=True, errors="replace",
-                                  cwd="/", env={"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "LC_ALL": "C"}, timeout=60, check=False,
-                                  **identity)
+            done = subprocess.run(
+                command,
+                input="".join(request(result, scope) for scope, result in cases),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                cwd="/",
+                env={"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "LC_ALL": "C"},
+                timeout=60,
+                check=False,
+                **identity,
+            )
         except subprocess.TimeoutExpired:
             raise Refused("%s did not answer within 60 s" % self.p["program"]) from None
         answers = re.findall(r"^action=(.*)\n\n", done.stdout, re.MULTILINE)
         if done.returncode or len(answers) != len(cases):
-            raise Refused("%s cannot be run as %s (exit %d, %d answers of %d): %s" % (
-                self.p["program"], entry.pw_name, done.returncode, len(answers), len(cases), " ".join(done.stderr.split()[-60:]) or "it said nothing"))
+            raise Refused(
+                "%s cannot be run as %s (exit %d, %d answers of %d): %s"
+                % (
+                    self.p["program"],
+                    entry.pw_name,
+                    done.returncode,
+                    len(answers),
+                    len(cases),
+                    " ".join(done.stderr.split()[-60:]) or "it said nothing",
+                )
+            )
         return dict(zip(cases, answers)), done.stderr
 
     def prove(self, config, text, entry):
@@ -219,7 +254,9 @@ class Agent:
             answers, said = self.run(folder, config, text, entry)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        complaints = [line.strip() for line in said.splitlines() if re.match(r"(ERROR|WARNING|Configuration item)", line)]
+        complaints = [
+            line.strip() for line in said.splitlines() if re.match(r"(ERROR|WARNING|Configuration item)", line)
+        ]
         if complaints:
             raise Refused("%s does not take the configuration: %s" % (self.p["program"], "; ".join(complaints)))
         for (scope, result), answer in answers.items():
@@ -232,7 +269,12 @@ class Agent:
 
     def complaint(self, scope, result, answer, wanted):
         what = "%s answers a result of %s%s with “%s”, but %s is declared" % (
-            self.p["program"], result, " for HELO" if scope == "helo" else "", answer.strip(), wanted)
+            self.p["program"],
+            result,
+            " for HELO" if scope == "helo" else "",
+            answer.strip(),
+            wanted,
+        )
         if self.p["agent"] == "python":
             return "spf_results: %s" % what
         knob = {"fail": "SPF_FAIL", "temperror": "SPF_TEMPERROR"}.get(result)
@@ -241,8 +283,12 @@ class Agent:
         if wanted == "mark":
             return (
                 "spf_agent: %s. What it does is fixed when the port is built: build mail/postfix-policyd-spf-perl with %s='PREPEND X-SPF-Result: %s' and say "
-                "spf_install: false, or take spf_agent: python" % (what, knob, result))
-        return "spf_agent: %s. Build mail/postfix-policyd-spf-perl with the port's own %s, or say so by spf_results: {%s: %s}" % (what, knob, result, action(answer))
+                "spf_install: false, or take spf_agent: python" % (what, knob, result)
+            )
+        return (
+            "spf_agent: %s. Build mail/postfix-policyd-spf-perl with the port's own %s, or say so by spf_results: {%s: %s}"
+            % (what, knob, result, action(answer))
+        )
 
     # -- the change -------------------------------------------------------------------------------------------------
 
@@ -252,9 +298,17 @@ class Agent:
         base = {"resolvers": resolvers, "predicted": False}
         if not os.access(self.p["program"], os.X_OK):
             if not (check and self.p["install"]):
-                raise Refused("spf_install: there is no %s; say spf_install: true, or install the agent under spf_prefix" % self.p["program"])
-            return dict(base, predicted=True, changed=True, diff=self.diff("", self.p["text"]),
-                        summary="predicted: the agent is not installed yet, so what it does with each result is proved in the run itself")
+                raise Refused(
+                    "spf_install: there is no %s; say spf_install: true, or install the agent under spf_prefix"
+                    % self.p["program"]
+                )
+            return dict(
+                base,
+                predicted=True,
+                changed=True,
+                diff=self.diff("", self.p["text"]),
+                summary="predicted: the agent is not installed yet, so what it does with each result is proved in the run itself",
+            )
         entry = self.account()
         config, text = self.p["config"], self.p["text"]
         answers = self.prove(config, text, entry)
@@ -272,9 +326,21 @@ class Agent:
             self.end(pid)
         changed = former != text or bool(mode) or bool(old)
         if resolvers and not own_address(resolvers[0]):
-            self.module.warn("spf: /etc/resolv.conf sends the agent's questions to %s, not to this host's own named" % resolvers[0])
-        summary = "%s as %s: %s" % (self.p["program"], entry.pw_name, ", ".join("%s %s" % (result, self.p["results"].get(result, "mark")) for result in RESULTS[:5]))
-        return dict(base, changed=changed, answers=answers, summary=summary, diff=self.diff(self.shown(former), text) if changed else [])
+            self.module.warn(
+                "spf: /etc/resolv.conf sends the agent's questions to %s, not to this host's own named" % resolvers[0]
+            )
+        summary = "%s as %s: %s" % (
+            self.p["program"],
+            entry.pw_name,
+            ", ".join("%s %s" % (result, self.p["results"].get(result, "mark")) for result in RESULTS[:5]),
+        )
+        return dict(
+            base,
+            changed=changed,
+            answers=answers,
+            summary=summary,
+            diff=self.diff(self.shown(former), text) if changed else [],
+        )
 
     @staticmethod
     def end(pid):

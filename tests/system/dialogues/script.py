@@ -38,14 +38,70 @@ import yaml
 SLOW = float(os.environ.get("SOKUHAI_SLOW") or 1)
 FOLDER = pathlib.Path(__file__).resolve().parent
 PROFILES = ("article", "current")
-PHASES = ("normal", "policy-down", "policy-back", "dnsbl-broken", "dnsbl-silent", "spf-silent", "spf-refuse", "spf-defer", "spf-defer-back")
-PLACES = ("connect", "banner", "helo", "starttls", "helo-tls", "auth", "mail", "rcpt", "rcpt2", "rcpt3", "data", "end", "rest", "quit")
+PHASES = (
+    "normal",
+    "policy-down",
+    "policy-back",
+    "dnsbl-broken",
+    "dnsbl-silent",
+    "spf-silent",
+    "spf-refuse",
+    "spf-defer",
+    "spf-defer-back",
+)
+PLACES = (
+    "connect",
+    "banner",
+    "helo",
+    "starttls",
+    "helo-tls",
+    "auth",
+    "mail",
+    "rcpt",
+    "rcpt2",
+    "rcpt3",
+    "data",
+    "end",
+    "rest",
+    "quit",
+)
 TLS = ("none", "starttls", "wrapped")
-DEFAULTS = {"profiles": list(PROFILES), "phase": "normal", "port": 25, "tls": "none", "greet": "ehlo", "verified": True,
-            "refuses": [], "passes": []}
-KEYS = {*DEFAULTS, "id", "why", "client", "clients", "name", "helo", "auth", "from", "to", "play", "expect", "again", "delivered", "log"}
+DEFAULTS = {
+    "profiles": list(PROFILES),
+    "phase": "normal",
+    "port": 25,
+    "tls": "none",
+    "greet": "ehlo",
+    "verified": True,
+    "refuses": [],
+    "passes": [],
+}
+KEYS = {
+    *DEFAULTS,
+    "id",
+    "why",
+    "client",
+    "clients",
+    "name",
+    "helo",
+    "auth",
+    "from",
+    "to",
+    "play",
+    "expect",
+    "again",
+    "delivered",
+    "log",
+}
 EXPECT_KEYS = {"at", "code", "text", "seconds", "closed"}
-STEPS = {"connect": {"tls"}, "send": {"data"}, "read": {"at"}, "rest": {"at", "seconds"}, "tls": set(), "sleep": {"seconds"}}
+STEPS = {
+    "connect": {"tls"},
+    "send": {"data"},
+    "read": {"at"},
+    "rest": {"at", "seconds"},
+    "tls": set(),
+    "sleep": {"seconds"},
+}
 # most of a dialogue is waiting; on a slow machine it is work
 PARALLEL = max(1, int(160 / SLOW))
 SERVER = {4: "192.0.2.10", 6: "2001:db8::10"}
@@ -60,8 +116,14 @@ def load(folder=FOLDER / "rows"):
             problems = schema_problems(row)
             if problems:
                 raise ValueError(f"{path.name}: {row.get('id')}: {'; '.join(problems)}")
-            rows += [{**row, "id": f"{row['id']}-{n}", "client": client, "name": name}
-                     for n, (client, name) in enumerate(row["clients"].items(), 1)] if "clients" in row else [row]
+            rows += (
+                [
+                    {**row, "id": f"{row['id']}-{n}", "client": client, "name": name}
+                    for n, (client, name) in enumerate(row["clients"].items(), 1)
+                ]
+                if "clients" in row
+                else [row]
+            )
     doubled = sorted({row["id"] for row in rows if sum(other["id"] == row["id"] for other in rows) > 1})
     if doubled:
         raise ValueError(f"rows with one id: {', '.join(doubled)}")
@@ -88,7 +150,9 @@ def proves(row, profile, what):
 def items(profile, root=FOLDER.parents[2]):
     """All that rows can prove in a profile: items of role postfix's relay list and of role access' lists and classes, rules of
     tables, DNSBLs; as list/item."""
-    relay = yaml.safe_load((root / "roles/postfix/vars/main.yml").read_text())["__postfix_restrictions"]["smtpd_relay_restrictions"]
+    relay = yaml.safe_load((root / "roles/postfix/vars/main.yml").read_text())["__postfix_restrictions"][
+        "smtpd_relay_restrictions"
+    ]
     data = yaml.safe_load((root / "roles/access/vars/main.yml").read_text())
     found = [f"relay/{item['name']}" for item in relay]
     for part in ("lists", "classes"):
@@ -131,7 +195,11 @@ def schema_problems(row):
         found.append(f"unknown keys {', '.join(sorted(unknown))}")
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", str(row.get("id", ""))):
         found.append("an id is made of lower-case letters, digits and hyphens")
-    for key in (*(["client", "name"] if "clients" not in row else ["clients"]), *([] if "play" in row else ["from", "to"]), "expect"):
+    for key in (
+        *(["client", "name"] if "clients" not in row else ["clients"]),
+        *([] if "play" in row else ["from", "to"]),
+        "expect",
+    ):
         if key not in row:
             found.append(f"{key} is missing")
     if not set(row["profiles"]) <= set(PROFILES) or not row["profiles"]:
@@ -160,7 +228,11 @@ def schema_problems(row):
             found.append(f"no expectation for profile {profile}")
             continue
         for expect in tries:
-            if set(expect) - EXPECT_KEYS or expect.get("at") not in PLACES or not re.fullmatch(r"[02-5]xx|\d{1,3}", str(expect.get("code"))):
+            if (
+                set(expect) - EXPECT_KEYS
+                or expect.get("at") not in PLACES
+                or not re.fullmatch(r"[02-5]xx|\d{1,3}", str(expect.get("code")))
+            ):
                 found.append(f"expectation {expect}")
             refused = str(expect.get("code"))[0] in "045"
             if refused and not expect.get("text") and not expect.get("closed"):
@@ -173,7 +245,11 @@ def schema_problems(row):
 
 def needs(row, profile):
     """The parts of the mail service, of greylist, spf and submission, without which the row means nothing: by its phase, and by what it expects."""
-    found = set({"policy-down": ("greylist", "spf"), "policy-back": ("greylist", "spf")}.get(row["phase"], ["spf"] if row["phase"].startswith("spf-") else ()))
+    found = set(
+        {"policy-down": ("greylist", "spf"), "policy-back": ("greylist", "spf")}.get(
+            row["phase"], ["spf"] if row["phase"].startswith("spf-") else ()
+        )
+    )
     wanted = str([expectations(row, profile), row.get("delivered")])
     if "Greylisted" in wanted:
         found.add("greylist")
@@ -190,9 +266,11 @@ def token(row, run):
 
 
 def message(row, mark):
-    return (f"From: <{row.get('from') or 'mailer-daemon@' + (row.get('name') or 'nobody.test')}>\r\n"
-            f"Subject: {row['id']}\r\nX-Lab-Token: {mark}\r\nMessage-ID: <{mark}@dialogues.test>\r\n\r\n"
-            f"{row.get('why') or row['id']}\r\n.\r\n")
+    return (
+        f"From: <{row.get('from') or 'mailer-daemon@' + (row.get('name') or 'nobody.test')}>\r\n"
+        f"Subject: {row['id']}\r\nX-Lab-Token: {mark}\r\nMessage-ID: <{mark}@dialogues.test>\r\n\r\n"
+        f"{row.get('why') or row['id']}\r\n.\r\n"
+    )
 
 
 def _say(line):
@@ -206,16 +284,29 @@ def steps(row, profile, run):
     for number, expect in enumerate(expectations(row, profile), 1):
         if number > 1:
             plan.append({"do": "sleep", "seconds": row["again"]["after"]})
-        one = _raw(row, mark) if "play" in row else _usual({**row, "from": row["from"].replace("{run}", run)}, expect, mark)
+        one = (
+            _raw(row, mark)
+            if "play" in row
+            else _usual({**row, "from": row["from"].replace("{run}", run)}, expect, mark)
+        )
         if number > 1:
-            one = [{**step, **({"at": f"{number}:{step['at']}"} if "at" in step else {}),
-                    **({"needs": [f"{number}:{label}" for label in step["needs"]]} if "needs" in step else {})} for step in one]
+            one = [
+                {
+                    **step,
+                    **({"at": f"{number}:{step['at']}"} if "at" in step else {}),
+                    **({"needs": [f"{number}:{label}" for label in step["needs"]]} if "needs" in step else {}),
+                }
+                for step in one
+            ]
         plan += one
     return plan
 
 
 def _raw(row, mark):
-    return [{**step, "data": step["data"].replace("{token}", mark)} if step["do"] == "send" else dict(step) for step in row["play"]]
+    return [
+        {**step, "data": step["data"].replace("{token}", mark)} if step["do"] == "send" else dict(step)
+        for step in row["play"]
+    ]
 
 
 def _usual(row, expect, mark):
@@ -224,8 +315,13 @@ def _usual(row, expect, mark):
     if helo is not None:
         plan += [_say(f"{row['greet'].upper()} {helo}"), {"do": "read", "at": "helo"}]
     if row["tls"] == "starttls":
-        plan += [_say("STARTTLS"), {"do": "read", "at": "starttls"}, {"do": "tls", "needs": ["starttls"]},
-                 _say(f"EHLO {helo}"), {"do": "read", "at": "helo-tls"}]
+        plan += [
+            _say("STARTTLS"),
+            {"do": "read", "at": "starttls"},
+            {"do": "tls", "needs": ["starttls"]},
+            _say(f"EHLO {helo}"),
+            {"do": "read", "at": "helo-tls"},
+        ]
     if row.get("auth"):
         plan += _auth(row["auth"])
     recipients = row["to"] if isinstance(row["to"], list) else [row["to"]]
@@ -235,17 +331,26 @@ def _usual(row, expect, mark):
         plan += [_say(f"RCPT TO:<{recipient}>"), {"do": "read", "at": at}]
     if expect["at"] in ("data", "end") or str(expect["code"])[0] in "45":
         # a refusal that does not come must show as a message that was taken, not as a dialogue that ended early
-        plan += [_say("DATA"), {"do": "read", "at": "data"},
-                 {"do": "send", "data": message(row, mark), "needs": ["data"]}, {"do": "read", "at": "end", "needs": ["data"]}]
+        plan += [
+            _say("DATA"),
+            {"do": "read", "at": "data"},
+            {"do": "send", "data": message(row, mark), "needs": ["data"]},
+            {"do": "read", "at": "end", "needs": ["data"]},
+        ]
     return [*plan, _say("QUIT"), {"do": "read", "at": "quit"}]
 
 
 def _auth(auth):
     user, password = auth["user"], auth["password"]
     if auth.get("mechanism", "PLAIN") == "LOGIN":
-        return [_say("AUTH LOGIN"), {"do": "read", "at": "auth-user"},
-                {**_say(_b64(user)), "needs": ["auth-user"]}, {"do": "read", "at": "auth-password", "needs": ["auth-user"]},
-                {**_say(_b64(password)), "needs": ["auth-password"]}, {"do": "read", "at": "auth", "needs": ["auth-password"]}]
+        return [
+            _say("AUTH LOGIN"),
+            {"do": "read", "at": "auth-user"},
+            {**_say(_b64(user)), "needs": ["auth-user"]},
+            {"do": "read", "at": "auth-password", "needs": ["auth-user"]},
+            {**_say(_b64(password)), "needs": ["auth-password"]},
+            {"do": "read", "at": "auth", "needs": ["auth-password"]},
+        ]
     return [_say("AUTH PLAIN " + _b64(f"\0{user}\0{password}")), {"do": "read", "at": "auth"}]
 
 
@@ -255,9 +360,19 @@ def _b64(text):
 
 def plan(rows, profile, run, parallel=PARALLEL):
     """The whole order for player.py."""
-    return {"parallel": parallel, "dialogues": [
-        {"id": row["id"], "source": row["client"], "port": row["port"],
-         "server": SERVER[ipaddress.ip_address(row["client"]).version], "steps": steps(row, profile, run)} for row in rows]}
+    return {
+        "parallel": parallel,
+        "dialogues": [
+            {
+                "id": row["id"],
+                "source": row["client"],
+                "port": row["port"],
+                "server": SERVER[ipaddress.ip_address(row["client"]).version],
+                "steps": steps(row, profile, run),
+            }
+            for row in rows
+        ],
+    }
 
 
 def code_is(code, wanted):
@@ -267,7 +382,12 @@ def code_is(code, wanted):
 
 
 def show(replies):
-    return "\n".join(f"  {r['seconds']:7.2f} {r['at']:10} {r['code']} {' / '.join(r['text'].splitlines())}" for r in replies) or "  nothing at all"
+    return (
+        "\n".join(
+            f"  {r['seconds']:7.2f} {r['at']:10} {r['code']} {' / '.join(r['text'].splitlines())}" for r in replies
+        )
+        or "  nothing at all"
+    )
 
 
 def judge(row, profile, replies):
@@ -292,14 +412,18 @@ def judge(row, profile, replies):
             elif not 200 <= before["code"] < 400 and not before["at"].removeprefix(prefix).startswith("rcpt"):
                 found.append(f"try {number}: already at {before['at']}: {before['code']} {before['text']}")
         if not code_is(reply["code"], expect["code"]):
-            found.append(f"try {number}: {reply['code']} {reply['text']!r} at {expect['at']}, expected {expect['code']}")
+            found.append(
+                f"try {number}: {reply['code']} {reply['text']!r} at {expect['at']}, expected {expect['code']}"
+            )
         if expect.get("text") and not re.search(expect["text"], reply["text"]):
             found.append(f"try {number}: {reply['text']!r} at {expect['at']} has no {expect['text']!r}")
         if expect.get("seconds"):
             took = reply["seconds"] - (own[here - 1]["seconds"] if here else 0)
             least, most = expect["seconds"]
             if not least <= took <= most * SLOW:
-                found.append(f"try {number}: the reply at {expect['at']} took {took:.1f} s, not {least} to {most * SLOW:g}")
+                found.append(
+                    f"try {number}: the reply at {expect['at']} took {took:.1f} s, not {least} to {most * SLOW:g}"
+                )
         if expect.get("closed") and own[-1]["code"] != 0:
             found.append(f"try {number}: the connection stayed open")
     return found

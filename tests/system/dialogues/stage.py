@@ -1,4 +1,5 @@
 """The practice host in one profile, told what the dialogues need, and what was said, logged and delivered there."""
+
 import json
 import pathlib
 import re
@@ -43,7 +44,13 @@ class Stage:
 
     def act(self, phase):
         """Play the rows of a phase and gather what they left behind."""
-        rows = [row for row in ROWS if row["phase"] == phase and self.profile in row["profiles"] and not script.needs(row, self.profile) & self.lab.lacks]
+        rows = [
+            row
+            for row in ROWS
+            if row["phase"] == phase
+            and self.profile in row["profiles"]
+            and not script.needs(row, self.profile) & self.lab.lacks
+        ]
         if not rows:
             return
         mark = int(self.lab.sh("sh", "-c", "wc -c </var/log/maillog").stdout)
@@ -52,7 +59,10 @@ class Stage:
         deadline = time.monotonic() + 20 * SLOW
         while True:
             self.mails = self.arrived()
-            if all(sum(f"X-Lab-Token: {self.run}.{id}\n" in mail for mail in self.mails) >= count for id, count in wanted.items()):
+            if all(
+                sum(f"X-Lab-Token: {self.run}.{id}\n" in mail for mail in self.mails) >= count
+                for id, count in wanted.items()
+            ):
                 break
             if time.monotonic() > deadline:
                 break
@@ -94,7 +104,11 @@ class Stage:
         if self.lab.lacks & {"greylist", "spf"}:
             return
         # smtpd processes keep their connections to an agent that was started already. After a reload one of them may still take a client.
-        self.lab.sh("sh", "-c", f"service {GREYLIST} stop && mv {AGENT} {AGENT}.away && {{ service postfix stop; service postfix start; }} > /dev/null 2>&1 < /dev/null")
+        self.lab.sh(
+            "sh",
+            "-c",
+            f"service {GREYLIST} stop && mv {AGENT} {AGENT}.away && {{ service postfix stop; service postfix start; }} > /dev/null 2>&1 < /dev/null",
+        )
         try:
             self.act("policy-down")
         finally:

@@ -19,7 +19,10 @@ def bind_map(path):
     """{address: (host, port)} from a JSON file {address: "host:port"}, or None for no file."""
     if path is None:
         return None
-    return {a: (v.rpartition(":")[0], int(v.rpartition(":")[2])) for a, v in json.loads(pathlib.Path(path).read_text()).items()}
+    return {
+        a: (v.rpartition(":")[0], int(v.rpartition(":")[2]))
+        for a, v in json.loads(pathlib.Path(path).read_text()).items()
+    }
 
 
 def pairs(items):
@@ -78,7 +81,11 @@ def main(arguments=None):
     def command(name, function, text):
         new = commands.add_parser(name, help=text, description=text)
         new.set_defaults(function=function)
-        new.add_argument("--instance", default=os.environ.get("SOKUHAI_LAB") or "lab", help="name of the lab's instance (default: SOKUHAI_LAB, or lab)")
+        new.add_argument(
+            "--instance",
+            default=os.environ.get("SOKUHAI_LAB") or "lab",
+            help="name of the lab's instance (default: SOKUHAI_LAB, or lab)",
+        )
         new.add_argument("--instance-dir", help="its folder (default: /run/sokuhai-lab/INSTANCE)")
         return new
 
@@ -88,8 +95,12 @@ def main(arguments=None):
     new.add_argument("part", choices=("dns", "sink"))
     new.add_argument("--bind-map")
     new.add_argument("--ready", type=int, required=True, help="descriptor to write to when the sockets are open")
-    new = command("ctl", do_ctl, "change how running servers behave: set ZONE delay=MS loss=SHARE answer=normal|servfail|refused; "
-                  "resolver rate=N burst=N over=drop|servfail; sink DOMAIN reply=accept|defer|reject slow=SECONDS; forget; reset; show")
+    new = command(
+        "ctl",
+        do_ctl,
+        "change how running servers behave: set ZONE delay=MS loss=SHARE answer=normal|servfail|refused; "
+        "resolver rate=N burst=N over=drop|servfail; sink DOMAIN reply=accept|defer|reject slow=SECONDS; forget; reset; show",
+    )
     new.add_argument("what", choices=("set", "resolver", "sink", "forget", "reset", "show"))
     new.add_argument("subject", nargs="?", help="zone or recipient domain, or a shell pattern of them")
     new.add_argument("values", nargs="*", help="name=value")

@@ -139,7 +139,11 @@ def look_up(internet, zone, name, rdtype, do):
 
 def render(query, reply, limit, extra_flags=0):
     """Wire form of a reply to a query; too long for *limit*, it is cut and says so (TC)."""
-    opt = b"\x00\x00\x29\x04\xd0\x00\x00" + (b"\x80\x00" if query.do else b"\x00\x00") + b"\x00\x00" if query.edns else b""
+    opt = (
+        b"\x00\x00\x29\x04\xd0\x00\x00" + (b"\x80\x00" if query.do else b"\x00\x00") + b"\x00\x00"
+        if query.edns
+        else b""
+    )
     flags = QR | query.flags & (RD | 0x7810) | reply.flags | extra_flags | reply.rcode
     body = b"".join(reply.answer + reply.authority + reply.additional)
     size = 12 + len(query.question) + len(body) + len(opt)
@@ -151,7 +155,12 @@ def render(query, reply, limit, extra_flags=0):
         reply_additional = len(reply.additional)
     if size > limit:
         return HEADER.pack(query.id, flags | TC, 1, 0, 0, bool(opt)) + query.question + opt
-    return HEADER.pack(query.id, flags, 1, len(reply.answer), len(reply.authority), reply_additional + bool(opt)) + query.question + body + opt
+    return (
+        HEADER.pack(query.id, flags, 1, len(reply.answer), len(reply.authority), reply_additional + bool(opt))
+        + query.question
+        + body
+        + opt
+    )
 
 
 def error(query, rcode, extra_flags=0):

@@ -20,9 +20,26 @@ CONF = "/usr/local/etc/namedb/named.conf"
 PORT = 5399
 OUTER = "192.0.2.10"
 # where and as whom a named works: a private one has its own of these, whatever its options
-PLACE = {"directory", "listen-on", "listen-on-v6", "pid-file", "session-keyfile", "session-keyname", "session-keyalg", "dump-file",
-         "statistics-file", "recursing-file", "secroots-file", "memstatistics-file", "lock-file", "managed-keys-directory", "bindkeys-file",
-         "key-directory", "new-zones-directory", "geoip-directory"}
+PLACE = {
+    "directory",
+    "listen-on",
+    "listen-on-v6",
+    "pid-file",
+    "session-keyfile",
+    "session-keyname",
+    "session-keyalg",
+    "dump-file",
+    "statistics-file",
+    "recursing-file",
+    "secroots-file",
+    "memstatistics-file",
+    "lock-file",
+    "managed-keys-directory",
+    "bindkeys-file",
+    "key-directory",
+    "new-zones-directory",
+    "geoip-directory",
+}
 
 
 def statements(text):
@@ -51,12 +68,28 @@ def body(statement):
 
 def private(options, others, address, port):
     """named.conf of a private named: *options* statements, *others* top-level statements, and its own place."""
-    lines = ['directory "@FOLDER@";', 'pid-file "@FOLDER@/pid";', 'session-keyfile "@FOLDER@/session.key";', 'managed-keys-directory "@FOLDER@";',
-             f"listen-on port {port} {{ {address}; }};", "listen-on-v6 { none; };", *options]
-    return "\n".join(["options {", *(f"\t{line}" for line in lines), "};", "controls { };", *others,
-                      'zone "." { type hint; file "@FOLDER@/hints"; };',
-                      'logging { channel own { file "@FOLDER@/named.log" size 4m; severity info; print-category yes; }; category default { own; }; '
-                      "category lame-servers { null; }; };", ""])
+    lines = [
+        'directory "@FOLDER@";',
+        'pid-file "@FOLDER@/pid";',
+        'session-keyfile "@FOLDER@/session.key";',
+        'managed-keys-directory "@FOLDER@";',
+        f"listen-on port {port} {{ {address}; }};",
+        "listen-on-v6 { none; };",
+        *options,
+    ]
+    return "\n".join(
+        [
+            "options {",
+            *(f"\t{line}" for line in lines),
+            "};",
+            "controls { };",
+            *others,
+            'zone "." { type hint; file "@FOLDER@/hints"; };',
+            'logging { channel own { file "@FOLDER@/named.log" size 4m; severity info; print-category yes; }; category default { own; }; '
+            "category lame-servers { null; }; };",
+            "",
+        ]
+    )
 
 
 def stock(dns, address="127.0.0.1", port=PORT):
@@ -84,16 +117,27 @@ def ours(printed, address="127.0.0.1", port=PORT):
 
 
 def hints(dns):
-    return "".join(f". 3600000 NS {h['name']}\n" + "".join(f"{h['name']} 3600000 {'AAAA' if ':' in a else 'A'} {a}\n" for a in h["addresses"])
-                   for h in dns["root_hints"])
+    return "".join(
+        f". 3600000 NS {h['name']}\n"
+        + "".join(f"{h['name']} 3600000 {'AAAA' if ':' in a else 'A'} {a}\n" for a in h["addresses"])
+        for h in dns["root_hints"]
+    )
 
 
 def run_named(host, conf, dns, load, warm, late):
     """The counts of one load on one fresh named; *late* in milliseconds says what a warm one's answers may take."""
     from . import dnsload
 
-    job = {"conf": conf, "hints": hints(dns), "source": pathlib.Path(dnsload.__file__).read_text(), "address": "127.0.0.1", "port": PORT, "load": load,
-           "warm": {"rate": 20, "seconds": 2, "zone": load["zone"], "rdtype": load["rdtype"]} if warm else None, "warm_ms": late * 1.2 + 50}
+    job = {
+        "conf": conf,
+        "hints": hints(dns),
+        "source": pathlib.Path(dnsload.__file__).read_text(),
+        "address": "127.0.0.1",
+        "port": PORT,
+        "load": load,
+        "warm": {"rate": 20, "seconds": 2, "zone": load["zone"], "rdtype": load["rdtype"]} if warm else None,
+        "warm_ms": late * 1.2 + 50,
+    }
     _code, out = host.run(*host.python("hostnamed.py"), stdin=json.dumps(job) + "\n", timeout=load["seconds"] + 200)
     report = json.loads(out)
     report["answered"] = report["noerror"]
@@ -141,37 +185,64 @@ def compare_named(options, folder, host, dns, say):
     confs = {"stock": stock(dns), "ours": ours(printed)}
     load = {"rate": options.rate, "seconds": options.seconds, "zone": options.zone, "rdtype": "MX"}
     report = {}
-    say(f"named asked {options.rate:.0f} times a second for {options.seconds:.0f} s, every answer about {options.zone} {options.late:.0f} ms late; "
-        f"{os.cpu_count()} CPUs")
-    say(f"  {'named':12} {'in time':>8} {'SERVFAIL':>9} {'late':>7} {'never':>7} {'p50 ms':>8} {'sockets':>8} {'CPU s':>6} {'asked/s':>8}")
+    say(
+        f"named asked {options.rate:.0f} times a second for {options.seconds:.0f} s, every answer about {options.zone} {options.late:.0f} ms late; "
+        f"{os.cpu_count()} CPUs"
+    )
+    say(
+        f"  {'named':12} {'in time':>8} {'SERVFAIL':>9} {'late':>7} {'never':>7} {'p50 ms':>8} {'sockets':>8} {'CPU s':>6} {'asked/s':>8}"
+    )
     with Late(folder, options.late, options.zone):
         for phase in options.phases:
             for name, conf in confs.items():
-                found = report.setdefault(phase, {})[name] = run_named(host, conf, dns, load, phase == "warm", options.late)
+                found = report.setdefault(phase, {})[name] = run_named(
+                    host, conf, dns, load, phase == "warm", options.late
+                )
                 sent = found["sent"]
-                say(f"  {name + ', ' + phase:12} {found['answered'] / sent:8.1%} {found['servfail'] / sent:9.1%} {found['late'] / sent:7.1%} "
+                say(
+                    f"  {name + ', ' + phase:12} {found['answered'] / sent:8.1%} {found['servfail'] / sent:9.1%} {found['late'] / sent:7.1%} "
                     f"{found['timeout'] / sent:7.1%} {found['latency_ms']['p50'] or 0:8.0f} {found['sockets_peak']:8} {found['cpu_seconds']:6.1f} "
                     f"{found['achieved']:8.0f}{'' if found['on_rate'] else '  (the generator did not keep up)'}"
                     f"{'  (the machine had no CPU left)' if found['machine_busy'] > 0.97 else ''}"
-                    f"{'  (did not get warm)' if found.get('warm') is False else ''}")
+                    f"{'  (did not get warm)' if found.get('warm') is False else ''}"
+                )
     best = report.get("warm") or report["cold"]
     ratio = best["ours"]["answered"] / max(1, best["stock"]["answered"])
     for name, count in best["stock"]["log"].items():
         say(f"  stock named's log: {name} ({count} lines)")
     say(f"  answered in time, ours to stock: {best['ours']['answered']} to {best['stock']['answered']} (x {ratio:.1f})")
-    return {**best, "phases": report, "ratio": round(ratio, 2), "rate": options.rate, "late_ms": options.late,
-            "generator_kept_up": all(f["on_rate"] for p in report.values() for f in p.values()),
-            "machine_busy_peak": max(f["machine_busy"] for p in report.values() for f in p.values())}
+    return {
+        **best,
+        "phases": report,
+        "ratio": round(ratio, 2),
+        "rate": options.rate,
+        "late_ms": options.late,
+        "generator_kept_up": all(f["on_rate"] for p in report.values() for f in p.values()),
+        "machine_busy_peak": max(f["machine_busy"] for p in report.values() for f in p.values()),
+    }
 
 
 def compare_mail(options, instance, folder, host, dns, say):
     recipients = recipients_of(options.recipients, min(options.domains, options.recipients))
     provider = dict(p.split("=", 1) for p in options.provider)
-    report = {"recipients": len(recipients), "domains": min(options.domains, options.recipients), "late_ms": options.late}
+    report = {
+        "recipients": len(recipients),
+        "domains": min(options.domains, options.recipients),
+        "late_ms": options.late,
+    }
 
     def run(name):
-        found = report[name] = deliver(instance, folder, recipients, sender=options.sender, timeout=options.mail_timeout, settle=True, clean=True,
-                                       name=options.host, say=lambda text: say(f"  {name}: {text.strip()}"))
+        found = report[name] = deliver(
+            instance,
+            folder,
+            recipients,
+            sender=options.sender,
+            timeout=options.mail_timeout,
+            settle=True,
+            clean=True,
+            name=options.host,
+            say=lambda text: say(f"  {name}: {text.strip()}"),
+        )
         return found
 
     with Late(folder, options.late):
@@ -181,8 +252,10 @@ def compare_mail(options, instance, folder, host, dns, say):
             with Resolver(host, "198.51.100.153"):
                 run("provider")
             after = servers.request(folder, "dns", {"op": "resolver", "values": {}})
-            report["provider"]["resolver"] = {**{k: limits[k] for k in ("rate", "burst", "over")},
-                                              **{k: after[k] - limits[k] for k in ("queries", "over_limit")}}
+            report["provider"]["resolver"] = {
+                **{k: limits[k] for k in ("rate", "burst", "over")},
+                **{k: after[k] - limits[k] for k in ("queries", "over_limit")},
+            }
         finally:
             data = servers.request(folder, "dns", {"op": "resolver", "values": {}})
             if provider:
@@ -191,12 +264,16 @@ def compare_mail(options, instance, folder, host, dns, say):
             run("stock")
         flush(host)
         run("ours")
-    say(f"mail to {report['recipients']} recipients in {report['domains']} domains, answers about them {options.late:.0f} ms late; the provider's "
-        f"resolver answers a client {data['rate'] if not provider else limits['rate']:.0f} times a second, {limits['burst']:.0f} at once")
+    say(
+        f"mail to {report['recipients']} recipients in {report['domains']} domains, answers about them {options.late:.0f} ms late; the provider's "
+        f"resolver answers a client {data['rate'] if not provider else limits['rate']:.0f} times a second, {limits['burst']:.0f} at once"
+    )
     say(f"  {'resolver':12} {'delivered':>10} {'deferred':>9} {'for DNS':>8} {'seconds':>8}")
     for name in ("provider", "stock", "ours"):
         found = report[name]
-        say(f"  {name:12} {found['delivered']:10} {found['deferred']:9} {found['deferred_dns']:8} {found['seconds']:8.1f}")
+        say(
+            f"  {name:12} {found['delivered']:10} {found['deferred']:9} {found['deferred_dns']:8} {found['seconds']:8.1f}"
+        )
     if not report["stock"]["deferred_dns"]:
         say("  a stock named deferred nothing for a DNS reason at this load")
     return report
@@ -209,14 +286,24 @@ def arguments(parser):
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--late", type=float, default=1000, help="milliseconds every answer comes late (default 1000)")
     parser.add_argument("--zone", default="load.test")
-    parser.add_argument("--phases", type=lambda t: t.split(","), default=["cold", "warm"], help="cold, warm or both (default cold,warm)")
+    parser.add_argument(
+        "--phases", type=lambda t: t.split(","), default=["cold", "warm"], help="cold, warm or both (default cold,warm)"
+    )
     parser.add_argument("--mail", action="store_true", help="compare the delivery of mail")
     parser.add_argument("--no-named", action="store_true", help="leave the load on named out")
     parser.add_argument("--recipients", type=int, default=500)
     parser.add_argument("--domains", type=int, default=100)
     parser.add_argument("--sender", default="postmaster@home.example")
-    parser.add_argument("--provider", nargs="*", default=[], metavar="NAME=VALUE", help="limit of the provider's resolver: rate=N burst=N over=drop|servfail")
-    parser.add_argument("--mail-timeout", type=float, default=90, help="seconds to watch each delivery at most (default 90)")
+    parser.add_argument(
+        "--provider",
+        nargs="*",
+        default=[],
+        metavar="NAME=VALUE",
+        help="limit of the provider's resolver: rate=N burst=N over=drop|servfail",
+    )
+    parser.add_argument(
+        "--mail-timeout", type=float, default=90, help="seconds to watch each delivery at most (default 90)"
+    )
     parser.add_argument("--json", help="write the report to this file")
 
 

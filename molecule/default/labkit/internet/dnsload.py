@@ -99,14 +99,20 @@ def percentile(ordered, share):
     return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 1) if ordered else None
 
 
-def load(server, port=53, rate=3000, seconds=10, zone="load.test", rdtype="MX", timeout=5.0, late=5.0, pid=None, first=None):
+def load(
+    server, port=53, rate=3000, seconds=10, zone="load.test", rdtype="MX", timeout=5.0, late=5.0, pid=None, first=None
+):
     """Send rate * seconds queries, each name once; returns the counts as a dictionary.
 
     rate: queries a second. timeout: seconds after which an answer is late. late: seconds waited for late ones.
     pid: process whose sockets are sampled. first: number of the first name (default: by chance).
     """
     first = random.randrange(1 << 30) if first is None else first
-    tail = b"".join(bytes([len(part)]) + part.encode() for part in zone.strip(".").split(".")) + b"\x00" + struct.pack("!HH", TYPES[rdtype.upper()], 1)
+    tail = (
+        b"".join(bytes([len(part)]) + part.encode() for part in zone.strip(".").split("."))
+        + b"\x00"
+        + struct.pack("!HH", TYPES[rdtype.upper()], 1)
+    )
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     socks = []
     for _ in range(SOCKETS):
@@ -140,7 +146,9 @@ def load(server, port=53, rate=3000, seconds=10, zone="load.test", rdtype="MX", 
                 number, label = (n // SOCKETS) & 0xFFFF, b"q%d" % (first + n)
                 now = clock()
                 try:
-                    socks[n % SOCKETS].send(struct.pack("!HHHHHH", number, 0x0100, 1, 0, 0, 0) + bytes([len(label)]) + label + tail)
+                    socks[n % SOCKETS].send(
+                        struct.pack("!HHHHHH", number, 0x0100, 1, 0, 0, 0) + bytes([len(label)]) + label + tail
+                    )
                     waiting[n % SOCKETS][number] = now
                 except OSError:
                     unsent += 1
@@ -179,12 +187,30 @@ def load(server, port=53, rate=3000, seconds=10, zone="load.test", rdtype="MX", 
         sock.close()
     latencies.sort()
     achieved = (sent - 1) / (last_sent - start) if last_sent > start else 0.0
-    result = {"server": server, "port": port, "zone": zone, "type": rdtype, "rate": rate, "sent": sent - unsent, "unsent": unsent,
-              "achieved": round(achieved, 1), "on_rate": achieved >= 0.98 * rate and not unsent, "worst_lag_ms": round(worst_lag * 1000, 1),
-              **counts, "late_rcodes": late_rcodes, "timeout": sum(map(len, waiting)), "answered_share": round(counts["noerror"] / max(1, sent - unsent), 4),
-              "servfail_share": round(counts["servfail"] / max(1, sent - unsent), 4),
-              "latency_ms": {"p50": percentile(latencies, 0.5), "p90": percentile(latencies, 0.9), "p99": percentile(latencies, 0.99)},
-              "seconds": round(took, 2), "machine_busy": round((busy_end - busy) / max(1, ticks_end - ticks), 3)}
+    result = {
+        "server": server,
+        "port": port,
+        "zone": zone,
+        "type": rdtype,
+        "rate": rate,
+        "sent": sent - unsent,
+        "unsent": unsent,
+        "achieved": round(achieved, 1),
+        "on_rate": achieved >= 0.98 * rate and not unsent,
+        "worst_lag_ms": round(worst_lag * 1000, 1),
+        **counts,
+        "late_rcodes": late_rcodes,
+        "timeout": sum(map(len, waiting)),
+        "answered_share": round(counts["noerror"] / max(1, sent - unsent), 4),
+        "servfail_share": round(counts["servfail"] / max(1, sent - unsent), 4),
+        "latency_ms": {
+            "p50": percentile(latencies, 0.5),
+            "p90": percentile(latencies, 0.9),
+            "p99": percentile(latencies, 0.99),
+        },
+        "seconds": round(took, 2),
+        "machine_busy": round((busy_end - busy) / max(1, ticks_end - ticks), 3),
+    }
     if sampler:
         result.update(descriptors_peak=sampler.peak[0], sockets_peak=sampler.peak[1], cpu_seconds=round(cpu, 2))
     return result
@@ -203,10 +229,21 @@ def arguments(parser):
 
 
 def main(options):
-    result = load(options.server, options.port, options.rate, options.seconds, options.zone, options.type, options.timeout, pid=options.pid)
+    result = load(
+        options.server,
+        options.port,
+        options.rate,
+        options.seconds,
+        options.zone,
+        options.type,
+        options.timeout,
+        pid=options.pid,
+    )
     if not result["on_rate"]:
-        print(f"dnsload: this generator reached {result['achieved']:.0f} of {options.rate:.0f} queries a second: the machine is too busy for it",
-              file=sys.stderr)
+        print(
+            f"dnsload: this generator reached {result['achieved']:.0f} of {options.rate:.0f} queries a second: the machine is too busy for it",
+            file=sys.stderr,
+        )
     text = json.dumps(result, indent=1)
     if options.json:
         with open(options.json, "w") as out:

@@ -27,10 +27,19 @@ class Host:
 
     def run(self, *command, stdin="", check=True, timeout=600):
         """(exit code, stdout) of a command; raises HostError when it fails and *check* is set."""
-        done = subprocess.run([str(LAB), "sh", self.name, "--", *command], env=self.env, text=True, input=stdin, capture_output=True,
-                              timeout=timeout, check=False)
+        done = subprocess.run(
+            [str(LAB), "sh", self.name, "--", *command],
+            env=self.env,
+            text=True,
+            input=stdin,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
         if check and done.returncode:
-            raise HostError(f"{self.name}: {shlex.join(command)[:200]}: exit code {done.returncode}: {(done.stderr or done.stdout).strip()[-400:]}")
+            raise HostError(
+                f"{self.name}: {shlex.join(command)[:200]}: exit code {done.returncode}: {(done.stderr or done.stdout).strip()[-400:]}"
+            )
         return done.returncode, done.stdout
 
     def python(self, script, *arguments):
@@ -39,5 +48,7 @@ class Host:
 
     def ask(self, mode, job=None, timeout=600):
         """One JSON answer of the agent."""
-        _code, out = self.run(*self.python("hostagent.py", mode), stdin=json.dumps(job) if job is not None else "", timeout=timeout)
+        _code, out = self.run(
+            *self.python("hostagent.py", mode), stdin=json.dumps(job) if job is not None else "", timeout=timeout
+        )
         return json.loads(out)

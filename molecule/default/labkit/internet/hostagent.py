@@ -22,7 +22,9 @@ DNS = re.compile(r"Name service error|Host not found|Host or domain name not fou
 
 def told(*command):
     """Lines that a command of FreeBSD prints; its failure is an answer, too: the process has ended."""
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True, check=False).stdout.splitlines()
+    return subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True, check=False
+    ).stdout.splitlines()
 
 
 def pids(name):
@@ -44,7 +46,9 @@ def sockets(pid):
     """(descriptors, sockets among them) that a process holds."""
     if not LINUX:
         # procstat(1): FD is a number for a descriptor, T is its type, s a socket
-        types = [line.split()[3] for line in told("/usr/bin/procstat", "-h", "fd", str(pid)) if line.split()[2].isdigit()]
+        types = [
+            line.split()[3] for line in told("/usr/bin/procstat", "-h", "fd", str(pid)) if line.split()[2].isdigit()
+        ]
         return len(types), types.count("s")
     folder = "/proc/%d/fd" % pid
     try:
@@ -69,8 +73,10 @@ def alive(pid):
 
 
 def queue():
-    return {name: sum(len(files) for _folder, _dirs, files in os.walk(SPOOL + "/" + name))
-            for name in ("maildrop", "incoming", "active", "deferred", "hold")}
+    return {
+        name: sum(len(files) for _folder, _dirs, files in os.walk(SPOOL + "/" + name))
+        for name in ("maildrop", "incoming", "active", "deferred", "hold")
+    }
 
 
 def sample(every):
@@ -80,8 +86,19 @@ def sample(every):
         if not known or not all(map(alive, known)):
             known = pids("named")
         held = [sockets(p) for p in known]
-        print(json.dumps({"time": time.time(), "named": len(known), "descriptors": max([h[0] for h in held], default=0),
-                          "sockets": max([h[1] for h in held], default=0), "smtp": len(pids("smtp")), "queue": queue()}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "time": time.time(),
+                    "named": len(known),
+                    "descriptors": max([h[0] for h in held], default=0),
+                    "sockets": max([h[1] for h in held], default=0),
+                    "smtp": len(pids("smtp")),
+                    "queue": queue(),
+                }
+            ),
+            flush=True,
+        )
         if select.select([0], [], [], every)[0] and not os.read(0, 4096):
             return
 
@@ -94,10 +111,18 @@ def send(job):
     ids, refused = [], {}
     server.ehlo()
     for at in range(0, len(recipients), size):
-        part = recipients[at:at + size]
-        text = ("From: <%s>\r\nTo: undisclosed-recipients:;\r\nSubject: Practice alert\r\nX-Lab-Token: %s\r\nMessage-ID: <%s.%d@lab>\r\n"
-                "Date: %s\r\n\r\nThis is a practice alert.\r\n" % (job["sender"], job["token"], job["token"], at,
-                                                                 time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime())))
+        part = recipients[at : at + size]
+        text = (
+            "From: <%s>\r\nTo: undisclosed-recipients:;\r\nSubject: Practice alert\r\nX-Lab-Token: %s\r\nMessage-ID: <%s.%d@lab>\r\n"
+            "Date: %s\r\n\r\nThis is a practice alert.\r\n"
+            % (
+                job["sender"],
+                job["token"],
+                job["token"],
+                at,
+                time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime()),
+            )
+        )
         code, answer = server.mail(job["sender"])
         if code != 250:
             raise SystemExit("MAIL FROM:<%s>: %d %s" % (job["sender"], code, answer.decode()))
@@ -146,7 +171,11 @@ def log(job):
                         dns.add(recipient)
                 reason = "%s %s" % (dsn, re.sub(r"\S*\.(test|example)\b\S*|\[[^\]]*\](:\d+)?", "…", text)[:160])
                 reasons[reason] = reasons.get(reason, 0) + 1
-    print(json.dumps({"deferred": sorted(deferred), "deferred_dns": sorted(dns), "bounced": sorted(bounced), "reasons": reasons}))
+    print(
+        json.dumps(
+            {"deferred": sorted(deferred), "deferred_dns": sorted(dns), "bounced": sorted(bounced), "reasons": reasons}
+        )
+    )
 
 
 def main():

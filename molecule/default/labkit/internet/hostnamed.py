@@ -28,7 +28,10 @@ def answers(address, port):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(0.3)
         try:
-            sock.sendto(struct.pack("!HHHHHH", 1, 0x0100, 1, 0, 0, 0) + b"\x07version\x04bind\x00" + struct.pack("!HH", 16, 3), (address, port))
+            sock.sendto(
+                struct.pack("!HHHHHH", 1, 0x0100, 1, 0, 0, 0) + b"\x07version\x04bind\x00" + struct.pack("!HH", 16, 3),
+                (address, port),
+            )
             return len(sock.recv(4096)) > 12
         except OSError:
             return False
@@ -48,12 +51,19 @@ def start(job, folder):
     program = next(p for p in NAMED if os.path.exists(p))
     checker = next((p for p in CHECKERS if os.path.exists(p)), None)
     if checker:
-        check = subprocess.run([checker, os.path.join(folder, "named.conf")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        check = subprocess.run(
+            [checker, os.path.join(folder, "named.conf")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
         if check.returncode:
             raise SystemExit("named-checkconf refuses the private configuration: " + check.stdout.decode())
     with open(os.path.join(folder, "stderr"), "w") as err:
-        named = subprocess.Popen([program, "-f", "-c", os.path.join(folder, "named.conf")], stdin=subprocess.DEVNULL, stdout=err, stderr=err,
-                                 preexec_fn=die_with_parent)
+        named = subprocess.Popen(
+            [program, "-f", "-c", os.path.join(folder, "named.conf")],
+            stdin=subprocess.DEVNULL,
+            stdout=err,
+            stderr=err,
+            preexec_fn=die_with_parent,
+        )
     until = time.monotonic() + 20
     while not answers(job["address"], job["port"]):
         if named.poll() is not None or time.monotonic() > until:
@@ -69,7 +79,10 @@ def seen_in(log):
     found = {}
     with open(log, errors="replace") as lines:
         for line in lines:
-            match = re.search(r"no more recursive clients|recursive-clients (soft|hard) limit exceeded|quota reached|too many open[^:]*|out of memory", line)
+            match = re.search(
+                r"no more recursive clients|recursive-clients (soft|hard) limit exceeded|quota reached|too many open[^:]*|out of memory",
+                line,
+            )
             if match:
                 found[match.group(0)] = found.get(match.group(0), 0) + 1
     return found

@@ -35,7 +35,11 @@ class Watch:
             self.samples += 1
             self.course.append([round(time.time(), 1), seen["sockets"], seen["smtp"]])
             values = {key: seen[key] for key in ("descriptors", "sockets", "smtp")}
-            values.update(queue=sum(seen["queue"].values()), queue_active=seen["queue"]["active"], queue_deferred=seen["queue"]["deferred"])
+            values.update(
+                queue=sum(seen["queue"].values()),
+                queue_active=seen["queue"]["active"],
+                queue_deferred=seen["queue"]["deferred"],
+            )
             for key, value in values.items():
                 self.peak[key] = max(self.peak[key], value)
 
@@ -81,8 +85,20 @@ class Tail:
                     self.last = entry["time"]
 
 
-def deliver(instance, folder, recipients, *, per_message=0, sender, token=None, timeout=None, settle=False, clean=False, name="mx.home.example",
-            say=print):
+def deliver(
+    instance,
+    folder,
+    recipients,
+    *,
+    per_message=0,
+    sender,
+    token=None,
+    timeout=None,
+    settle=False,
+    clean=False,
+    name="mx.home.example",
+    say=print,
+):
     """Hand a message in on the host, wait for the sinks, and report.
 
     recipients: list of addresses. per_message: recipients of one message, 0 for all. timeout: seconds to wait at most
@@ -99,11 +115,17 @@ def deliver(instance, folder, recipients, *, per_message=0, sender, token=None, 
     report, shown = {}, 0
     try:
         start = time.time()
-        handed = host.ask("send", {"sender": sender, "recipients": recipients, "per_message": per_message, "token": token})
+        handed = host.ask(
+            "send", {"sender": sender, "recipients": recipients, "per_message": per_message, "token": token}
+        )
         if handed["refused"]:
             first, why = next(iter(handed["refused"].items()))
-            raise HostError(f"{name} refused {len(handed['refused'])} of {len(recipients)} recipients at RCPT, first {first}: {why}")
-        say(f"  handed in: {len(recipients)} recipients in {len(handed['ids'])} message(s), {handed['seconds']:.1f} s; queued as {', '.join(handed['ids'][:3])}")
+            raise HostError(
+                f"{name} refused {len(handed['refused'])} of {len(recipients)} recipients at RCPT, first {first}: {why}"
+            )
+        say(
+            f"  handed in: {len(recipients)} recipients in {len(handed['ids'])} message(s), {handed['seconds']:.1f} s; queued as {', '.join(handed['ids'][:3])}"
+        )
         ids, empty = {"ids": handed["ids"], "offset": offset}, 0
         while True:
             tail.read()
@@ -117,8 +139,10 @@ def deliver(instance, folder, recipients, *, per_message=0, sender, token=None, 
             if now - shown > 5:
                 shown = now
                 state = watch.last or {"sockets": 0, "queue": {}}
-                say(f"  {now - start:5.0f} s: delivered {len(tail.copies)} of {len(recipients)}, queue "
-                    f"{' '.join(f'{k} {v}' for k, v in state['queue'].items() if v) or 'empty'}, named's sockets {state['sockets']}")
+                say(
+                    f"  {now - start:5.0f} s: delivered {len(tail.copies)} of {len(recipients)}, queue "
+                    f"{' '.join(f'{k} {v}' for k, v in state['queue'].items() if v) or 'empty'}, named's sockets {state['sockets']}"
+                )
                 if settle:
                     became = host.ask("log", ids)
                     if set(recipients) <= set(tail.copies) | set(became["deferred"]) | set(became["bounced"]):
@@ -136,13 +160,31 @@ def deliver(instance, folder, recipients, *, per_message=0, sender, token=None, 
     missing = sorted(set(recipients) - set(tail.copies))
     peak = watch.peak
     report.update(
-        sent=len(recipients), domains=len({r.rpartition("@")[2] for r in recipients}), messages=len(handed["ids"]), token=token,
-        delivered=len(tail.copies), duplicates=sum(1 for n in tail.copies.values() if n > 1), missing=len(missing), missing_first=missing[:10],
-        deferred=len(became["deferred"]), deferred_dns=len(became["deferred_dns"]), still_deferred=len(set(became["deferred"]) & set(missing)),
-        bounced=len(became["bounced"]), reasons=dict(sorted(became["reasons"].items(), key=lambda x: -x[1])[:10]),
-        seconds=round(seconds, 2), per_second=round(len(tail.copies) / max(0.01, seconds), 1), handed_in_seconds=round(handed["seconds"], 2),
-        named_sockets_peak=peak["sockets"], named_descriptors_peak=peak["descriptors"], smtp_processes_peak=peak["smtp"],
-        queue_peak=peak["queue"], queue_active_peak=peak["queue_active"], queue_deferred_peak=peak["queue_deferred"], samples=watch.samples, course=watch.course)
+        sent=len(recipients),
+        domains=len({r.rpartition("@")[2] for r in recipients}),
+        messages=len(handed["ids"]),
+        token=token,
+        delivered=len(tail.copies),
+        duplicates=sum(1 for n in tail.copies.values() if n > 1),
+        missing=len(missing),
+        missing_first=missing[:10],
+        deferred=len(became["deferred"]),
+        deferred_dns=len(became["deferred_dns"]),
+        still_deferred=len(set(became["deferred"]) & set(missing)),
+        bounced=len(became["bounced"]),
+        reasons=dict(sorted(became["reasons"].items(), key=lambda x: -x[1])[:10]),
+        seconds=round(seconds, 2),
+        per_second=round(len(tail.copies) / max(0.01, seconds), 1),
+        handed_in_seconds=round(handed["seconds"], 2),
+        named_sockets_peak=peak["sockets"],
+        named_descriptors_peak=peak["descriptors"],
+        smtp_processes_peak=peak["smtp"],
+        queue_peak=peak["queue"],
+        queue_active_peak=peak["queue_active"],
+        queue_deferred_peak=peak["queue_deferred"],
+        samples=watch.samples,
+        course=watch.course,
+    )
     return report
 
 
@@ -171,13 +213,24 @@ class Late:
 def arguments(parser):
     parser.add_argument("--recipients", type=int, default=500)
     parser.add_argument("--domains", type=int, default=100, help="bulk domains they are spread over (1 to 1000)")
-    parser.add_argument("--per-message", type=int, default=0, help="recipients of one message (default: all in one, the article's way)")
-    parser.add_argument("--late", type=float, default=1000, help="milliseconds that the answers about their domains come late (default 1000)")
+    parser.add_argument(
+        "--per-message", type=int, default=0, help="recipients of one message (default: all in one, the article's way)"
+    )
+    parser.add_argument(
+        "--late",
+        type=float,
+        default=1000,
+        help="milliseconds that the answers about their domains come late (default 1000)",
+    )
     parser.add_argument("--sender", default="postmaster@home.example")
     parser.add_argument("--host", default="mx.home.example")
     parser.add_argument("--token", help="identifies the run in the sinks' log (default: made)")
-    parser.add_argument("--timeout", type=float, help="seconds to wait at most (default: 120 and one for every 20 recipients)")
-    parser.add_argument("--keep-cache", action="store_true", help="do not make named forget what it knows before the run")
+    parser.add_argument(
+        "--timeout", type=float, help="seconds to wait at most (default: 120 and one for every 20 recipients)"
+    )
+    parser.add_argument(
+        "--keep-cache", action="store_true", help="do not make named forget what it knows before the run"
+    )
     parser.add_argument("--json", help="write the report to this file")
 
 
@@ -185,7 +238,9 @@ def write(path, report):
     if path:
         servers.save(path, report)
     else:
-        print(json.dumps({key: value for key, value in report.items() if key != "course"}, indent=1))  # hundreds of lines, for a file only
+        print(
+            json.dumps({key: value for key, value in report.items() if key != "course"}, indent=1)
+        )  # hundreds of lines, for a file only
 
 
 def main(options):
@@ -193,7 +248,9 @@ def main(options):
         raise ValueError("--domains: 1 to 1000; --recipients: at least 1")
     folder = pathlib.Path(options.instance_dir or f"/run/sokuhai-lab/{options.instance}")
     if not (folder / "internet.ready").exists():
-        raise ValueError(f"the servers of instance {options.instance} do not run ({folder}/internet.ready is missing): lab up")
+        raise ValueError(
+            f"the servers of instance {options.instance} do not run ({folder}/internet.ready is missing): lab up"
+        )
     recipients = recipients_of(options.recipients, min(options.domains, options.recipients))
     host = Host(options.instance, options.host)
 
@@ -201,15 +258,30 @@ def main(options):
         print(text, flush=True)
 
     flushed = False if options.keep_cache else flush(host)
-    say(f"  {len(recipients)} recipients in {min(options.domains, options.recipients)} domains, answers about them {options.late:.0f} ms late"
-        f"{'; named begins with an empty cache' if flushed else ''}")
+    say(
+        f"  {len(recipients)} recipients in {min(options.domains, options.recipients)} domains, answers about them {options.late:.0f} ms late"
+        f"{'; named begins with an empty cache' if flushed else ''}"
+    )
     with Late(folder, options.late):
-        report = deliver(options.instance, folder, recipients, per_message=options.per_message, sender=options.sender, token=options.token,
-                         timeout=options.timeout, name=options.host, say=say)
-    report.update(late_ms=options.late, cache_flushed=flushed, machine={"cpus": os.cpu_count(), "load": os.getloadavg()[0]})
+        report = deliver(
+            options.instance,
+            folder,
+            recipients,
+            per_message=options.per_message,
+            sender=options.sender,
+            token=options.token,
+            timeout=options.timeout,
+            name=options.host,
+            say=say,
+        )
+    report.update(
+        late_ms=options.late, cache_flushed=flushed, machine={"cpus": os.cpu_count(), "load": os.getloadavg()[0]}
+    )
     write(options.json, report)
-    say(f"  delivered {report['delivered']} of {report['sent']} in {report['seconds']} s, twice {report['duplicates']}, missing {report['missing']}, "
-        f"deferred at some time {report['deferred']} (for DNS reasons {report['deferred_dns']}); named's sockets at most {report['named_sockets_peak']}")
+    say(
+        f"  delivered {report['delivered']} of {report['sent']} in {report['seconds']} s, twice {report['duplicates']}, missing {report['missing']}, "
+        f"deferred at some time {report['deferred']} (for DNS reasons {report['deferred_dns']}); named's sockets at most {report['named_sockets_peak']}"
+    )
     return 1 if report["missing"] or report["duplicates"] else 0
 
 

@@ -43,8 +43,11 @@ class Resolver:
         self.queries = self.refused = 0
         data = internet.data["resolver"]
         self.rate, self.burst, self.over = 0.0, 0.0, "drop"
-        self.set(rate=data["rate"] if rate is None else rate, burst=data["burst"] if burst is None else burst,
-                 over=data["over"] if over is None else over)
+        self.set(
+            rate=data["rate"] if rate is None else rate,
+            burst=data["burst"] if burst is None else burst,
+            over=data["over"] if over is None else over,
+        )
 
     def set(self, **values):
         """Change rate, burst or over; rate=0 takes the limit away. Raises ValueError for what is none of these."""
@@ -66,7 +69,13 @@ class Resolver:
         self.buckets.clear()
 
     def as_dict(self):
-        return {"rate": self.rate, "burst": self.burst, "over": self.over, "queries": self.queries, "over_limit": self.refused}
+        return {
+            "rate": self.rate,
+            "burst": self.burst,
+            "over": self.over,
+            "queries": self.queries,
+            "over_limit": self.refused,
+        }
 
     def allowed(self, client, now):
         if self.rate == 0:
@@ -111,7 +120,9 @@ class Resolver:
             answer = Reply(zone, part.rcode, flags=0)
             answer.authority = part.authority
             # what follows a CNAME belongs to another name than the question's
-            answer.answer = chain + ([wire(dns.name.from_wire(final, 0)[0]) + r[2:] for r in part.answer] if chain else part.answer)
+            answer.answer = chain + (
+                [wire(dns.name.from_wire(final, 0)[0]) + r[2:] for r in part.answer] if chain else part.answer
+            )
             target = zone.nodes.get(final, {}).get(int(CNAME))
             if target is None or rdtype == CNAME:
                 break

@@ -102,7 +102,9 @@ class DnsServers:
         for name, server in self.internet.servers.items():
             respond = self.authorities[name].respond
             for address in server["addresses"]:
-                await self._serve(loop, where(bind, address, 53), lambda data, _client, tcp, respond=respond: respond(data, tcp))
+                await self._serve(
+                    loop, where(bind, address, 53), lambda data, _client, tcp, respond=respond: respond(data, tcp)
+                )
 
         def resolve(data, client, tcp):
             return self.resolver.respond(data, client, loop.time(), tcp)
@@ -116,7 +118,11 @@ class DnsServers:
         sock = open_socket(socket.SOCK_DGRAM, *place)
         self.sockets.append(sock)
         loop.add_reader(sock, self._readable, sock, respond)
-        self.tcp.append(await asyncio.start_server(lambda r, w: self._stream(r, w, respond), sock=open_socket(socket.SOCK_STREAM, *place)))
+        self.tcp.append(
+            await asyncio.start_server(
+                lambda r, w: self._stream(r, w, respond), sock=open_socket(socket.SOCK_STREAM, *place)
+            )
+        )
 
     def _send(self, sock, data, peer):
         try:
@@ -200,10 +206,17 @@ class DnsServers:
             self.resolver.forget()
             return {}
         if op == "show":
-            return {"zones": {z.name.to_text(omit_final_dot=True): {**z.behaviour.as_dict(), "queries": z.queries}
-                              for z in self.internet.zones.values() if z.queries or z.behaviour.as_dict() != NORMAL},
-                    "queries": sum(z.queries for z in self.internet.zones.values()), "late": len(self.late.heap),
-                    "dropped": self.dropped, "resolver": self.resolver.as_dict()}
+            return {
+                "zones": {
+                    z.name.to_text(omit_final_dot=True): {**z.behaviour.as_dict(), "queries": z.queries}
+                    for z in self.internet.zones.values()
+                    if z.queries or z.behaviour.as_dict() != NORMAL
+                },
+                "queries": sum(z.queries for z in self.internet.zones.values()),
+                "late": len(self.late.heap),
+                "dropped": self.dropped,
+                "resolver": self.resolver.as_dict(),
+            }
         raise ValueError(f"unknown request {op}")
 
 
@@ -220,7 +233,9 @@ class SinkServers:
             v4 = str(ipaddress.ip_address(number))
             self.addresses.append((v4, f"sink{number - first:02d}.hosting.test"))
             if "prefix6" in data["sinks"]:
-                self.addresses.append((data["sinks"]["prefix6"] + v4.rsplit(".", 1)[1], f"sink{number - first:02d}.hosting.test"))
+                self.addresses.append(
+                    (data["sinks"]["prefix6"] + v4.rsplit(".", 1)[1], f"sink{number - first:02d}.hosting.test")
+                )
         self.book = Book(log)
         self.servers = []
 
@@ -229,8 +244,11 @@ class SinkServers:
         for address, name in self.addresses:
             place = where(bind, address, 25)
             if place is not None:
-                self.servers.append(await loop.create_server(lambda name=name: Smtp(self.book, name.encode()),
-                                                             sock=open_socket(socket.SOCK_STREAM, *place)))
+                self.servers.append(
+                    await loop.create_server(
+                        lambda name=name: Smtp(self.book, name.encode()), sock=open_socket(socket.SOCK_STREAM, *place)
+                    )
+                )
 
     def close(self):
         for server in self.servers:
@@ -252,6 +270,7 @@ class SinkServers:
 
 async def listen_control(path, control):
     """A Unix socket that takes one JSON object a line and answers with one."""
+
     async def serve(reader, writer):
         try:
             while line := await reader.readline():
@@ -333,9 +352,22 @@ def serve(folder, bind_file=None):
         for part in ("dns", "sink"):
             out, into = os.pipe()
             parts[part] = subprocess.Popen(
-                [sys.executable, "-B", "-m", "labkit.internet", "part", part, "--instance-dir", str(folder), "--ready", str(into),
-                 *(["--bind-map", str(bind_file)] if bind_file else [])],
-                stdin=subprocess.PIPE, pass_fds=(into,))
+                [
+                    sys.executable,
+                    "-B",
+                    "-m",
+                    "labkit.internet",
+                    "part",
+                    part,
+                    "--instance-dir",
+                    str(folder),
+                    "--ready",
+                    str(into),
+                    *(["--bind-map", str(bind_file)] if bind_file else []),
+                ],
+                stdin=subprocess.PIPE,
+                pass_fds=(into,),
+            )
             os.close(into)
             pipes.append(out)
         for (part, process), out in zip(parts.items(), pipes, strict=True):

@@ -11,8 +11,12 @@ import os
 import re
 import time
 
-WANTED = {b"x-lab-token": "token", b"message-id": "message_id", b"received-spf": "received_spf",
-          b"authentication-results": "authentication_results"}
+WANTED = {
+    b"x-lab-token": "token",
+    b"message-id": "message_id",
+    b"received-spf": "received_spf",
+    b"authentication-results": "authentication_results",
+}
 PATH = re.compile(rb"<([^>]*)>")
 MAX_LINE = 4096
 MAX_DATA = 64 << 20
@@ -56,12 +60,15 @@ class Book:
 
     def write(self, sender, recipients, peer, local, header):
         now = time.time()
-        lines = [json.dumps({"time": round(now, 3), **header, "sender": sender, "recipient": r, "peer": peer, "sink": local}) + "\n"
-                 for r in recipients]
+        lines = [
+            json.dumps({"time": round(now, 3), **header, "sender": sender, "recipient": r, "peer": peer, "sink": local})
+            + "\n"
+            for r in recipients
+        ]
         # in the file before the client hears 250: after a crash of the sink nothing counts as lost that was taken
         data = "".join(lines).encode()
         while data:
-            data = data[os.write(self.file, data):]
+            data = data[os.write(self.file, data) :]
         self.messages += 1
         self.recipients += len(recipients)
 
@@ -154,7 +161,12 @@ class Smtp(asyncio.Protocol):
             self.data = True
             write(b"354 End with .\r\n")
         elif verb == b"EHLO":
-            write(b"250-" + self.name + b"\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE %d\r\n" % MAX_DATA)
+            write(
+                b"250-"
+                + self.name
+                + b"\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE %d\r\n"
+                % MAX_DATA
+            )
         elif verb == b"HELO":
             write(b"250 " + self.name + b"\r\n")
         elif verb in (b"RSET", b"NOOP"):
@@ -212,5 +224,9 @@ def count(path, token):
                         copies[entry["recipient"]] = copies.get(entry["recipient"], 0) + 1
     except FileNotFoundError:
         pass
-    return {"recipients": len(copies), "copies": sum(copies.values()), "duplicates": sorted(r for r, n in copies.items() if n > 1),
-            "seen": set(copies)}
+    return {
+        "recipients": len(copies),
+        "copies": sum(copies.values()),
+        "duplicates": sorted(r for r, n in copies.items() if n > 1),
+        "seen": set(copies),
+    }

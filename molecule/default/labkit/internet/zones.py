@@ -120,8 +120,9 @@ class RRset:
         if self.signature is None:
             rrset = dns.rrset.from_rdata_list(self.name, self.ttl, self.rdatas)
             now = int(time.time())
-            rrsig = dns.dnssec.sign(rrset, zone.key.private, zone.name, zone.key.dnskey,
-                                    inception=now - 86400, expiration=now + LIFETIME)
+            rrsig = dns.dnssec.sign(
+                rrset, zone.key.private, zone.name, zone.key.dnskey, inception=now - 86400, expiration=now + LIFETIME
+            )
             self.signature = self._body(rrsig, RRSIG)
         return self.signature
 
@@ -139,8 +140,11 @@ class Key:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 new = path.with_suffix(".new")
                 new.touch(mode=0o600)
-                new.write_bytes(self.private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                                           serialization.NoEncryption()))
+                new.write_bytes(
+                    self.private.private_bytes(
+                        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                    )
+                )
                 os.replace(new, path)
         self.dnskey = dns.dnssec.make_dnskey(self.private.public_key(), ALGORITHM, flags=257)
 
@@ -203,7 +207,9 @@ class Zone:
         if owner not in self._nsec:
             after = chain[(at + 1) % len(chain)][1]
             types = {NS, DS} & set(self.nodes[owner]) if owner in self.cuts else set(self.nodes[owner])
-            windows = dns.rdtypes.util.Bitmap.from_rdtypes([dns.rdatatype.RdataType(t) for t in sorted(types | {int(NSEC), int(RRSIG)})]).windows
+            windows = dns.rdtypes.util.Bitmap.from_rdtypes(
+                [dns.rdatatype.RdataType(t) for t in sorted(types | {int(NSEC), int(RRSIG)})]
+            ).windows
             rdata = dns.rdtypes.ANY.NSEC.NSEC(IN, NSEC, dns.name.from_wire(after, 0)[0], windows)
             ttl = min(self.soa.ttl, self.soa.rdatas[0].minimum)
             self._nsec[owner] = RRset(dns.name.from_wire(owner, 0)[0], NSEC, ttl, [rdata])
@@ -218,7 +224,11 @@ class Internet:
 
         Raises ValueError when the data names an unknown server or a zone has no zone above it.
         """
-        data = data if data is not None else yaml.load(DATA.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        data = (
+            data
+            if data is not None
+            else yaml.load(DATA.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        )
         self.data = data
         self.servers = data["servers"]
         self.zones = {}
@@ -296,7 +306,9 @@ class Internet:
             name = dns.name.from_text(server["name"])
             for address in server["addresses"]:
                 rdtype = "AAAA" if ":" in address else "A"
-                rrset = RRset(name, dns.rdatatype.from_text(rdtype), self.data["ttl"], [dns.rdata.from_text(IN, rdtype, address)])
+                rrset = RRset(
+                    name, dns.rdatatype.from_text(rdtype), self.data["ttl"], [dns.rdata.from_text(IN, rdtype, address)]
+                )
                 records.append(wire(name) + rrset.bodies[0])
             self.glue[wire(name)] = records
 
@@ -321,9 +333,11 @@ class Internet:
     def for_named(self):
         """What a validating resolver must be told about this internet: root hints, trust anchors, empty zones to leave out."""
         root = self.servers["root"]
-        return {"root_hints": [{"name": root["name"] + ".", "addresses": list(root["addresses"])}],
-                "trust_anchors": [self.trust_anchor()],
-                "disable_empty_zones": list(self.data["empty_zones"])}
+        return {
+            "root_hints": [{"name": root["name"] + ".", "addresses": list(root["addresses"])}],
+            "trust_anchors": [self.trust_anchor()],
+            "disable_empty_zones": list(self.data["empty_zones"]),
+        }
 
 
 __all__ = ["Behaviour", "CNAME", "Internet", "Key", "RRset", "Zone", "canonical", "suffixes", "wire"]

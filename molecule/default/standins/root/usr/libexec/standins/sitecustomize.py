@@ -28,6 +28,7 @@ os.uname = uname
 sys.platform = "freebsd15"
 try:
     import posix
+
     posix.uname = uname
 except ImportError:
     pass

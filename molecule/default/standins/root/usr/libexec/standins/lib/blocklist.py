@@ -9,8 +9,12 @@ import os
 import re
 import socket
 
-CONF, DB, SOCKET, HELPER = ("/etc/blocklistd.conf", "/var/db/blocklistd.db", "/var/run/blocklistd.sock",
-                            "/usr/libexec/blocklistd-helper")
+CONF, DB, SOCKET, HELPER = (
+    "/etc/blocklistd.conf",
+    "/var/db/blocklistd.db",
+    "/var/run/blocklistd.sock",
+    "/usr/libexec/blocklistd-helper",
+)
 
 
 class Bad(Exception):
@@ -60,9 +64,15 @@ def parse(path):
                 complaints.append(str(problem))
     for kind in rules.values():
         # the most specific first, the highest port before the others
-        kind.sort(key=lambda r: (r["net"] == "*", -(ipaddress.ip_network(r["net"]).version if r["net"] != "*" else 0),
-                                 -(ipaddress.ip_network(r["net"]).prefixlen if r["net"] != "*" else 0),
-                                 -(r["port"] if r["port"] != "*" else -1), -(r["family"] if r["family"] != "*" else -1)))
+        kind.sort(
+            key=lambda r: (
+                r["net"] == "*",
+                -(ipaddress.ip_network(r["net"]).version if r["net"] != "*" else 0),
+                -(ipaddress.ip_network(r["net"]).prefixlen if r["net"] != "*" else 0),
+                -(r["port"] if r["port"] != "*" else -1),
+                -(r["family"] if r["family"] != "*" else -1),
+            )
+        )
     return rules, complaints
 
 
@@ -82,9 +92,16 @@ def one_rule(fields, place):
     if number(fields[3], "user", place) != "*":
         raise Bad(f"blocklistd: {place}: an owner is not known to this stand-in")
     name, slash, mask = fields[4].partition("/")
-    return {"net": net, "port": where, "proto": proto, "family": family, "name": {"*": "blocklistd"}.get(name, name),
-            "mask": number(mask, "mask", place) if slash else "*", "nfail": number(fields[5], "nfail", place),
-            "duration": duration(fields[6], place)}
+    return {
+        "net": net,
+        "port": where,
+        "proto": proto,
+        "family": family,
+        "name": {"*": "blocklistd"}.get(name, name),
+        "mask": number(mask, "mask", place) if slash else "*",
+        "nfail": number(fields[5], "nfail", place),
+        "duration": duration(fields[6], place),
+    }
 
 
 def listing(rules):
@@ -98,8 +115,12 @@ def listing(rules):
                 net = ipaddress.ip_network(one["net"])
                 place = str(net.network_address) if net.prefixlen == net.max_prefixlen else str(net)
             family = {4: "2", 6: "28"}.get(one["family"], "*")
-            name = ("*" if one["name"] == "blocklistd" else one["name"]) + (f"/{one['mask']}" if one["mask"] != "*" else "")
-            out.append(f"{place:>20}\t{ {'tcp': '6', 'udp': '17'}.get(one['proto'], '*') }\t{family}\t*\t{name}\t{one['nfail']}\t{one['duration']}")
+            name = ("*" if one["name"] == "blocklistd" else one["name"]) + (
+                f"/{one['mask']}" if one["mask"] != "*" else ""
+            )
+            out.append(
+                f"{place:>20}\t{ {'tcp': '6', 'udp': '17'}.get(one['proto'], '*') }\t{family}\t*\t{name}\t{one['nfail']}\t{one['duration']}"
+            )
     return out
 
 

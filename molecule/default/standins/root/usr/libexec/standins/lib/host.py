@@ -100,6 +100,7 @@ def fds(pid):
 def die(name, text, status=1):
     """Message as err(3) prints it, then exit."""
     import sys
+
     sys.stdout.flush()
     sys.stderr.write(f"{name}: {text}\n")
     sys.exit(status)

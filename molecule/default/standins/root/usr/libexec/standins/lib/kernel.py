@@ -19,13 +19,14 @@ def look(path):
         kind, machine = struct.unpack_from("<HH", data, 16)
         if kind != 2 or machine != 62:
             return None
-        offset, = struct.unpack_from("<Q", data, 40)
+        (offset,) = struct.unpack_from("<Q", data, 40)
         size, count, names_index = struct.unpack_from("<HHH", data, 58)
         sections = [struct.unpack_from("<IIQQQQIIQQ", data, offset + i * size) for i in range(count)]
         names = sections[names_index]
 
         def text(base, at):
-            return data[base + at:data.index(b"\0", base + at)].decode()
+            return data[base + at : data.index(b"\0", base + at)].decode()
+
         titles = [text(names[4], s[0]) for s in sections]
         table = sections[titles.index(".symtab")]
         strings = sections[table[6]]
@@ -35,17 +36,22 @@ def look(path):
             if 0 < index < count:
                 home = sections[index]
                 start = home[4] + value - home[3]
-                symbols[text(strings[4], name)] = data[start:start + length]
+                symbols[text(strings[4], name)] = data[start : start + length]
         config = b""
         if "kern_conf" in titles:
             home = sections[titles.index("kern_conf")]
-            config = data[home[4]:home[4] + home[5]]
+            config = data[home[4] : home[4] + home[5]]
 
         def string(name):
             return symbols[name].split(b"\0")[0].decode().rstrip("\n")
-        return {"version": string("version"), "ident": string("kern_ident"), "osrelease": string("osrelease"),
-                "osreldate": struct.unpack("<i", symbols["osreldate"])[0],
-                "config": config.split(b"\0")[0].decode()}
+
+        return {
+            "version": string("version"),
+            "ident": string("kern_ident"),
+            "osrelease": string("osrelease"),
+            "osreldate": struct.unpack("<i", symbols["osreldate"])[0],
+            "config": config.split(b"\0")[0].decode(),
+        }
     except (OSError, struct.error, ValueError, IndexError, KeyError, UnicodeDecodeError):
         return None
 

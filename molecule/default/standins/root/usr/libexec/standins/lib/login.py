@@ -8,11 +8,22 @@ import os
 CONF = "/etc/login.conf"
 # capability, RLIMIT name on Linux or None, kind: time, size or number
 RESOURCES = [
-    ("cputime", "CPU", "time"), ("filesize", "FSIZE", "size"), ("datasize", "DATA", "size"),
-    ("stacksize", "STACK", "size"), ("coredumpsize", "CORE", "size"), ("memoryuse", "RSS", "size"),
-    ("memorylocked", "MEMLOCK", "size"), ("maxproc", "NPROC", "number"), ("openfiles", "NOFILE", "number"),
-    ("sbsize", None, "size"), ("vmemoryuse", "AS", "size"), ("pseudoterminals", None, "number"),
-    ("swapuse", None, "size"), ("kqueues", None, "number"), ("umtxp", None, "number"), ("pipebuf", None, "size"),
+    ("cputime", "CPU", "time"),
+    ("filesize", "FSIZE", "size"),
+    ("datasize", "DATA", "size"),
+    ("stacksize", "STACK", "size"),
+    ("coredumpsize", "CORE", "size"),
+    ("memoryuse", "RSS", "size"),
+    ("memorylocked", "MEMLOCK", "size"),
+    ("maxproc", "NPROC", "number"),
+    ("openfiles", "NOFILE", "number"),
+    ("sbsize", None, "size"),
+    ("vmemoryuse", "AS", "size"),
+    ("pseudoterminals", None, "number"),
+    ("swapuse", None, "size"),
+    ("kqueues", None, "number"),
+    ("umtxp", None, "number"),
+    ("pipebuf", None, "size"),
 ]
 INFINITY = -1
 
@@ -21,8 +32,11 @@ def number(text, kind):
     """A limit in its unit; INFINITY for unlimited; None for what is not one."""
     if text.lower() in ("inf", "infinity", "unlimit", "unlimited", "-1"):
         return INFINITY
-    units = {"time": {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000},
-             "size": {"b": 512, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}, "number": {}}[kind]
+    units = {
+        "time": {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000},
+        "size": {"b": 512, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40},
+        "number": {},
+    }[kind]
     total, digits = 0, ""
     for char in text:
         if char.isdigit():
@@ -89,6 +103,7 @@ def database():
     """Classes as the database has them, or the source where there is no database."""
     if os.path.exists(CONF + ".db"):
         import json
+
         with open(CONF + ".db") as f:
             return json.load(f)
     try:

@@ -5,8 +5,19 @@ import struct
 
 import host
 
-STATES = {1: "ESTABLISHED", 2: "SYN_SENT", 3: "SYN_RCVD", 4: "FIN_WAIT_1", 5: "FIN_WAIT_2", 6: "TIME_WAIT",
-          7: "CLOSED", 8: "CLOSE_WAIT", 9: "LAST_ACK", 10: "LISTEN", 11: "CLOSING"}
+STATES = {
+    1: "ESTABLISHED",
+    2: "SYN_SENT",
+    3: "SYN_RCVD",
+    4: "FIN_WAIT_1",
+    5: "FIN_WAIT_2",
+    6: "TIME_WAIT",
+    7: "CLOSED",
+    8: "CLOSE_WAIT",
+    9: "LAST_ACK",
+    10: "LISTEN",
+    11: "CLOSING",
+}
 LISTEN = 10
 
 
@@ -15,7 +26,7 @@ def _address(text):
     if len(host_hex) == 8:
         address = socket.inet_ntop(socket.AF_INET, struct.pack("<I", int(host_hex, 16)))
     else:
-        words = struct.pack("<4I", *(int(host_hex[i:i + 8], 16) for i in range(0, 32, 8)))
+        words = struct.pack("<4I", *(int(host_hex[i : i + 8], 16) for i in range(0, 32, 8)))
         address = socket.inet_ntop(socket.AF_INET6, words)
     return address, int(port, 16)
 
@@ -27,9 +38,17 @@ def inet():
         for line in (host.read("/proc/net/" + name) or "").splitlines()[1:]:
             field = line.split()
             queue = field[4].split(":")
-            result.append({"proto": proto, "local": _address(field[1]), "foreign": _address(field[2]),
-                           "state": int(field[3], 16), "sendq": int(queue[0], 16), "recvq": int(queue[1], 16),
-                           "inode": int(field[9])})
+            result.append(
+                {
+                    "proto": proto,
+                    "local": _address(field[1]),
+                    "foreign": _address(field[2]),
+                    "state": int(field[3], 16),
+                    "sendq": int(queue[0], 16),
+                    "recvq": int(queue[1], 16),
+                    "inode": int(field[9]),
+                }
+            )
     return result
 
 
@@ -39,9 +58,15 @@ def unix():
     for line in (host.read("/proc/net/unix") or "").splitlines()[1:]:
         field = line.split(None, 7)
         kind = {1: "stream", 2: "dgram", 5: "seqpack"}.get(int(field[4], 16), "stream")
-        result.append({"proto": kind, "path": field[7] if len(field) > 7 else "",
-                       "listening": bool(int(field[3], 16) & 0x10000), "connected": field[5] == "03",
-                       "inode": int(field[6])})
+        result.append(
+            {
+                "proto": kind,
+                "path": field[7] if len(field) > 7 else "",
+                "listening": bool(int(field[3], 16) & 0x10000),
+                "connected": field[5] == "03",
+                "inode": int(field[6]),
+            }
+        )
     return result
 
 
@@ -70,7 +95,7 @@ def _dump(request):
                 if kind == 2:
                     raise OSError("sock_diag refused")
                 yield data[16:size]
-                data = data[(size + 3) & ~3:]
+                data = data[(size + 3) & ~3 :]
 
 
 def listen_queues():
@@ -78,9 +103,9 @@ def listen_queues():
     result = []
     for family, proto in ((socket.AF_INET, "tcp4"), (socket.AF_INET6, "tcp6")):
         for body in _dump(struct.pack("=BBBBI", family, 6, 0, 0, 1 << LISTEN) + bytes(48)):
-            port, = struct.unpack_from(">H", body, 4)
+            (port,) = struct.unpack_from(">H", body, 4)
             raw = body[8:12] if family == socket.AF_INET else body[8:24]
-            index, = struct.unpack_from("=I", body, 40)
+            (index,) = struct.unpack_from("=I", body, 40)
             waiting, backlog = struct.unpack_from("=II", body, 56)
             address = socket.inet_ntop(family, raw)
             if index and address.startswith("fe80:"):
@@ -96,7 +121,7 @@ def listen_queues():
             size, kind = struct.unpack_from("=HH", body, at)
             if size < 4:
                 break
-            data = body[at + 4:at + size]
+            data = body[at + 4 : at + size]
             if kind == 0:
                 name = data.decode("utf-8", "replace").rstrip("\0")
                 if name.startswith("\0"):
@@ -122,6 +147,3 @@ def zone(address):
 
 def any_address(address):
     return address in ("0.0.0.0", "::")
-
-
-

@@ -50,16 +50,23 @@ def kenv():
 def booted(name):
     """What the running kernel says of itself: version, ident, osrelease, osreldate or config."""
     import shlex
+
     for word in shlex.split(host.read(BOOTED) or ""):
         key, _, value = word.partition("=")
         if key == name:
             return value
-    return {"version": "FreeBSD 15.0-RELEASE GENERIC", "ident": "GENERIC", "osrelease": "15.0-RELEASE", "osreldate": "1500068"}.get(name, "")
+    return {
+        "version": "FreeBSD 15.0-RELEASE GENERIC",
+        "ident": "GENERIC",
+        "osrelease": "15.0-RELEASE",
+        "osreldate": "1500068",
+    }.get(name, "")
 
 
 def remember(name, value):
     """Keep a value until the next boot."""
     import fcntl
+
     os.makedirs(host.STATE, exist_ok=True)
     with open(SET + ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -155,12 +162,23 @@ def _openfiles():
 def _file():
     """struct xfile of sys/sys/file.h for every descriptor of every process; the types are DTYPE_VNODE, DTYPE_SOCKET, DTYPE_PIPE and DTYPE_KQUEUE."""
     import struct
+
     table = bytearray()
     for pid in host.pids():
         user = host.uid(pid)
         for number, target in host.fds(pid):
-            kind = 2 if target.startswith("socket:") else 3 if target.startswith("pipe:") else 5 if target.startswith("anon_inode:") else 1
-            table += struct.pack("=QiIiiQhhiiiqQQIi48x", 128, pid, user or 0, number, 0, 0, kind, 0, 1, 0, 0, 0, 0, 0, 0, 0)
+            kind = (
+                2
+                if target.startswith("socket:")
+                else 3
+                if target.startswith("pipe:")
+                else 5
+                if target.startswith("anon_inode:")
+                else 1
+            )
+            table += struct.pack(
+                "=QiIiiQhhiiiqQQIi48x", 128, pid, user or 0, number, 0, 0, kind, 0, 1, 0, 0, 0, 0, 0, 0, 0
+            )
     return bytes(table)
 
 
@@ -172,6 +190,7 @@ def _numopensockets():
 def _sys_read(path, field=0):
     def getter():
         return int((host.read("/proc/sys/" + path) or "0").split()[field])
+
     return getter
 
 
@@ -200,6 +219,7 @@ def _set_hiport(field):
         if int(pair[0]) > int(pair[1]):
             raise OSError(errno.EINVAL, "Invalid argument")
         _sys_write(PORTS, " ".join(pair))
+
     return setter
 
 
@@ -207,6 +227,7 @@ def _set_port(name):
     def setter(value):
         low, high = (1, 1023) if name.startswith("low") else (1024, 65535)
         remember("net.inet.ip.portrange." + name, min(max(value, low), high))
+
     return setter
 
 
@@ -222,6 +243,7 @@ def _raise_only(name):
         if value < get(name):
             raise OSError(errno.EINVAL, "Invalid argument")
         remember(name, value)
+
     return setter
 
 
@@ -242,6 +264,7 @@ def _boottime():
 
 def _boottime_text():
     import time
+
     at = _boottime()
     return f"{{ sec = {at}, usec = 0 }} {time.ctime(at)}"
 
@@ -267,12 +290,21 @@ def _hostname():
 
 def _set_hostname(value):
     import socket
+
     socket.sethostname(value)
 
 
 # name, type, flags, value or how to measure it, how to set it (None: keep it), what it is
-I, U, L, UL, S, U8, U64, S64 = ("integer", "unsigned integer", "long integer", "unsigned long", "string",
-                                 "uint8_t", "uint64_t", "int64_t")
+I, U, L, UL, S, U8, U64, S64 = (
+    "integer",
+    "unsigned integer",
+    "long integer",
+    "unsigned long",
+    "string",
+    "uint8_t",
+    "uint64_t",
+    "int64_t",
+)
 _ROWS = [
     ("kern.ostype", S, "r", "FreeBSD", None, "Operating system type"),
     ("kern.osrelease", S, "r", lambda: booted("osrelease"), None, "Operating system release"),
@@ -286,58 +318,117 @@ _ROWS = [
     ("kern.boottime", "opaque", "r", _boottime_text, None, "Estimated system boottime"),
     ("kern.osreldate", I, "r", lambda: int(booted("osreldate")), None, "Kernel release date"),
     ("kern.ident", S, "r", lambda: booted("ident"), None, "Kernel identifier"),
-    ("kern.panic_reboot_wait_time", I, "wt", lambda: tunable("kern.panic_reboot_wait_time", 15), None,
-     "Seconds to wait before rebooting after a panic"),
-    ("debug.debugger_on_panic", I, "wt", lambda: tunable("debug.debugger_on_panic", 1), None,
-     "Run debugger on kernel panic"),
+    (
+        "kern.panic_reboot_wait_time",
+        I,
+        "wt",
+        lambda: tunable("kern.panic_reboot_wait_time", 15),
+        None,
+        "Seconds to wait before rebooting after a panic",
+    ),
+    (
+        "debug.debugger_on_panic",
+        I,
+        "wt",
+        lambda: tunable("debug.debugger_on_panic", 1),
+        None,
+        "Run debugger on kernel panic",
+    ),
     ("debug.kdb.available", S, "r", "", None, "list of available KDB backends"),
     ("debug.kdb.current", S, "w", "", None, "currently selected KDB backend"),
     ("kern.bootfile", S, "w", _bootfile, None, "Name of kernel file booted"),
     ("kern.maxfilesperproc", I, "wt", _maxfilesperproc, _set_perproc, "Maximum files allowed open per process"),
-    ("kern.maxprocperuid", I, "w", lambda: get("kern.maxproc") * 9 // 10, None,
-     "Maximum processes allowed per userid"),
+    ("kern.maxprocperuid", I, "w", lambda: get("kern.maxproc") * 9 // 10, None, "Maximum processes allowed per userid"),
     ("kern.ipc.maxsockbuf", UL, "w", 8388608, None, "Maximum socket buffer size"),
     ("kern.ipc.sockbuf_waste_factor", UL, "w", 8, None, "Socket buffer size waste factor"),
-    ("kern.ipc.somaxconn", U, "w", _sys_read("net/core/somaxconn"), _set_acceptqueue,
-     "Maximum listen socket pending connection accept queue size (compat)"),
-    ("kern.ipc.maxsockets", I, "wt", lambda: max(tunable("kern.ipc.maxsockets", 0), _maxfiles()), _set_maxsockets,
-     "Maximum number of sockets available"),
+    (
+        "kern.ipc.somaxconn",
+        U,
+        "w",
+        _sys_read("net/core/somaxconn"),
+        _set_acceptqueue,
+        "Maximum listen socket pending connection accept queue size (compat)",
+    ),
+    (
+        "kern.ipc.maxsockets",
+        I,
+        "wt",
+        lambda: max(tunable("kern.ipc.maxsockets", 0), _maxfiles()),
+        _set_maxsockets,
+        "Maximum number of sockets available",
+    ),
     ("kern.ipc.numopensockets", U, "r", _numopensockets, None, "Number of open sockets"),
-    ("kern.ipc.soacceptqueue", U, "w", _sys_read("net/core/somaxconn"), _set_acceptqueue,
-     "Maximum listen socket pending connection accept queue size"),
+    (
+        "kern.ipc.soacceptqueue",
+        U,
+        "w",
+        _sys_read("net/core/somaxconn"),
+        _set_acceptqueue,
+        "Maximum listen socket pending connection accept queue size",
+    ),
     ("kern.ipc.nmbufs", I, "wt", _nmbufs, _raise_only("kern.ipc.nmbufs"), "Maximum number of mbufs allowed"),
-    ("kern.ipc.nmbclusters", I, "wt", _nmbclusters, _raise_only("kern.ipc.nmbclusters"),
-     "Maximum number of mbuf clusters allowed"),
-    ("kern.ipc.nmbjumbop", I, "wt", lambda: _mbufmem() // 4096 // 4, _raise_only("kern.ipc.nmbjumbop"),
-     "Maximum number of mbuf page size jumbo clusters allowed"),
+    (
+        "kern.ipc.nmbclusters",
+        I,
+        "wt",
+        _nmbclusters,
+        _raise_only("kern.ipc.nmbclusters"),
+        "Maximum number of mbuf clusters allowed",
+    ),
+    (
+        "kern.ipc.nmbjumbop",
+        I,
+        "wt",
+        lambda: _mbufmem() // 4096 // 4,
+        _raise_only("kern.ipc.nmbjumbop"),
+        "Maximum number of mbuf page size jumbo clusters allowed",
+    ),
     ("kern.ipc.maxmbufmem", S64, "rt", _mbufmem, None, "Maximum real memory allocatable to various mbuf types"),
-    ("kern.ipc.maxpipekva", L, "rt", lambda: tunable("kern.ipc.maxpipekva", physmem() // 64), None,
-     "Pipe KVA limit"),
+    ("kern.ipc.maxpipekva", L, "rt", lambda: tunable("kern.ipc.maxpipekva", physmem() // 64), None, "Pipe KVA limit"),
     ("kern.ipc.pipekva", L, "r", 0, None, "Pipe KVA usage"),
     ("kern.ipc.sendfile.readahead", I, "w", 0, None, "Number of sendfile(2) read-ahead MAXBSIZE blocks"),
     ("kern.file", "opaque", "r", _file, None, "Entire file table"),
     ("kern.openfiles", I, "r", _openfiles, None, "System-wide number of open files"),
     ("kern.maxusers", I, "rt", _maxusers, None, "Hint for kernel tuning"),
     ("kern.hz", I, "rt", lambda: tunable("kern.hz", 1000), None, "Number of clock ticks per second"),
-    ("kern.ngroups", I, "rt", lambda: tunable("kern.ngroups", 1023), None,
-     "Maximum number of supplemental groups a user can belong to"),
+    (
+        "kern.ngroups",
+        I,
+        "rt",
+        lambda: tunable("kern.ngroups", 1023),
+        None,
+        "Maximum number of supplemental groups a user can belong to",
+    ),
     ("kern.msgbufsize", I, "rt", lambda: tunable("kern.msgbufsize", 98304), None, "Size of the kernel message buffer"),
     ("kern.maxdsiz", UL, "wt", lambda: tunable("kern.maxdsiz", 34359738368), None, "Maximum data size"),
     ("kern.dfldsiz", UL, "wt", lambda: tunable("kern.dfldsiz", 134217728), None, "Initial data size limit"),
     ("kern.maxssiz", UL, "wt", lambda: tunable("kern.maxssiz", 536870912), None, "Maximum stack size"),
     ("kern.dflssiz", UL, "wt", lambda: tunable("kern.dflssiz", 8388608), None, "Initial stack size limit"),
     ("kern.maxtsiz", UL, "wt", lambda: tunable("kern.maxtsiz", 134217728), None, "Maximum text size"),
-    ("kern.corefile", S, "wt", lambda: kenv().get("kern.corefile", "%N.core"), None, "Process corefile name format string"),
+    (
+        "kern.corefile",
+        S,
+        "wt",
+        lambda: kenv().get("kern.corefile", "%N.core"),
+        None,
+        "Process corefile name format string",
+    ),
     ("kern.coredump", I, "w", 1, None, "Enable/Disable coredumps"),
     ("kern.randompid", I, "w", 0, None, "Random PID modulus. Special values: 0: disable, 1: choose random value"),
     ("kern.pid_max", I, "rt", lambda: tunable("kern.pid_max", 99999), None, "Maximum allowed pid"),
     ("kern.kq_calloutmax", U, "w", 4096, None, "Maximum number of callouts allocated for kqueue"),
     ("kern.vm_guest", S, "r", "kvm", None, "Virtual machine guest detected?"),
     ("kern.conftxt", S, "r", lambda: booted("config").rstrip("\n"), None, "Kernel configuration file"),
-    ("kern.lastpid", I, "r", lambda: int((host.read("/proc/loadavg") or "0 0 0 0 0").split()[4]), None, "Last used PID"),
+    (
+        "kern.lastpid",
+        I,
+        "r",
+        lambda: int((host.read("/proc/loadavg") or "0 0 0 0 0").split()[4]),
+        None,
+        "Last used PID",
+    ),
     ("vm.loadavg", "opaque", "r", _loadavg, None, "Machine loadaverage history"),
-    ("vm.overcommit", I, "w", 0, None,
-     "Configure virtual memory overcommit behavior. See tuning(7) for details."),
+    ("vm.overcommit", I, "w", 0, None, "Configure virtual memory overcommit behavior. See tuning(7) for details."),
     ("vm.swap_enabled", I, "w", 1, None, "Enable entire process swapout"),
     ("vm.swap_total", U64, "r", lambda: meminfo("SwapTotal"), None, "Total amount of available swap storage."),
     ("vm.stats.vm.v_page_size", U, "r", 4096, None, "Page size in bytes"),
@@ -392,25 +483,61 @@ _ROWS = [
     ("net.inet.tcp.fast_finwait2_recycle", I, "w", 0, None, "Recycle closed FIN_WAIT_2 connections faster"),
     ("net.inet.tcp.finwait2_timeout", I, "w", 60000, None, "FIN-WAIT2 timeout"),
     ("net.inet.tcp.syncookies", I, "w", 1, None, "Use TCP SYN cookies if the syncache overflows"),
-    ("net.inet.tcp.tcbhashsize", I, "rt", lambda: tunable("net.inet.tcp.tcbhashsize", 65536), None,
-     "Size of TCP control-block hashtable"),
-    ("net.inet.tcp.syncache.cachelimit", U, "rt", lambda: tunable("net.inet.tcp.syncache.cachelimit", 15375), None,
-     "Overall entry limit for syncache"),
-    ("net.inet.tcp.syncache.bucketlimit", U, "rt", lambda: tunable("net.inet.tcp.syncache.bucketlimit", 30), None,
-     "Per-bucket hash limit for syncache"),
-    ("net.inet.tcp.syncache.hashsize", U, "rt", lambda: tunable("net.inet.tcp.syncache.hashsize", 512), None,
-     "Size of TCP syncache hashtable"),
+    (
+        "net.inet.tcp.tcbhashsize",
+        I,
+        "rt",
+        lambda: tunable("net.inet.tcp.tcbhashsize", 65536),
+        None,
+        "Size of TCP control-block hashtable",
+    ),
+    (
+        "net.inet.tcp.syncache.cachelimit",
+        U,
+        "rt",
+        lambda: tunable("net.inet.tcp.syncache.cachelimit", 15375),
+        None,
+        "Overall entry limit for syncache",
+    ),
+    (
+        "net.inet.tcp.syncache.bucketlimit",
+        U,
+        "rt",
+        lambda: tunable("net.inet.tcp.syncache.bucketlimit", 30),
+        None,
+        "Per-bucket hash limit for syncache",
+    ),
+    (
+        "net.inet.tcp.syncache.hashsize",
+        U,
+        "rt",
+        lambda: tunable("net.inet.tcp.syncache.hashsize", 512),
+        None,
+        "Size of TCP syncache hashtable",
+    ),
     ("net.inet.tcp.cc.algorithm", S, "w", "cubic", None, "Default congestion control algorithm"),
     ("net.inet.udp.checksum", I, "w", 1, None, "compute udp checksum"),
     ("net.inet.udp.maxdgram", UL, "w", 9216, None, "Maximum outgoing UDP datagram size"),
     ("net.inet.udp.recvspace", UL, "w", 42080, None, "Maximum space for incoming UDP datagrams"),
     ("net.inet.udp.blackhole", I, "w", 0, None, "Do not send port unreachables for refused connects"),
     ("net.inet.udp.log_in_vain", I, "w", 0, None, "Log all incoming UDP packets"),
-    ("net.isr.maxthreads", I, "rt", lambda: tunable("net.isr.maxthreads", 1), None,
-     "Use at most this many CPUs for netisr processing"),
+    (
+        "net.isr.maxthreads",
+        I,
+        "rt",
+        lambda: tunable("net.isr.maxthreads", 1),
+        None,
+        "Use at most this many CPUs for netisr processing",
+    ),
     ("net.isr.bindthreads", I, "rt", lambda: tunable("net.isr.bindthreads", 0), None, "Bind netisr threads to CPUs."),
-    ("net.isr.defaultqlimit", U, "rt", lambda: tunable("net.isr.defaultqlimit", 256), None,
-     "Default netisr per-protocol, per-CPU queue limit if not set by protocol"),
+    (
+        "net.isr.defaultqlimit",
+        U,
+        "rt",
+        lambda: tunable("net.isr.defaultqlimit", 256),
+        None,
+        "Default netisr per-protocol, per-CPU queue limit if not set by protocol",
+    ),
     ("hw.machine", S, "r", "amd64", None, "Machine class"),
     ("hw.model", S, "r", _cpu_model, None, "Machine model"),
     ("hw.ncpu", I, "r", lambda: len(os.sched_getaffinity(0)), None, "Number of active CPUs"),
@@ -421,13 +548,32 @@ _ROWS = [
     ("hw.pagesize", I, "r", 4096, None, "System memory page size"),
     ("hw.machine_arch", S, "r", "amd64", None, "System architecture"),
     ("security.jail.jailed", I, "r", 0, None, "Process in jail?"),
-    ("security.bsd.see_other_uids", I, "w", 1, None, "Unprivileged processes may see subjects/objects with different real uid"),
-    ("security.bsd.see_other_gids", I, "w", 1, None, "Unprivileged processes may see subjects/objects with different real gid"),
+    (
+        "security.bsd.see_other_uids",
+        I,
+        "w",
+        1,
+        None,
+        "Unprivileged processes may see subjects/objects with different real uid",
+    ),
+    (
+        "security.bsd.see_other_gids",
+        I,
+        "w",
+        1,
+        None,
+        "Unprivileged processes may see subjects/objects with different real gid",
+    ),
     ("user.localbase", S, "wt", "/usr/local", None, "Prefix used to install and locate add-on packages"),
 ]
 OIDS = {row[0]: row for row in _ROWS}
-MEASURED = {"kern.ipc.somaxconn", "kern.ipc.soacceptqueue", "kern.hostname",
-            "net.inet.ip.portrange.hifirst", "net.inet.ip.portrange.hilast"}
+MEASURED = {
+    "kern.ipc.somaxconn",
+    "kern.ipc.soacceptqueue",
+    "kern.hostname",
+    "net.inet.ip.portrange.hifirst",
+    "net.inet.ip.portrange.hilast",
+}
 
 
 def get(name):
