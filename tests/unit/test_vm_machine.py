@@ -87,7 +87,7 @@ def device(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def a_firmware(monkeypatch):
+def a_firmware(monkeypatch, surroundings):
     monkeypatch.setenv("FREEBSD_UEFI", "/code,/variables")
 
 
@@ -133,6 +133,7 @@ def test_the_accelerator_can_be_said(monkeypatch, device):
 
 
 def test_firmware_is_looked_for(monkeypatch):
+    monkeypatch.delenv("FREEBSD_UEFI")
     pair = machine.FIRMWARE[2]
     assert machine.firmware(lambda path: path in pair) == pair
     with pytest.raises(VmError, match="apt-get install ovmf"):
