@@ -34,19 +34,19 @@ lint: venv
 	@$(BIN)/python tools/run lint
 
 unit: venv
-	@$(BIN)/python -m pytest -q tests/unit
+	@$(BIN)/python -m pytest -q -m "not lab" tests/unit tests/equipment
 
 drift: venv
 	@$(BIN)/python tools/drift
 
 sh: venv
-	@molecule/default/lab sh $${HOST:-mx.home.example}
+	@lab/lab sh $${HOST:-mx.home.example}
 
 hosts: venv
-	@molecule/default/lab hosts
+	@lab/lab hosts
 
 down:
-	@molecule/default/lab down
+	@lab/lab down
 
 clean: down
 	rm -rf $(VENV) .cache

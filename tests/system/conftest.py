@@ -20,7 +20,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PLAYBOOK = ROOT / ".venv" / "bin" / "ansible-playbook"
 HOST = "mx.home.example"
-INVENTORY = pathlib.Path(os.environ.get("SOKUHAI_INVENTORY") or ROOT / "molecule" / "default" / "inventory")
+INVENTORY = pathlib.Path(os.environ.get("SOKUHAI_INVENTORY") or ROOT / "lab" / "inventory")
 SLOW = float(os.environ.get("SOKUHAI_SLOW") or 1)
 
 # What must be equal after two ways to the same state. Keys, certificates and databases hold time or chance and are named
@@ -56,15 +56,13 @@ class Lab:
 
     def __init__(self, name):
         self.name = name
-        self.env = dict(
-            os.environ, SOKUHAI_LAB=name, PYTHONPATH=str(ROOT / "molecule" / "default"), ANSIBLE_NOCOLOR="1"
-        )
+        self.env = dict(os.environ, SOKUHAI_LAB=name, PYTHONPATH=str(ROOT / "lab"), ANSIBLE_NOCOLOR="1")
         self.state = pathlib.Path("/run/sokuhai-lab") / name
         self.outside = (self.state / f"{HOST}.outside").exists()
 
     def command(self, *arguments, **options):
         return subprocess.run(
-            [ROOT / "molecule" / "default" / "lab", *arguments],
+            [ROOT / "lab" / "lab", *arguments],
             env=self.env,
             text=True,
             capture_output=True,

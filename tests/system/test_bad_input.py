@@ -26,7 +26,7 @@ def said(case, text):
 def refused(lab, tmp_path_factory):
     """{host: what one run of site.yml said of it}, a host for each bad value: an inventory with only one of them would cost a run each."""
     folder = tmp_path_factory.mktemp("inventory")
-    (folder / "group_vars").symlink_to(ROOT / "molecule" / "default" / "inventory" / "group_vars")
+    (folder / "group_vars").symlink_to(ROOT / "lab" / "inventory" / "group_vars")
     hosts = {HOSTS[c["name"]]: c["variables"] for c in TRIED}
     (folder / "hosts.yml").write_text(yaml.safe_dump({"mailhosts": {"hosts": hosts}}))
     summary = folder / "summary"

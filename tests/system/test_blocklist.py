@@ -139,7 +139,7 @@ def killed(lab, task):
     command = [
         PLAYBOOK,
         "-i",
-        ROOT / "molecule/default/inventory",
+        ROOT / "lab/inventory",
         ROOT / "tests/system/blocklist_only.yml",
         "-e",
         json.dumps(WANTED),
@@ -272,7 +272,7 @@ def test_the_operator_is_never_cut_off(in_force):
     lab = in_force
     assert reach(lab, *["192.0.2.2:2525"] * 6, host="operator") == [True] * 6, "counted"
     session = subprocess.Popen(
-        [ROOT / "molecule/default/lab", "sh", "operator", "--", "python3", "-c", HOLD],
+        [ROOT / "lab/lab", "sh", "operator", "--", "python3", "-c", HOLD],
         env=lab.env,
         text=True,
         stdin=subprocess.PIPE,

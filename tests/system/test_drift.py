@@ -64,7 +64,7 @@ class Drift:
                 for c in (
                     ROOT / "tools" / "drift",
                     "-i",
-                    inventory or ROOT / "molecule/default/inventory",
+                    inventory or ROOT / "lab/inventory",
                     "--state",
                     self.state,
                     "--json",
@@ -229,7 +229,7 @@ def test_everything_tampered_with_is_found_and_nothing_else(lab, drift, full, ba
 def own_postfix(lab, tmp_path):
     """A folder with a sendmail(1) that is the practice host's, so that what is mailed goes through its Postfix."""
     program = tmp_path / "sendmail"
-    program.write_text(f'#!/bin/sh\nexec {ROOT}/molecule/default/lab sh {HOST} -- /usr/sbin/sendmail "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {ROOT}/lab/lab sh {HOST} -- /usr/sbin/sendmail "$@"\n')
     program.chmod(0o755)
     return tmp_path
 

@@ -21,7 +21,7 @@ def ten(lab, full, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ten")
     inventory = folder / "inventory"
     inventory.mkdir()
-    (inventory / "group_vars").symlink_to(ROOT / "molecule" / "default" / "inventory" / "group_vars")
+    (inventory / "group_vars").symlink_to(ROOT / "lab" / "inventory" / "group_vars")
     rows = "".join(f"    {name}:\n      ansible_host: 192.0.2.{name[2:].partition('.')[0] or 10}\n" for name in HOSTS)
     (inventory / "hosts.yml").write_text(
         "all:\n  hosts:\n    localhost:\n      ansible_connection: local\n"

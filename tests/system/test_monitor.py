@@ -53,7 +53,7 @@ def read(lab, since=3600, points=5000):
         [
             ROOT / ".venv/bin/ansible",
             "-i",
-            ROOT / "molecule/default/inventory",
+            ROOT / "lab/inventory",
             HOST,
             "-o",
             "-m",

@@ -12,7 +12,7 @@ def test_a_page_of_a_real_host_has_its_chain_and_its_samples(lab, tmp_path):
     command = [
         ROOT / "tools" / "drift",
         "-i",
-        ROOT / "molecule/default/inventory",
+        ROOT / "lab/inventory",
         "--state",
         tmp_path / "state",
         "--json",

@@ -228,7 +228,7 @@ def start_and_kill(lab, *words, **variables):
     command = [
         PLAYBOOK,
         "-i",
-        ROOT / "molecule/default/inventory",
+        ROOT / "lab/inventory",
         folder / "ports_only.yml",
         "-e",
         json.dumps({**SMALL, **variables}),

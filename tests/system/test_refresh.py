@@ -10,7 +10,7 @@ import threading
 import pytest
 from conftest import ROOT, changed_lines
 
-REGISTRY = ROOT / "molecule" / "default" / "registry"
+REGISTRY = ROOT / "lab" / "registry"
 TABLE = "cidr:/usr/local/etc/postfix/tables/client_country"
 INSIDE, OUTSIDE = "203.0.113.20", "203.0.113.230"  # of JP in the practice host's registry file; of no declared country
 LISTS = [

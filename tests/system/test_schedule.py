@@ -151,7 +151,7 @@ def checkout(cron):
         if path.name not in (".git", "inventory"):
             (folder / path.name).symlink_to(path)
     (folder / "inventory" / "mine").mkdir(parents=True)
-    source = ROOT / "molecule" / "default" / "inventory"
+    source = ROOT / "lab" / "inventory"
     for name in ("hosts.yml", "group_vars"):
         (folder / "inventory" / "mine" / name).symlink_to(source / name)
     return folder
@@ -203,6 +203,6 @@ def test_refresh_mails_only_when_it_failed(cron, checkout):
     (wrong / "hosts.yml").write_text(
         f"mailhosts:\n  hosts:\n    {HOST}:\n      ansible_host: 192.0.2.10\n      access_dnsbl_deadline: soon\n"
     )
-    (wrong / "group_vars").symlink_to(ROOT / "molecule" / "default" / "inventory" / "group_vars")
+    (wrong / "group_vars").symlink_to(ROOT / "lab" / "inventory" / "group_vars")
     ((words, mail),) = cron.turn(*settings(cron), "ANSIBLE_INVENTORY=inventory/wrong", line)
     assert mail["To"] == OPS and "access_dnsbl_deadline" in mail.get_content(), mail.as_string()

@@ -23,7 +23,7 @@ def verify(lab, inventory, *options):
 
 
 def test_user_and_key_may_stand_on_the_command_line(lab, tmp_path):
-    source = ROOT / "molecule" / "default" / "inventory"
+    source = ROOT / "lab" / "inventory"
     folder = tmp_path / "group_vars" / "mailhosts"
     folder.mkdir(parents=True)
     for path in (source / "group_vars" / "mailhosts").iterdir():
@@ -49,5 +49,5 @@ def test_user_and_key_may_stand_on_the_command_line(lab, tmp_path):
 
 
 def test_the_host_may_be_named_by_its_ipv6_address(lab):
-    code, text = verify(lab, ROOT / "molecule" / "default" / "inventory", "-e", "ansible_host=2001:db8::10")
+    code, text = verify(lab, ROOT / "lab" / "inventory", "-e", "ansible_host=2001:db8::10")
     assert code == 0 and " passed" in text, text

@@ -533,7 +533,7 @@ def test_all_five_at_full_size_are_read_whole(tmp_path):
 
 
 def test_the_practice_hosts_countries_are_those_of_its_registry_files():
-    folder = pathlib.Path(__file__).parents[2] / "molecule" / "default" / "registry"
+    folder = pathlib.Path(__file__).parents[2] / "lab" / "registry"
     made = ct.registry_countries(
         [str(folder / "delegated-apnic"), str(folder / "delegated-arin")], ["JP", "US", "XA", "XB"]
     )

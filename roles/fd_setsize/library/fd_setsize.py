@@ -178,7 +178,7 @@ class Headers:
             raise Refused(
                 "%s is no JSON; the originals beside it are whole: repair it, or remove it and the headers' 1024 is assumed"
                 % self.record_file
-            )
+            ) from None
         self.before = json.dumps(self.record, sort_keys=True)
         self.diff, self.result, self.resets, self.todo = [], [], [], []
 

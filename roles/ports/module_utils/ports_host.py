@@ -670,7 +670,7 @@ class Worker:
             process.wait()
             raise Failed(
                 "%s did not end within ports_timeout = %d s" % (what or " ".join(argv), self.settings["timeout"])
-            )
+            ) from None
         if status:
             raise Failed("%s ended with status %d" % (what or " ".join(argv), status))
 
@@ -706,7 +706,7 @@ class Worker:
                 raise Failed(
                     "%s needs %s, which no repository gives (%s), and it would be compiled with the raised sys/select.h if it were built "
                     "here. Install it, or switch off the option that asks for it" % (title(self.item), name, reason)
-                )
+                ) from reason
 
     def clean(self):
         """Remove the port's work directory, whose name is make's own answer. Not by `make clean`, which needs space for its start."""
@@ -764,7 +764,7 @@ class Worker:
                 with open(staged, "rb") as handle:
                     data = handle.read()
             except OSError as error:
-                raise Failed("no proof that the flags arrived: %s" % error)
+                raise Failed("no proof that the flags arrived: %s" % error) from error
             absent = [flag for flag in self.item["cflags"] if flag.encode() not in data]
             if absent:
                 raise Failed(
@@ -889,7 +889,7 @@ class Worker:
             self.phase("restart")
             self.serve()
         except Failed as reason:
-            raise Failed("%s. %s" % (reason, self.put_back(name)))
+            raise Failed("%s. %s" % (reason, self.put_back(name))) from reason
 
     def put_back(self, name):
         """Return to the saved package; a sentence about how that went."""

@@ -661,7 +661,9 @@ class Postfix:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key)
         except OSError as error:  # ssl.SSLError is one
-            raise Refused(["main.cf: smtpd_tls_cert_file, smtpd_tls_key_file: %s, %s: %s" % (chain, key, error)])
+            raise Refused(
+                ["main.cf: smtpd_tls_cert_file, smtpd_tls_key_file: %s, %s: %s" % (chain, key, error)]
+            ) from error
         self.proofs.append("key and certificate belong together")
 
     def made_sockets(self, services):
@@ -1193,7 +1195,7 @@ def hold(postfix):
             return
         except OSError:
             if time.time() > deadline:
-                raise Refused(["another run has been at work on %s for 10 minutes" % postfix.config])
+                raise Refused(["another run has been at work on %s for 10 minutes" % postfix.config]) from None
             time.sleep(0.5)
 
 

@@ -1,0 +1,394 @@
+"""The lab's own promises: what is inside, that nothing leaks out of it, and that taking it down takes all of it."""
+
+import json
+import os
+import pathlib
+import pty
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LAB = ROOT / "lab" / "lab"
+INSTANCE = f"labtest-{os.getpid()}"
+STATE = pathlib.Path("/run/sokuhai-lab") / INSTANCE
+MX = "mx.home.example"
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root"),
+    pytest.mark.skipif(
+        not shutil.which("debootstrap") and not shutil.which("unshare"), reason="the lab needs Linux with debootstrap"
+    ),
+]
+
+
+def lab(*args, check=True, timeout=120, **more):
+    env = {**os.environ, "SOKUHAI_LAB": INSTANCE}
+    done = subprocess.run(
+        [LAB, *args],
+        env=env,
+        text=True,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+        **({} if "input" in more else {"stdin": subprocess.DEVNULL}),
+        **more,
+    )
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def keeper():
+    return json.loads((STATE / "keeper.json").read_text())["pid"]
+
+
+def stat_fields(pid):
+    """(state, start time) of a process, or None."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+    return fields[0], fields[19]
+
+
+def alive(pid):
+    fields = stat_fields(pid)
+    return fields is not None and fields[0] not in "ZX"
+
+
+def inside():
+    """Processes of this machine that see a mount of the instance: those of the lab and of its hosts, zombies left out."""
+    found = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{STATE}/m" in (entry / "mountinfo").read_text() and alive(entry.name):
+                found.append(int(entry.name))
+        except OSError:
+            pass
+    return found
+
+
+def machine():
+    """What the lab must not change: links, addresses, routes, named namespaces and mounts of this machine."""
+
+    def out(*argv):
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+
+    # counters of time are no change
+    timers = re.compile(r"(valid_lft|preferred_lft|expires|hoplimit) \S+")
+    return {
+        "links": out("ip", "-o", "link"),
+        "addresses": timers.sub("", out("ip", "-o", "address")),
+        "routes": out("ip", "route") + timers.sub("", out("ip", "-6", "route")),
+        "netns": out("ip", "netns"),
+        "mounts": pathlib.Path("/proc/self/mounts").read_text(),
+        "hostname": os.uname().nodename,
+        "forwarding": pathlib.Path("/proc/sys/net/ipv4/ip_forward").read_text(),
+    }
+
+
+@pytest.fixture(scope="module")
+def up():
+    before = machine()
+    lab("up", timeout=1500)
+    yield before
+    lab("down", check=False)
+    assert not STATE.exists()
+
+
+def test_nothing_of_the_machine_changes(up):
+    assert machine() == up
+
+
+def test_second_up_does_nothing_and_says_so(up):
+    pid = keeper()
+    started = time.monotonic()
+    done = lab("up")
+    assert "already up" in done.stdout
+    assert time.monotonic() - started < 3
+    assert keeper() == pid
+
+
+def test_another_generation_is_refused_while_up(up):
+    done = lab("up", "--generation", "bookworm", check=False)
+    assert done.returncode == 1
+    assert "lab down" in done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 1, 7, 255])
+def test_exit_code_is_kept(up, code):
+    assert lab("sh", MX, "--", "sh", "-c", f"exit {code}", check=False).returncode == code
+
+
+def test_missing_command_and_death_by_signal(up):
+    assert lab("sh", MX, "--", "/no/such/thing", check=False).returncode == 127
+    assert lab("sh", MX, "--", "/etc/passwd", check=False).returncode == 126
+    assert lab("sh", MX, "--", "sh", "-c", "kill -TERM $$", check=False).returncode == 128 + signal.SIGTERM
+
+
+def test_stdin_stdout_and_stderr_pass_through(up):
+    data = "".join(f"line {n} äöü\n" for n in range(50000))
+    done = lab("sh", MX, "--", "sh", "-c", "cat; echo wrong >&2", input=data)
+    assert done.stdout == data
+    assert done.stderr == "wrong\n"
+
+
+def test_signals_reach_what_the_command_started(up):
+    process = subprocess.Popen(
+        [LAB, "sh", MX, "--", "sh", "-c", "trap 'echo caught; exit 3' TERM; echo ready; while :; do sleep 0.1; done"],
+        env={**os.environ, "SOKUHAI_LAB": INSTANCE},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        # communicate, not readline: a signal that got lost must be a failure, not a test that never ends
+        assert process.communicate(timeout=10)[0] == "caught\n"
+        assert process.returncode == 3
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_shell_has_a_terminal_of_the_host_with_job_control(up):
+    pid, terminal = pty.fork()
+    if pid == 0:
+        # a run that a script put into the background has it ignored, and every shell hands that on to its jobs (sh(1))
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.execve(LAB, ["lab", "sh", MX], {**os.environ, "SOKUHAI_LAB": INSTANCE})
+    seen = b""
+
+    def until(what):
+        nonlocal seen
+        deadline = time.monotonic() + 15
+        while what not in seen:
+            assert time.monotonic() < deadline and select.select([terminal], [], [], 15)[0], seen
+            seen += os.read(terminal, 4096)
+        seen = seen.split(what, 1)[1]
+
+    try:
+        until(b"# ")
+        os.write(terminal, b"tty; hostname\n")
+        until(b"/dev/pts/")
+        until(MX.encode())
+        # the line is echoed with the arithmetic, the answer has the number; it comes from the job in the foreground
+        os.write(terminal, b"sh -c 'echo up$((1+1)); exec sleep 60'\n")
+        until(b"up2")
+        os.write(terminal, b"\x03")
+        # dash now and then prints no prompt after an interrupt; that it reads on is what counts, long before the sleep's end
+        until(b"^C")
+        time.sleep(0.5)
+        os.write(terminal, b"echo back$((2+2)); exit 9\n")
+        until(b"back4")
+        deadline = time.monotonic() + 10
+        while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        pid = 0
+        assert os.waitstatus_to_exitcode(ended[1]) == 9
+    finally:
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os.close(terminal)
+
+
+def test_unknown_host_is_named(up):
+    done = lab("sh", "nobody", "--", "true", check=False)
+    assert done.returncode == 1
+    assert "nobody" in done.stderr and MX in done.stderr
+
+
+def test_hosts_lists_who_is_there(up):
+    table = lab("hosts").stdout
+    row = next(line for line in table.splitlines() if line.startswith(MX) and "192.0.2.10" in line)
+    assert row.count(MX) == 2 and "practice host" in row
+    for address in (
+        "192.0.2.2",
+        "198.51.100.2",
+        "198.51.100.153",
+        "198.51.100.219",
+        "203.0.113.0/24",
+        "2001:db8:2::/64",
+        "192.0.2.1",
+    ):
+        assert re.search(rf"\s{re.escape(address)}\s", table), address
+
+
+def ssh(command, **more):
+    return subprocess.run(
+        ["ssh", "-F", STATE / "ssh_config", "-o", "BatchMode=yes", MX, command],
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "SOKUHAI_LAB": INSTANCE},
+        text=True,
+        capture_output=True,
+        timeout=30,
+        check=False,
+        **more,
+    )
+
+
+def test_ssh_with_the_host_key_checked(up):
+    done = ssh("echo in; exit 5")
+    assert (done.stdout, done.returncode) == ("in\n", 5), done.stderr
+    known = STATE / "known_hosts"
+    right = known.read_text()
+    try:
+        known.write_text("")
+        assert ssh("true").returncode == 255
+    finally:
+        known.write_text(right)
+
+
+def test_descriptors_are_the_number_really_in_force(up):
+    said = json.loads((STATE / "status.json").read_text())["descriptors"]
+    assert said == json.loads(lab("status", "--json").stdout)["descriptors"]
+    limits = lab("sh", MX, "--", "cat", "/proc/1/limits").stdout
+    assert re.search(r"Max open files\s+(\d+)\s+(\d+)", limits).groups() == (str(said), str(said))
+    assert ssh("ulimit -Hn").stdout.strip() == str(said)
+    # the caller's own limits do not count
+    done = subprocess.run(
+        ["sh", "-c", f"ulimit -Sn 200; exec {LAB} sh {MX} -- sh -c 'ulimit -Sn'"],
+        env={**os.environ, "SOKUHAI_LAB": INSTANCE},
+        stdin=subprocess.DEVNULL,
+        text=True,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout.strip() == str(said), done.stderr
+
+
+PROBE = """
+import socket, sys
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+with socket.socket(family) as s:
+    s.settimeout(5)
+    s.bind((sys.argv[1], 0))
+    s.connect((sys.argv[2], 22))
+    print(s.getsockname()[0], s.recv(4).decode())
+"""
+
+
+@pytest.mark.parametrize(
+    "source, target",
+    [("203.0.113.1", "192.0.2.10"), ("203.0.113.254", "192.0.2.10"), ("2001:db8:2::beef", "2001:db8::10")],
+)
+def test_any_client_address_reaches_the_host(up, source, target):
+    if source == "203.0.113.1":
+        # the router's own address is the one that a client cannot have
+        assert lab("sh", "clients", "--", "python3", "-c", PROBE, source, target, check=False).returncode != 0
+        return
+    done = lab("sh", "clients", "--", "python3", "-c", PROBE, source, target)
+    assert done.stdout.split() == [source, "SSH-"]
+
+
+def test_host_cannot_change_the_kernel_of_the_machine(up):
+    before = pathlib.Path("/proc/sys/kernel/pid_max").read_text()
+    try:
+        done = lab("sh", MX, "--", "sh", "-c", "echo 99999 > /proc/sys/kernel/pid_max", check=False)
+        assert done.returncode != 0
+        assert pathlib.Path("/proc/sys/kernel/pid_max").read_text() == before
+    finally:
+        pathlib.Path("/proc/sys/kernel/pid_max").write_text(before)
+
+
+def test_sync_renews_programs_and_leaves_the_configuration(up):
+    lab("sh", MX, "--", "sh", "-c", "echo 'mine=YES' >> /etc/rc.conf; echo broken > /etc/rc.subr")
+    lab("sync")
+    assert "mine=YES" in lab("sh", MX, "--", "cat", "/etc/rc.conf").stdout
+    stock = (ROOT / "lab/standins/root/etc/rc.subr").read_text()
+    assert lab("sh", MX, "--", "cat", "/etc/rc.subr").stdout == stock
+
+
+@pytest.mark.parametrize("how", [(), ("--hard",)])
+def test_reboot_keeps_files_and_loses_the_rest(up, how):
+    lab("sh", MX, "--", "sh", "-c", "echo kept > /root/kept; echo lost > /tmp/lost")
+    boots = json.loads((STATE / f"{MX}.json").read_text())
+    lab("reboot", MX, *how)
+    after = json.loads((STATE / f"{MX}.json").read_text())
+    assert after["boots"] == boots["boots"] + 1
+    assert after["start"] > boots["start"]
+    assert lab("sh", MX, "--", "cat", "/root/kept").stdout == "kept\n"
+    assert lab("sh", MX, "--", "cat", "/tmp/lost", check=False).returncode != 0
+    assert ssh("true").returncode == 0
+
+
+def test_reboot_from_inside(up):
+    boots = json.loads((STATE / f"{MX}.json").read_text())["boots"]
+    lab("sh", MX, "--", "kill", "-INT", "1", check=False)
+    deadline = time.monotonic() + 60
+    while json.loads((STATE / f"{MX}.json").read_text())["boots"] != boots + 1 or ssh("true").returncode:
+        assert time.monotonic() < deadline, (STATE / "keeper.log").read_text()
+        time.sleep(0.2)
+
+
+def test_a_foreign_process_with_the_keepers_pid_is_left_alone():
+    other = f"labtest-f{os.getpid()}"
+    state = pathlib.Path("/run/sokuhai-lab") / other
+    victim = subprocess.Popen(["sleep", "60"])
+    try:
+        state.mkdir(parents=True)
+        state.joinpath("keeper.json").write_text(
+            json.dumps({"pid": victim.pid, "start": int(stat_fields(victim.pid)[1]) - 1}, indent=1)
+        )
+        done = subprocess.run(
+            [LAB, "down"],
+            env={**os.environ, "SOKUHAI_LAB": other},
+            text=True,
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert not state.exists()
+        assert victim.poll() is None
+    finally:
+        victim.kill()
+        victim.wait()
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def test_crash_then_up_then_down_removes_all(up):
+    pid = keeper()
+    assert len(inside()) > 3
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while inside() or alive(pid):
+        assert time.monotonic() < deadline, inside()
+        time.sleep(0.05)
+    assert lab("sh", MX, "--", "true", check=False).returncode == 1
+    assert json.loads(lab("status", "--json", check=False).stdout)["state"] == "stale"
+    assert machine() == up
+
+    lab("up")
+    assert ssh("true").returncode == 0
+    assert keeper() != pid
+
+    # down of a running one, of a crashed one, of none
+    lab("down")
+    assert not STATE.exists() and not inside()
+    assert machine() == up
+    lab("up")
+    os.kill(keeper(), signal.SIGKILL)
+    lab("down")
+    assert not STATE.exists() and not inside()
+    assert "not up" in lab("down").stdout
+    assert machine() == up
+
+
+def test_a_bad_instance_name_is_refused():
+    done = subprocess.run(
+        [LAB, "up"], env={**os.environ, "SOKUHAI_LAB": "../x"}, text=True, capture_output=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert "SOKUHAI_LAB" in done.stderr

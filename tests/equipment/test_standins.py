@@ -1,0 +1,542 @@
+"""The stand-ins' own logic, without a host: refusals, login classes, order of rc.d scripts, pf's grammar, versions."""
+
+import importlib.machinery
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2] / "lab/standins/root"
+LIB = ROOT / "usr/libexec/standins/lib"
+RUN = (
+    "import sys, runpy; sys.path.insert(0, {lib!r}); sys.argv = {argv!r}; runpy.run_path({path!r}, run_name='__main__')"
+)
+PYTHON = sorted(
+    str(p.relative_to(ROOT))
+    for p in ROOT.rglob("*")
+    if p.is_file() and not p.is_symlink() and p.read_bytes().startswith(b"#!/usr/libexec/standins/python3")
+)
+
+
+@pytest.fixture(autouse=True)
+def no_bytecode(monkeypatch):
+    """root/ is copied into hosts as it is: nothing generated may lie in it."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+
+def call(path, *args):
+    """A Python stand-in run here, as the commands of a host run there."""
+    file = str(ROOT / path)
+    code = RUN.format(lib=str(LIB), argv=[file, *args], path=file)
+    return subprocess.run([sys.executable, "-BIS", "-c", code], capture_output=True, text=True, timeout=30, check=False)
+
+
+def module(path, monkeypatch):
+    """A stand-in's functions, its main program left alone."""
+    monkeypatch.syspath_prepend(str(LIB))
+    source = (ROOT / path).read_text()
+    head = source.rsplit("\n\n\n", 1)[0]
+    loader = importlib.machinery.SourceFileLoader("standin", str(ROOT / path))
+    spec = importlib.util.spec_from_loader("standin", loader)
+    made = importlib.util.module_from_spec(spec)
+    exec(compile(head, str(ROOT / path), "exec"), made.__dict__)
+    return made
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "usr/bin/sockstat",
+        "usr/bin/netstat",
+        "usr/bin/fstat",
+        "usr/bin/procstat",
+        "usr/bin/kenv",
+        "usr/bin/limits",
+        "usr/bin/cap_mkdb",
+        "usr/bin/stat",
+        "usr/sbin/sysctl",
+        "usr/sbin/sysrc",
+        "usr/sbin/rcorder",
+        "usr/sbin/sha256",
+        "usr/sbin/syslogd",
+        "usr/sbin/config",
+        "usr/sbin/daemon",
+    ],
+)
+def test_an_unknown_option_is_refused_by_name(path):
+    answer = call(path, "-%")
+    assert answer.returncode != 0, answer
+    name = path.rpartition("/")[2]
+    assert name in answer.stderr and "Traceback" not in answer.stderr, answer.stderr
+
+
+@pytest.mark.parametrize("path", PYTHON)
+def test_python_standins_start_bare(path):
+    first = (ROOT / path).read_text().splitlines()[0]
+    assert first == "#!/usr/libexec/standins/python3 -IS", "site and user paths cost time, and sitecustomize lies"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in ROOT.rglob("*") if p.is_file() and not p.is_symlink() and p.read_bytes()[:10].startswith(b"#!/bin/sh")],
+    ids=lambda p: p.name,
+)
+def test_shell_parses(path):
+    assert subprocess.run(["sh", "-n", path], check=False).returncode == 0
+    assert path.stat().st_mode & 0o111, f"{path} is not executable"
+
+
+def test_setup_parses():
+    assert subprocess.run(["sh", "-n", ROOT.parent / "setup.sh"], check=False).returncode == 0
+
+
+def test_login_values(monkeypatch):
+    monkeypatch.syspath_prepend(str(LIB))
+    import login
+
+    assert login.number("64K", "size") == 65536
+    assert login.number("128M", "size") == 128 << 20
+    assert login.number("1h30m", "time") == 5400
+    assert login.number("65535", "number") == 65535
+    assert login.number("unlimited", "number") == login.INFINITY
+    assert login.number("64K", "number") is None and login.number("", "size") is None
+
+
+def test_login_classes_follow_tc(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(LIB))
+    import login
+
+    conf = tmp_path / "login.conf"
+    conf.write_text(
+        "# c\ndefault:\\\n\t:openfiles=unlimited:\\\n\t:memorylocked=64K:\\\n\t:mail=/var/mail/$:\n\n"
+        "daemon:\\\n\t:mail@:\\\n\t:memorylocked=128M:\\\n\t:tc=default:\n"
+        "mail|other name:\\\n\t:openfiles=500:\\\n\t:tc=daemon:\nloop:\\\n\t:tc=loop:\n"
+    )
+    classes = login.resolve(login.parse(conf))
+    assert classes["mail"] == {"openfiles": "500", "memorylocked": "128M"} == classes["other name"]
+    assert classes["default"]["mail"] == "/var/mail/$" and "mail" not in classes["daemon"]
+    assert classes["loop"] == {}
+
+
+def test_cap_mkdb_writes_what_the_database_reader_reads(tmp_path):
+    conf = tmp_path / "x.conf"
+    conf.write_text("a:\\\n\t:openfiles=5:\n")
+    assert call("usr/bin/cap_mkdb", str(conf)).returncode == 0
+    assert json.loads((tmp_path / "x.conf.db").read_text()) == {"a": {"openfiles": "5"}}
+
+
+def test_rcorder(tmp_path):
+    def script(name, provide, require="", before="", keyword=""):
+        lines = ["#!/bin/sh", f"# PROVIDE: {provide}"]
+        lines += [f"# REQUIRE: {require}"] * bool(require) + [f"# BEFORE: {before}"] * bool(before)
+        lines += [f"# KEYWORD: {keyword}"] * bool(keyword)
+        (tmp_path / name).write_text("\n".join(lines) + "\n. /etc/rc.subr\n# REQUIRE: never\n")
+        return str(tmp_path / name)
+
+    paths = [
+        script("c", "c", "b", keyword="shutdown"),
+        script("b", "b", "a"),
+        script("a", "a"),
+        script("z", "z", before="a"),
+    ]
+    answer = call("usr/sbin/rcorder", *paths)
+    assert [line[-1] for line in answer.stdout.split()] == ["z", "a", "b", "c"]
+    assert call("usr/sbin/rcorder", "-k", "shutdown", *paths).stdout.split() == [paths[0]]
+    assert paths[0] not in call("usr/sbin/rcorder", "-s", "shutdown", *paths).stdout.split()
+
+
+@pytest.mark.parametrize(
+    "value, suffix, shown",
+    [
+        (None, "   ", "infinity     "),
+        (8514, "   ", "8514     "),
+        (117315, "   ", "117315     "),
+        (34359738368, "B  ", "32768 MB  "),
+        (536870912, "B  ", "524288 KB  "),
+        (134217728, "B  ", "131072 KB  "),
+        (65536, "B  ", "65536 B   "),
+    ],
+)
+def test_procstat_numbers(monkeypatch, value, suffix, shown):
+    assert module("usr/bin/procstat", monkeypatch).human(value, suffix) == shown
+
+
+@pytest.mark.parametrize(
+    "left, right, order",
+    [
+        ("9.18.49", "9.20.1", -1),
+        ("3.10.13,1", "3.11.5", 1),
+        ("3.11.5_1,1", "3.11.5,1", 1),
+        ("1.2", "1.2", 0),
+        ("1.10", "1.9", 1),
+    ],
+)
+def test_pkg_versions(monkeypatch, left, right, order):
+    assert module("usr/libexec/standins/pkg", monkeypatch).compare(left, right) == order
+
+
+GOOD = """\
+# a comment
+ext = "vtnet0"
+lan = "{ 192.0.2.0/24, 2001:db8::/64 }"
+set limit { states 50000, frags 2000 }
+set skip on lo0
+table <bad> persist { 203.0.113.8 }
+anchor "sokuhai"
+block in log quick on $ext inet proto tcp from <bad> to any \\
+    port { 25, 587 }
+pass in from $lan to any keep state
+block return out proto udp from any port 53 to !192.0.2.53
+pass all
+"""
+
+
+def test_pf_grammar(monkeypatch, tmp_path):
+    pf = module("usr/sbin/pfctl", monkeypatch)
+    conf = tmp_path / "pf.conf"
+    conf.write_text(GOOD)
+    state = {"rulesets": {}, "tables": {}, "limits": {}, "skip": [], "policy": "drop"}
+    assert pf.parse(str(conf), "", state) == 0
+    rules = state["rulesets"][""]
+    # one for each of a list's words, in the words of FreeBSD 15's pfctl -sr
+    assert [r["text"] for r in rules] == [
+        'anchor "sokuhai" all',
+        "block drop in log quick on vtnet0 inet proto tcp from <bad> to any port = smtp",
+        "block drop in log quick on vtnet0 inet proto tcp from <bad> to any port = submission",
+        "pass in from 192.0.2.0/24 to any flags S/SA keep state",
+        "pass in from 2001:db8::/64 to any flags S/SA keep state",
+        "block return out proto udp from any port = domain to ! 192.0.2.53",
+        "pass all flags S/SA keep state",
+    ]
+    assert rules[1]["quick"] and rules[1]["iface"] == ["vtnet0"] and rules[1]["to"][2] == ["25"]
+    assert rules[5]["to"] == (True, ["192.0.2.53"], []) and rules[5]["reply"] == "return"
+    assert state["limits"]["states"] == 50000 and state["skip"] == ["lo0"]
+    assert state["tables"] == {"\0bad": ["203.0.113.8"]}
+
+
+def test_pf_evaluates_anchors_by_their_names(monkeypatch):
+    pf = module("usr/sbin/pfctl", monkeypatch)
+    state = {"rulesets": {name: [] for name in ("", "sokuhai", "d", "d/25", "d/25/x", "d/22", "sokuhai/d", "dd/1")}}
+    assert pf.evaluated("/d/*", "sokuhai", state) == ["d/22", "d/25"]
+    assert pf.evaluated("d", "sokuhai", state) == ["sokuhai/d"] and pf.evaluated("d", "", state) == ["d"]
+    assert pf.evaluated("nothing", "", state) == []
+
+
+def test_pf_order_and_includes(monkeypatch, tmp_path, capsys):
+    pf = module("usr/sbin/pfctl", monkeypatch)
+    conf, more = tmp_path / "pf.conf", tmp_path / "more"
+    state = {"rulesets": {}, "tables": {}, "limits": {}, "skip": [], "policy": "drop"}
+    more.write_text("pass in proto tcp to port $p\n")
+    conf.write_text(f'p = "22"\ninclude "{more}"\nblock all\n')
+    assert pf.parse(str(conf), "", state) == 0 and [r["action"] for r in state["rulesets"][""]] == ["pass", "block"]
+    conf.write_text('anchor "x"\nscrub in all\n')
+    assert pf.parse(str(conf), "", state) == 1
+    assert (
+        capsys.readouterr().err
+        == f"{conf}:2: Rules must be in order: options, ethernet, normalization, queueing, translation, filtering\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "blok in",
+        "block in from 192.0.2.300",
+        "pass in port 25",
+        "table bad persist",
+        "set limit { x 1 }",
+        "pass in from $nothing",
+        "block in quick from <x> bogus",
+        "nat on em0 from any to any -> (em0)",
+    ],
+)
+def test_pf_refuses(monkeypatch, tmp_path, line, capsys):
+    pf = module("usr/sbin/pfctl", monkeypatch)
+    conf = tmp_path / "pf.conf"
+    conf.write_text("pass all\n" + line + "\n")
+    state = {"rulesets": {}, "tables": {}, "limits": {}, "skip": [], "policy": "drop"}
+    assert pf.parse(str(conf), "", state) == 1
+    assert capsys.readouterr().err.startswith(f"{conf}:2: ")
+
+
+def test_sysctl_table_is_sound(monkeypatch):
+    monkeypatch.syspath_prepend(str(LIB))
+    import oid
+
+    kinds = {
+        "integer",
+        "unsigned integer",
+        "long integer",
+        "unsigned long",
+        "string",
+        "opaque",
+        "uint8_t",
+        "int64_t",
+        "uint64_t",
+    }
+    assert len(oid.OIDS) == len(oid._ROWS), "a name twice"
+    for name, kind, mode, value, setter, _ in oid._ROWS:
+        assert kind in kinds and mode in ("r", "w", "rt", "wt"), name
+        assert setter is None or "w" in mode, name
+        assert callable(value) or isinstance(value, str if kind == "string" else int), name
+    # what no stand-in may remember: it has to be asked every time
+    for name in ("kern.openfiles", "kern.ipc.numopensockets", "hw.physmem", "hw.ncpu"):
+        assert callable(oid.OIDS[name][3]) and oid.OIDS[name][2] == "r"
+
+
+# --- pkg
+
+VUXML = """<vuxml xmlns="http://www.vuxml.org/apps/vuxml-1"><vuln vid="a-b"><topic> two ranges </topic><affects><package>
+<name>postfix</name><name>postfix-sasl</name><range><ge>3.9</ge><lt>3.10.14,1</lt></range><range><eq>4.0</eq></range></package></affects></vuln></vuxml>"""
+
+
+@pytest.mark.parametrize(
+    "package, rc",
+    [
+        ("postfix-3.10.13,1", 1),
+        ("postfix-sasl-3.10.13,1", 1),
+        ("postfix-3.10.14,1", 0),
+        ("postfix-3.8", 0),
+        ("postfix-4.0", 1),
+        ("bind920-3.10", 0),
+    ],
+)
+def test_pkg_audit_by_ranges(monkeypatch, tmp_path, package, rc):
+    pkg = module("usr/libexec/standins/pkg", monkeypatch)
+    (tmp_path / "vuln.xml").write_text(VUXML)
+    assert pkg.audit(None, ["-q", "-f", str(tmp_path / "vuln.xml"), package]) == rc
+
+
+def test_pkg_audit_without_and_with_a_broken_file(monkeypatch, tmp_path, capsys):
+    pkg = module("usr/libexec/standins/pkg", monkeypatch)
+    assert pkg.audit(None, ["-f", str(tmp_path / "none"), "x-1"]) == 1
+    (tmp_path / "bad").write_text("<vuxml>")
+    assert pkg.audit(None, ["-f", str(tmp_path / "bad"), "x-1"]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert "does not exist. Try running 'pkg audit -F' first" in first and "cannot process vulnxml" in second
+
+
+@pytest.fixture
+def packages(monkeypatch, tmp_path):
+    """pkg with a database of its own, a repository of three packages (b needs a; c has a file of b's), and what was done to files."""
+    pkg = module("usr/libexec/standins/pkg", monkeypatch)
+    monkeypatch.setattr(pkg, "DB", str(tmp_path / "db" / "local.sqlite"))
+    repository = {
+        "a": ("1", "x/a", "A", None, []),
+        "b": ("2", "x/b", "B", None, ["a"]),
+        "c": ("1", "x/c", "C", None, []),
+    }
+    monkeypatch.setattr(pkg, "catalogue", lambda: repository)
+    files = {"a": [str(tmp_path / "a")], "b": [str(tmp_path / "b")], "c": [str(tmp_path / "b")]}
+    plain = pkg.manifest_of
+    monkeypatch.setattr(pkg, "manifest_of", lambda name: {**plain(name), "files": files[name]})
+
+    class Tree:
+        def __init__(self, top):
+            pass
+
+        def put(self, path, goal):
+            pathlib.Path(goal).write_text(path)
+
+    monkeypatch.setattr(pkg, "Tree", Tree)
+    pkg.repository = repository
+    pkg.db = pkg.connect()
+    return pkg
+
+
+def test_pkg_installs_what_is_needed_first_and_removes_what_needs_it(packages, capsys):
+    assert packages.install(packages.db, ["-yU", "b"]) == 0
+    assert [(r[0], r[5], r[7]) for r in packages.installed(packages.db)] == [
+        ("a", "FreeBSD-ports", 1),
+        ("b", "FreeBSD-ports", 0),
+    ]
+    assert packages.delete(packages.db, ["-y", "a"]) == 0 and packages.installed(packages.db) == []
+    assert "\tb: 2" in capsys.readouterr().out
+
+
+def test_pkg_force_removes_one_alone_and_check_finds_the_gap(packages, capsys):
+    packages.install(packages.db, ["-yU", "b"])
+    assert packages.delete(packages.db, ["-fy", "a"]) == 0
+    capsys.readouterr()
+    assert packages.check(packages.db, ["-dnq", "b"]) == 0 and capsys.readouterr().out == "b\ta\n"
+
+
+def test_pkg_lock_holds_against_delete_install_upgrade_and_conflict(packages, capsys):
+    packages.install(packages.db, ["-yU", "b"])
+    packages.lock(packages.db, ["-yq", "b"], 1)
+    assert packages.delete(packages.db, ["-fy", "b"]) == 7
+    packages.repository["b"] = ("3", "x/b", "B", None, ["a"])
+    for words in (["-fyU", "b"], ["-yU", "b"]):
+        assert packages.install(packages.db, words) == 0
+        assert "b-2 is locked and may not be modified" in capsys.readouterr().out
+    assert packages.upgrade(packages.db, ["-yU"]) == 0
+    assert packages.install(packages.db, ["-yU", "c"]) == 7
+    assert [(r[0], r[1]) for r in packages.installed(packages.db)] == [("a", "1"), ("b", "2")]
+    packages.lock(packages.db, ["-yq", "b"], 0)
+    assert packages.upgrade(packages.db, ["-yU"]) == 0
+    assert packages.installed(packages.db, ["b"])[0][1] == "3"
+    assert packages.install(packages.db, ["-yU", "c"]) == 0
+    assert [r[0] for r in packages.installed(packages.db)] == ["a", "c"]
+
+
+def test_pkg_upgrade_replaces_what_has_other_options_or_is_older(packages, monkeypatch, tmp_path):
+    packages.install(packages.db, ["-yU", "b"])
+    built = {**packages.manifest_of("b"), "annotations": {"flavor": "x"}, "options": {"O": "on"}}
+    packages.lay(packages.db, built, packages.Tree(""))
+    assert packages.installed(packages.db, ["b"])[0][5] == "unknown-repository"
+    assert packages.expand(packages.db, packages.installed(packages.db, ["b"])[0], "%n %Ok=%Ov") == ["b O=on"]
+    assert packages.expand(packages.db, packages.installed(packages.db, ["a"])[0], "%n %?r %#r %?O") == ["a 1 1 0"]
+    assert packages.upgrade(packages.db, ["-yU"]) == 0
+    assert packages.installed(packages.db, ["b"])[0][5] == "FreeBSD-ports"
+    built["options"] = {}
+    packages.lay(packages.db, built, packages.Tree(""))
+    packages.upgrade(packages.db, ["-yU"])
+    assert packages.installed(packages.db, ["b"])[0][5] == "unknown-repository", (
+        "the same version with the same options stays"
+    )
+
+
+def test_pkg_configuration_file_follows_its_sample_until_it_is_ones_own(packages, tmp_path):
+    sample, mine = tmp_path / "x.conf.sample", tmp_path / "x.conf"
+
+    class Source:
+        text = "one"
+
+        def put(self, path, goal):
+            pathlib.Path(goal).write_text(self.text)
+
+    manifest = {**packages.manifest_of("a"), "files": [str(sample)]}
+    source = Source()
+    packages.lay(packages.db, manifest, source)
+    assert mine.read_text() == "one"
+    source.text = "two"
+    packages.lay(packages.db, manifest, source)
+    assert mine.read_text() == "two"
+    mine.write_text("my own")
+    source.text = "three"
+    packages.lay(packages.db, manifest, source)
+    assert (mine.read_text(), sample.read_text()) == ("my own", "three")
+
+
+# --- config(8)
+
+
+@pytest.fixture
+def configuration(monkeypatch, tmp_path):
+    """configuration(text) -> what config(8) made of a kernel configuration beside the tree's GENERIC; (object, exit status)."""
+    config = module("usr/sbin/config", monkeypatch)
+    conf = ROOT.parent / "src/sys/amd64/conf"
+
+    def read(text):
+        (tmp_path / "MINE").write_text(text)
+        made = config.Configuration(str(ROOT.parent / "src/sys"), [str(tmp_path), str(conf)])
+        made.read(str(conf / "DEFAULTS"))
+        made.read(str(tmp_path / "MINE"))
+        return made
+
+    read.module = config
+    return read
+
+
+def test_config_takes_a_generic_with_ones_own_changes(configuration):
+    made = configuration(
+        'include GENERIC\nident MINE # name\noptions \t KDB_UNATTENDED\nnooptions INET6\nnodevice vt\noptions "MAXFILES=9"\n'
+        "nomakeoptions DEBUG\n"
+    )
+    lines = made.text().splitlines()
+    assert lines[:4] == ["options\tCONFIG_AUTOGENERATED", "ident\tMINE", "machine\tamd64", "cpu\tHAMMER"]
+    assert {
+        "options\tKDB_UNATTENDED",
+        "options\tINET",
+        "options\tMAXFILES=9",
+        "options\tINCLUDE_CONFIG_FILE",
+        "device\tvtnet",
+    } <= set(lines)
+    assert not {"options\tINET6", "device\tvt", "makeoptions\tDEBUG=-g"} & set(lines)
+    known = configuration.module.known_options(str(ROOT.parent / "src/sys"))
+    assert set(made.options) <= known and "NO_SUCH" not in known
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("include NONE\n", "MINE:1: cannot open included file"),
+        ("include MINE\n", "includes itself"),
+        ("ident A\nfrobnicate x\n", "MINE:2: syntax error"),
+        ("options\n", "MINE:1: syntax error"),
+    ],
+)
+def test_config_names_the_line_it_does_not_take(configuration, capsys, text, said):
+    with pytest.raises(SystemExit) as end:
+        configuration(text)
+    assert end.value.code == 1 and said in capsys.readouterr().err
+
+
+# --- kernels
+
+
+def test_a_file_that_is_no_kernel_cannot_be_loaded(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(LIB))
+    import kernel
+
+    assert kernel.look(str(tmp_path / "none")) is None
+    for content in (b"", b"made without a compiler\n", b"\x7fELF\x02\x01" + bytes(200), bytes(range(256)) * 9):
+        (tmp_path / "kernel").write_bytes(content)
+        assert kernel.look(str(tmp_path / "kernel")) is None
+    assert kernel.fate(str(tmp_path)) == "good"
+    (tmp_path / "labfate").write_text("panic\n")
+    assert kernel.fate(str(tmp_path)) == "panic"
+    (tmp_path / "labfate").write_text("explode\n")
+    with pytest.raises(ValueError, match="explode"):
+        kernel.fate(str(tmp_path))
+
+
+# --- the tree of ports and sources
+
+
+@pytest.fixture
+def freebsd(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT.parents[1]))
+    from labkit import freebsd
+
+    return freebsd
+
+
+def test_ports_tree_is_of_the_daemons_versions(freebsd, tmp_path):
+    import hashlib
+
+    versions = tmp_path / "usr/share/standins/ports/versions"
+    versions.parent.mkdir(parents=True)
+    versions.write_text("bind 9.18.49\npostfix 3.7.11,1\npcre2 10.42\npolicyd-spf-perl 2.011\nperl 5.36.0\n")
+    freebsd.lay(str(tmp_path))
+    tree = tmp_path / "usr/ports"
+    assert sorted(p.name for p in (tree / "dns").iterdir()) == ["bind-tools", "bind918"]
+    assert "DISTVERSION=\t9.18.49\n" in (tree / "dns/bind918/Makefile").read_text()
+    assert "../bind918\n" in (tree / "dns/bind-tools/Makefile").read_text()
+    assert "@" not in "".join(
+        line for p in tree.rglob("Makefile") for line in p.read_text().splitlines(True) if "DISTVERSION" in line
+    )
+    word = (tree / "mail/postfix/distinfo").read_text().split()
+    archive = tmp_path / "usr/share/standins/distfiles/postfix-3.7.11.tar.gz"
+    assert word[:4] == [
+        "SHA256",
+        "(postfix/postfix-3.7.11.tar.gz)",
+        "=",
+        hashlib.sha256(archive.read_bytes()).hexdigest(),
+    ]
+    assert (tree / ".git/HEAD").read_text() == f"ref: refs/heads/{freebsd.BRANCH}\n"
+    assert 'REVISION="15.0"' in (tmp_path / "usr/src/sys/conf/newvers.sh").read_text()
+
+
+def test_the_number_of_the_release_goes_back_into_the_header(freebsd, tmp_path):
+    header = tmp_path / "param.h"
+    header.write_text("a\n/* zig patch: __FreeBSD_version is defined by the compiler */\nb\n")
+    for _ in range(2):
+        freebsd.version(header)
+        assert header.read_text() == f"a\n#undef __FreeBSD_version\n#define __FreeBSD_version {freebsd.OSVERSION}\nb\n"
+    header.write_text("nothing of the kind\n")
+    with pytest.raises(freebsd.LabError):
+        freebsd.version(header)

@@ -1,0 +1,318 @@
+"""The scenario's order and what it leaves out by name; the probe; the page made from the results."""
+
+import json
+import pathlib
+import re
+import subprocess
+import types
+
+import pytest
+from role_modules import load
+from vm_modules import VM, vmkit
+
+probe, scenario, proved = (vmkit(name) for name in ("probe", "scenario", "proved"))
+ANSWER = {
+    **{key: "x" for key in probe.TEXTS},
+    **{key: "no" for key in probe.FLAGS},
+    "disk_mib": "6000",
+    "kernel_mib": "100",
+    "memory_mib": "4044",
+}
+
+
+def answer(**more):
+    return probe.read("".join(f"{key}={value}\n" for key, value in {**ANSWER, **more}.items()))
+
+
+def context(has=None, rebuild=False):
+    return types.SimpleNamespace(has=has or answer(), rebuild=rebuild, about={"host": "mx.home.example"})
+
+
+# --- probe
+
+
+def test_the_probe_is_one_line_of_sh():
+    line = probe.script(True)
+    assert "\n" not in line
+    assert subprocess.run(["sh", "-n", "-c", line], check=False).returncode == 0
+
+
+def test_the_probe_answers_everywhere(tmp_path):
+    """Run here, where most is missing: every key is answered, so that a bare host is no error."""
+    done = subprocess.run(
+        ["sh", "-c", probe.script(True)], capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path
+    )
+    said = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert set(said) == set(probe.TEXTS) | set(probe.FLAGS)
+    assert said["pkg_reaches"] == "no", "offline means that no repository is asked"
+
+
+def test_what_the_probe_makes_of_it():
+    has = answer(named="9.18.49", pkg_there="yes", pkg_reaches="no")
+    assert has["named"] == "9.18.49" and has["disk_mib"] == 6000
+    assert has["pkg"] is False, "a pkg that reaches nothing installs nothing"
+    assert answer(pkg_reaches="yes")["pkg"] is True
+    assert answer(disk_mib="-12")["disk_mib"] == -12
+
+
+def test_a_silent_machine_is_an_error():
+    with pytest.raises(ValueError, match="did not say"):
+        probe.read("")
+    with pytest.raises(ValueError, match="release"):
+        answer(release="")
+
+
+# --- what is left out
+
+
+def steps():
+    return {step.name: step for step in scenario.STEPS}
+
+
+def test_the_order_is_the_one_that_proves_something():
+    names = list(steps())
+    wanted = [
+        "bootstrap",
+        "site",
+        "idempotence",
+        "verify",
+        "drift",
+        "contract",
+        "reboot",
+        "verify after the reboot",
+        "trial boot of a copied kernel",
+        "rollback",
+    ]
+    assert [name for name in names if name in wanted] == wanted
+
+
+def test_without_pkg_what_is_there_is_configured():
+    bare = answer(python="3.11", named="9.18", postfix="3.10")
+    assert "repository" in steps()["bootstrap"].needs(context(bare))
+    assert steps()["site"].needs(context(bare)) == ""
+
+
+def test_without_pkg_and_without_programs_nothing_can_be_provisioned():
+    assert "postfix" in steps()["site"].needs(context(answer(postfix="")))
+
+
+def test_a_disk_that_is_nearly_full():
+    there = {"python": "3.11", "named": "9.18", "postfix": "3.10"}
+    assert "vm up --size" in steps()["site"].needs(context(answer(disk_mib="240", **there)))
+    assert steps()["site"].needs(context(answer(disk_mib="300", **there))) == "", "nothing is to be installed"
+    assert "1500 are needed" in steps()["site"].needs(context(answer(disk_mib="300", pkg_reaches="yes")))
+    assert "a copy of the kernel takes 100" in steps()["trial boot of a copied kernel"].needs(
+        context(answer(disk_mib="300"))
+    )
+
+
+def test_nothing_is_built_unasked():
+    rebuild = steps()["rebuild of the ports and the kernel"]
+    everything = answer(compiler="yes", sources="yes", ports="yes")
+    assert "REBUILD=1" in rebuild.needs(context(everything))
+    assert rebuild.needs(context(everything, rebuild=True)) == ""
+    assert "no compiler" in rebuild.needs(context(answer(sources="yes", ports="yes"), rebuild=True))
+
+
+def test_a_kernel_is_tried_once():
+    trial = steps()["trial boot of a copied kernel"]
+    assert trial.needs(context()) == ""
+    assert trial.needs(context(answer(compiler="yes", sources="yes", ports="yes"), rebuild=True))
+    assert trial.needs(context(answer(), rebuild=True)) == "", "nothing could be built, so the copy is tried"
+
+
+def test_a_failed_step_takes_with_it_what_means_nothing_without_it():
+    outcomes = {"site": "failed"}
+    mine = [
+        scenario.Step(
+            step.name, lambda _, name=step.name: (outcomes.get(name, "passed"), "", {}), step.needs, step.after
+        )
+        for step in scenario.STEPS
+    ]
+    found = scenario.run(mine, context(answer(python="3.11", named="9.18", postfix="3.10")), say=lambda _: None)
+    by = {one["step"]: one for one in found}
+    assert len(found) == len(scenario.STEPS), "a step vanished"
+    assert by["verify"]["outcome"] == "skipped" and by["verify"]["detail"] == "site failed"
+    assert by["bootstrap"]["outcome"] == "skipped" and by["site"]["outcome"] == "failed", (
+        "no pkg must not stop site.yml"
+    )
+    assert by["contract"]["outcome"] == by["reboot"]["outcome"] == "passed"
+    assert all(one["detail"] for one in found if one["outcome"] == "skipped"), "skipped without a reason"
+
+
+def fake(plays, runs=""):
+    """A context whose plays give these (code, counts) in order and whose machine runs that kernel."""
+    one = context()
+    one.play = lambda *_, **__: plays.pop(0)
+    one.command = lambda *_, **__: 0
+    one.there = lambda script: (0, runs)
+    one.vm = "vm"
+    return one
+
+
+def test_a_second_run_that_changes_something_fails():
+    assert scenario.idempotence(fake([(0, {"changed": 0})]))[0] == "passed"
+    assert scenario.idempotence(fake([(0, {"changed": 1})]))[:2] == ("failed", "1 changed")
+    assert scenario.idempotence(fake([(0, {})]))[0] == "failed", "nothing was counted"
+    assert scenario.idempotence(fake([(2, {"changed": 0})]))[0] == "failed"
+
+
+def test_a_trial_that_left_the_old_kernel_running_fails():
+    assert scenario.trial(fake([(0, {})], f"/boot/{scenario.COPY}/kernel"))[0] == "passed"
+    assert scenario.trial(fake([(0, {})], "/boot/kernel/kernel"))[0] == "failed"
+
+
+def test_a_rollback_is_proved_by_the_running_kernel_and_by_a_run_without_changes():
+    stock = "/boot/kernel/kernel"
+    assert scenario.rollback(fake([(0, {}), (0, {}), (0, {"changed": 0})], stock))[0] == "passed"
+    assert scenario.rollback(fake([(0, {}), (0, {}), (0, {"changed": 2})], stock))[0] == "failed"
+    assert scenario.rollback(fake([(0, {})], f"/boot/{scenario.COPY}/kernel"))[0] == "failed"
+
+
+def test_pytests_report(tmp_path):
+    path = tmp_path / "r.xml"
+    path.write_text(
+        '<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1"><testcase classname="a.test_pf" name="t1"/>'
+        '<testcase classname="a.test_pf" name="t2"><skipped message="pf is not loaded&#10;x"/></testcase>'
+        '<testcase classname="a.test_pf" name="t3"><failure message="no"/></testcase></testsuite></testsuites>'
+    )
+    counts, why = scenario.report(path)
+    assert counts == {"tests": 3, "failures": 1, "errors": 0, "skipped": 1}
+    assert why == {"test_pf::t2": "skipped: pf is not loaded", "test_pf::t3": "failure: no"}
+    assert scenario.report(tmp_path / "none.xml") == ({}, {})
+
+
+def test_results_of_one_machine_come_together(tmp_path):
+    def one(step, outcome):
+        return {"step": step, "outcome": outcome, "detail": "", "seconds": 1, "counts": {}, "tests": {}}
+
+    def outcomes():
+        return [(step["step"], step["outcome"]) for step in json.loads(path.read_text())["steps"]]
+
+    path, here = tmp_path / "r.json", context()
+    here.about = {"pid": 1, "start": "7"}
+    scenario.record(here, [one("site", "passed"), one("reboot", "failed")], path, "2026-01-02")
+    scenario.record(here, [one("contract", "passed"), one("reboot", "passed")], path, "2026-01-02")
+    assert outcomes() == [("site", "passed"), ("contract", "passed"), ("reboot", "passed")]
+    here.about = {"pid": 2, "start": "9"}
+    scenario.record(here, [one("contract", "failed")], path, "2026-01-02")
+    assert outcomes() == [("contract", "failed")], "another machine's results were kept"
+
+
+# --- make test
+
+
+@pytest.fixture
+def steps_of_make_test(monkeypatch, tmp_path):
+    """What make test does about a virtual machine, with a `vm accel` that answers as told."""
+    run = load("tools/run")
+    monkeypatch.delenv("FREEBSD_IMAGE", raising=False)
+
+    def ask(accel, image=True):
+        program = tmp_path / "vm"
+        program.write_text(f"#!/bin/sh\necho '{accel}'\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(run, "VM", program)
+        if image:
+            monkeypatch.setenv("FREEBSD_IMAGE", str(program) if image is True else image)
+        return run.vm_steps("test")
+
+    return ask
+
+
+def test_make_test_boots_freebsd_with_an_image_and_kvm(steps_of_make_test):
+    steps, why = steps_of_make_test("kvm: /dev/kvm works")
+    assert why == ""
+    assert [command[1] for _, command, _ in steps] == ["up", "test", "down"], "whatever is booted is taken down"
+    assert steps[1][1][2] == "contract" and all(env == {"SOKUHAI_VM": "test"} for *_, env in steps)
+
+
+@pytest.mark.parametrize(
+    ("accel", "image", "why"),
+    [
+        ("kvm: works", False, "no image"),
+        ("kvm: works", "/nowhere", "no /nowhere"),
+        ("tcg: there is no /dev/kvm", True, "no KVM: there is no /dev/kvm"),
+    ],
+)
+def test_make_test_says_why_it_does_not(steps_of_make_test, accel, image, why):
+    steps, said = steps_of_make_test(accel, image)
+    assert steps == [] and why in said
+
+
+# --- the page
+
+
+def test_the_page_says_what_the_results_say(tmp_path):
+    one = context(answer(release="15.0-RELEASE", python="3.11", named="", postfix="3.10.13"))
+    one.about = {
+        "image": "own.qcow2",
+        "accelerator": "tcg",
+        "offline": True,
+        "boot_took": 90,
+        "clock_off": 0,
+        "key": "/secret/key",
+    }
+    results = [
+        {
+            "step": "site",
+            "outcome": "passed",
+            "detail": "",
+            "seconds": 300,
+            "counts": {"changed": 9, "remote_commands": 20, "tasks": 5},
+            "tests": {},
+        },
+        {
+            "step": "contract",
+            "outcome": "failed",
+            "detail": "exit 1",
+            "seconds": 60,
+            "counts": {"tests": 10, "failures": 1, "errors": 0, "skipped": 2},
+            "tests": {"test_pf::t": "failure: a | b"},
+        },
+        {"step": "drift", "outcome": "skipped", "detail": "there is none", "seconds": 0, "counts": {}, "tests": {}},
+    ]
+    data = scenario.record(one, results, tmp_path / "r.json", "2026-01-02")
+    text = proved.page([json.loads((tmp_path / "r.json").read_text())])
+    assert "/secret" not in json.dumps(data)
+    assert "## 15.0-RELEASE, 2026-01-02" in text
+    assert "| site | passed | 9 changed, 20 remote commands | 5 min |" in text
+    assert "| contract | failed | 7 tests passed, 1 failed, 2 skipped; exit 1 | 60 s |" in text
+    assert "| drift | skipped | there is none |  |" in text
+    assert "- `test_pf::t`: failure: a | b" in text
+    assert "| rollback | not run |" in text and "| site | not run |" not in text, (
+        "what a broken-off run did not reach is not left out"
+    )
+    assert "lacks a package repository, a compiler" in text
+
+
+def test_reasons_are_told_once():
+    lines = proved.reasons(
+        {
+            "test_a::one": "skipped: no pf",
+            "test_b::two": "skipped: no pf",
+            "test_a::x": "failure: bad",
+            "test_a::y": "skipped: alone",
+        }
+    )
+    assert lines == [
+        "- `test_a::x`: failure: bad",
+        "- `test_a::y`: skipped: alone",
+        "- 2 tests of `test_a`, `test_b`: skipped: no pf",
+    ]
+
+
+def test_the_committed_page_is_made_from_the_committed_results():
+    assert proved.PAGE.read_text() == proved.page(proved.committed()), "run: vm/vm proved FILE"
+
+
+def test_results_hold_no_path_of_a_workplace():
+    for path in proved.RESULTS.glob("*.json"):
+        for word in ("/home/", "/opt/", "/root/.", "/tmp/", "id_ed25519"):
+            assert word not in path.read_text(), f"{path.name}: {word}"
+
+
+def test_the_inventory_reads_only_what_is_written():
+    text = "".join(path.read_text() for path in pathlib.Path(VM / "inventory").rglob("*.yml"))
+    asked = set(re.findall(r"vm_has\.(\w+)", text))
+    assert asked and asked <= set(answer())
