@@ -114,11 +114,6 @@ def test_a_role_reads_no_neighbours_variables(role):
     assert found == set()
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_the_role_has_a_reference_page(role):
-    assert (ROOT / "docs/roles" / (role + ".md")).exists(), "run tools/docs"
-
-
 def test_no_role_playbook_or_filter_names_another_system():
     """One code path, FreeBSD's: what makes the practice host different is in the lab's own inventory."""
     found = []
