@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import subprocess
+import time
 
 #: Where FreeBSD and its packages have their commands. What becomes root by doas(1), or runs below cron(8), has a shorter one.
 PATH = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
@@ -15,7 +17,14 @@ ENV = dict(os.environ, LC_ALL="C", PATH=PATH)
 
 
 class Refused(Exception):
-    """A state of the host in which nothing may be changed, or a proof that failed; the text says what to do."""
+    """A state of the host in which nothing may be changed, or a proof that failed.
+
+    problems: one sentence or a list of them, each saying what to do; the list stays in `problems`, and str() joins it.
+    """
+
+    def __init__(self, problems):
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("; ".join(self.problems))
 
 
 def run(argv, timeout=120, env=None):
@@ -53,6 +62,38 @@ def version_key(version):
     """Return a version of freebsd-version(1) as something that can be compared: 15.0-RELEASE-p3 -> (15, 0, 3); (0, 0, 0) for what is none."""
     match = re.match(r"(\d+)\.(\d+)-[A-Z0-9.]+(?:-p(\d+))?", version or "")
     return tuple(int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+
+
+def wait_until(check, seconds, pause=0.25):
+    """Call check() until it gives something true, and return that; what it gave last (false) once *seconds* are over."""
+    end = time.monotonic() + seconds
+    while True:
+        found = check()
+        if found or time.monotonic() >= end:
+            return found
+        time.sleep(pause)
+
+
+def hold(path, seconds=0):
+    """Take the lock of *path*, a folder or a file (made where it is missing): one run at a time.
+
+    Return the descriptor that holds it until it is closed or the process ends, its children's copies included (flock(2)); None where somebody
+    else still has it after *seconds*. A play that was killed may have left its module running on the host, so waiting is worth it.
+    """
+    flags = os.O_RDONLY if os.path.isdir(path) else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, flags, 0o644)
+
+    def taken():
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    if wait_until(taken, seconds, 0.5):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def service_pid(name):

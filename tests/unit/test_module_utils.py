@@ -5,14 +5,18 @@ import ast
 import configparser
 import os
 import pathlib
+import socket
+import struct
 import subprocess
 import sys
+import threading
 
 import pytest
 import yaml
 from role_modules import ROOT, util
 
 host, blocks, limits, dns = util("sokuhai.host"), util("sokuhai.blocks"), util("sokuhai.limits"), util("sokuhai.dns")
+rc, findings = util("sokuhai.rc"), util("sokuhai.findings")
 OLD, NEW = "old\n", "new \udcff\r\n"
 
 
@@ -154,6 +158,111 @@ def test_commands_are_found_and_speak_english_whatever_the_caller_has():
     assert host.run(["sh", "-c", "echo $A $LC_ALL"], env={"A": "b", "PATH": host.PATH})[1] == "b\n"
 
 
+def test_a_check_is_called_until_it_is_true_or_time_is_over():
+    answers = iter([None, 0, "there"])
+    assert host.wait_until(lambda: next(answers), 60, 0) == "there"
+    assert host.wait_until(lambda: "", 0) == ""
+
+
+def test_one_run_at_a_time(tmp_path):
+    for path in (tmp_path, tmp_path / "lock"):
+        held = host.hold(path)
+        assert held is not None and host.hold(path) is None, path
+        os.close(held)
+        again = host.hold(path)
+        assert again is not None
+        os.close(again)
+
+
+def test_a_refusal_keeps_its_problems_apart():
+    assert host.Refused("one").problems == ["one"] and str(host.Refused("one")) == "one"
+    both = host.Refused(word for word in ("one", "two"))
+    assert both.problems == ["one", "two"] and str(both) == "one; two"
+
+
+# ---- rc.conf ----
+
+
+@pytest.fixture
+def sysrc(monkeypatch):
+    """A sysrc(8) with its values and its calls; readonly: names that another file has the last word on."""
+
+    class Sysrc:
+        values, calls, readonly = {"sshd_enable": "YES", "flags": "", "old": "1"}, [], ()
+
+    def run(argv, *_rest):
+        words = argv[1:]
+        Sysrc.calls.append(words)
+        if words[0] == "-f":
+            words = words[2:]
+        if words[0] == "-i":
+            lines = ["%s: %s\n" % (name, Sysrc.values[name]) for name in words[1:] if name in Sysrc.values]
+            return int(len(lines) < len(words) - 1), "".join(lines), ""
+        if words[0] == "-x":
+            for name in words[1:]:
+                del Sysrc.values[name]
+            return 0, "", ""
+        if any("bad" in word for word in words):
+            return 1, "", "sysrc: no\n"
+        Sysrc.values.update(word.split("=", 1) for word in words if word.partition("=")[0] not in Sysrc.readonly)
+        return 0, "", ""
+
+    Sysrc.values, Sysrc.calls = dict(Sysrc.values), []
+    monkeypatch.setattr(host, "run", run)
+    return Sysrc
+
+
+def test_many_variables_are_read_in_one_call(sysrc):
+    assert rc.read(["sshd_enable", "flags", "none"]) == {"sshd_enable": "YES", "flags": ""}
+    assert rc.read([], "/etc/mail.conf") == {} and rc.read(["old"], "/etc/x") == {"old": "1"}
+    assert sysrc.calls == [["-i", "flags", "none", "sshd_enable"], ["-f", "/etc/x", "-i", "old"]]
+
+
+def test_what_differs_is_set_and_removed(sysrc):
+    wanted = {"sshd_enable": "YES", "flags": "-4 -d", "new": "", "old": None, "none": None}
+    changes = rc.compare(wanted)
+    assert changes == {"flags": ("", "-4 -d"), "new": (None, ""), "old": ("1", None)}
+    rc.apply(changes)
+    assert sysrc.values == {"sshd_enable": "YES", "flags": "-4 -d", "new": ""} and rc.compare(wanted) == {}
+    assert ["flags=-4 -d", "new="] in sysrc.calls and ["-x", "old"] in sysrc.calls
+    rc.apply({})
+    assert rc.difference(changes) == {
+        "before_header": "rc.conf",
+        "after_header": "rc.conf",
+        "before": 'flags=""\nold="1"\n',
+        "after": 'flags="-4 -d"\nnew=""\n',
+    }
+    assert rc.difference({}, "/etc/periodic.conf")["before_header"] == "/etc/periodic.conf"
+
+
+def test_a_word_of_checkyesno_counts_in_any_case(sysrc):
+    sysrc.values["sshd_enable"] = "Yes"
+    assert rc.compare({"sshd_enable": "YES"}) == {} and rc.compare({"sshd_enable": "NO"})
+
+
+def test_a_variable_that_does_not_take_is_refused(sysrc):
+    sysrc.readonly = ("sshd_enable", "flags")
+    with pytest.raises(host.Refused) as caught:
+        rc.apply(rc.compare({"sshd_enable": "NO", "flags": "x", "new": "1"}))
+    assert len(caught.value.problems) == 2
+    with pytest.raises(host.Refused):
+        rc.apply({"bad": (None, "1")})
+
+
+# ---- findings ----
+
+
+def test_a_finding_is_plain_data():
+    assert findings.finding("main.cf: x", "x of main.cf", 5, None, because=("main.cf",)) == {
+        "id": "main.cf: x",
+        "thing": "x of main.cf",
+        "expected": "5",
+        "found": "None",
+        "because": ["main.cf"],
+        "remedy": "",
+    }
+
+
 # ---- marked blocks ----
 
 
@@ -209,6 +318,103 @@ def test_a_question_on_the_wire():
         b"\x01\x02\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02d1\x04test\x00\x00\x0f\x00\x01"
     )
     assert dns.question(1, ".", "NS", "IN", False)[12:] == b"\x00\x00\x02\x00\x01"
+
+
+def reply(packet, flags=0x8180, answers=(), named=True):
+    """What a server would send to the question *packet*; answers: (type, data)."""
+    asked = packet[12:] if named else b""
+    rows = (b"\xc0\x0c" + struct.pack("!2HIH", kind, 1, 60, len(data)) + data for kind, data in answers)
+    return packet[:2] + struct.pack("!5H", flags, int(named), len(answers), 0, 0) + asked + b"".join(rows)
+
+
+def test_a_reply_on_the_wire():
+    packet = dns.question(258, "D1.test", "A")
+    assert dns.decode(reply(packet, answers=[(16, b"\x01x"), (1, b"\xc0\x00\x02\x07")])) == {
+        "ident": 258,
+        "rcode": "NOERROR",
+        "truncated": False,
+        "recursion_available": True,
+        "question": packet[12:].lower(),
+        "answers": 2,
+        "addresses": ["192.0.2.7"],
+    }
+    assert dns.decode(reply(packet, 0x8205))["truncated"] and dns.decode(reply(packet, 0x8205))["rcode"] == "REFUSED"
+    assert dns.decode(reply(packet, 0x8001, named=False))["question"] == b""
+    for odd in (packet, b"", reply(packet)[:20], reply(packet, answers=[(1, b"\xc0\x00\x02\x07")])[:-9]):
+        assert dns.decode(odd) is None
+
+
+@pytest.fixture
+def server():
+    """A name server on the loopback address, as (port, answer): answer is a list of functions packet -> replies, one for each question."""
+    answer = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+        udp.bind(("127.0.0.1", 0))
+        port = udp.getsockname()[1]
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        tcp.bind(("127.0.0.1", port))
+        tcp.listen(1)
+
+        def serve_udp():
+            while True:
+                packet, peer = udp.recvfrom(512)
+                if packet == b"end":
+                    return
+                for data in (answer.pop(0) if len(answer) > 1 else answer[0])(packet):
+                    udp.sendto(data, peer)
+
+        def serve_tcp():
+            link = tcp.accept()[0]
+            with link:
+                packet = link.recv(512)[2:]
+                if packet:
+                    whole = reply(packet, answers=[(1, b"\xc0\x00\x02\x63")])
+                    link.sendall(struct.pack("!H", len(whole)) + whole)
+
+        threads = [threading.Thread(target=one, daemon=True) for one in (serve_udp, serve_tcp)]
+        for thread in threads:
+            thread.start()
+        yield port, answer
+        udp.sendto(b"end", ("127.0.0.1", port))
+        socket.create_connection(("127.0.0.1", port)).close()
+        for thread in threads:
+            thread.join(60)
+
+
+def test_one_question_is_answered_past_what_belongs_to_another(server):
+    port, answer = server
+    other = dns.question(1, "y.test", "A")
+    answer.append(
+        lambda packet: [
+            b"short",
+            packet,
+            reply(bytes([packet[0] ^ 1]) + packet[1:]),
+            reply(packet[:2] + other[2:]),
+            reply(packet, 0x8183),
+        ]
+    )
+    assert dns.ask("127.0.0.1", "x.test", "A", timeout=60, port=port)["rcode"] == "NXDOMAIN"
+
+
+def test_a_question_that_is_lost_is_sent_again(server):
+    port, answer = server
+    answer += [lambda packet: [], lambda packet: [reply(packet)]]
+    assert dns.ask("127.0.0.1", "x.test", "A", timeout=0.5, tries=20, port=port)["rcode"] == "NOERROR"
+
+
+def test_a_truncated_reply_is_asked_for_over_tcp(server):
+    port, answer = server
+    answer.append(lambda packet: [reply(packet, 0x8380)])
+    found = dns.ask("127.0.0.1", "x.test", "A", timeout=60, port=port)
+    assert not found["truncated"] and found["addresses"] == ["192.0.2.99"]
+
+
+def test_where_nobody_listens_there_is_no_answer():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    assert dns.ask("127.0.0.1", ".", "NS", port=port) is None
+    assert dns.over_tcp("127.0.0.1", dns.question(1, ".", "NS"), 5, port) is None
 
 
 # ---- found from everywhere ----

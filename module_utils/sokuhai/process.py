@@ -1,0 +1,144 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Which process serves something, and whether it is older than what it should have read: its files, its arguments, its program.
+
+    now = process.from_pidfile("/var/run/dovecot/master.pid")
+    stale = now and now.older_than(config, program="/usr/local/sbin/dovecot")
+
+When a process began is known to a moment or to a second or two, so `since` is a pair, (not before, not after):
+
+- A pid file that its daemon writes once, at its start or whenever it reads its configuration anew, has that moment as its time of change.
+- ps(1) gives whole seconds: etimes is the second of now less the second of the start (elapseds() of FreeBSD's bin/ps/print.c), so the start lies
+  within one second on either side of now less etimes.
+- What a program says itself in whole seconds (rndc status) is within the second that begins there: at_second().
+
+Two questions follow, and each user asks the one whose error costs less: older_than() is true only where no other reading is left, and never
+restarts a daemon in vain; perhaps_older_than() is also true where the clocks cannot tell, and never leaves an old one running. Whoever
+replaces a file himself need not ask a clock: identity() before and after tells exactly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+
+from ansible.module_utils.sokuhai import host
+
+# One keyword each: the text after a keyword's = is a heading, which would swallow what follows a comma.
+_COLUMNS = ("pid=", "ppid=", "uid=", "stat=", "etimes=", "comm=", "command=")
+
+
+@dataclasses.dataclass
+class Process:
+    """A process as ps(1) showed it: name is its program's, command its arguments; since: see above, s since 1970."""
+
+    pid: int
+    parent: int
+    uid: int
+    name: str
+    command: str
+    since: tuple
+
+    def known_as(self, word):
+        """Return whether *word* is the program's name or one of the arguments: /usr/sbin/x, x and "x: title" are an x."""
+        words = self.command.split() or [""]
+        return word in {self.name, os.path.basename(words[0]).rstrip(":"), *words}
+
+    def at_second(self, second):
+        """Return this process as one that read its files within *second* (int, s since 1970)."""
+        return dataclasses.replace(self, since=(second, second + 1))
+
+    def older_than(self, *files, program=None):
+        """Return the path of the newest of *files* and *program* that surely came after this process began, or None.
+
+        The time of a file is that of its last writing, of a program that of its change of status, since a package keeps the build's time of writing. A
+        file that is not there, or is from the future (a clock that was set), tells nothing.
+        """
+        return self._newer(self.since[1], files, program)
+
+    def perhaps_older_than(self, *files, program=None):
+        """Return as older_than() does, but also a file that may have come before: the clocks cannot tell."""
+        return self._newer(self.since[0], files, program)
+
+    @staticmethod
+    def _newer(moment, files, program):
+        times = [(_time(path, "st_mtime"), path) for path in files]
+        if program is not None:
+            times.append((_time(program, "st_ctime"), program))
+        found = [(when, path) for when, path in times if when is not None and moment < when <= time.time()]
+        return max(found)[1] if found else None
+
+    def identity(self, path):
+        """Return (pid, inode, time of change in ns) of this process and its file *path*: the same pid with another file is an old process."""
+        found = os.stat(path)
+        return self.pid, found.st_ino, found.st_ctime_ns
+
+    def outlived(self, path, before):
+        """Return whether this process is the one of *before*, what identity(path) or None gave before *path* was replaced, and the file is another."""
+        return before is not None and before[0] == self.pid and before != self.identity(path)
+
+
+def _time(path, which):
+    try:
+        return getattr(os.stat(path), which)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def table(pid=None):
+    """Return {pid: Process} of all that run, in one call of ps(1), or of *pid* alone; the dead (zombies) are left out."""
+    asked = time.time()
+    argv = ["ps", "-ww"] + (["-ax"] if pid is None else ["-p", str(pid)])
+    out = host.run(argv + [word for column in _COLUMNS for word in ("-o", column)])[1]
+    answered, found = time.time(), {}
+    for line in out.splitlines():
+        fields = line.split(None, 6)
+        if len(fields) < 6 or not (fields[0] + fields[1] + fields[4]).isdigit() or fields[3].startswith("Z"):
+            continue
+        age = int(fields[4])
+        found[int(fields[0])] = Process(
+            pid=int(fields[0]),
+            parent=int(fields[1]),
+            uid=int(fields[2]),
+            name=fields[5],
+            command="".join(fields[6:]).strip(),
+            since=(asked - age - 1, answered - age + 1),
+        )
+    return found
+
+
+def descendants(processes, pid):
+    """Return the processes below *pid* in a table(), at any depth: children before grandchildren, each generation by pid."""
+    found, fresh = [], {pid}
+    while fresh:
+        children = sorted(
+            child for child, one in processes.items() if one.parent in fresh and child not in found and child != pid
+        )
+        found += children
+        fresh = set(children)
+    return [processes[child] for child in found]
+
+
+def from_service(name):
+    """Return the main Process of a service as its own rc script knows it, or None where it does not run."""
+    pid = host.service_pid(name)
+    return None if pid is None else table(pid).get(pid)
+
+
+def from_pidfile(path, known_as=None, written_once=True):
+    """Return the Process whose number is in the file *path*, or None where it does not run.
+
+    known_as: what the process must be known as; a number in a file that was left behind is a stranger's sooner or later. written_once: the
+    file is written at the start (or at each reading of the configuration) and never otherwise, so its time is the process's.
+    """
+    try:
+        text = (host.read(path) or "").strip()
+        written = os.stat(path).st_mtime
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # it just went
+    if not text.isdigit():
+        return None
+    found = table(int(text)).get(int(text))
+    if found is None or (known_as is not None and not found.known_as(known_as)):
+        return None
+    return dataclasses.replace(found, since=(written, written)) if written_once else found
