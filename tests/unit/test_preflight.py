@@ -44,7 +44,8 @@ def test_a_name_like_no_other_is_refused_without_a_guess():
 
 
 def test_declared_names_facts_and_strangers_pass():
-    names = [name for text in SPECS.values() for name in yaml.safe_load(text)["argument_specs"]["main"]["options"]]
+    specs = [yaml.safe_load(text)["argument_specs"] for text in SPECS.values()]
+    names = [name for spec in specs for name in next(iter(spec.values()))["options"]]
     assert (
         checks.preflight_unknown(
             names + FACTS + list(RULES) + ["limitless", "my_bind_thing", "__limits_x"], SPECS, RULES, FACTS

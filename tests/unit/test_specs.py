@@ -11,36 +11,50 @@ from role_modules import load
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+#: Those that do something; the one that does not holds what they share.
+ACTING = [role for role in ROLES if role != "sokuhai"]
 
 
 def specs(role):
     return yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())["argument_specs"]
 
 
+def options(role):
+    return next(iter(specs(role).values()))["options"]
+
+
 def defaults(role):
     return yaml.safe_load((ROOT / "roles" / role / "defaults/main.yml").read_text()) or {}
 
 
-def walk(options, path=""):
-    for name, option in options.items():
+def walk(keys, path=""):
+    for name, option in keys.items():
         yield path + name, option
         yield from walk(option.get("options", {}), path + name + ".")
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_every_default_is_declared_and_every_option_has_a_default(role):
-    optional = {name for name, option in specs(role)["main"]["options"].items() if not option.get("required")}
-    assert set(defaults(role)) == optional
+def test_every_default_is_declared_and_every_option_has_its_default_in_one_place(role):
+    assert set(defaults(role)) == {name for name, option in options(role).items() if not option.get("required")}
+    assert [name for name, option in options(role).items() if "default" in option] == [], "defaults/main.yml has it"
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_every_variable_carries_the_roles_name(role):
-    assert [name for name in specs(role)["main"]["options"] if not name.startswith(role + "_")] == []
+    prefixes = (role + "_", "rebuild_") if role == "sokuhai" else (role + "_",)
+    assert [name for name in options(role) if not name.startswith(prefixes)] == []
+
+
+@pytest.mark.parametrize("role", ACTING)
+def test_every_role_knows_the_shared_variables_and_sets_no_fallback_of_its_own(role):
+    assert yaml.safe_load((ROOT / "roles" / role / "meta/main.yml").read_text()) == {"dependencies": ["sokuhai"]}
+    text = (ROOT / "roles" / role / "defaults/main.yml").read_text()
+    assert [name for name in options("sokuhai") if re.search(name + r" *\| *default", text)] == []
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_every_option_has_a_type_and_a_description(role):
-    for path, option in walk(specs(role)["main"]["options"]):
+    for path, option in walk(options(role)):
         assert option.get("type") in {"str", "int", "float", "bool", "list", "dict", "path", "raw"}, path
         assert str(option.get("description", "")).strip(), path
         if option["type"] == "list":
@@ -51,7 +65,7 @@ def test_every_option_has_a_type_and_a_description(role):
 def test_a_plain_default_has_the_declared_type(role):
     kinds = {"str": str, "path": str, "int": int, "bool": bool, "list": list, "dict": dict, "float": (int, float)}
     for name, value in defaults(role).items():
-        option = specs(role)["main"]["options"][name]
+        option = options(role)[name]
         if option["type"] == "raw" or (isinstance(value, str) and "{{" in value):
             continue
         assert isinstance(value, kinds[option["type"]]) and (option["type"] == "bool") == isinstance(value, bool), name
@@ -59,14 +73,14 @@ def test_a_plain_default_has_the_declared_type(role):
             assert set(value if isinstance(value, list) else [value]) <= set(option["choices"]), name
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", ACTING)
 def test_the_two_entry_points_take_the_same_options(role):
     assert set(specs(role)) >= {"main", "validate"}
     assert specs(role)["main"]["options"] == specs(role)["validate"]["options"]
     assert (ROOT / "roles" / role / "tasks/validate.yml").exists()
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", ACTING)
 def test_validation_never_speaks_to_a_host(role):
     allowed = {"ansible.builtin." + name for name in ("assert", "fail", "debug", "set_fact", "include_tasks")}
     keywords = {
@@ -98,7 +112,7 @@ def test_validation_never_speaks_to_a_host(role):
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_reads_no_neighbours_variables(role):
-    neighbours = {name for other in ROLES if other != role for name in specs(other)["main"]["options"]}
+    neighbours = {name for other in ACTING if other != role for name in options(other)}
     found = set()
     for path in (ROOT / "roles" / role).rglob("*"):
         if path.suffix not in (".yml", ".j2"):
