@@ -27,11 +27,21 @@ class Refused(Exception):
         super().__init__("; ".join(self.problems))
 
 
-def run(argv, timeout=120, env=None):
+def answer(module, work):
+    """End *module*, an AnsibleModule, with what work() returns, its answer; or with the refusal, or the fault of the system, that it raises."""
+    try:
+        module.exit_json(**work())
+    except Refused as reason:
+        module.fail_json(msg=str(reason), problems=reason.problems)
+    except (OSError, KeyError, ValueError) as problem:
+        module.fail_json(msg="%s: %s" % (type(problem).__name__, problem))
+
+
+def run(argv, timeout=120, env=None, cwd=None):
     """Run *argv* (list of str) without a terminal; return (exit status, standard output, standard error).
 
-    timeout: seconds. env: the whole environment, ENV where it is None. Status 127 is a command that is not there and 126 one that cannot
-    be run, as in sh(1); 124 is one that did not end in time, as in timeout(1), and was killed.
+    timeout: seconds. env: the whole environment, ENV where it is None. cwd: the folder to run in. Status 127 is a command that
+    is not there and 126 one that cannot be run, as in sh(1); 124 is one that did not end in time, as in timeout(1), and was killed.
     """
     try:
         done = subprocess.run(
@@ -42,6 +52,7 @@ def run(argv, timeout=120, env=None):
             timeout=timeout,
             check=False,
             env=ENV if env is None else env,
+            cwd=cwd,
         )
     except FileNotFoundError:
         return 127, "", "%s: not found" % argv[0]

@@ -153,6 +153,10 @@ def test_what_cannot_be_run_has_the_status_that_sh_gives(tmp_path):
     assert status == 124 and "no end" in err
 
 
+def test_a_command_runs_in_the_folder_it_is_given(tmp_path):
+    assert host.run(["pwd"], cwd=tmp_path)[1].strip() == str(tmp_path)
+
+
 def test_commands_are_found_and_speak_english_whatever_the_caller_has():
     assert host.run(["sh", "-c", "echo $PATH $LC_ALL"])[1].split() == [host.PATH, "C"]
     assert host.run(["sh", "-c", "echo $A $LC_ALL"], env={"A": "b", "PATH": host.PATH})[1] == "b\n"
@@ -181,6 +185,29 @@ def test_a_refusal_keeps_its_problems_apart():
 
 
 # ---- rc.conf ----
+
+
+def test_a_module_ends_with_its_answer_or_its_refusal():
+    class Module:
+        said = None
+
+        def exit_json(self, **answer):
+            self.said = answer
+
+        def fail_json(self, **answer):
+            self.said = dict(answer, failed=True)
+
+    def ends(work):
+        module = Module()
+        host.answer(module, work)
+        return module.said
+
+    def refuse():
+        raise host.Refused(["a: is b", "c: is d"])
+
+    assert ends(lambda: {"changed": False}) == {"changed": False}
+    assert ends(refuse) == {"msg": "a: is b; c: is d", "problems": ["a: is b", "c: is d"], "failed": True}
+    assert ends(lambda: open("/nonexistent/file")).keys() == {"msg", "failed"}
 
 
 @pytest.fixture
