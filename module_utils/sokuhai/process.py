@@ -20,12 +20,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import time
 
 from ansible.module_utils.sokuhai import host
 
-# One keyword each: the text after a keyword's = is a heading, which would swallow what follows a comma.
-_COLUMNS = ("pid=", "ppid=", "uid=", "stat=", "etimes=", "comm=", "command=")
+# One keyword each: the text after a keyword's = is a heading, which would swallow what follows a comma. A name may have blanks in it (postgrey
+# calls itself by its arguments), so a number stands between it and the command.
+_COLUMNS = ("pid=", "ppid=", "uid=", "stat=", "comm=", "etimes=", "command=")
+_ROW = re.compile(r"\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(\S.*?)\s+(\d+)(?:\s+(.*))?")
 
 
 @dataclasses.dataclass
@@ -92,16 +95,16 @@ def table(pid=None):
     out = host.run(argv + [word for column in _COLUMNS for word in ("-o", column)])[1]
     answered, found = time.time(), {}
     for line in out.splitlines():
-        fields = line.split(None, 6)
-        if len(fields) < 6 or not (fields[0] + fields[1] + fields[4]).isdigit() or fields[3].startswith("Z"):
+        row = _ROW.fullmatch(line)
+        if row is None or row[4].startswith("Z"):
             continue
-        age = int(fields[4])
-        found[int(fields[0])] = Process(
-            pid=int(fields[0]),
-            parent=int(fields[1]),
-            uid=int(fields[2]),
-            name=fields[5],
-            command="".join(fields[6:]).strip(),
+        age = int(row[6])
+        found[int(row[1])] = Process(
+            pid=int(row[1]),
+            parent=int(row[2]),
+            uid=int(row[3]),
+            name=row[5],
+            command=(row[7] or "").strip(),
             since=(asked - age - 1, answered - age + 1),
         )
     return found

@@ -33,13 +33,13 @@ def read(names, file=None):
 
 
 def compare(wanted, file=None):
-    """Return {name: (value now, value wanted)} of what differs from *wanted*, {name: value}; None is a variable that is not set."""
+    """Return {name: (value now, value wanted)} of what differs from *wanted*, {name: value}, in its order; None is a variable that is not set."""
     now = read(wanted, file)
-    return {name: (now.get(name), value) for name, value in sorted(wanted.items()) if not _same(now.get(name), value)}
+    return {name: (now.get(name), value) for name, value in wanted.items() if not _same(now.get(name), value)}
 
 
 def apply(changes, file=None):
-    """Set and remove what compare() found. Raises Refused where sysrc(8) does not, or where another file has the last word."""
+    """Set and remove what compare() found, in that order. Raises Refused where sysrc(8) does not, or where another file has the last word."""
     values = {name: value for name, (_now, value) in changes.items() if value is not None}
     gone = sorted(set(changes) - set(values))
     for words in (["%s=%s" % item for item in sorted(values.items())], ["-x", *gone] if gone else []):

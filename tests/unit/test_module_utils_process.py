@@ -31,8 +31,8 @@ def ps(monkeypatch):
 
     def run(argv, *_rest):
         wanted = argv[argv.index("-p") + 1] if "-p" in argv else None
-        shown = [row for row in rows if wanted in (None, str(row[0]))]
-        return (0 if shown else 1), "".join("%5d %5d %5d %-4s %7d %-16s %s\n" % row for row in shown), ""
+        shown = [(*row[:4], row[5], row[4], row[6]) for row in rows if wanted in (None, str(row[0]))]
+        return (0 if shown else 1), "".join("%5d %5d %5d %-4s %-16s %7d %s\n" % row for row in shown), ""
 
     monkeypatch.setattr(host, "run", run)
     monkeypatch.setattr(process.time, "time", lambda: NOW)
@@ -101,7 +101,7 @@ def test_the_start_lies_within_a_second_on_either_side(ps):
 def test_the_dead_are_left_out_and_a_title_with_spaces_is_kept_whole(ps):
     ps += [
         (7, 1, 0, "Z", 1, "named", "<defunct>"),
-        (8, 7, 0, "S", 1, "perl", "postgrey --inet=127.0.0.1:10027 -d (perl)"),
+        (8, 7, 0, "S", 1, "postgrey --inet", "postgrey --inet=127.0.0.1:10027 -d (perl)"),
     ]
     found = process.table()
     assert list(found) == [8] and found[8].command == "postgrey --inet=127.0.0.1:10027 -d (perl)"
