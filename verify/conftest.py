@@ -7,11 +7,13 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path.append(str(pathlib.Path(__file__).resolve().parent))
 import remote
 
-if hasattr(remote, "host"):
-    host = remote.host
+
+@pytest.fixture(scope="session")
+def host():
+    return remote.from_environment()
 
 
 @pytest.fixture(scope="session")

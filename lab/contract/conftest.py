@@ -8,29 +8,36 @@ They leave nothing behind.  What a host does not have (a package, a loaded modul
 Numbers are never compared, only their form and how they hang together.
 """
 
-import functools
 import pathlib
 import shlex
 import sys
 import uuid
 
 import pytest
-import testinfra
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "verify"))
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "verify"))
 import remote
-
-if hasattr(remote, "host"):
-    host = remote.host
 
 PATH = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
 
 
-def pytest_configure(config):
-    """Hands --ssh-extra-args on, which pytest-testinfra 10.2 declares and forgets."""
-    extra = config.getoption("ssh_extra_args", None)
-    if extra and not isinstance(testinfra.get_hosts, functools.partial):
-        testinfra.get_hosts = functools.partial(testinfra.get_hosts, ssh_extra_args=extra)
+@pytest.fixture(scope="session")
+def host(request):
+    """What SOKUHAI_SSH names, or testinfra's --hosts; without both a practice host, brought up for the tests."""
+    given, options = remote.from_environment(), request.config.option
+    if given:
+        return given
+    if options.hosts:
+        names = ("ssh_config", "ssh_identity_file", "ssh_extra_args")
+        return remote.reach(options.hosts, **{name: getattr(options, name) for name in names})
+    from practice import provisioned  # a real host needs no lab
+
+    return remote.reach(**provisioned().ssh())
+
+
+def pytest_sessionfinish():
+    if "practice" in sys.modules:
+        sys.modules["practice"].down_all()
 
 
 class Answer:

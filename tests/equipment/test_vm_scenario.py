@@ -7,7 +7,6 @@ import subprocess
 import types
 
 import pytest
-from role_modules import load
 from vm_modules import VM, vmkit
 
 probe, scenario, proved = (vmkit(name) for name in ("probe", "scenario", "proved"))
@@ -200,44 +199,6 @@ def test_results_of_one_machine_come_together(tmp_path):
 
 
 # --- make test
-
-
-@pytest.fixture
-def steps_of_make_test(monkeypatch, tmp_path):
-    """What make test does about a virtual machine, with a `vm accel` that answers as told."""
-    run = load("tools/run")
-    monkeypatch.delenv("FREEBSD_IMAGE", raising=False)
-
-    def ask(accel, image=True):
-        program = tmp_path / "vm"
-        program.write_text(f"#!/bin/sh\necho '{accel}'\n")
-        program.chmod(0o755)
-        monkeypatch.setattr(run, "VM", program)
-        if image:
-            monkeypatch.setenv("FREEBSD_IMAGE", str(program) if image is True else image)
-        return run.vm_steps("test")
-
-    return ask
-
-
-def test_make_test_boots_freebsd_with_an_image_and_kvm(steps_of_make_test):
-    steps, why = steps_of_make_test("kvm: /dev/kvm works")
-    assert why == ""
-    assert [command[1] for _, command, _ in steps] == ["up", "test", "down"], "whatever is booted is taken down"
-    assert steps[1][1][2] == "contract" and all(env == {"SOKUHAI_VM": "test"} for *_, env in steps)
-
-
-@pytest.mark.parametrize(
-    ("accel", "image", "why"),
-    [
-        ("kvm: works", False, "no image"),
-        ("kvm: works", "/nowhere", "no /nowhere"),
-        ("tcg: there is no /dev/kvm", True, "no KVM: there is no /dev/kvm"),
-    ],
-)
-def test_make_test_says_why_it_does_not(steps_of_make_test, accel, image, why):
-    steps, said = steps_of_make_test(accel, image)
-    assert steps == [] and why in said
 
 
 # --- the page

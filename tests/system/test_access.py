@@ -7,7 +7,7 @@ import json
 import time
 
 import pytest
-from conftest import applied_book, changed_lines, message, play_book
+from practice import applied_book, changed_lines, message, play_book
 
 CONFIG = "/usr/local/etc/postfix"
 play = functools.partial(play_book, "access_only.yml")

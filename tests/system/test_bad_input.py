@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 import yaml
-from conftest import PLAYBOOK, ROOT, message
+from practice import PLAYBOOK, ROOT, message
 
 EVERY = 1 if os.environ.get("SOKUHAI_FULL") else 3
 CASES = yaml.safe_load((pathlib.Path(__file__).parent / "bad_input.yml").read_text())

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import message
+from practice import message
 from test_bad_input import CASES, EVERY, said
 
 ON_HOST = [c for c in CASES if c.get("host")]

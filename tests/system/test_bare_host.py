@@ -1,7 +1,7 @@
 """A bare host: check mode says what would come, calls it predicted, and leaves the host as it was."""
 
 import pytest
-from conftest import Lab, changed, changed_lines
+from practice import Lab, changed, changed_lines
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from conftest import ROOT, applied_book, changed_lines, message, play_book
+from practice import ROOT, applied_book, changed_lines, message, play_book
 
 CONFIG = "/usr/local/etc/namedb/named.conf"
 PID = "$(cat /var/run/named/pid)"

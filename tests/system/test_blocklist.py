@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import PLAYBOOK, ROOT, applied_book, changed_lines, message, play_book
+from practice import PLAYBOOK, ROOT, applied_book, changed_lines, message, play_book
 
 # every rule is quick, ssh is refused at first, and one macro comes from rc.conf
 FLAGS = "-D desk=192.0.2.0/24 -q"

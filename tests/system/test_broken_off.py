@@ -1,7 +1,7 @@
 """A run that is killed at any task: the next plain run ends in the same state."""
 
 import pytest
-from conftest import changed
+from practice import changed
 
 FEW = ["bind : ", "postfix : "]
 

@@ -3,9 +3,7 @@
 import json
 
 import pytest
-from conftest import HOST, SLOW, run_module
-
-pytestmark = pytest.mark.alone
+from practice import HOST, SLOW, run_module
 
 
 @pytest.fixture

@@ -1,41 +1,47 @@
 """Dialogues with the door: every row of dialogues/rows, played from the clients' network against the running Postfix in both profiles.
 
 One play of site.yml for each profile, then all rows of it at once; the tests only judge what came back, one test a row.
-
-SOKUHAI_DIALOGUES=current plays one profile's rows of the phase normal alone: enough to see whether another release of Postfix answers as this one does.
 """
 
-import os
 import statistics
 import time
 
 import pytest
-from conftest import FIGURES
 from dialogues import script
 from dialogues.stage import ROWS, Stage, put_back
+from practice import FIGURES
 
 ALWAYS, FULL_ONLY = (
     ("normal", "policy-down", "policy-back", "dnsbl-broken"),
     ("dnsbl-silent", "spf-silent", "spf-refuse", "spf-defer", "spf-defer-back"),
 )
-ONLY = os.environ.get("SOKUHAI_DIALOGUES", "")
-if ONLY:
-    ALWAYS, FULL_ONLY = ("normal",), ()
-    ROWS = [row for row in ROWS if row["phase"] in ALWAYS and ONLY in row["profiles"]]
 
 
-@pytest.fixture(scope="module", params=[ONLY] if ONLY else script.PROFILES)
-def stage(request, lab, full):
-    stage, took = Stage(lab, request.param), {}
-    for phase in ("configure", *ALWAYS, *(FULL_ONLY if full else ())):
+def played(config, lab, profile, phases):
+    """Return the Stage of the lab's host in one profile, the rows of the phases played; how long they took is shown at the end."""
+    stage, took = Stage(lab, profile), {}
+    for phase in ("configure", *phases):
         began = time.monotonic()
         getattr(stage, phase.replace("-", "_"))()
         took[phase] = time.monotonic() - began
     said = ", ".join(f"{what} {seconds:.0f} s" for what, seconds in took.items())
-    request.config.stash.setdefault(FIGURES, []).append(
-        f"profile {stage.profile}: {len(stage.replies)} dialogues ({said})"
+    config.stash.setdefault(FIGURES, []).append(
+        f"{lab.name}, profile {profile}: {len(stage.replies)} dialogues ({said})"
     )
-    yield stage
+    return stage
+
+
+def judged(stage, row):
+    """What is wrong with a row's dialogue: a list of sentences."""
+    replies = stage.replies[row["id"]]
+    problems = script.judge(row, stage.profile, replies) + script.judge_log(row, stage.lines)
+    problems += script.judge_delivery(row, stage.profile, stage.run, stage.mails)
+    return [*problems, script.show(replies)] if problems else []
+
+
+@pytest.fixture(scope="module", params=script.PROFILES)
+def stage(request, lab, full):
+    return played(request.config, lab, request.param, (*ALWAYS, *(FULL_ONLY if full else ())))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,17 +58,14 @@ def test_dialogue(stage, full, row):
     if row["phase"] in FULL_ONLY and not full:
         pytest.skip(f"phase {row['phase']} takes long: SOKUHAI_FULL=1")
     stage.lab.need(*script.needs(row, stage.profile))
-    replies = stage.replies[row["id"]]
-    problems = script.judge(row, stage.profile, replies) + script.judge_log(row, stage.lines)
-    problems += script.judge_delivery(row, stage.profile, stage.run, stage.mails)
-    assert not problems, "\n".join([*problems, script.show(replies)])
+    problems = judged(stage, row)
+    assert not problems, "\n".join(problems)
 
 
 # A second smtpd without any of the lists, for as long as the comparison takes.
 PLAIN = "smtpd -o smtpd_client_restrictions= -o smtpd_helo_restrictions= -o smtpd_sender_restrictions= -o smtpd_recipient_restrictions="
 
 
-@pytest.mark.skipif(bool(ONLY), reason="SOKUHAI_DIALOGUES plays rows alone")
 def test_what_a_refused_connection_costs(stage, full, figures):
     """The lists against none, in turn on one host: the ratio is printed, and may not be absurd."""
     number = 120 if full else 30
@@ -124,7 +127,6 @@ for table, key in keys.items():
 """
 
 
-@pytest.mark.skipif(bool(ONLY), reason="SOKUHAI_DIALOGUES plays rows alone")
 def test_what_a_lookup_costs(stage, figures):
     lines = stage.lab.sh("python3", "-", "/usr/local/etc/postfix", "50000", stdin=LOOKUPS).stdout.split()
     costs = dict(zip(lines[::2], map(float, lines[1::2]), strict=True))

@@ -11,7 +11,7 @@ import uuid
 
 import pytest
 import yaml
-from conftest import HOST, ROOT, full_only, run_module
+from practice import HOST, ROOT, full_only, run_module
 
 EVERY = yaml.safe_load((pathlib.Path(__file__).parent / "drift_tamperings.yml").read_text())
 # those that need more to be declared than the practice host has are test_drift_more.py's

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import HOST, PLAYBOOK, ROOT, Lab
+from practice import HOST, PLAYBOOK, ROOT, Lab
 
 HOSTS = [HOST, *("mx%d.home.example" % number for number in range(12, 21))]
 DRIFTED, AWAY = HOSTS[3], HOSTS[7]

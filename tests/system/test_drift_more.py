@@ -4,7 +4,7 @@ import contextlib
 import json
 
 import pytest
-from conftest import HOST, applied_book, message
+from practice import HOST, applied_book, message
 from test_drift import EVERY, Drift, try_out
 from test_kernel import mail_flows, running, wait_for
 

@@ -1,7 +1,7 @@
 """A finished host: a second run changes nothing, costs little, and check mode tells the truth."""
 
 import pytest
-from conftest import changed, changed_lines
+from practice import changed, changed_lines
 
 # one no-change run of preflight, limits, bind, sasl and postfix, facts included
 BUDGET = 60

@@ -1,7 +1,7 @@
 """A full file system: the play fails saying so, the daemons run on with what they had, and the next run ends as usual."""
 
 import pytest
-from conftest import changed
+from practice import changed
 
 # a small file system of its own over the daemon's folder, filled to the last block
 FILL = """

@@ -4,7 +4,7 @@ import time
 import uuid
 
 import pytest
-from conftest import changed, full_only
+from practice import changed, full_only
 
 
 @pytest.fixture(scope="module", autouse=True)

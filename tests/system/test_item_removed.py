@@ -3,9 +3,9 @@
 import time
 
 import pytest
-from conftest import full_only
 from dialogues import script
 from dialogues.stage import ROWS, Stage, put_back
+from practice import full_only
 
 # what postscreen has let pass it would let pass again
 FORGET = "rm -f /var/db/postfix/postscreen_cache.*"

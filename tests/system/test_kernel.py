@@ -7,7 +7,7 @@ import json
 import time
 
 import pytest
-from conftest import HOST, changed, full_only, message
+from practice import HOST, changed, full_only, message
 
 TRIAL = {
     "kernel_reboot": True,

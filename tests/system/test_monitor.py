@@ -6,7 +6,7 @@ import time
 import uuid
 
 import pytest
-from conftest import HOST, ROOT, applied_book, changed, full_only, run_module
+from practice import HOST, ROOT, applied_book, changed, full_only, run_module
 
 DIRECTORY = "/var/db/sokuhai_monitor"
 SERVICE = "sokuhai_monitor"
@@ -127,7 +127,6 @@ def quick(lab):
     played(lab)
 
 
-@pytest.mark.alone
 def test_its_samples_are_what_the_lab_saw_at_the_same_time_during_a_delivery(lab, full, tmp_path, figures):
     began = int(lab.sh("date", "+%s").stdout)
     recipients = 6000 if full else 3000

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 
-from conftest import HOST, ROOT
+from practice import HOST, ROOT
 
 
 def test_a_page_of_a_real_host_has_its_chain_and_its_samples(lab, tmp_path):

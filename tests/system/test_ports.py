@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import HOST, PLAYBOOK, ROOT, applied_book, changed_lines, full_only, play_book
+from practice import HOST, PLAYBOOK, ROOT, applied_book, changed_lines, full_only, play_book
 
 play = functools.partial(play_book, "ports_only.yml")
 applied = functools.partial(applied_book, "ports_only.yml")

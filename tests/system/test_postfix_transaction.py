@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from conftest import ROOT, applied_book, changed_lines, message, play_book
+from practice import ROOT, applied_book, changed_lines, message, play_book
 
 CONFIG = "/usr/local/etc/postfix"
 

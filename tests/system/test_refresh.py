@@ -8,7 +8,7 @@ import json
 import threading
 
 import pytest
-from conftest import ROOT, changed_lines
+from practice import ROOT, changed_lines
 
 REGISTRY = ROOT / "lab" / "registry"
 TABLE = "cidr:/usr/local/etc/postfix/tables/client_country"

@@ -2,9 +2,9 @@
 
 import pytest
 import yaml
-from conftest import ROOT
 from dialogues import script
 from dialogues.stage import ROWS, Stage, put_back
+from practice import ROOT
 
 RELAY = [
     row

@@ -1,7 +1,7 @@
 """rollback.yml: back to stock, part by part, with mail flowing; and site.yml brings everything again."""
 
 import pytest
-from conftest import changed, full_only, message
+from practice import changed, full_only, message
 from test_kernel import mail_flows, wait_for
 
 HEADERS = ["/usr/include/sys/select.h", "/usr/src/sys/sys/select.h"]

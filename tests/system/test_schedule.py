@@ -16,7 +16,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import HOST, ROOT, applied_book
+from practice import HOST, ROOT, applied_book
 
 YOU, OPS = "you@example.org", "ops@example.org"
 TURN = 600  # seconds that one line may take on a busy machine

@@ -5,7 +5,7 @@ import time
 import uuid
 
 import pytest
-from conftest import full_only, message
+from practice import full_only, message
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 
-from conftest import HOST, PLAYBOOK, ROOT
+from practice import HOST, PLAYBOOK, ROOT
 
 FEW = json.dumps({"verify_options": ["-k", "test_named_answers or test_there_is_no_forwarder"]})
 

@@ -6,7 +6,7 @@ import re
 import time
 
 import yaml
-from conftest import SLOW, run_module
+from practice import SLOW, run_module
 
 from . import script
 

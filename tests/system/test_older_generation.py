@@ -1,0 +1,59 @@
+"""The older generation, by molecule as a user runs it: Postfix 3.7, BIND 9.18 and Dovecot 2.3 are provisioned and verified, and answer as the newer ones do.
+
+Another Postfix has other texts and other protections, so the dialogues are played here, too: one profile's, and all of them under SOKUHAI_FULL=1."""
+
+import functools
+import os
+import subprocess
+
+import pytest
+from dialogues.stage import ROWS
+from practice import MADE, ROOT, Lab
+from test_dialogues import ALWAYS, FULL_ONLY, judged, played, script
+
+FULL = bool(os.environ.get("SOKUHAI_FULL"))
+PROFILES = script.PROFILES if FULL else ["current"]
+PHASES = (*ALWAYS, *FULL_ONLY) if FULL else ("normal",)
+PAIRS = [
+    (profile, row) for profile in PROFILES for row in ROWS if row["phase"] in PHASES and profile in row["profiles"]
+]
+
+
+def molecule(lab, folder, *words):
+    done = subprocess.run(
+        [ROOT / ".venv" / "bin" / "molecule", *words, "--no-command-borders"],
+        cwd=ROOT,
+        # a fresh folder remembers no run that was broken off
+        env={**lab.env, "MOLECULE_GENERATION": "bookworm", "MOLECULE_EPHEMERAL_DIRECTORY": f"{folder}/here"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=3000,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+@pytest.fixture(scope="module")
+def older(tmp_path_factory):
+    """(lab of the older generation, molecule's folder), its host converged by molecule; the whole sequence of the scenario under SOKUHAI_FULL=1."""
+    lab, folder = Lab("test-bookworm"), tmp_path_factory.mktemp("molecule")
+    MADE[lab.name] = lab
+    lab.command("down")
+    molecule(lab, folder, *(["test", "--destroy=never"] if FULL else ["converge"]), "-s", "default")
+    return lab, folder
+
+
+def test_it_is_as_declared(older):
+    molecule(*older, "verify", "-s", "default")
+
+
+@pytest.fixture(scope="module")
+def stages(request, older):
+    """A function that returns the Stage of a profile, its dialogues played once."""
+    return functools.cache(lambda profile: played(request.config, older[0], profile, PHASES))
+
+
+@pytest.mark.parametrize(("profile", "row"), PAIRS, ids=lambda value: value if isinstance(value, str) else value["id"])
+def test_dialogue(stages, profile, row):
+    problems = judged(stages(profile), row)
+    assert not problems, "\n".join(problems)
