@@ -9,8 +9,8 @@ import subprocess
 import pytest
 from vm_modules import vmkit
 
-join, cli, machine, paths, process, scenario = (
-    vmkit(name) for name in ("join", "cli", "machine", "paths", "process", "scenario")
+join, cli, machine, paths, process, scenario, guest = (
+    vmkit(name) for name in ("join", "cli", "machine", "paths", "process", "scenario", "guest")
 )
 VmError = paths.VmError
 HOST = "mx.home.example"
@@ -104,13 +104,13 @@ def test_a_script_reaches_sh_by_any_login_shell(shell, script):
     if not shutil.which(shell):
         pytest.skip(f"{shell} is not here")
     wanted = subprocess.run(["sh", "-c", script], capture_output=True, check=False)
-    found = subprocess.run([shell, "-c", cli.in_any_shell(script)], capture_output=True, check=False)
+    found = subprocess.run([shell, "-c", guest.in_any_shell(script)], capture_output=True, check=False)
     assert (found.returncode, found.stdout) == (wanted.returncode, wanted.stdout)
 
 
 @pytest.mark.parametrize("script", ["a\nb", "echo '!'", "it's"])
 def test_csh_gets_nothing_that_it_would_read_otherwise(script):
-    line = cli.in_any_shell(script)
+    line = guest.in_any_shell(script)
     assert "\n" not in line and "!" not in line and line.count("'") == 2
 
 
@@ -208,7 +208,7 @@ def test_join(instance, monkeypatch, tmp_path, capsys):
         subprocess.CompletedProcess([], 1, "", "no answer from 192.0.2.1 by vtnet1"),
         subprocess.CompletedProcess([], 0, "", ""),
     ]
-    monkeypatch.setattr(cli, "there", lambda _state, script, **_: ran.append(script) or answers[min(len(ran), 2) - 1])
+    monkeypatch.setattr(guest, "there", lambda _state, script, **_: ran.append(script) or answers[min(len(ran), 2) - 1])
     assert cli.main(["join"]) == 1 and "no answer from" in capsys.readouterr().err
     assert not cli.read(state)["joined"]
     assert cli.main(["join"]) == 0

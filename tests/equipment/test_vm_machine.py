@@ -11,7 +11,7 @@ import types
 import pytest
 from vm_modules import vmkit
 
-machine, process, paths, cli = (vmkit(name) for name in ("machine", "process", "paths", "cli"))
+machine, process, paths, cli, guest = (vmkit(name) for name in ("machine", "process", "paths", "cli", "guest"))
 VmError = paths.VmError
 STATE = pathlib.Path("/run/sokuhai-vm/x")
 
@@ -191,10 +191,10 @@ def test_waiting_is_bounded(ready_at, dead_at, outcome):
 def test_a_boot_that_does_not_come_up_shows_the_console(monkeypatch, tmp_path):
     (tmp_path / "console.log").write_bytes(b"\x1b[2J\x1b[1;1HLoading kernel...\r\n\x1b[31mpanic: vm_fault\x1b[0m\r\n")
     monkeypatch.setattr(machine, "greets", lambda *_: False)
-    monkeypatch.setattr(cli, "running", lambda _: True)
+    monkeypatch.setattr(guest, "running", lambda _: True)
     began = time.monotonic()
     with pytest.raises(VmError) as error:
-        cli.wait_boot(tmp_path, {"port": 1}, 1)
+        guest.wait_boot(tmp_path, {"port": 1}, 1)
     assert time.monotonic() - began < 5
     assert "FREEBSD_BOOT_SECONDS" in str(error.value)
     assert "\n  Loading kernel...\n  panic: vm_fault" in str(error.value)
@@ -202,9 +202,9 @@ def test_a_boot_that_does_not_come_up_shows_the_console(monkeypatch, tmp_path):
 
 def test_a_machine_that_ends_while_booting(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "greets", lambda *_: False)
-    monkeypatch.setattr(cli, "running", lambda _: False)
+    monkeypatch.setattr(guest, "running", lambda _: False)
     with pytest.raises(VmError, match="the machine has ended(.|\n)*nothing"):
-        cli.wait_boot(tmp_path, {"port": 1}, 60)
+        guest.wait_boot(tmp_path, {"port": 1}, 60)
 
 
 @pytest.mark.parametrize(("code", "output"), [(1, ""), (255, ""), (0, "{ sec = 1 }")])
@@ -212,9 +212,9 @@ def test_not_yet_booted(monkeypatch, tmp_path, code, output):
     """A first boot that goes on, a login refused, and the boot before a restart: none is the boot that is waited for."""
     answers = [subprocess.CompletedProcess([], code, output, ""), subprocess.CompletedProcess([], 0, "{ sec = 2 }", "")]
     monkeypatch.setattr(machine, "greets", lambda *_: True)
-    monkeypatch.setattr(cli, "running", lambda _: True)
-    monkeypatch.setattr(cli, "there", lambda *_, **__: answers.pop(0))
-    cli.wait_boot(tmp_path, {"port": 1}, 30, before="{ sec = 1 }")
+    monkeypatch.setattr(guest, "running", lambda _: True)
+    monkeypatch.setattr(guest, "there", lambda *_, **__: answers.pop(0))
+    guest.wait_boot(tmp_path, {"port": 1}, 30, before="{ sec = 1 }")
     assert not answers
 
 
@@ -332,13 +332,13 @@ def test_a_wrong_clock_is_set_unless_asked_for(monkeypatch, tmp_path):
         said.append(script)
         return subprocess.CompletedProcess([], 0, "15.0-RELEASE\n1577836800\n", "")
 
-    monkeypatch.setattr(cli, "there", there)
+    monkeypatch.setattr(guest, "there", there)
     about = {"user": "root", "clock": ""}
-    cli.settle(tmp_path, about)
+    guest.settle(tmp_path, about)
     assert about["release"] == "15.0-RELEASE" and about["clock_off"] < -1000
     assert said[1].startswith("date -u 20")
     said.clear()
-    cli.settle(tmp_path, {"user": "root", "clock": "2020-01-01T00:00:00"})
+    guest.settle(tmp_path, {"user": "root", "clock": "2020-01-01T00:00:00"})
     assert len(said) == 1
 
 

@@ -36,7 +36,6 @@ import fcntl
 import json
 import os
 import pathlib
-import re
 import select
 import shlex
 import shutil
@@ -47,15 +46,10 @@ import termios
 import time
 import tty
 
-from . import VmError, images, join, machine, paths, probe, process, proved, scenario, seed
+from . import VmError, guest, images, join, machine, paths, probe, process, proved, scenario, seed
 
 HOSTNAME = "mx.home.example"
 OFFICIAL_SIZE = "20G"
-CLOCK_TOLERANCE = 30
-
-
-def say(text):
-    print(f"vm: {text}", file=sys.stderr, flush=True)
 
 
 def result(text):
@@ -68,10 +62,6 @@ def read(state):
         return json.loads((state / "machine.json").read_text())
     except (OSError, ValueError):
         return {}
-
-
-def running(about):
-    return process.runs(about.get("pid"), about.get("start"))
 
 
 @contextlib.contextmanager
@@ -135,7 +125,7 @@ def choose(args):
         path = images.given(os.environ["FREEBSD_IMAGE"])
         return path, pathlib.Path(os.environ["FREEBSD_IMAGE"]).name, args.size
     release = os.environ.get("FREEBSD_RELEASE") or None
-    path = images.official(release, say)
+    path = images.official(release, guest.say)
     return path, path.name, args.size or OFFICIAL_SIZE
 
 
@@ -164,7 +154,7 @@ def up(args):
     user = os.environ.get("FREEBSD_USER") or "root"
     with lock(state):
         about = read(state)
-        if running(about) and about.get("ready"):
+        if guest.running(about) and about.get("ready"):
             result(f"{state.name} is already up ({about['image']}, {about['accelerator']})")
             return 0
         image, called, size = choose(args)
@@ -181,7 +171,7 @@ def up(args):
             disk = paths.disks(state.name) / "disk.qcow2"
             grown = machine.overlay(image, disk, size)
             how = "KVM" if accel == "kvm" else "the processor is emulated, which is slow"
-            say(f"{called}: {how} ({why}); up to {limit} s for the boot")
+            guest.say(f"{called}: {how} ({why}); up to {limit} s for the boot")
             about = {
                 "instance": state.name,
                 "image": called,
@@ -207,13 +197,13 @@ def up(args):
             abandon(state)
             raise
         try:
-            about["boot_took"] = wait_boot(state, about, limit)
+            about["boot_took"] = guest.wait_boot(state, about, limit)
         except BaseException:
             abandon(state)
             raise
-        settle(state, about)
+        guest.settle(state, about)
         if grown:
-            grow(state, about)
+            guest.grow(state, about)
         about["ready"] = True
         note(state, about)
     result(f"{state.name} is up ({called}, {accel}: {about['release']}) after {time.monotonic() - started:.0f} s")
@@ -234,7 +224,7 @@ def internet(about, why):
         card = join.raise_lab(lab, about["host"])
     except VmError as error:
         about["alone"] = str(error)
-        say(f"no simulated internet beside it: {error}")
+        guest.say(f"no simulated internet beside it: {error}")
         with contextlib.suppress(VmError):
             join.lower_lab(lab)
         return None
@@ -296,101 +286,12 @@ def note(state, about):
     new.rename(state / "machine.json")
 
 
-def in_any_shell(script):
-    """What to hand to ssh so that sh(1) runs the script, whatever the user's login shell is.
-
-    csh(1) takes neither a line's end nor a ! within quotes, so all but plain characters are written as printf(1) %b reads them.
-    """
-    if re.fullmatch(r"[^\n!']*", script):
-        return f"exec /bin/sh -c {shlex.quote(script)}"
-    plain = "".join(
-        chr(byte) if re.fullmatch(rb"[A-Za-z0-9 ,./:=_@%+-]", bytes([byte])) else f"\\0{byte:03o}"
-        for byte in script.encode()
-    )
-    return f'exec /bin/sh -c \'eval "$(printf %b "{plain}")"\''
-
-
-def there(state, script, timeout=120):
-    """Run a line of sh(1) on the machine. Returns the finished process; exit code 255 is ssh's own."""
-    command = ["ssh", "-F", str(state / "ssh_config"), "-o", "BatchMode=yes", "vm", in_any_shell(script)]
-    try:
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 255, "", f"no answer within {timeout} s")
-
-
-def wait_boot(state, about, limit, before=""):
-    """Until one can log in, and the first boot's own work is over. before: kern.boottime of the boot that must be past.
-
-    Returns the seconds it took. Raises VmError with the end of the console.
-    """
-    began = time.monotonic()
-    last = {"said": "", "stopped": ""}
-
-    def ready():
-        if not machine.greets(about["port"]):
-            return False
-        # /firstboot goes at the end of the first boot; until then FreeBSD's own updates may still reboot the machine
-        done = there(state, "test ! -e /firstboot && sysctl -n kern.boottime", timeout=90)
-        last["said"] = done.stderr.strip() or ("it has not finished its first boot" if done.returncode == 1 else "")
-        return done.returncode == 0 and done.stdout.strip() != before
-
-    def goes_on():
-        last["stopped"] = machine.stopped(state)
-        return running(about) and not last["stopped"]
-
-    # in an emulated machine a failed login costs both sides seconds
-    outcome = machine.wait(ready, goes_on, limit, every=2.0)
-    if outcome != "ready":
-        what = (
-            "the machine has ended"
-            if outcome == "ended"
-            else f"nobody can log in within {limit} s (FREEBSD_BOOT_SECONDS)"
-        )
-        if last["stopped"]:
-            what = f"QEMU has stopped it: {last['stopped']}"
-        if last["said"]:
-            what += f"; ssh says: {last['said'].splitlines()[-1]}"
-        console = machine.tail(state / "console.log").replace("\n", "\n  ")
-        raise VmError(f"{state.name}: {what}. The end of {state / 'console.log'}:\n  {console}")
-    return round(time.monotonic() - began)
-
-
-def settle(state, about):
-    """Ask what the machine is, and set its clock where that is wrong and nobody asked for it to be."""
-    done = there(state, "freebsd-version -u; date -u +%s")
-    release, seconds = (done.stdout.split() + ["", ""])[:2]
-    about["release"] = release
-    if not seconds.isdecimal():
-        raise VmError(f"{state.name}: lets {about['user']} in but answers {done.stdout!r} {done.stderr.strip()!r}")
-    about["clock_off"] = round(int(seconds) - time.time())
-    if abs(about["clock_off"]) > CLOCK_TOLERANCE and not about["clock"]:
-        now = time.strftime("%Y%m%d%H%M.%S", time.gmtime())
-        done = there(state, f"date -u {now} >/dev/null")
-        say(
-            f"its clock was {about['clock_off']} s off and has been set"
-            if done.returncode == 0
-            else f"its clock is {about['clock_off']} s off, and {about['user']} may not set it"
-        )
-
-
-def grow(state, about):
-    """Let the file system fill the disk that was made larger than the image; official images have done so by themselves."""
-    root = "" if about["user"] == "root" else "doas -n "
-    done = there(
-        state, f"{root}service growfs onestart >/dev/null 2>&1; df -m / | awk 'NR == 2 {{ print $4 }}'", timeout=300
-    )
-    say(f"the disk was made larger than the image: {done.stdout.strip() or '?'} MiB are free in /")
-
-
 # --- using it
 
 
 def need(state):
     about = read(state)
-    if not running(about) or not about.get("ready"):
+    if not guest.running(about) or not about.get("ready"):
         raise VmError(f"{state.name} is not up: vm/vm up")
     return about
 
@@ -402,7 +303,7 @@ def sh(words):
     command = ["ssh", "-F", str(state / "ssh_config"), *(["-t"] if not words and sys.stdin.isatty() else []), "vm"]
     if words:
         # root's login shell may be csh; one word is a line of sh(1), several are one command
-        command.append(in_any_shell(words[0] if len(words) == 1 else shlex.join(words)))
+        command.append(guest.in_any_shell(words[0] if len(words) == 1 else shlex.join(words)))
     # ssh takes this process' place: who ends the one has ended the other
     os.execvp(command[0], command)
 
@@ -410,7 +311,7 @@ def sh(words):
 def status(args):
     state = paths.state()
     about = read(state)
-    about["running"] = running(about)
+    about["running"] = guest.running(about)
     if args.json:
         print(json.dumps(about, indent=1))
     elif about["running"]:
@@ -430,15 +331,15 @@ def reboot(args):
     state = paths.state()
     with lock(state):
         about = need(state)
-        before = there(state, "sysctl -n kern.boottime").stdout.strip()
+        before = guest.there(state, "sysctl -n kern.boottime").stdout.strip()
         if args.hard:
             machine.ask(state, "system_reset")
         else:
             root = "" if about["user"] == "root" else "doas -n "
             # the answer may be lost with the connection
-            there(state, f"{root}shutdown -r now", timeout=60)
-        seconds = wait_boot(state, about, about["boot_seconds"], before or "unknown")
-        settle(state, about)
+            guest.there(state, f"{root}shutdown -r now", timeout=60)
+        seconds = guest.wait_boot(state, about, about["boot_seconds"], before or "unknown")
+        guest.settle(state, about)
         about["boot_took"] = seconds
         note(state, about)
     result(f"{state.name} has booted again, in {seconds} s")
@@ -455,7 +356,7 @@ def join_in(_args):
         if not join.is_up(about["lab"]):
             raise VmError(f"the simulated internet {about['lab']} is gone; vm/vm down, then up")
         machine.ask(state, ("set_link", {"name": machine.CARD, "up": True}))
-        done = there(
+        done = guest.there(
             state, join.as_root(join.script(join.place(about["host"]), machine.CARD_MAC), about["user"]), timeout=600
         )
         if done.returncode:
@@ -498,20 +399,9 @@ def console(args):
                 termios.tcsetattr(0, termios.TCSADRAIN, old)
 
 
-def look(state, about):
-    """What the machine has, also as probe.json for the inventory."""
-    done = there(state, probe.script(about["offline"]), timeout=300)
-    try:
-        has = probe.read(done.stdout)
-    except ValueError as error:
-        raise VmError(f"{state.name}: {error} {done.stderr.strip()}") from None
-    (state / "probe.json").write_text(json.dumps(has, indent=1) + "\n")
-    return has
-
-
 def ask(_args):
     state = paths.state()
-    print(json.dumps(look(state, need(state)), indent=1))
+    print(json.dumps(guest.look(state, need(state)), indent=1))
     return 0
 
 
@@ -530,7 +420,7 @@ def test(args):
     about = need(state)
     folder = results_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    has = look(state, about)
+    has = guest.look(state, about)
     context = scenario.Context(about, has, state, folder, rebuild=os.environ.get("REBUILD") == "1")
     today = time.strftime("%Y-%m-%d", time.gmtime())
 
@@ -540,7 +430,7 @@ def test(args):
 
     results = scenario.run(scenario.STEPS, context, only=args.steps, save=save)
     # the programs it has by now; what it lacked at first decided what was tried
-    context.has = {**has, **{key: value for key, value in look(state, need(state)).items() if key in probe.TEXTS}}
+    context.has = {**has, **{key: value for key, value in guest.look(state, need(state)).items() if key in probe.TEXTS}}
     save(results)
     print()
     for one in results:
@@ -569,7 +459,7 @@ def write_seed(args):
 
 
 def fetch(args):
-    print(images.official(args.release or os.environ.get("FREEBSD_RELEASE") or None, say))
+    print(images.official(args.release or os.environ.get("FREEBSD_RELEASE") or None, guest.say))
     return 0
 
 

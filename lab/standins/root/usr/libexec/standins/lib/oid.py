@@ -3,6 +3,7 @@
 What was *set* is kept in a file and forgotten at boot; what is *measured* is read from
 the system at every question.  Flags are those of FreeBSD 15's sys/: r read only,
 w writable, t tunable (loader.conf), s a statistic, left out by sysctl -W.
+Half of the file is the table of names.
 """
 
 import errno
