@@ -109,10 +109,7 @@ def test_nothing_of_the_machine_changes(up):
 
 def test_second_up_does_nothing_and_says_so(up):
     pid = keeper()
-    started = time.monotonic()
-    done = lab("up")
-    assert "already up" in done.stdout
-    assert time.monotonic() - started < 3
+    assert "already up" in lab("up").stdout
     assert keeper() == pid
 
 

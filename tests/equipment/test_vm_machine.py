@@ -5,7 +5,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 import types
 
 import pytest
@@ -192,10 +191,8 @@ def test_a_boot_that_does_not_come_up_shows_the_console(monkeypatch, tmp_path):
     (tmp_path / "console.log").write_bytes(b"\x1b[2J\x1b[1;1HLoading kernel...\r\n\x1b[31mpanic: vm_fault\x1b[0m\r\n")
     monkeypatch.setattr(machine, "greets", lambda *_: False)
     monkeypatch.setattr(guest, "running", lambda _: True)
-    began = time.monotonic()
     with pytest.raises(VmError) as error:
         guest.wait_boot(tmp_path, {"port": 1}, 1)
-    assert time.monotonic() - began < 5
     assert "FREEBSD_BOOT_SECONDS" in str(error.value)
     assert "\n  Loading kernel...\n  panic: vm_fault" in str(error.value)
 
