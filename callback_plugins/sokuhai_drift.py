@@ -25,7 +25,7 @@ from ansible.plugins.callback import CallbackBase
 # What these modules know beside "changed" and is worth a report even when the run would change nothing.
 TOLD = {
     "access_dnsbl_health": ("zones", "resolver"),
-    "bind_config": ("action", "reason"),
+    "bind_config": ("findings",),
     "blocklist_host": ("differs",),
     "community.general.sysrc": ("name", "value"),
     "drift_probe": ("findings", "notes"),

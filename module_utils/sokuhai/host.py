@@ -27,12 +27,15 @@ class Refused(Exception):
         super().__init__("; ".join(self.problems))
 
 
-def answer(module, work):
-    """End *module*, an AnsibleModule, with what work() returns, its answer; or with the refusal, or the fault of the system, that it raises."""
+def answer(module, work, outcome=None):
+    """End *module*, an AnsibleModule, with what work() returns, its answer; or with the refusal, or the fault of the system, that it raises.
+
+    outcome: a dict in which work() leaves what a refusal means, as data; it is returned beside the message.
+    """
     try:
         module.exit_json(**work())
     except Refused as reason:
-        module.fail_json(msg=str(reason), problems=reason.problems)
+        module.fail_json(msg=str(reason), problems=reason.problems, **(outcome or {}))
     except (OSError, KeyError, ValueError) as problem:
         module.fail_json(msg="%s: %s" % (type(problem).__name__, problem))
 
@@ -67,6 +70,12 @@ def sysctl(name):
     """Return the kernel's value of *name* as text, or None where it does not know it."""
     status, out, _err = run(["sysctl", "-n", name])
     return out.rstrip("\n") if status == 0 else None
+
+
+def sysctl_int(name):
+    """Return the kernel's value of *name* as an int, or None where it does not know it or has no number."""
+    value = (sysctl(name) or "").strip()
+    return int(value) if value.isdigit() else None
 
 
 def version_key(version):

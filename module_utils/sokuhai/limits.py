@@ -89,6 +89,11 @@ def parse_swapinfo(text):
 # ---- asking ----
 
 
+def descriptors(*pids):
+    """Return {pid: (soft, hard)} of how many descriptors the running processes *pids* (int) may have; None stands for infinity."""
+    return parse_rlimits(host.run(["procstat", "rlimit"] + [str(pid) for pid in pids])[1])
+
+
 class Host:
     """Files and commands of a host. root: a directory in front of every path (tests)."""
 

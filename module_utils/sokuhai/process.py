@@ -57,19 +57,11 @@ class Process:
         The time of a file is that of its last writing, of a program that of its change of status, since a package keeps the build's time of writing. A
         file that is not there, or is from the future (a clock that was set), tells nothing.
         """
-        return self._newer(self.since[1], files, program)
+        return _newest(files, program, lambda when: when > self.since[1])
 
     def perhaps_older_than(self, *files, program=None):
         """Return as older_than() does, but also a file that may have come before: the clocks cannot tell."""
-        return self._newer(self.since[0], files, program)
-
-    @staticmethod
-    def _newer(moment, files, program):
-        times = [(_time(path, "st_mtime"), path) for path in files]
-        if program is not None:
-            times.append((_time(program, "st_ctime"), program))
-        found = [(when, path) for when, path in times if when is not None and moment < when <= time.time()]
-        return max(found)[1] if found else None
+        return _newest(files, program, lambda when: when >= self.since[0])
 
     def identity(self, path):
         """Return (pid, inode, time of change in ns) of this process and its file *path*: the same pid with another file is an old process."""
@@ -81,11 +73,18 @@ class Process:
         return before is not None and before[0] == self.pid and before != self.identity(path)
 
 
-def _time(path, which):
-    try:
-        return getattr(os.stat(path), which)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+def _newest(files, program, counts):
+    """Return the path of the newest file whose time counts(), or None."""
+    found = []
+    for path in (*files, *([] if program is None else [program])):
+        try:
+            there = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        when = there.st_ctime if path == program else there.st_mtime
+        if counts(when) and when <= time.time():
+            found.append((when, path))
+    return max(found)[1] if found else None
 
 
 def table(pid=None):

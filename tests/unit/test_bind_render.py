@@ -26,14 +26,18 @@ def defaults():
     return values
 
 
-def render(named=None, **changed):
+def render(named=None, file="named.conf", **changed):
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROLE / "templates"),
+        loader=jinja2.FileSystemLoader(ROLE / "templates" / "usr" / "local" / "etc" / "namedb"),
         trim_blocks=True,
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters.update(FILTERS, bool=lambda value: str(value).lower() in ("true", "yes", "on", "1"))
+    environment.filters.update(
+        FILTERS,
+        bool=lambda value: str(value).lower() in ("true", "yes", "on", "1"),
+        regex_replace=lambda text, pattern, new: re.sub(pattern, new, text),
+    )
     facts = {
         "conf": "/usr/local/etc/namedb/named.conf",
         "knows": {"files": False, "resolver_retry_interval": False},
@@ -41,7 +45,7 @@ def render(named=None, **changed):
         "udp_ports": [10000, 65535],
     }
     facts.update(named or {})
-    return environment.get_template("named.conf.j2").render(
+    return environment.get_template(file + ".j2").render(
         ansible_managed="managed",
         __bind_named=facts,
         __bind_directory="/usr/local/etc/namedb/working",
@@ -133,13 +137,17 @@ def test_own_root():
     assert 'zone "." { type hint; file "/usr/local/etc/namedb/sokuhai.hints"; };' in text
     assert 'trust-anchors { "." static-ds 12345 13 2 "ABCD"; };' in text
     assert 'disable-empty-zone "2.0.192.IN-ADDR.ARPA";' in text
-    assert FILTERS["bind_hints"](
-        [{"name": "a.root.test", "addresses": ["198.51.100.2", "2001:db8:1::2"]}]
-    ).splitlines() == [
-        ".\t3600000\tNS\ta.root.test.",
-        "a.root.test.\t3600000\tA\t198.51.100.2",
-        "a.root.test.\t3600000\tAAAA\t2001:db8:1::2",
+    servers = [
+        {"name": name, "addresses": ["198.51.100.2", "2001:db8:1::2"]} for name in ("a.root.test", "b.root.test.")
     ]
+    assert render(file="sokuhai.hints", bind_root_hints=servers) == (
+        ".\t3600000\tNS\ta.root.test.\n"
+        "a.root.test.\t3600000\tA\t198.51.100.2\n"
+        "a.root.test.\t3600000\tAAAA\t2001:db8:1::2\n"
+        ".\t3600000\tNS\tb.root.test.\n"
+        "b.root.test.\t3600000\tA\t198.51.100.2\n"
+        "b.root.test.\t3600000\tAAAA\t2001:db8:1::2\n"
+    )
 
 
 def test_pid_file_line_is_one_that_rc_subr_reads():

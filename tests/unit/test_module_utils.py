@@ -321,12 +321,14 @@ def test_a_damaged_block_is_refused_with_its_file(text, body):
 # ---- what FreeBSD prints ----
 
 
-def test_limits_of_several_processes():
+def test_limits_of_several_processes(monkeypatch):
     text = (
         "  PID COMM             RLIMIT                  SOFT             HARD     \n  807 named            openfiles             65535           infinity     \n"
         "  807 named            maxprocesses           9000             9000     \n  911 master           openfiles             65535            65536     \n"
     )
     assert limits.parse_rlimits(text) == {807: (65535, None), 911: (65535, 65536)}
+    monkeypatch.setattr(host, "run", lambda argv: (0, text if argv == ["procstat", "rlimit", "807", "911"] else "", ""))
+    assert limits.descriptors(807, 911)[807] == (65535, None)
 
 
 def test_swap_of_several_devices_without_their_total():

@@ -59,6 +59,12 @@ def test_what_the_clocks_cannot_tell_is_older_perhaps_and_not_surely(tmp_path):
     assert one((now - 13, now - 11)).older_than(path) == path
 
 
+def test_the_same_moment_tells_nothing(tmp_path):
+    when = time.time() - 10
+    path = at(tmp_path / "a", when)
+    assert one((when, when)).older_than(path) is None and one((when, when)).perhaps_older_than(path) == path
+
+
 def test_a_second_that_a_program_names_holds_the_whole_second(tmp_path):
     second = int(time.time()) - 10
     path = at(tmp_path / "a", second + 0.5)

@@ -11,7 +11,7 @@ import types
 
 import jinja2
 import pytest
-from role_modules import load
+from role_modules import load, util
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 monitor = load("roles/monitor/files/monitor.py")
@@ -814,10 +814,10 @@ def test_newsyslog_writes_no_line_of_its_own_and_leaves_the_file_to_the_samplers
 
 
 def test_named_tells_its_counters_on_the_loopback_and_a_running_named_takes_that_over():
-    text = (ROOT / "roles/bind/templates/named.conf.j2").read_text()
+    text = (ROOT / "roles/bind/templates/usr/local/etc/namedb/named.conf.j2").read_text()
     block = text[text.index("statistics-channels {") : text.index("statistics-channels {") + 100]
     assert re.search(r"inet 127\.0\.0\.1 port \S+ bind_statistics_port \S+ allow \{ 127\.0\.0\.1; \};", block)
-    bind = load("roles/bind/library/bind_config.py")
+    bind = util("bind_statements")
     assert (
         bind.needs_restart(
             "options {\n};\n",

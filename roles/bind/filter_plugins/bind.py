@@ -231,17 +231,6 @@ def bind_problems(declared):
     return found
 
 
-def bind_hints(servers):
-    """Text of a root hints file for [{"name", "addresses"}]; TTL as in the public file (named.root)."""
-    lines = []
-    for server in servers:
-        name = server["name"].rstrip(".") + "."
-        lines.append(".\t3600000\tNS\t%s" % name)
-        for address in server["addresses"]:
-            lines.append("%s\t3600000\t%s\t%s" % (name, "AAAA" if ":" in str(address) else "A", address))
-    return "".join(line + "\n" for line in lines)
-
-
 def bind_anchor(entry):
     """One line of trust-anchors for {"name", "type", "value"}: the last field is quoted, as named.conf wants it."""
     fields = entry["value"].split()
@@ -261,6 +250,5 @@ class FilterModule:
             "bind_predict": bind_predict,
             "bind_cache_mib": bind_cache_mib,
             "bind_problems": bind_problems,
-            "bind_hints": bind_hints,
             "bind_anchor": bind_anchor,
         }

@@ -1,0 +1,324 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""named.conf as one transaction: stage, check, swap, load, prove, or everything back as it was."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import tempfile
+import time
+
+from ansible.module_utils import bind_host
+from ansible.module_utils.bind_statements import needs_restart, option_statements
+from ansible.module_utils.sokuhai import host, limits
+from ansible.module_utils.sokuhai.findings import finding
+from ansible.module_utils.sokuhai.host import Refused, read
+
+#: Where FreeBSD's stock syslog.conf puts daemon.notice and above.
+MESSAGES = "/var/log/messages"
+COMPLAINT = re.compile(r"error|fail|not found|no such file|denied|exiting|unable|could not|couldn't|cannot|refus", re.I)
+#: Seconds after its start in which named's pid file may still be missing.
+GRACE = 3
+
+
+class Named:
+    """One host's named and the files it should run with.
+
+    want: the parameters of module bind_config. outcome: what a failure leaves, as data: the step that failed ("checkconf", an action,
+    "recursion", "openfiles") and whether the previous files are in force again.
+    """
+
+    def __init__(self, want, check_mode):
+        self.want, self.check_mode, self.outcome = want, check_mode, {}
+        self.rc = bind_host.rc_variables()
+        self.conf = self.rc["named_conf"]
+        self.checkconf, self.rndc = (
+            bind_host.beside(self.rc["named_program"], name) for name in ("named-checkconf", "rndc")
+        )
+        # named.conf last, which names the others
+        self.wanted = {item["path"]: item["content"] for item in want["files"]}
+        self.wanted[self.conf] = want["content"]
+        self.now = {path: read(path) for path in self.wanted}
+        self.differs = [path for path, text in self.wanted.items() if self.now[path] != text]
+        self.stopped, self.said = [], ""
+        self.logged = os.path.getsize(MESSAGES) if os.path.exists(MESSAGES) else 0
+
+    # -- reading
+
+    @property
+    def installed(self):
+        return self.checkconf is not None and os.access(self.rc["named_program"], os.X_OK)
+
+    def process(self):
+        return bind_host.running(self.rc, self.rndc)
+
+    def older(self, process):
+        """Return the file that *process* may not have read, or None: the very second of the file counts, since install() waits for the next."""
+        return process.perhaps_older_than(*self.wanted)
+
+    def answers(self):
+        return all(bind_host.answers(server) for server in self.want["servers"])
+
+    def recurses(self):
+        return bind_host.recurses(self.want["servers"][0], self.want["probe_name"])
+
+    def soft(self, process):
+        """Return the descriptors (int) that *process* may open, 0 where they cannot be read; infinity is the kernel's maximum for a process."""
+        soft = limits.descriptors(process.pid).get(process.pid, (0, 0))[0]
+        return host.sysctl_int("kern.maxfilesperproc") or 2**31 if soft is None else soft
+
+    def low(self, process):
+        return self.soft(process) < self.want["openfiles"]
+
+    def check(self, path, *flags):
+        chroot = os.path.realpath(self.rc["named_chrootdir"] or "/")
+        inside = ["-t", chroot] if chroot != "/" and os.path.realpath(path).startswith(chroot + "/") else []
+        return host.run([self.checkconf, *flags, *inside, path])
+
+    def printed(self, path):
+        """Return named.conf as named-checkconf -p prints it, or None where it is no named.conf."""
+        status, out, _err = self.check(path, "-p")
+        return out if status == 0 else None
+
+    def complaints(self):
+        """Return what named wrote to syslog about itself since this module began: its start prints no reason on a terminal."""
+        try:
+            with open(MESSAGES, "rb") as handle:
+                if os.path.getsize(MESSAGES) >= self.logged:
+                    handle.seek(self.logged)
+                lines = handle.read(1 << 20).decode("utf-8", "replace").splitlines()
+        except OSError:
+            return ""
+        lines = [line.partition("]: ")[2] for line in lines if " named[" in line and COMPLAINT.search(line)]
+        return "; ".join(lines[-4:])
+
+    def chain(self, process):
+        """Return what decides named's descriptor limit, for a message."""
+        files = option_statements(self.printed(self.conf) or "").get("files", ["no files statement"])[0]
+        hard = limits.descriptors(process.pid).get(process.pid, (0, 0))[1]
+        return "; ".join(
+            (
+                "kern.maxfilesperproc = %s" % host.sysctl_int("kern.maxfilesperproc"),
+                "login class %s: openfiles = %s"
+                % (self.rc["named_login_class"], limits.Host().limit_of_class(self.rc["named_login_class"])),
+                'named_limits = "%s"' % self.rc["named_limits"],
+                "named.conf: %s" % files,
+                "hard limit of the process = %s" % ("infinity" if hard is None else hard),
+            )
+        )
+
+    # -- before the swap
+
+    def stage(self):
+        """Have named-checkconf judge the text, in check mode outside the configuration's directory; return it as -p prints it. Raises Refused."""
+        if self.check_mode:
+            if not all(os.path.isdir(self.rc["named_chrootdir"] + path) for path in self.want["directories"]):
+                return ""
+            folder = tempfile.mkdtemp(prefix="sokuhai-bind-")
+            path = os.path.join(folder, "named.conf")
+        else:
+            folder, path = None, self.conf + ".staged"
+        try:
+            host.write(path, self.want["content"], 0o644)
+            status, out, err = self.check(path)
+            printed = self.printed(path)
+        finally:
+            host.remove(path)
+            if folder:
+                os.rmdir(folder)
+        if status:
+            self.outcome.update(step="checkconf", restored=False)
+            raise Refused(
+                "named-checkconf refuses the new named.conf, %s stays as it is: %s"
+                % (self.conf, (out + err).strip().replace(path, "named.conf"))
+            )
+        return printed or ""
+
+    def make_directories(self):
+        """Make named's own directories and return those that were missing (the port makes them, a hand-built named does not)."""
+        missing = [
+            path
+            for path in (self.rc["named_chrootdir"] + one for one in self.want["directories"])
+            if not os.path.isdir(path)
+        ]
+        for path in missing if not self.check_mode else ():
+            owner = pwd.getpwnam(self.rc["named_uid"])
+            os.makedirs(path, mode=0o755)
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+        return missing
+
+    def plan(self, process, printed):
+        """Return (action, findings): what puts the wanted files in force, and what is wrong besides files that differ.
+
+        printed: the staged named.conf as named-checkconf -p prints it.
+        """
+        servers = ", ".join(self.want["servers"])
+        if process is None:
+            return "start", [finding("service named", "service named", "running", "not running")]
+        older = None if self.differs else self.older(process)
+        if older:
+            thing = "process named: configuration"
+            return "restart", [finding(thing, thing, "read after %s was written" % older, "read before")]
+        if self.low(process):
+            thing = "process named: openfiles"
+            return "restart", [finding(thing, thing, "at least %d" % self.want["openfiles"], self.soft(process))]
+        if self.differs:
+            before = self.printed(self.conf) if self.differs == [self.conf] else None
+            return "restart" if before is None or needs_restart(before, printed) else "reconfig", []
+        if not self.answers():
+            return "restart", [finding("service named", "service named", "answers at %s" % servers, "no answer")]
+        return "none", []
+
+    # -- acting
+
+    def service(self, verb, name="named"):
+        status, out, err = host.run(["service", name, verb])
+        self.said = " ".join((out + err).split())
+        return status
+
+    def make_room(self):
+        """Stop who holds named's port, right before named starts."""
+        for name in self.want["displaces"]:
+            if host.run(["service", name, "onestatus"])[0] == 0:
+                self.service("onestop", name)
+                self.stopped.append(name)
+
+    def act(self, action):
+        """Start, restart or reconfigure named; return whether named then runs with the files as they are now."""
+        if action == "reconfig":
+            status, out, err = host.run([self.rndc, "reconfig"])
+            self.said = (out + err).strip()
+            if status:
+                return False
+        else:
+            if action == "start":
+                self.make_room()
+            self.service(action)
+        began = time.monotonic()
+
+        def settled():
+            process = self.process()
+            if process is None:
+                # named's start returns when it runs (or does not): no need to leave the host without DNS for the whole timeout
+                return "gone" if time.monotonic() - began > GRACE else None
+            return "up" if not self.older(process) and self.answers() else None
+
+        return host.wait_until(settled, self.want["timeout"]) == "up"
+
+    def install(self, texts):
+        """Swap {path: text} in, named.conf last; return when a load that follows is surely younger than the files."""
+        for path in sorted(texts, key=lambda name: name == self.conf):
+            if read(path) != texts[path]:
+                host.write(path, texts[path], 0o644)
+        second = int(time.time())
+        while time.time() < second + 1:
+            time.sleep(0.05)
+
+    def saved(self):
+        """Return {path: text} that a failure returns to; only with a named.conf of its own."""
+        texts = {path: read(path + ".previous") for path in self.wanted}
+        return {path: text for path, text in texts.items() if text is not None} if texts[self.conf] is not None else {}
+
+    def revert(self, old, step, why):
+        """Bring back the files *old*, which worked, run named with them, and raise Refused saying what happened."""
+        told = "; ".join(text for text in (self.said, self.complaints()) if text)
+        restored = False
+        if old:
+            self.install(old)
+            restored = self.act("restart" if self.process() else "start")
+        if not restored:
+            for name in self.stopped:
+                self.service("onestart", name)
+        self.outcome.update(step=step, restored=restored)
+        end = (
+            "There is no previous configuration to return to; %s is left as written." % self.conf
+            if not old
+            else "The previous %s is back and named runs with it." % self.conf
+            if restored
+            else "The previous %s is back, but named does not answer with it either: %s." % (self.conf, self.said)
+        )
+        raise Refused("%s %s%s" % (why, end, " named reported: " + told if told else ""))
+
+    # -- the transaction
+
+    def put_in_force(self):
+        """Return {changed, action, findings, diff, recurses}. Raises Refused, with `outcome`, after everything is back as it was."""
+        missing = self.make_directories()
+        printed = self.stage() if self.differs else ""
+        process = self.process()
+        sound = self.now[self.conf] is not None and process is not None and not self.older(process) and self.answers()
+        recursed = sound and self.recurses()
+        action, findings = self.plan(process, printed)
+        for path in missing:
+            findings.append(finding("named: directories", "directory " + path, "there", "missing"))
+        result = {
+            "changed": bool(missing or self.differs or action != "none"),
+            "action": action,
+            "findings": findings,
+            "diff": self.diff(),
+        }
+        if self.check_mode:
+            return result
+        fallback = self.saved()
+        if self.differs:
+            # Only files that were seen to work may become those we return to; else the ones before them stay.
+            if self.now[self.conf] is not None and (sound or not fallback):
+                fallback = {path: text for path, text in self.now.items() if text is not None}
+                for path, text in fallback.items():
+                    host.write(path + ".previous", text, 0o644)
+            self.install(self.wanted)
+        if all(self.wanted.get(path) == text for path, text in fallback.items()):
+            fallback = {}
+        if action != "none":
+            result["action"], process = self.carry_out(action, fallback, recursed)
+        if process is None:
+            raise Refused("named stopped running: %s" % self.said)
+        if self.low(process):
+            self.outcome.update(step="openfiles", restored=False)
+            raise Refused(
+                "bind_openfiles: the running named (pid %d) may open %d files, not %d, and a restart did not change that. The chain: %s"
+                % (process.pid, self.soft(process), self.want["openfiles"], self.chain(process))
+            )
+        return {**result, "recurses": self.recurses()}
+
+    def carry_out(self, action, fallback, recursed):
+        """Do *action* and prove named; return (what it came to, the process). recursed: whether named resolved the probe before."""
+        if not self.act(action):
+            self.revert(
+                fallback,
+                action,
+                "named does not answer at %s after its %s with the new configuration."
+                % (", ".join(self.want["servers"]), action),
+            )
+        if recursed and not host.wait_until(self.recurses, self.want["timeout"]):
+            self.said = ""
+            self.revert(
+                fallback,
+                "recursion",
+                'named resolved NS of "%s" before this change and no longer does.' % self.want["probe_name"],
+            )
+        process = self.process()
+        if process is None or (self.low(process) and action == "reconfig"):
+            if not self.act("restart"):
+                self.revert(fallback, "restart", "named does not come back after a restart.")
+            return "restart", self.process()
+        return action, process
+
+    def predicted(self):
+        """Return as put_in_force() does for a host without named, in check mode."""
+        return {
+            "changed": True,
+            "action": "start",
+            "findings": self.plan(None, "")[1],
+            "diff": self.diff(),
+        }
+
+    def stop(self):
+        """End named, whatever rc.conf enables. Raises Refused."""
+        self.service("onestop")
+        if not host.wait_until(lambda: self.process() is None, self.want["timeout"]):
+            raise Refused("service named onestop: named still runs: %s" % self.said)
+
+    def diff(self):
+        return [host.difference(path, self.now[path], self.wanted[path]) for path in reversed(self.differs)]

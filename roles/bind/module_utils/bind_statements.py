@@ -1,0 +1,73 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""The statements of a named.conf as named-checkconf -p prints it, and which of them a running named takes over."""
+
+from __future__ import annotations
+
+#: What a running named takes over from rndc reconfig whole (bin/named/server.c, load_configuration). Everything else restarts it: descriptors
+#: are set before it gives up root, sockets are bound while it still may, and a cache filled under other trust anchors or root
+#: servers would hide that the new ones do not work.
+RELOADABLE = {
+    "allow-query",
+    "allow-query-cache",
+    "allow-recursion",
+    "allow-transfer",
+    "allow-update",
+    "clients-per-query",
+    "fetches-per-server",
+    "fetches-per-zone",
+    "max-cache-size",
+    "max-clients-per-query",
+    "qname-minimization",
+    "rate-limit",
+    "recursive-clients",
+    "resolver-query-timeout",
+    "resolver-retry-interval",
+    "tcp-clients",
+    "version",
+}
+RELOADABLE_BLOCKS = {"acl", "logging", "statistics-channels", "zone"}
+
+
+def split_statements(text):
+    """Return the statements (list of str) of one block level, white space folded, without their semicolons."""
+    found, depth, word, quoted = [], 0, "", False
+    for char in text:
+        if char == '"':
+            quoted = not quoted
+        if not quoted:
+            depth += {"{": 1, "}": -1}.get(char, 0)
+        if char == ";" and not quoted and depth == 0:
+            statement = " ".join(word.split())
+            if statement:
+                found.append(statement)
+            word = ""
+        else:
+            word += char
+    return found
+
+
+def option_statements(text):
+    """Return {keyword: [statements]} of the options block."""
+    found = {}
+    for statement in split_statements(text):
+        if statement.startswith("options {"):
+            for inner in split_statements(statement[len("options {") : statement.rindex("}")]):
+                found.setdefault(inner.split()[0], []).append(inner)
+    return found
+
+
+def needs_restart(old, new):
+    """Return the keyword of the first statement whose change a running named does not take over whole, or "".
+
+    old, new: texts of named-checkconf -p.
+    """
+    before, after = option_statements(old), option_statements(new)
+    for keyword in sorted(set(before) | set(after)):
+        if before.get(keyword) != after.get(keyword) and keyword not in RELOADABLE:
+            return keyword
+    blocks = [{one for one in split_statements(text) if not one.startswith("options ")} for text in (old, new)]
+    for statement in sorted(blocks[0] ^ blocks[1]):
+        keyword = statement.split()[0]
+        if keyword not in RELOADABLE_BLOCKS or statement.startswith('zone "."'):
+            return keyword
+    return ""
