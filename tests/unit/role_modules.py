@@ -10,6 +10,8 @@ import pathlib
 import sys
 
 import ansible.module_utils
+import jinja2
+from ansible.plugins.filter import core
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 for folder in (ROOT / "module_utils", *sorted(ROOT.glob("roles/*/module_utils"))):
@@ -38,3 +40,20 @@ def load(path, name=None):
 def util(name):
     """Return ansible.module_utils.NAME as the modules import it, so that what a test replaces there is replaced for them."""
     return importlib.import_module("ansible.module_utils." + name)
+
+
+def rendered(role, template, **variables):
+    """Return the text of a role's template as Ansible makes it, with the role's own filters and Ansible's.
+
+    template: its path below the role's templates/. variables: all that it needs; one that is missing is an error.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ROOT / "roles" / role / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(core.FilterModule().filters())
+    for path in sorted((ROOT / "roles" / role).glob("filter_plugins/*.py")):
+        environment.filters.update(load(path).FilterModule().filters())
+    return environment.get_template(template).render(**variables)

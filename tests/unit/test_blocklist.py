@@ -13,7 +13,7 @@ from role_modules import load
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 filters = load(ROOT / "roles/blocklist/filter_plugins/blocklist.py", "blocklist_filters")
-PROGRAM = ROOT / "roles/blocklist/files/rejects.py"
+PROGRAM = ROOT / "roles/blocklist/files/usr/local/libexec/sokuhai-blocklist.py"
 rejects = load(PROGRAM, "blocklist_rejects")
 
 GOOD = {

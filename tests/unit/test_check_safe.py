@@ -87,7 +87,12 @@ FILES = sorted(
     }
 )
 EVERYWHERE = sorted(
-    {*FILES, *ROOT.glob("roles/*/vars/*.yml"), *ROOT.glob("playbooks/vars/*.yml"), *ROOT.glob("roles/*/templates/*")}
+    {
+        *FILES,
+        *ROOT.glob("roles/*/vars/*.yml"),
+        *ROOT.glob("playbooks/vars/*.yml"),
+        *ROOT.glob("roles/*/templates/**/*.j2"),
+    }
 )
 OWN = sorted(ROOT.glob("roles/*/library/*.py"))
 

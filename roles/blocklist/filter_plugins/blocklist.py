@@ -21,14 +21,46 @@ def seconds(value):
     return total
 
 
+def _network(entry):
+    text = str(entry).strip()
+    match = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](/\d+)?", text)
+    return ipaddress.ip_network(match[1] + (match[2] or "") if match else text)
+
+
+def _widest(found):
+    """Return networks without those that another of them holds, sorted, IPv4 first."""
+    kept = []
+    for network in sorted(set(found), key=lambda n: (n.version, n.prefixlen, n)):
+        if not any(network.version == wider.version and network.subnet_of(wider) for wider in kept):
+            kept.append(network)
+    return sorted(kept, key=lambda n: (n.version, n))
+
+
 def networks(entries):
-    """Return addresses and networks, IPv6 with or without Postfix's brackets, as plain CIDR strings; ValueError for what is none."""
-    found = []
-    for entry in entries:
-        text = str(entry).strip()
-        match = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](/\d+)?", text)
-        found.append(str(ipaddress.ip_network(match[1] + (match[2] or "") if match else text)))
-    return found
+    """Return addresses and networks, IPv6 with or without Postfix's brackets, as CIDR strings, sorted, without those within others.
+
+    Raises ValueError for what is none of them.
+    """
+    return [str(network) for network in _widest(map(_network, entries))]
+
+
+def address(network):
+    """Return a CIDR string as pf.conf(5) has it in a table: an address where it is one."""
+    found = ipaddress.ip_network(network)
+    return str(found.network_address if found.prefixlen == found.max_prefixlen else found)
+
+
+def remote(entries, mask_ipv4, mask_ipv6):
+    """Return CIDR strings as blocklistd.conf(5) has them under [remote].
+
+    The daemon cuts an address to its mask, so many bits, before it looks there (conf_find in contrib/blocklist/bin/conf.c): a narrower network has to
+    be written as the network of that mask, or it would never match.
+    """
+    found, bits = [], {4: mask_ipv4, 6: mask_ipv6}
+    for network in map(ipaddress.ip_network, entries):
+        mask = bits[network.version]
+        found.append(network if network.prefixlen <= mask else network.supernet(new_prefix=mask))
+    return [f"[{n.network_address}]/{n.prefixlen}" if n.version == 6 else str(n) for n in _widest(found)]
 
 
 def _ports(name, ports):
@@ -114,4 +146,10 @@ def _wider(entry):
 
 class FilterModule:
     def filters(self):
-        return {"blocklist_problems": problems, "blocklist_networks": networks, "blocklist_seconds": seconds}
+        return {
+            "blocklist_problems": problems,
+            "blocklist_networks": networks,
+            "blocklist_address": address,
+            "blocklist_remote": remote,
+            "blocklist_seconds": seconds,
+        }
