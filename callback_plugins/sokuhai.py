@@ -6,8 +6,8 @@ name: sokuhai
 type: stdout
 short_description: Default output whose failures can be read
 description:
-  - As P(ansible.builtin.default#callback), but a failed argument validation does not print the role's specification behind
-    its message.
+  - As P(ansible.builtin.default#callback), but a failed argument validation does not print the role's specification or all
+    variables behind its message.
 extends_documentation_fragment:
   - default_callback
   - result_format_callback
@@ -15,7 +15,8 @@ extends_documentation_fragment:
 
 from ansible.plugins.callback.default import CallbackModule as Default
 
-NOISE = ("argument_spec_data", "argument_errors", "validate_args_context", "invocation", "_ansible_no_log")
+# the last one is what preflight_declared returns
+NOISE = ("argument_spec_data", "argument_errors", "validate_args_context", "invocation", "_ansible_no_log", "variables")
 
 
 class CallbackModule(Default):

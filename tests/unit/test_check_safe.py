@@ -69,7 +69,7 @@ CONTROLLER = {
         "group_by",
         "pause",
     )
-}
+} | {"preflight_declared"}
 #: What they answer in check mode depends on the system; FreeBSD's branch predicts.
 PREDICTS = {"ansible.builtin.service"}
 #: Registered, and left out of check mode, since there is nothing to be asked there: what a run would have installed or built only then.

@@ -6,20 +6,27 @@ import yaml
 from role_modules import ROOT, load, util
 
 checks = load("roles/preflight/filter_plugins/preflight_checks.py")
-declared = load("roles/limits/filter_plugins/limits_declared.py")
+names = load("roles/preflight/action_plugins/preflight_declared.py")
+shared = load("roles/sokuhai/filter_plugins/sokuhai_problems.py")
+limits_declared = load("roles/limits/filter_plugins/limits_declared.py")
 limits_apply = load("roles/limits/library/limits_apply.py")
 limits = util("sokuhai.limits")
 chain = load("filter_plugins/limits_chain.py")
-SPECS = checks.preflight_role_specs(str(ROOT / "roles"))
-RULES = yaml.safe_load((ROOT / "roles/preflight/vars/main.yml").read_text())["__preflight_shared"]
-FACTS = yaml.safe_load((ROOT / "roles/preflight/vars/main.yml").read_text())["__preflight_facts"]
+
+
+def of_role(role, path):
+    return yaml.safe_load((ROOT / "roles" / role / path).read_text())
+
+
+OPTIONS = {
+    path.parts[-3]: names.options_of(yaml.safe_load(path.read_text()))
+    for path in ROOT.glob("roles/*/meta/argument_specs.yml")
+}
+FACTS = of_role("preflight", "vars/main.yml")["__preflight_facts"]
+GONE = of_role("preflight", "vars/gone.yml")["__preflight_gone"]
 
 
 # ---- names ----
-
-
-def test_every_role_with_specs_is_known():
-    assert {"preflight", "limits", "bind"} <= set(SPECS)
 
 
 @pytest.mark.parametrize(
@@ -34,42 +41,100 @@ def test_every_role_with_specs_is_known():
     ],
 )
 def test_a_typo_is_answered_with_the_name_that_exists(name, near):
-    found = checks.preflight_unknown([name, "limits_sysctl", "ansible_host"], SPECS, RULES, FACTS)
-    assert len(found) == 1 and found[0].startswith(name) and "did you mean %s?" % near in found[0]
+    found = names.name_problems([name, "limits_sysctl", "ansible_host"], OPTIONS, GONE, FACTS)
+    assert len(found) == 1 and found[0].startswith(name) and f"did you mean {near}?" in found[0]
 
 
 def test_a_name_like_no_other_is_refused_without_a_guess():
-    found = checks.preflight_unknown(["limits_quux_zzz"], SPECS, RULES, FACTS)
-    assert len(found) == 1 and "did you mean" not in found[0]
+    found = names.name_problems(["limits_quux_zzz"], OPTIONS, GONE, FACTS)
+    assert len(found) == 1 and "did you mean" not in found[0] and "roles/limits/README.md" in found[0]
+
+
+def test_a_variable_of_an_earlier_version_is_refused_with_what_took_its_place():
+    gone = {"bind_old": "bind_timeout", "sasl_place": "the port has it in /usr/local"}
+    assert names.name_problems(["sasl_place", "bind_old", "limits_sysctl"], OPTIONS, gone, []) == [
+        "bind_old is gone: use bind_timeout",
+        "sasl_place is gone: the port has it in /usr/local",
+    ]
+
+
+def test_what_is_gone_is_gone_and_what_is_named_instead_exists():
+    known = {name for options in OPTIONS.values() for name in options}
+    assert known & set(GONE) == set()
+    for name, instead in GONE.items():
+        assert " " in instead or instead in known, name
 
 
 def test_declared_names_facts_and_strangers_pass():
-    specs = [yaml.safe_load(text)["argument_specs"] for text in SPECS.values()]
-    names = [name for spec in specs for name in next(iter(spec.values()))["options"]]
-    assert (
-        checks.preflight_unknown(
-            names + FACTS + list(RULES) + ["limitless", "my_bind_thing", "__limits_x"], SPECS, RULES, FACTS
-        )
-        == []
-    )
+    known = [name for options in OPTIONS.values() for name in options]
+    strangers = ["limitless", "my_bind_thing", "__limits_x"]
+    assert names.name_problems(known + FACTS + strangers, OPTIONS, GONE, FACTS) == []
+
+
+# ---- types ----
+
+
+@pytest.mark.parametrize(
+    "role,name,value,words",
+    [
+        ("bind", "bind_recursive_clients", "many", ["'many'", "whole number"]),
+        ("bind", "bind_install", "perhaps", ["perhaps", "true or false"]),
+        ("postfix", "postfix_tables", {"name": "x"}, ["a list"]),
+        ("postfix", "postfix_mynetworks", "192.0.2.0/24", ["a list of texts"]),
+        ("limits", "limits_sysctl", ["kern.maxfiles"], ["a mapping"]),
+        ("postfix", "postfix_main_cf", [{"value": "1"}], ["name"]),
+        ("postfix", "postfix_main_cf", [{"name": "x", "stat": "absent"}], ["stat", "state"]),
+        ("sasl", "sasl_mechanisms", ["digest-md5"], ["a list of plain, login"]),
+        ("sokuhai", "sokuhai_openfiles", 3.5, ["whole number"]),
+        ("sokuhai", "sokuhai_profile", "artikel", ["article, current", "did you mean article?"]),
+        ("sokuhai", "sokuhai_submission", "perhaps", ["true or false"]),
+        ("sokuhai", "sokuhai_spf", "reject", ["mark, refuse, none"]),
+        ("sokuhai", "sokuhai_spf", False, ["mark"]),
+        ("sokuhai", "rebuild_enabled", "on demand", ["true or false"]),
+        ("sokuhai", "rebuild_parts", "kernel", ["a list of bind, postfix, kernel"]),
+        ("sokuhai", "rebuild_parts", ["bind", "named"], ["bind, postfix, kernel"]),
+    ],
+)
+def test_a_value_of_the_wrong_type(role, name, value, words):
+    _value, found = names.typed(name, OPTIONS[role][name], value)
+    assert len(found) == 1 and found[0].startswith(name)
+    for word in words:
+        assert word in found[0]
+
+
+def test_what_holds_a_secret_is_not_shown():
+    _value, found = names.typed("sasl_users", OPTIONS["sasl"]["sasl_users"], {"alice": "{PLAIN}hidden"})
+    assert len(found) == 1 and "hidden" not in found[0]
+    assert names.secret(OPTIONS["sasl"]["sasl_users"])
+
+
+def test_a_value_has_its_type_and_gets_nothing_added():
+    assert names.typed("sokuhai_openfiles", OPTIONS["sokuhai"]["sokuhai_openfiles"], "65535") == (65535, [])
+    assert names.typed("rebuild_enabled", OPTIONS["sokuhai"]["rebuild_enabled"], "true") == (True, [])
+    tables = [{"name": "t", "entries": [{"pattern": "a", "action": "OK"}]}]
+    assert names.typed("postfix_tables", OPTIONS["postfix"]["postfix_tables"], tables) == (tables, [])
 
 
 # ---- shared values ----
+
+
+def problems(**changed):
+    return shared.sokuhai_problems(of_role("sokuhai", "defaults/main.yml") | GOOD_NAMES | changed)
+
+
+GOOD_NAMES = {"sokuhai_domain": "home.example", "sokuhai_hostname": "mx.home.example"}
 
 
 @pytest.mark.parametrize(
     "name,value,words",
     [
         ("sokuhai_openfiles", 0, ["256"]),
-        ("sokuhai_openfiles", "many", ["whole number"]),
-        ("sokuhai_openfiles", True, ["whole number"]),
-        ("sokuhai_openfiles", 3.5, ["whole number"]),
+        ("sokuhai_openfiles", None, ["value"]),
         ("sokuhai_process_limit", -1, ["1 or more"]),
         ("sokuhai_process_limit", 2**31, ["at most"]),
         ("sokuhai_recursive_clients", 0, ["1 or more"]),
         ("sokuhai_fd_setsize", 512, ["1024"]),
-        ("sokuhai_profile", "artikel", ["article", "current", "did you mean article?"]),
-        ("sokuhai_submission", "perhaps", ["true or false"]),
+        ("sokuhai_statistics_port", 65536, ["65535"]),
         ("sokuhai_domain", "home..example", ["label ''"]),
         ("sokuhai_domain", "my_home.example", ["my_home"]),
         ("sokuhai_domain", "-a.example", ["-a"]),
@@ -80,40 +145,19 @@ def test_declared_names_facts_and_strangers_pass():
         ("sokuhai_hostname", "mx", ["2 labels"]),
         ("sokuhai_hostname", "192.0.2.10", ["number"]),
         ("sokuhai_queue_directory", "var/spool", ["absolute"]),
-        ("sokuhai_spf", "reject", ["mark", "refuse", "none"]),
-        ("sokuhai_spf", False, ["mark"]),
-        ("rebuild_enabled", "on demand", ["true or false"]),
-        ("rebuild_parts", "kernel", ["list"]),
-        ("rebuild_parts", ["bind", "named"], ["bind, postfix, kernel"]),
         ("rebuild_parts", [], ["one or more"]),
     ],
 )
 def test_an_impossible_shared_value(name, value, words):
-    found = checks.preflight_shared({name: value}, RULES)
+    found = problems(**{name: value})
     assert len(found) == 1 and found[0].startswith(name)
     for word in words:
         assert word in found[0]
 
 
-@pytest.mark.parametrize(
-    "name,value",
-    [
-        ("sokuhai_openfiles", 65535),
-        ("sokuhai_openfiles", "65535"),
-        ("sokuhai_profile", "current"),
-        ("sokuhai_submission", False),
-        ("sokuhai_domain", "home.example"),
-        ("sokuhai_domain", "xn--wgv71a.example"),
-        ("sokuhai_hostname", "mx.home.example"),
-        ("sokuhai_domain", "localdomain"),
-        ("sokuhai_fd_setsize", 16384),
-        ("sokuhai_spf", "none"),
-        ("rebuild_enabled", "true"),
-        ("rebuild_parts", ["kernel"]),
-    ],
-)
-def test_a_possible_shared_value(name, value):
-    assert checks.preflight_shared({name: value}, RULES) == []
+@pytest.mark.parametrize("domain", ["home.example", "xn--wgv71a.example", "localdomain"])
+def test_a_possible_shared_value(domain):
+    assert problems(sokuhai_domain=domain) == []
 
 
 # ---- the host ----
@@ -206,10 +250,8 @@ def test_both_modules_and_the_filter_set_values_in_the_same_order():
 
 
 def values(**changes):
-    return dict(
-        {"sysctl": {}, "loader": {}, "floors": {}, "openfiles": 65535, "login_class": "sokuhai", "services": ["named"]},
-        **changes,
-    )
+    given = of_role("limits", "defaults/main.yml") | {"limits_openfiles": 65535}
+    return given | {"limits_" + name: value for name, value in changes.items()}
 
 
 @pytest.mark.parametrize(
@@ -228,18 +270,18 @@ def values(**changes):
     ],
 )
 def test_declared_limits_that_no_host_could_take(change, start):
-    found = declared.limits_declared(values(**change))
+    found = limits_declared.limits_problems(values(**change))
     assert len(found) == 1 and found[0].startswith(start)
 
 
 def test_declared_limits_that_are_fine():
     assert (
-        declared.limits_declared(
+        limits_declared.limits_problems(
             values(sysctl={"kern.maxfiles": 1, "net.inet.tcp.cc.algorithm": "htcp", "dev.cpu.0.freq": 1})
         )
         == []
     )
-    assert declared.limits_methods(["named", "postfix"], {"postfix": "shell"}) == [
+    assert limits_declared.limits_methods(["named", "postfix"], {"postfix": "shell"}) == [
         {"name": "named", "method": "login_class"},
         {"name": "postfix", "method": "shell"},
     ]

@@ -73,43 +73,6 @@ def test_a_plain_default_has_the_declared_type(role):
             assert set(value if isinstance(value, list) else [value]) <= set(option["choices"]), name
 
 
-@pytest.mark.parametrize("role", ACTING)
-def test_the_two_entry_points_take_the_same_options(role):
-    assert set(specs(role)) >= {"main", "validate"}
-    assert specs(role)["main"]["options"] == specs(role)["validate"]["options"]
-    assert (ROOT / "roles" / role / "tasks/validate.yml").exists()
-
-
-@pytest.mark.parametrize("role", ACTING)
-def test_validation_never_speaks_to_a_host(role):
-    allowed = {"ansible.builtin." + name for name in ("assert", "fail", "debug", "set_fact", "include_tasks")}
-    keywords = {
-        "name",
-        "vars",
-        "loop",
-        "loop_control",
-        "when",
-        "tags",
-        "register",
-        "changed_when",
-        "no_log",
-        "run_once",
-        "delegate_to",
-        "become",
-        "check_mode",
-    }
-
-    def modules(tasks):
-        for task in tasks:
-            for key in set(task) - keywords - {"block", "rescue", "always"}:
-                yield key
-            for part in ("block", "rescue", "always"):
-                yield from modules(task.get(part, []))
-
-    tasks = yaml.safe_load((ROOT / "roles" / role / "tasks/validate.yml").read_text())
-    assert set(modules(tasks)) <= allowed
-
-
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_reads_no_neighbours_variables(role):
     neighbours = {name for other in ACTING if other != role for name in options(other)}

@@ -129,7 +129,8 @@ def recipient_problem(entry):
 
 
 def problems(declared):
-    """Return what is wrong with the role's *declared* values (dict by name without the role's prefix), one sentence each."""
+    """Return what is wrong with the *declared* values, {variable, with or without the role's prefix: value}, one message each."""
+    declared = {name.removeprefix("greylist_"): value for name, value in declared.items()}
     found = []
 
     def number(name, low, high, unit):

@@ -11,12 +11,13 @@ CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 RESERVED = ("default", "daemon", "root", "standard", "xuser", "staff", "news", "russian")
 
 
-def limits_declared(values):
+def limits_problems(declared):
     """Messages for values that no host could take.
 
-    values: dict with sysctl, loader, floors ({name: int|str}), openfiles (int), login_class (str), services (list of str).
-    Each message begins with the variable's name.
+    declared: {variable: value} with limits_sysctl, limits_loader, limits_floors ({name: int|str}), limits_openfiles (int), limits_login_class
+    (str), limits_services (list of str). Each message begins with the variable's name.
     """
+    values = {name.removeprefix("limits_"): value for name, value in declared.items()}
     messages = []
     for variable in ("sysctl", "loader", "floors"):
         for name, value in values[variable].items():
@@ -59,4 +60,4 @@ class FilterModule:
     """Filters of role limits."""
 
     def filters(self):
-        return {"limits_declared": limits_declared, "limits_methods": limits_methods, "limits_reboot": limits_reboot}
+        return {"limits_problems": limits_problems, "limits_methods": limits_methods, "limits_reboot": limits_reboot}

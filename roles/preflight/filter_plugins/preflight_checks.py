@@ -1,120 +1,9 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""What preflight refuses, as pure functions: each takes values and returns messages that begin with a variable's name."""
+"""What preflight refuses of a host, as pure functions."""
 
 from __future__ import annotations
 
-import difflib
-import glob
-import os
 import re
-
-import yaml
-
-LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
-
-
-def preflight_role_specs(roles):
-    """{role: text of its meta/argument_specs.yml} of every role in the directory roles (str) on the controller."""
-    specs = {}
-    for path in sorted(glob.glob(os.path.join(glob.escape(roles), "*", "meta", "argument_specs.yml"))):
-        with open(path, encoding="utf-8") as handle:
-            specs[os.path.basename(os.path.dirname(os.path.dirname(path)))] = handle.read()
-    return specs
-
-
-def preflight_unknown(names, spec_texts, shared, facts):
-    """Inventory variables with a role's prefix that no role has.
-
-    names: variable names in scope. spec_texts: {role: text of its meta/argument_specs.yml}. shared, facts: names that belong to
-    no single role. Returns a list of messages, each with the nearest name that exists.
-    """
-    known = set(shared) | set(facts)
-    for text in spec_texts.values():
-        for entry in (yaml.safe_load(text) or {}).get("argument_specs", {}).values():
-            known |= set(entry.get("options") or {})
-    common = ("sokuhai_", "rebuild_")
-    prefixes = tuple(f"{role}_" for role in spec_texts) + common
-    messages = []
-    for name in sorted(set(names)):
-        if name.startswith(prefixes) and name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
-            hint = f"did you mean {near[0]}?" if near else "its README.md lists what there is"
-            role = next((role for role in spec_texts if name.startswith(f"{role}_")), "")
-            messages.append(
-                f"{name} is none of the shared variables: {hint}"
-                if name.startswith(common)
-                else f"{name} is no variable of role {role}: {hint}"
-            )
-    return messages
-
-
-def _domain(value, least):
-    """Why value is no domain name of at least that many labels (RFC 1123 2.1), or None."""
-    if not isinstance(value, str) or not value:
-        return "a name is needed"
-    if len(value) > 253:
-        return "it is longer than 253 characters"
-    for label in value.split("."):
-        if not LABEL.match(label):
-            return f"it has the label {label!r}: letters, digits and hyphens, 1 to 63, neither first nor last a hyphen"
-    if len(value.split(".")) < least:
-        return f"it needs at least {least} labels, as mx.example.org"
-    if value.split(".")[-1].isdigit():
-        return "it ends in a number: an address is no name"
-    return None
-
-
-def preflight_shared(values, rules):
-    """Shared variables whose value cannot be right.
-
-    values: {name: value} as the inventory gives them. rules: {name: {type, min, max, choices}}; type is int, bool, choice, choices
-    (a list of them), domain, hostname or path. A bool may be the word that -e on the command line makes of it. Returns a list of messages.
-    """
-    messages = []
-    for name, value in sorted(values.items()):
-        rule = rules.get(name)
-        if rule is None:
-            continue
-        kind, why = rule["type"], None
-        if kind == "int":
-            number = _whole(value)
-            if number is None:
-                why = "a whole number is needed"
-            elif not rule["min"] <= number <= rule["max"]:
-                why = (
-                    f"it is to be {rule['min']} or more"
-                    if number < rule["min"]
-                    else f"it is to be at most {rule['max']}"
-                )
-        elif kind == "bool" and not (isinstance(value, bool) or str(value).lower() in ("true", "false", "yes", "no")):
-            why = "true or false is needed"
-        elif kind == "choices" and not (
-            isinstance(value, list) and value and all(item in rule["choices"] for item in value)
-        ):
-            why = "a list of one or more of " + ", ".join(rule["choices"]) + " is needed"
-        elif kind == "choice" and value not in rule["choices"]:
-            near = difflib.get_close_matches(str(value), rule["choices"], n=1)
-            why = "there are " + ", ".join(rule["choices"]) + (f"; did you mean {near[0]}?" if near else "")
-        elif kind == "domain":
-            why = _domain(value, 1)
-        elif kind == "hostname":
-            why = _domain(value, 2)
-        elif kind == "path" and not (isinstance(value, str) and value.startswith("/")):
-            why = "an absolute path is needed"
-        if why:
-            messages.append(f"{name} = {value!r}: {why}")
-    return messages
-
-
-def _whole(value):
-    """An int from an int or a string of digits (as -e on the command line gives it), else None."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, str) and re.fullmatch(r"-?\d+", value.strip()):
-        return int(value)
-    return None
 
 
 def preflight_host(probe, wanted):
@@ -162,8 +51,5 @@ class FilterModule:
 
     def filters(self):
         return {
-            "preflight_role_specs": preflight_role_specs,
-            "preflight_unknown": preflight_unknown,
-            "preflight_shared": preflight_shared,
             "preflight_host": preflight_host,
         }

@@ -72,7 +72,8 @@ def config(actions, options):
 
 
 def problems(declared):
-    """Return what is wrong with the role's *declared* values (dict by name without the role's prefix), one sentence each."""
+    """Return what is wrong with the *declared* values, {variable, with or without the role's prefix: value}, one message each."""
+    declared = {name.removeprefix("spf_"): value for name, value in declared.items()}
     found = []
     actions = results(declared["mode"], declared["results"], declared["agent"])
     python = declared["agent"] == "python"

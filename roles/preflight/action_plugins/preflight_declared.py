@@ -1,0 +1,165 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Judges, on the controller and for all roles at once, what the inventory declares, and hands on what it comes to.
+
+    - name: Refuse what is declared wrongly
+      preflight_declared:
+      register: preflight_declared
+
+Two steps, since a value of the wrong type cannot be judged any further. First the names (one that no role has, one that an earlier version had),
+the types of meta/argument_specs.yml and role sokuhai's judgement of the shared variables. Then that of every other role: the list of messages
+__ROLE_problems in its vars/main.yml, for which `declared` is {variable: value of its type} of the role's own variables.
+
+Fails with all messages of a step, a line each, which begin with the variable's name. Returns, also when it fails, `variables`: {variable: value}
+of all roles, without those that hold a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import pathlib
+
+from ansible.errors import AnsibleError, AnsibleFilterError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import add_all_plugin_dirs
+
+#: What Ansible would make of a string by cutting it to pieces, and no role does.
+CONTAINERS = {"list": list, "dict": dict}
+#: A type in words, one and many.
+NEEDED = {
+    "int": ("a whole number", "whole numbers"),
+    "float": ("a number", "numbers"),
+    "bool": ("true or false", "truth values"),
+    "str": ("a text", "texts"),
+    "path": ("an absolute path", "paths"),
+    "dict": ("a mapping", "mappings"),
+}
+
+
+def options_of(specs):
+    """Return {variable: option} of a role's first entry point. specs: what its meta/argument_specs.yml holds."""
+    return next(iter(specs["argument_specs"].values()))["options"]
+
+
+def secret(option):
+    """Return whether *option*, or a key in it, holds what must not be shown."""
+    return bool(option.get("no_log")) or any(map(secret, (option.get("options") or {}).values()))
+
+
+def name_problems(names, options, gone, facts):
+    """Return messages for variables that no role has.
+
+    names: what is in scope (str). options: {role: {variable: option}}. gone: {variable of an earlier version: its successor, or a sentence}.
+    facts: names that roles set themselves.
+    """
+    known = {name for variables in options.values() for name in variables}
+    prefixes = {role + "_": role for role in options} | {"rebuild_": "sokuhai"}
+    messages = []
+    for name in sorted(set(names) - known - set(facts)):
+        role = next((role for prefix, role in prefixes.items() if name.startswith(prefix)), None)
+        if name in gone:
+            messages.append(f"{name} is gone: " + (f"use {gone[name]}" if gone[name] in known else gone[name]))
+        elif role:
+            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
+            hint = f"did you mean {near[0]}?" if near else f"roles/{role}/README.md lists what there is"
+            messages.append(f"{name} is no variable of role {role}: {hint}")
+    return messages
+
+
+def needed(option):
+    """Return in words what a value of *option* has to be."""
+    kind, choices = option["type"], ", ".join(map(str, option.get("choices") or ()))
+    if kind == "list":
+        return "a list of " + (choices or NEEDED[option["elements"]][1])
+    return f"one of {choices}" if choices else NEEDED[kind][0]
+
+
+def typed(name, option, value):
+    """Return (value, messages): a scalar has the type of *option*; a list or mapping stays as declared, without what a validator adds to it."""
+    result = ArgumentSpecValidator({name: option}).validate({name: value}, validate_role_argument_spec=True)
+    container = CONTAINERS.get(option["type"])
+    whole = container is None or value is None or isinstance(value, container)
+    if whole and not result.error_messages:
+        return value if container else result.validated_parameters[name], []
+    if whole and option.get("options"):
+        return value, [f"{name}: {text}" for text in result.error_messages]
+    shown = "" if secret(option) else f" = {value!r}"
+    near = difflib.get_close_matches(str(value), map(str, option.get("choices") or ()), n=1)
+    return value, [f"{name}{shown}: {needed(option)} is needed" + (f"; did you mean {near[0]}?" if near else "")]
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _VALID_ARGS = frozenset()
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        # 200 values are of no use on a terminal
+        result["_ansible_verbose_override"] = True
+        roles = {path.name: path for path in sorted(pathlib.Path(self._task._role._role_path).parent.iterdir())}
+        self.options = {name: options_of(self.read(path / "meta/argument_specs.yml")) for name, path in roles.items()}
+        self.defaults, own = {}, {}
+        for path in roles.values():
+            self.defaults |= self.read(path / "defaults/main.yml")
+            own |= self.read(path / "vars/main.yml")
+            add_all_plugin_dirs(str(path))
+        self.scope = self.defaults | task_vars | own
+
+        gone = self.read(roles["preflight"] / "vars/gone.yml")["__preflight_gone"]
+        problems = name_problems(task_vars, self.options, gone, own["__preflight_facts"])
+        values = {}
+        for role in roles:
+            values[role], wrong = self.values(role, task_vars)
+            problems += wrong
+            if role == "sokuhai" and not wrong:
+                problems += self.judgement(role, values[role])
+        if not problems:
+            for role in set(roles) - {"sokuhai"}:
+                problems += self.judgement(role, values[role])
+        result["variables"] = {
+            name: value
+            for role, found in values.items()
+            for name, value in found.items()
+            if not secret(self.options[role][name])
+        }
+        if problems:
+            result.update(failed=True, msg="\n".join(sorted(problems)))
+        return result
+
+    def read(self, path):
+        """Return the mapping in the YAML file *path*, {} where there is none."""
+        if not path.exists():
+            return {}
+        return self._loader.load_from_file(str(path), cache="none", trusted_as_template=True) or {}
+
+    def resolve(self, name, **more):
+        """Return the value of the variable *name*, as a task of the role that has it would see it."""
+        templar = self._templar.copy_with_new_env(available_variables=self.scope | more)
+        return templar.resolve_variable_expression(name)
+
+    def values(self, role, given):
+        """Return ({variable: typed value}, messages). Only what somebody has *given* ({name: value}) can be wrong by itself."""
+        values, messages = {}, []
+        for name, option in self.options[role].items():
+            try:
+                values[name], wrong = typed(name, option, self.resolve(name))
+            except AnsibleError as problem:
+                wrong = [f"{name}: {problem}"]
+            if name in given and given[name] != self.defaults[name]:
+                messages += wrong
+        return values, messages
+
+    def judgement(self, role, declared):
+        """Return what *role* says is wrong with the values *declared* for it."""
+        name = f"__{role}_problems"
+        if name not in self.scope:
+            return []
+        try:
+            return self.resolve(name, declared=declared)
+        except AnsibleError as problem:
+            cause = problem
+            while cause.__cause__:
+                cause = cause.__cause__
+            # what a filter of ours refuses is a message; anything else is a fault of the filter
+            return [str(cause) if isinstance(cause, AnsibleFilterError) else f"{role}: {problem}"]

@@ -1,0 +1,60 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""What cannot be right in the variables that several roles share, beyond their types."""
+
+from __future__ import annotations
+
+import re
+
+LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
+
+#: Least and greatest value of each number.
+RANGES = {
+    "sokuhai_openfiles": (256, 2**31 - 1),
+    "sokuhai_process_limit": (1, 2**31 - 1),
+    "sokuhai_recursive_clients": (1, 2**31 - 1),
+    "sokuhai_fd_setsize": (1024, 2**31 - 1),
+    "sokuhai_statistics_port": (0, 65535),
+}
+
+
+def name_problem(value, least):
+    """Why *value* is no domain name of at least *least* labels (RFC 1123 2.1), or None."""
+    if not value:
+        return "a name is needed"
+    if len(value) > 253:
+        return "it is longer than 253 characters"
+    labels = value.split(".")
+    for label in labels:
+        if not LABEL.match(label):
+            return f"it has the label {label!r}: letters, digits and hyphens, 1 to 63, neither first nor last a hyphen"
+    if len(labels) < least:
+        return f"it needs at least {least} labels, as mx.example.org"
+    if labels[-1].isdigit():
+        return "it ends in a number: an address is no name"
+    return None
+
+
+def sokuhai_problems(declared):
+    """What is wrong with the shared variables, one message each.
+
+    declared: {variable: value of its type}.
+    """
+    found = {name: "a value is needed" for name, value in declared.items() if value is None}
+    for name, (least, most) in RANGES.items():
+        if name not in found and not least <= declared[name] <= most:
+            found[name] = f"{least} or more is needed" if declared[name] < least else f"at most {most} is possible"
+    for name, least in (("sokuhai_domain", 1), ("sokuhai_hostname", 2)):
+        if name not in found:
+            found[name] = name_problem(declared[name], least)
+    if not str(declared["sokuhai_queue_directory"]).startswith("/"):
+        found["sokuhai_queue_directory"] = "an absolute path is needed"
+    if not declared["rebuild_parts"]:
+        found["rebuild_parts"] = "one or more of bind, postfix and kernel is needed"
+    return [f"{name} = {declared[name]!r}: {why}" for name, why in found.items() if why]
+
+
+class FilterModule:
+    """Filters of role sokuhai."""
+
+    def filters(self):
+        return {"sokuhai_problems": sokuhai_problems}
