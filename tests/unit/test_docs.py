@@ -13,7 +13,9 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(sys.executable).parent
 ROLES = sorted(path.parts[-3] for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("roles/*/README.md")])
+PAGES = sorted(
+    path for pattern in ("*.md", "docs/**/*.md", "roles/*/README.md", "lab/**/README.md") for path in ROOT.glob(pattern)
+)
 # the changelog speaks of what was
 TODAY = [page for page in PAGES if page.name != "CHANGELOG.md"]
 EXAMPLE = sorted(ROOT.glob("inventory/home.example/**/*.yml"))
