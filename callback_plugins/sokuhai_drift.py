@@ -1,5 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""Records what a check run would change, refuses, and found out besides; tools/drift makes a report of it."""
+"""Records what a check run would change, what it refuses, and what the modules found; tools/drift makes a report of it."""
 
 DOCUMENTATION = """
 name: sokuhai_drift
@@ -22,22 +22,20 @@ import time
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 
-# What these modules know beside "changed" and is worth a report even when the run would change nothing.
+# What modules that return no `findings` yet know beside "changed".
 TOLD = {
     "access_dnsbl_health": ("zones", "resolver"),
-    "bind_config": ("findings",),
-    "blocklist_host": ("differs",),
-    "community.general.sysrc": ("name", "value"),
-    "drift_probe": ("findings", "notes"),
-    "fd_setsize": ("reset", "others", "worlds", "notes"),
+    "fd_setsize": ("others", "worlds"),
     "greylist_postgrey": ("restarted",),
     "kernel_beside": ("plan",),
-    "limits_apply": ("needs_reboot", "changes"),
+    "limits_apply": ("needs_reboot",),
     "monitor_host": ("restarted",),
-    "ports_plan": ("drift", "notes"),
+    "ports_plan": ("drift",),
+    "ports_port": ("drift",),
     "postfix_certificate": ("reason",),
     "postfix_config": ("reasons",),
 }
+# What of a task's arguments names the thing that it is about, where its module says nothing
 NAMED = ("name", "path", "dest", "state", "value")
 # What report and page show beside what is judged. A record of its own, so that none of these, when it fails, is taken for drift.
 SHOWN = {
@@ -61,6 +59,11 @@ def guarded(method):
             )
 
     return wrapper
+
+
+def refuses(result):
+    """Whether a failed task (its result, a dict) refuses in its own words: a module that answered, fail, assert. Everything else broke down."""
+    return "invocation" in result or "assertion" in result or hidden(result)
 
 
 def hidden(result):
@@ -110,21 +113,23 @@ class CallbackModule(CallbackBase):
         action = task.resolved_action or task.action
         if self.shown(result, action.rpartition(".")[2], status):
             return
-        told = TOLD.get(action) or TOLD.get(action.rpartition(".")[2]) or ()
+        short = action.rpartition(".")[2]
+        told = {key: data[key] for key in TOLD.get(short, ()) if key in data}
         changed = bool(data.get("changed"))
-        if status == "ok" and not changed and not told:
+        if status == "ok" and not (changed or told or data.get("notes") or "findings" in data):
             return
-        role = task._role.get_name() if task._role else ""
         record = {
             "event": "result",
             "host": result._host.get_name(),
-            "role": role,
+            "role": task._role.get_name() if task._role else "",
             "task": task.get_name().rpartition(" : ")[2],
             "action": action,
             "path": task.get_path() or "",
             "status": status,
             "changed": changed,
         }
+        if status == "failed":
+            record["broken"] = not (refuses(data) or short == "fail")
         if hidden(data):
             record["hidden"] = True
         else:
@@ -133,11 +138,9 @@ class CallbackModule(CallbackBase):
                 item=str(data.get("_ansible_item_label", "")),
                 msg=str(data.get("msg", "")),
                 diff=data.get("diff") or [],
-                crashed="module_stdout" in data
-                or "module_stderr" in data
-                or (action == "ansible.builtin.include_role"),
                 given={key: given[key] for key in NAMED if key in given},
-                told={key: data[key] for key in told if key in data},
+                told=told,
+                **{key: data[key] for key in ("findings", "notes") if key in data},
             )
         self.write(record)
 

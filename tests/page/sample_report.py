@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import random
 
+from drift_report.findings import finding
 from limits_chain import limits_chain
 
 NOW = 1795824000  # 2026-11-28 00:00 UTC
@@ -178,23 +179,10 @@ def samples(seed, points=700, days=7, size=20000, dns=0, gap=True, until=NOW, un
     }
 
 
-def found(
-    host, thing, role="postfix", diff="", since="still", expected="500", got="100", advice=None, part="configuration"
-):
-    return {
-        "id": "%s/%s/%s" % (host, role, thing),
-        "host": host,
-        "part": part,
-        "role": role,
-        "thing": thing,
-        "expected": expected,
-        "found": got,
-        "diff": diff,
-        "advice": advice
-        or "ansible-playbook playbooks/site.yml --limit %s --tags %s puts it back; if it is meant, declare it in the inventory"
-        % (host, role),
-        "since": since,
-    }
+def found(host, name, role="postfix", diff="", since="still", expected="500", got="100", **more):
+    """A finding as the report has it; *more* is remedy, part, thing."""
+    record = {"host": host, "role": role}
+    return {**finding(record, name, expected=expected, found=got, diff=diff, **more), "since": since}
 
 
 def report(hosts, findings=(), errors=(), code=2):
@@ -258,7 +246,7 @@ def one():
             expected="9460",
             got="4000",
             part="state",
-            advice="reboot when mail can wait: shutdown -r now",
+            remedy="reboot",
         ),
         *[found(name, "main.cf: parameter_%d" % number) for number in range(9)],
     ]
@@ -300,11 +288,12 @@ def ten():
     findings.append(
         found(
             "mx09.home.example",
-            "refused: Refuse what cannot work",
+            "refused",
             "preflight",
             expected="accepted",
             got=broken["problems"][0],
-            advice="the message says what to mend; role preflight is not judged beyond it",
+            thing="refused: Refuse what cannot work",
+            remedy="refused",
         )
     )
     return report(hosts, findings, code=3)
@@ -321,25 +310,18 @@ EVIL = "</script><script>document.title='broken in'</script><img src=x onerror=\
 def hostile():
     """Everything a host or an inventory can say, as somebody who means harm would say it."""
     name = "mx" + EVIL
-    found_ = [
-        found(
-            name,
-            "main.cf: " + EVIL,
-            EVIL,
-            "--- found: %s\n+++ x\n-%s\n+%s\n" % (EVIL, EVIL, EVIL),
-            "new",
-            EVIL,
-            EVIL,
-            "ansible-playbook %s puts it back; if it is meant, declare it in the inventory" % EVIL,
-        ),
-        found(name, "x", EVIL, advice=EVIL),
-    ]
+    bad = found(
+        name, "main.cf: " + EVIL, EVIL, "--- found: %s\n+++ x\n-%s\n+%s\n" % (EVIL, EVIL, EVIL), "new", EVIL, EVIL
+    )
+    # as a report of an earlier version has it
+    old = {**found(name, "x", EVIL), "advice": EVIL}
+    del old["remedy"], old["because"]
     links = chain()
     links["links"][0].update(name="kern.maxfiles " + EVIL, because=EVIL)
     links["links"][1].update(ok=False, mend=EVIL)
-    bad = samples(5)
-    bad["columns"]["queue_active"][3] = None
-    bad["columns"]["evil" + EVIL] = [None] * len(bad["columns"]["time"])
+    odd = samples(5)
+    odd["columns"]["queue_active"][3] = None
+    odd["columns"]["evil" + EVIL] = [None] * len(odd["columns"]["time"])
     return report(
         {
             name: host(
@@ -347,7 +329,7 @@ def hostile():
                 [EVIL],
                 [EVIL],
                 chain=links,
-                samples=bad,
+                samples=odd,
                 traps={
                     "traps": {EVIL: {"taken": 1, "refused": 0}},
                     "rules": {EVIL: 4},
@@ -357,7 +339,7 @@ def hostile():
             ),
             "second": host("unreachable", [EVIL], samples={"error": EVIL}, traps={"error": EVIL}),
         },
-        found_,
+        [bad, old],
         [EVIL],
         1,
     )

@@ -10,14 +10,15 @@ import socketserver
 import sys
 import threading
 
+import drift_records
 import pytest
-from role_modules import load
+from drift_records import probed, record
+from drift_report import command, mail, run, state
+from drift_report.mail import LINES
 
 HOST, OTHER = "mx.home.example", "mx2.home.example"
 YOU, SHE = "you@example.org", "she@example.org"
 
-drift = load("tools/drift", "drift_tool_mail")
-mailer = sys.modules["drift_mail"]
 
 SENDMAIL = r"""#!%s
 import os, pathlib, sys, time
@@ -46,7 +47,7 @@ class Box:
         for path, text in ((bin_ / "sendmail", SENDMAIL), (bin_ / "ansible-playbook", FAKE)):
             path.write_text(text % sys.executable)
             path.chmod(0o755)
-        monkeypatch.setattr(drift, "ansible_playbook", lambda: str(bin_ / "ansible-playbook"))
+        monkeypatch.setattr(run, "ansible_playbook", lambda: str(bin_ / "ansible-playbook"))
         for name, value in (
             ("PATH", f"{bin_}:/usr/bin:/bin"),
             ("BOX", str(self.box)),
@@ -59,38 +60,15 @@ class Box:
         to = {HOST: [YOU]} if to is None else to
         records = [{"event": "alert", "host": host, "to": list(names)} for host, names in to.items()]
         for host, things in found.items():
-            base = {
-                "event": "result",
-                "host": host,
-                "role": "drift",
-                "task": "T",
-                "action": "drift_probe",
-                "path": "/x",
-                "changed": False,
-                "item": "",
-                "msg": "no route" if host in away else "",
-                "diff": [],
-                "crashed": False,
-                "given": {},
-                "status": "unreachable" if host in away else "ok",
-            }
-            records.append(
-                dict(
-                    base,
-                    told={}
-                    if host in away
-                    else {
-                        "notes": [],
-                        "findings": [
-                            {"role": "postfix", "thing": thing, "expected": "5", "found": "四", "advice": "a"}
-                            for thing in things
-                        ],
-                    },
+            if host in away:
+                records.append(record(host, status="unreachable", msg="no route"))
+            else:
+                records.append(
+                    probed(*(drift_records.found(thing, "5", "四", role="postfix") for thing in things), host=host)
                 )
-            )
         records.append({"event": "end", "hosts": sorted(found), "seconds": {host: 5.0 for host in found}})
         (self.folder / "records").write_text("".join(json.dumps(record) + "\n" for record in records))
-        return drift.main(["--state", str(self.folder / "state"), "--json", str(self.folder / "report"), *options])
+        return command.main(["--state", str(self.folder / "state"), "--json", str(self.folder / "report"), *options])
 
     def mails(self):
         """[(arguments of sendmail, mail)] since one asked last."""
@@ -125,7 +103,7 @@ def test_a_mail_is_one_that_mail_servers_and_people_can_read(box):
         mail["Content-Type"].startswith('text/plain; charset="utf-8"') and mail["Content-Transfer-Encoding"] != "8bit"
     )
     text = mail.get_content()
-    assert "main.cf: a" in text and "found 四; declared 5" in text and "| " not in text and "-> a" not in text
+    assert "main.cf: a" in text and "found 四; declared 5" in text and "| " not in text and "-> " not in text
     assert all(len(line) <= 998 and line.isascii() for line in mail.as_string().splitlines())
     assert box.run({HOST: ["main.cf: c"]}, "--mail", "-d", "--from", "drift@ops.example.org") == 2
     ((words, mail),) = box.mails()
@@ -133,7 +111,7 @@ def test_a_mail_is_one_that_mail_servers_and_people_can_read(box):
         words == repr(["-i", "-f", "drift@ops.example.org", "--", YOU])
         and mail["From"] == "sokuhai <drift@ops.example.org>"
     )
-    assert mail["Subject"] == f"drift: {HOST}: 1 new, 2 gone" and "-> a" in mail.get_content()
+    assert mail["Subject"] == f"drift: {HOST}: 1 new, 2 gone" and "-> ansible-playbook" in mail.get_content()
 
 
 def test_only_transitions_are_mailed_and_each_once(box, capsys):
@@ -222,14 +200,14 @@ def test_a_run_that_ends_between_sending_and_noting_sends_the_same_mail(box, mon
 
 
 def test_nothing_is_sent_that_could_not_be_noted(box, monkeypatch, capsys):
-    written = drift.written
+    written = state.written
 
     def full(path, text):
         if path.name == "mailed.json":
             raise OSError(28, "No space left on device")
         return written(path, text)
 
-    monkeypatch.setattr(drift, "written", full)
+    monkeypatch.setattr(state, "written", full)
     for _ in range(2):
         assert box.run({HOST: ["a"]}, "--mail", "--changes") == 1 and box.mails() == []
     printed = capsys.readouterr()
@@ -252,7 +230,7 @@ def test_a_run_that_broke_off_mails_nothing_and_is_printed(box, capsys):
     box.run({HOST: ["a"]}, "--mail", "--changes")
     box.mails()
     (box.folder / "bin" / "ansible-playbook").write_text(FAKE % sys.executable + "sys.exit(250)\n")
-    assert drift.main(["--state", str(box.folder / "state"), "--mail", "--changes"]) == 1 and box.mails() == []
+    assert command.main(["--state", str(box.folder / "state"), "--mail", "--changes"]) == 1 and box.mails() == []
     assert "ended with 250" in capsys.readouterr().out
 
 
@@ -277,7 +255,7 @@ def test_a_long_list_is_cut_and_many_hosts_are_counted(box):
     box.run(hosts, "--mail", to={host: [YOU] for host in hosts})
     ((_, mail),) = box.mails()
     assert mail["Subject"] == "drift: 5 hosts: 300 new" and re.search(r"… and \d+ lines more", mail.get_content())
-    assert len(mail.get_content().splitlines()) < mailer.LINES + 10
+    assert len(mail.get_content().splitlines()) < LINES + 10
 
 
 class Server(socketserver.StreamRequestHandler):
@@ -341,7 +319,7 @@ def test_by_smtp_where_it_is_asked_for(box, server, capsys):
 
 
 def test_without_any_way_to_mail_it_is_said(box, monkeypatch, capsys):
-    monkeypatch.setattr(mailer, "SBIN", "")
+    monkeypatch.setattr(mail, "SBIN", "")
     monkeypatch.setenv("PATH", "/nonexistent")
     assert box.run({HOST: ["a"]}, "--mail", "--changes") == 1
     assert "no sendmail(1) on this machine, and no --smtp HOST" in capsys.readouterr().err
@@ -351,8 +329,8 @@ def test_sendmail_is_found_beside_the_path_of_cron(tmp_path, monkeypatch):
     (tmp_path / "sendmail").write_text("#!/bin/sh\n")
     (tmp_path / "sendmail").chmod(0o755)
     monkeypatch.setenv("PATH", "/nonexistent")
-    monkeypatch.setattr(mailer, "SBIN", str(tmp_path))
-    assert mailer.sendmail() == str(tmp_path / "sendmail")
+    monkeypatch.setattr(mail, "SBIN", str(tmp_path))
+    assert mail.sendmail() == str(tmp_path / "sendmail")
 
 
 @pytest.mark.parametrize(
@@ -365,7 +343,7 @@ def test_sendmail_is_found_beside_the_path_of_cron(tmp_path, monkeypatch):
     ],
 )
 def test_a_place_to_hand_mail_to(text, where):
-    assert mailer.place(text) == where
+    assert mail.place(text) == where
 
 
 @pytest.mark.parametrize(
@@ -381,5 +359,5 @@ def test_a_place_to_hand_mail_to(text, where):
 )
 def test_options_that_make_no_sense_are_refused(words):
     with pytest.raises(SystemExit) as end:
-        drift.arguments(words)
+        command.arguments(words)
     assert end.value.code == 1

@@ -8,14 +8,14 @@ import json
 import pathlib
 import re
 
-import page
 import pytest
 import sample_report
-from page import model, words
-from page.elements import el, embedded, visible
+from drift_report import page, samples, words
+from drift_report.page import ceilings, chart_data, charts, judgement, language, pieces
+from drift_report.page.elements import el, embedded, visible
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-HERE = ROOT / "tools" / "page"
+HERE = ROOT / "tools" / "drift_report" / "page"
 UPLOT = HERE / "vendor" / "uplot"
 PAGES = {name: getattr(sample_report, name)() for name in ("one", "ten", "well", "hostile")}
 
@@ -164,8 +164,8 @@ def test_every_word_is_said_somewhere(monkeypatch):
         said.add(key)
         return forms(key)
 
-    monkeypatch.setattr(words, "forms", noted)
-    monkeypatch.setattr(page, "forms", noted)
+    for part in (language, charts, page):
+        monkeypatch.setattr(part, "forms", noted)
     failed = {"samples": {"error": "e"}, "traps": {"error": "e"}}
     quiet = {
         "traps": {
@@ -192,8 +192,8 @@ def test_every_word_is_said_somewhere(monkeypatch):
         sample_report.report({"a": sample_report.host("clean")}, code=0),
     ):
         page.render(report)
-    # handed to the script
-    assert set(words.WORDS) - said == {"ceiling"}
+    # handed to the script; a remedy has its sentence from remedies.py
+    assert {key for key in set(words.WORDS) - said if not key.startswith("remedy_")} == {"ceiling"}
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -244,9 +244,11 @@ def test_colours_are_readable(dark):
 
 
 def test_no_line_is_told_by_its_colour_alone():
-    most = max(len(wanted) for _, _, wanted in model.CHARTS)
-    assert len({tuple(dash) for dash in page.DASHES}) == len(page.DASHES) >= most
-    assert set(page.MARKS) == set(model.SEVERITY), "each state has a sign of its own beside its colour and its word"
+    most = max(len(wanted) for _, _, wanted in chart_data.CHARTS)
+    assert len({tuple(dash) for dash in charts.DASHES}) == len(charts.DASHES) >= most
+    assert set(pieces.MARKS) == set(judgement.SEVERITY), (
+        "each state has a sign of its own beside its colour and its word"
+    )
 
 
 # ---- what it reckons ----
@@ -258,12 +260,12 @@ def columns(**given):
 
 
 def test_a_gap_in_the_samples_is_a_gap_in_the_line_and_never_zero():
-    found = model.series(columns(time=[0, 60, 120, 1200, 1260], queue_active=[1, 2, None, 4, 5]))
+    found = chart_data.series(columns(time=[0, 60, 120, 1200, 1260], queue_active=[1, 2, None, 4, 5]))
     assert found["time"] == [0, 60, 120, 180, 1200, 1260] and found["queue"]["queue_active"] == [1, 2, None, None, 4, 5]
 
 
 def test_counts_become_rates_and_uses_shares():
-    found = model.series(
+    found = chart_data.series(
         columns(
             time=[60, 120],
             seconds=[60, 30],
@@ -281,14 +283,14 @@ def test_counts_become_rates_and_uses_shares():
 
 
 def test_a_column_of_which_nothing_is_known_is_not_drawn():
-    assert "queue" not in model.series(columns(time=[0, 60], queue_active=[None, None]))
+    assert "queue" not in chart_data.series(columns(time=[0, 60], queue_active=[None, None]))
 
 
 def test_thinning_keeps_peaks_counts_and_the_shape_of_a_mailing():
     week = sample_report.samples(4, points=10080, days=7, gap=False)["columns"]
     week["named_descriptors_limit"][5000] = 100
-    thin = model.thinned(week)
-    assert len(thin["time"]) <= model.POINTS and {len(values) for values in thin.values()} == {len(thin["time"])}
+    thin = samples.thinned(week)
+    assert len(thin["time"]) <= samples.POINTS and {len(values) for values in thin.values()} == {len(thin["time"])}
     assert thin["time"] == sorted(set(thin["time"])) and thin["time"][-1] == week["time"][-1]
     for name in ("queue_active", "named_sockets", "files"):
         assert max(thin[name]) == max(week[name])
@@ -297,26 +299,26 @@ def test_thinning_keeps_peaks_counts_and_the_shape_of_a_mailing():
     assert min(thin["named_descriptors_limit"]) == 100
     start = week["time"][6720]
     inside = [at for at in thin["time"] if abs(at - start) < 3 * 3600]
-    assert len(inside) > 3 * 6 * 3600 / (7 * 86400) * model.POINTS, "where something moves the samples are closer"
-    assert model.thinned(thin) == thin
+    assert len(inside) > 3 * 6 * 3600 / (7 * 86400) * samples.POINTS, "where something moves the samples are closer"
+    assert samples.thinned(thin) == thin
 
 
 def test_unknown_stays_unknown_when_thinned():
-    thin = model.thinned(columns(time=list(range(0, 60000, 60)), files=[None] * 1000), 10)
+    thin = samples.thinned(columns(time=list(range(0, 60000, 60)), files=[None] * 1000), 10)
     assert thin["files"] == [None] * len(thin["time"])
 
 
 def judged(name="mx.home.example", report=None):
-    return model.judge(report or PAGES["one"], name)
+    return judgement.judge(report or PAGES["one"], name)
 
 
 def test_the_tightest_link_is_the_one_whose_use_came_nearest_to_its_ceiling():
     found = judged()
     assert found["tight"]["use"] == "named_recursive_clients" and found["tight"]["peak"]["limit"] == 20000
     used = {row["use"]: row["peak"]["share"] for row in found["rows"] if row["peak"]}
-    assert set(used) == {entry[0] for entry in model.CEILINGS} - {"swap_used"} and found["tight"]["peak"][
-        "share"
-    ] == max(used.values())
+    assert set(used) == {use for use in ceilings.CEILINGS} - {"swap_used"} and found["tight"]["peak"]["share"] == max(
+        used.values()
+    )
     assert [row["name"] for row in found["rows"] if row["name"]] == [
         link["name"] for link in PAGES["one"]["hosts"]["mx.home.example"]["chain"]["links"]
     ]
@@ -376,25 +378,14 @@ def test_names_that_are_not_resolved_and_a_monitor_that_stopped_are_told():
     assert judged("mx", hourly)["level"] == "clean" and judged("mx", hourly)["stale"] is None
 
 
-def test_one_step_for_all_that_one_command_mends():
+def test_one_step_for_all_that_one_command_puts_right(rendered):
     steps = judged()["steps"]
-    assert [command or text for command, text, _ in steps] == [
+    assert [command for command, _, _ in steps] == [
         "ansible-playbook playbooks/site.yml --limit mx.home.example --tags postfix,bind",
-        "reboot when mail can wait: shutdown -r now",
+        "shutdown -r now",
     ]
     assert sum(len(entries) for _, _, entries in steps) == len(PAGES["one"]["findings"]) == 14
-    back = " puts it back; if it is meant, declare it in the inventory"
-    whole = model.steps(
-        [
-            {"advice": "ansible-playbook playbooks/site.yml --limit h --tags bind" + back},
-            {"advice": "ansible-playbook playbooks/site.yml --limit h" + back},
-            {"advice": "ansible-playbook playbooks/rebuild.yml --limit h" + back},
-        ]
-    )
-    assert [command for command, _, _ in whole] == [
-        "ansible-playbook playbooks/site.yml --limit h",
-        "ansible-playbook playbooks/rebuild.yml --limit h",
-    ]
+    assert steps[0][0] in Read(rendered["one"]).of("code")
 
 
 def test_what_is_wrong_stands_before_how_near_before_what_to_do(rendered):
@@ -454,7 +445,8 @@ def test_ten_hosts_with_a_week_of_samples_are_a_small_file(rendered):
 )
 def test_whatever_a_host_answers_is_drawn_or_left_out(said):
     report = sample_report.report(
-        {"mx": sample_report.host("clean", samples=page.kept("samples", said), traps=page.kept("traps", said))}, code=0
+        {"mx": sample_report.host("clean", samples=samples.kept("samples", said), traps=samples.kept("traps", said))},
+        code=0,
     )
     read = Read(page.render(report))
     assert read.stack == []
@@ -464,7 +456,7 @@ def test_whatever_a_host_answers_is_drawn_or_left_out(said):
 
 
 def test_traps_that_are_no_counts_are_left_out():
-    found = page.kept(
+    found = samples.kept(
         "traps",
         {
             "traps": {"a": {"taken": 1, "refused": "x", "rules": {"r": 2}}, "b": 3},
@@ -492,7 +484,7 @@ def test_a_report_without_anything_is_a_page_too():
     assert "mx" in page.render(old)
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "hostile"])
 def test_the_reports_that_are_drawn_here_are_reports(name):
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed beside molecule")
     schema = json.loads((ROOT / "docs" / "drift.schema.json").read_text())

@@ -9,13 +9,12 @@ import types
 
 import pytest
 import sample_report
-from page import model
+from drift_report import command, samples
 from role_modules import load
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOST = "mx.home.example"
 
-drift = load("tools/drift", "drift_tool")
 PROBED = {
     "event": "result",
     "host": HOST,
@@ -25,7 +24,7 @@ PROBED = {
     "path": "",
     "status": "ok",
     "changed": False,
-    "told": {"findings": [], "notes": []},
+    "findings": [],
 }
 END = {"event": "end", "hosts": [HOST], "seconds": {HOST: 1.5}}
 
@@ -41,14 +40,14 @@ def run(tmp_path, monkeypatch):
     def runs(records, *options):
         commands = []
 
-        def fake(command, env, **_):
-            commands.append(command)
+        def fake(words, env):
+            commands.append(words)
             pathlib.Path(env["SOKUHAI_DRIFT"]).write_text("".join(json.dumps(one) + "\n" for one in records))
-            return types.SimpleNamespace(returncode=0, stdout="")
+            return 0, ""
 
-        monkeypatch.setattr(drift.subprocess, "run", fake)
+        monkeypatch.setattr(command.run, "output_of", fake)
         files = [tmp_path / "report.json", tmp_path / "report.html"]
-        status = drift.main(["--state", str(tmp_path / "state"), *[option.format(*files) for option in options]])
+        status = command.main(["--state", str(tmp_path / "state"), *[option.format(*files) for option in options]])
         return status, *[path.read_text() if path.exists() else None for path in files], commands[0]
 
     return runs
@@ -66,7 +65,7 @@ def test_the_page_and_the_report_hold_what_was_shown(run):
     assert status == 0
     host = json.loads(report)["hosts"][HOST]
     assert host["status"] == "clean" and host["chain"]["links"] and host["traps"]["rules"]
-    assert 0 < len(host["samples"]["columns"]["time"]) <= model.POINTS and host["samples"]["rows_read"] == 10080
+    assert 0 < len(host["samples"]["columns"]["time"]) <= samples.POINTS and host["samples"]["rows_read"] == 10080
     schema = json.loads((ROOT / "docs" / "drift.schema.json").read_text())
     pytest.importorskip("jsonschema", reason="jsonschema is not installed beside molecule").Draft202012Validator(
         schema
@@ -113,7 +112,7 @@ def test_samples_are_collected_only_when_they_are_wanted(run, options, asked):
 )
 def test_what_cannot_be_written_or_read_is_refused_before_the_run(options, words, capsys):
     with pytest.raises(SystemExit) as end:
-        drift.arguments(options)
+        command.arguments(options)
     assert end.value.code == 1 and words in capsys.readouterr().err
 
 

@@ -9,16 +9,16 @@ module: drift_probe
 short_description: Compare running processes, packages and file modes with what is declared
 description:
   - Reads only; check mode is the same as a real run. One call for everything.
-  - Looks only at what the roles' own check mode leaves out, so that nothing is told twice. A daemon that does not run at all, or whose
-    main process has too low a limit, is told by its role; here its children are looked at.
+  - Looks only at what the other roles' check mode leaves out. A daemon that does not run at all is reported by its role; here its
+    program, its children and its listeners are looked at.
   - What is not installed is not judged.
 options:
   openfiles:
-    description: Descriptors that every process of a role's daemon must be allowed, in the soft and the hard limit, as V({bind: int, postfix: int}).
+    description: "Descriptors that every process of a role's daemon must be allowed, in the soft and the hard limit, as V({bind: int, postfix: int})."
     type: dict
     required: true
   files:
-    description: Files and the mode and owner they must have. One that is not there is not told here.
+    description: Files, and the mode and owner they must have. One that is not there is not reported.
     type: list
     elements: dict
     default: []
@@ -26,11 +26,10 @@ options:
       role: {description: Whose file it is., type: str, required: true}
       path: {description: "A path, or a pattern of glob(7).", type: str, required: true}
       mode: {description: "Wanted mode, octal.", type: str, required: true}
-      owner: {description: Wanted owner., type: str, default: root}
       group: {description: Wanted group; empty is any., type: str, default: ''}
       at_most: {description: "Whether less than the mode is right as well, for files that are not the roles' alone.", type: bool, default: false}
   packages:
-    description: Programs and the package that is to have brought them.
+    description: Programs, and the package each must belong to.
     type: list
     elements: dict
     default: []
@@ -38,17 +37,16 @@ options:
       role: {description: Which role installed it., type: str, required: true}
       program: {description: A file of the package; empty when only the package counts., type: str, default: ''}
       package: {description: "Name, or origin (mail/py-spf-engine).", type: str, required: true}
-      audited: {description: Whether known vulnerabilities are told by somebody else., type: bool, default: false}
-  firewall: {description: "Whether pf is declared, so that it must be on.", type: bool, default: false}
-  rebuilt_kernel: {description: Whether role kernel itself tells that a kernel of its own is older than the world., type: bool, default: false}
+      rebuilt: {description: Whether role ports reports its vulnerabilities and daemons that are older than it., type: bool, default: false}
+  rebuilt_kernel: {description: Whether role kernel itself reports that a kernel of its own is older than the world., type: bool, default: false}
 author: sokuhai
 """
 RETURN = r"""
 findings:
-  description: "One entry a difference: role, thing (stable), expected, found, advice (all str)."
+  description: "One entry for each difference, as module_utils/sokuhai/findings.py has it, and with the role it belongs to."
   type: list
   returned: always
-notes: {description: What could not be known., type: list, returned: always}
+notes: {description: What could not be determined., type: list, returned: always}
 """
 
 import glob
@@ -56,44 +54,20 @@ import grp
 import json
 import os
 import pwd
-import re
 import socket
 import stat
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai import process
+from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import read, run, service_pid, sysctl, version_key
 from ansible.module_utils.sokuhai.limits import parse_rlimits
 
-# ps counts whole seconds, and a service starts within the second in which its program was put in place
-GRACE = 2
 VULNERABILITIES = "/var/db/pkg/vuln.xml"
 
 
 # ---- pure ----
-
-
-def parse_processes(text):
-    """{pid: (parent, seconds since its start, command)} of `ps -ax -o pid= -o ppid= -o etimes= -o comm=`."""
-    found = {}
-    for line in text.splitlines():
-        fields = line.split(None, 3)
-        if len(fields) == 4 and fields[0].isdigit() and fields[1].isdigit() and fields[2].isdigit():
-            found[int(fields[0])] = (int(fields[1]), int(fields[2]), os.path.basename(fields[3].strip()))
-    return found
-
-
-def descendants(processes, pid):
-    """The pids below *pid*, at any depth, in order."""
-    found, fresh = [], [pid]
-    while fresh:
-        fresh = sorted(
-            child
-            for child, (parent, _age, _command) in processes.items()
-            if parent in fresh and child not in found and child != pid
-        )
-        found += fresh
-    return found
 
 
 def low(limit, wanted):
@@ -106,13 +80,9 @@ def shown(limit):
 
 
 def listeners(master):
-    """The ports that the inet services of `postconf -M` open, {port as written: service's command}."""
-    found = {}
-    for line in master.splitlines():
-        fields = line.split()
-        if len(fields) >= 8 and fields[1] == "inet":
-            found[fields[0].rpartition(":")[2]] = fields[7]
-    return found
+    """The inet services of `postconf -M`, {name in master.cf: (port as written, command)}."""
+    rows = (line.split() for line in master.splitlines())
+    return {row[0]: (row[0].rpartition(":")[2], row[7]) for row in rows if len(row) >= 8 and row[1] == "inet"}
 
 
 def package_name(full):
@@ -120,109 +90,116 @@ def package_name(full):
     return full.rpartition("-")[0]
 
 
+def clock(seconds):
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def account(lookup, number):
+    """Name of a user or group by *lookup* of pwd or grp, its number where it has none."""
+    try:
+        return lookup(number)[0]
+    except KeyError:
+        return str(number)
+
+
+def rights(info):
+    """Mode, owner and group of an os.stat() result."""
+    owner, group = account(pwd.getpwuid, info.st_uid), account(grp.getgrgid, info.st_gid)
+    return "%04o %s:%s" % (stat.S_IMODE(info.st_mode), owner, group)
+
+
+def port(name):
+    """The number, as text, of a port that may be named; "" where nobody knows it."""
+    try:
+        return name if name.isdigit() else str(socket.getservbyname(name, "tcp"))
+    except OSError:
+        return ""
+
+
+def postconf(*arguments):
+    status, out, _err = run(["postconf"] + list(arguments))
+    return out.strip() if status == 0 else ""
+
+
 # ---- the host ----
 
 
-class Host:
+class Probe:
+    """All of it in one call; findings and notes grow as it looks."""
+
     def __init__(self, params):
         self.p, self.findings, self.notes = params, [], []
-        self.processes = parse_processes(
-            run(["ps", "-ax", "-o", "pid=", "-o", "ppid=", "-o", "etimes=", "-o", "comm="])[1]
-        )
+        self.rebuilt = {wanted["role"] for wanted in params["packages"] if wanted["rebuilt"]}
 
-    def tell(self, role, thing, expected, found, advice):
-        self.findings.append(
-            {"role": role, "thing": thing, "expected": str(expected), "found": str(found), "advice": advice}
-        )
-
-    def service(self, name):
-        """The pid of a service's main process as its own rc script knows it, or None."""
-        pid = service_pid(name)
-        return pid if pid in self.processes else None
-
-    def postconf(self, *arguments):
-        status, out, _err = run(["postconf"] + list(arguments))
-        return out.strip() if status == 0 else ""
+    def report(self, role, *fields, **more):
+        self.findings.append(dict(finding(*fields, **more), role=role))
 
     # -- processes
 
-    def limits(self, role, service, main):
-        """Too low a limit of a child while the main process has enough."""
-        pids = [main] + descendants(self.processes, main)
-        wanted = int(self.p["openfiles"][role])
-        measured = parse_rlimits(run(["procstat", "rlimit"] + [str(pid) for pid in pids])[1])
-        if main not in measured:
-            self.notes.append("procstat says nothing of %s (pid %d)" % (service, main))
-            return
-        if low(measured[main], wanted):
-            return
-        told = set()
-        for pid in pids[1:]:
-            command = self.processes[pid][2]
-            # a process may have ended meanwhile; the same limit in a hundred smtpd is one thing
-            if pid in measured and command not in told and low(measured[pid], wanted):
-                told.add(command)
-                self.tell(
-                    role,
-                    "process %s: openfiles" % command,
-                    "at least %d" % wanted,
-                    shown(measured[pid]),
-                    "service %s restart: the limit of a process that runs is not raised by its configuration" % service,
-                )
+    def daemons(self):
+        processes, daemons = process.table(), postconf("-h", "daemon_directory")
+        named = run(["sysrc", "-in", "named_program"])[1].strip() or "/usr/local/sbin/named"
+        master = daemons and os.path.join(daemons, "master")
+        for role, service, name, program in (
+            ("bind", "named", "named", named),
+            ("postfix", "postfix", "master", master),
+        ):
+            main = processes.get(service_pid(service))
+            if main is not None and program:
+                self.limits(role, name, main, process.descendants(processes, main.pid))
+                self.program(role, service, main, program)
+                if role == "postfix":
+                    self.listeners(main)
 
-    def program(self, role, service, main, path):
-        """A main process that was started before its program was put in place."""
-        try:
-            # ctime: a package keeps the build's mtime
-            put = os.stat(path).st_ctime
-        except OSError:
-            return
-        if time.time() - self.processes[main][1] + GRACE < put:
-            self.tell(
+    def limits(self, role, name, main, children):
+        """Too low a limit of a child; one of the main process is its role's finding, and theirs follow from it."""
+        wanted = int(self.p["openfiles"][role])
+        pids = [str(one.pid) for one in [main, *children]]
+        measured = parse_rlimits(run(["procstat", "rlimit", *pids])[1])
+        if main.pid not in measured:
+            self.notes.append("procstat reports nothing of %s (pid %d)" % (name, main.pid))
+        # the same limit in a hundred smtpd is one thing; a process may have ended meanwhile
+        lowest = {
+            one.name: measured[one.pid] for one in children if one.pid in measured and low(measured[one.pid], wanted)
+        }
+        for child, limit in lowest.items():
+            self.report(
                 role,
-                "process %s: program" % service,
-                "started after %s was installed" % path,
-                "it runs since before %s" % time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(put)),
-                "service %s restart" % service,
+                "process %s: openfiles" % child,
+                "descriptors of a running %s" % child,
+                "at least %d" % wanted,
+                shown(limit),
+                because=["process %s: openfiles" % name],
+                remedy="restart",
             )
 
-    def daemons(self):
-        daemons = self.postconf("-h", "daemon_directory")
-        for role, service, path in (
-            ("bind", "named", run(["sysrc", "-in", "named_program"])[1].strip() or "/usr/local/sbin/named"),
-            ("postfix", "postfix", daemons and os.path.join(daemons, "master")),
-        ):
-            main = self.service(service)
-            if main is not None and path:
-                self.limits(role, service, main)
-                self.program(role, service, main, path)
-                if service == "postfix":
-                    self.sockets(main)
+    def program(self, role, service, main, program):
+        """A main process that was started before its program was put in place."""
+        if role not in self.rebuilt and main.older_than(program=program):
+            self.report(
+                role,
+                "process %s: program" % service,
+                "start of %s, against its program %s" % (service, program),
+                "after %s" % clock(os.stat(program).st_ctime),
+                "before %s" % clock(main.since[1]),
+                remedy="restart",
+            )
 
-    def sockets(self, main):
+    def listeners(self, master):
         """Every inet service of master.cf must be listened to by the master that runs."""
-        open_ports = set()
-        for line in run(["sockstat", "-46l"])[1].splitlines():
-            fields = line.split()
-            if len(fields) > 5 and fields[2] == str(main):
-                open_ports.add(fields[5].rpartition(":")[2])
-        for name, command in listeners(self.postconf("-M")).items():
-            number = name if name.isdigit() else self.port(name)
-            if number and number not in open_ports:
-                self.tell(
+        rows = (line.split() for line in run(["sockstat", "-46l"])[1].splitlines())
+        opened = {row[5].rpartition(":")[2] for row in rows if len(row) > 5 and row[2] == str(master.pid)}
+        for name, (where, command) in listeners(postconf("-M")).items():
+            if port(where) and port(where) not in opened:
+                self.report(
                     "postfix",
-                    "listener %s" % name,
-                    "master listens on port %s for %s" % (number, command),
-                    "nobody of Postfix listens there",
-                    "service postfix restart: a reload opens no socket that a restart would",
+                    "listener %s" % where,
+                    "port %s, for %s" % (port(where), command),
+                    "master listens",
+                    "nobody of Postfix listens",
+                    because=["master.cf: %s/inet" % name],
+                    remedy="restart",
                 )
-
-    @staticmethod
-    def port(name):
-        try:
-            return str(socket.getservbyname(name, "tcp"))
-        except OSError:
-            return ""
 
     # -- files
 
@@ -233,99 +210,64 @@ class Host:
                 if not path.endswith("-lock"):
                     self.mode(wanted, path)
         # what lets an unprivileged sendmail(1) drop mail into the queue (postdrop(1), postqueue(1))
-        commands, group = self.postconf("-h", "command_directory"), self.postconf("-h", "setgid_group")
-        for name in ("postdrop", "postqueue") if commands else ():
-            path = os.path.join(commands, name)
-            try:
-                info = os.stat(path)
-            except OSError:
-                continue
-            if not info.st_mode & stat.S_ISGID or self.name_of(grp.getgrgid, info.st_gid) != group:
-                self.tell(
-                    "postfix",
-                    "mode of %s" % path,
-                    "setgid %s" % group,
-                    self.words(info),
-                    "postfix set-permissions; without it nobody but root can hand mail in on this host",
-                )
-
-    @staticmethod
-    def name_of(lookup, number):
-        try:
-            return lookup(number)[0]
-        except KeyError:
-            return str(number)
-
-    def words(self, info):
-        return "%04o %s:%s" % (
-            stat.S_IMODE(info.st_mode),
-            self.name_of(pwd.getpwuid, info.st_uid),
-            self.name_of(grp.getgrgid, info.st_gid),
-        )
+        commands, group = postconf("-h", "command_directory"), postconf("-h", "setgid_group")
+        for path in [os.path.join(commands, name) for name in ("postdrop", "postqueue")] if commands else []:
+            if os.path.exists(path):
+                info, thing = os.stat(path), "mode of %s" % path
+                if not info.st_mode & stat.S_ISGID or account(grp.getgrgid, info.st_gid) != group:
+                    self.report("postfix", thing, thing, "setgid %s" % group, rights(info), remedy="setgid")
 
     def mode(self, wanted, path):
-        mode, owner, group = int(wanted["mode"], 8), wanted["owner"], wanted["group"]
+        """A file's mode, its owner, who must be root, and its group."""
+        mode, group, thing = int(wanted["mode"], 8), wanted["group"], "mode of %s" % path
         try:
             info = os.stat(path)
         except OSError:
             return
-        if not stat.S_ISREG(info.st_mode):
-            return
         now = stat.S_IMODE(info.st_mode)
         wrong = now & ~mode if wanted["at_most"] else now != mode
-        if (
-            wrong
-            or self.name_of(pwd.getpwuid, info.st_uid) != owner
-            or (group and self.name_of(grp.getgrgid, info.st_gid) != group)
-        ):
-            both = owner + (":" + group if group else "")
-            self.tell(
-                wanted["role"],
-                "mode of %s" % path,
-                "%s%04o %s" % ("at most " if wanted["at_most"] else "", mode, both),
-                self.words(info),
-                "chmod %o %s; chown %s %s" % (mode, path, both, path),
-            )
+        strange = info.st_uid != 0 or (group and account(grp.getgrgid, info.st_gid) != group)
+        if stat.S_ISREG(info.st_mode) and (wrong or strange):
+            expected = "%s%04o root%s" % ("at most " if wanted["at_most"] else "", mode, group and ":" + group)
+            self.report(wanted["role"], thing, thing, expected, rights(info), remedy="mode")
 
-    # -- packages, kernel, firewall
+    # -- packages, kernel
 
     def packages(self):
         if not self.p["packages"]:
             return
-        installed = {}
-        for line in run(["pkg", "query", "-a", "%n|%o|%v"])[1].splitlines():
-            fields = line.split("|")
-            if len(fields) == 3:
-                installed[fields[0]] = fields
+        rows = (line.split("|") for line in run(["pkg", "query", "-a", "%n|%o|%v"])[1].splitlines())
+        installed = {row[0]: row for row in rows if len(row) == 3}
         audit = os.path.exists(VULNERABILITIES)
         if not audit:
             self.notes.append("known vulnerabilities: there is no %s yet (pkg audit -F)" % VULNERABILITIES)
         for wanted in self.p["packages"]:
-            names = [name for name, fields in installed.items() if wanted["package"] in (name, fields[1])]
-            thing = "package %s" % wanted["package"]
-            if wanted["program"] and os.path.exists(wanted["program"]):
-                status, out, _err = run(["pkg", "which", "-q", wanted["program"]])
-                owner = package_name(out.strip()) if status == 0 else ""
-                if owner not in names:
-                    self.tell(
-                        wanted["role"],
-                        thing,
-                        "%s is a file of %s" % (wanted["program"], wanted["package"]),
-                        "it is a file of %s" % out.strip() if owner else "no package has it",
-                        "pkg install -f %s, or declare the package that is meant" % wanted["package"],
-                    )
-                    continue
-            for name in names if audit and not wanted["audited"] else []:
-                full = "%s-%s" % (name, installed[name][2])
-                status, out, _err = run(["pkg", "audit", "-q", full])
-                if status and full in out.split():
-                    self.tell(
-                        wanted["role"],
-                        thing + ": vulnerability",
-                        "none known",
-                        "%s has a known vulnerability (pkg audit %s)" % (full, full),
-                        "pkg upgrade %s once the repository has the mended one, then site.yml" % name,
-                    )
+            names = [name for name, row in installed.items() if wanted["package"] in row[:2]]
+            if self.brought(wanted, names) and audit and not wanted["rebuilt"]:
+                for name in names:
+                    self.audit(wanted, "%s-%s" % (name, installed[name][2]))
+
+    def brought(self, wanted, names):
+        """Whether a program is a file of one of the packages *names*, or there is none to ask for."""
+        program = wanted["program"]
+        if not program or not os.path.exists(program):
+            return True
+        status, out, _err = run(["pkg", "which", "-q", program])
+        owner = out.strip() if status == 0 else ""
+        if package_name(owner) in names:
+            return True
+        name = "package %s" % wanted["package"]
+        self.report(
+            wanted["role"], name, "package of %s" % program, wanted["package"], owner or "none", remedy="package"
+        )
+        return False
+
+    def audit(self, wanted, full):
+        status, out, _err = run(["pkg", "audit", "-q", full])
+        if status and full in out.split():
+            name = "package %s: vulnerability" % wanted["package"]
+            thing = "known vulnerability (pkg audit %s)" % full
+            self.report(wanted["role"], name, thing, "none", full, remedy="upgrade")
 
     def own_kernel(self):
         """The record of role kernel beside the kernel that runs, as a dict with its name; empty where FreeBSD's own runs."""
@@ -341,37 +283,13 @@ class Host:
             # the stock kernel beside it says nothing of this one, and freebsd-update(8) patches neither while it runs
             made, world = own.get("inputs", {}).get("version", ""), run(["freebsd-version", "-u"])[1].strip()
             if not self.p["rebuilt_kernel"] and version_key(made) < version_key(world):
-                self.tell(
-                    "kernel",
-                    "kernel %s: behind" % own["name"],
-                    "built from %s, as the world is" % world,
-                    "built from %s" % made,
-                    "ansible-playbook playbooks/rebuild.yml --tags kernel; or back to the stock kernel: playbooks/rollback.yml --tags kernel",
-                )
+                name = "kernel %s: behind" % own["name"]
+                self.report("kernel", name, "version of kernel %s" % own["name"], world, made, remedy="rebuild")
             return
         status, out, _err = run(["freebsd-version", "-kr"])
         versions = out.split()
         if status == 0 and len(versions) == 2 and versions[0] != versions[1]:
-            self.tell(
-                "limits",
-                "reboot pending: kernel",
-                "the installed kernel runs (%s)" % versions[0],
-                "the kernel of %s runs" % versions[1],
-                "reboot when mail can wait: shutdown -r now",
-            )
-
-    def firewall(self):
-        if not self.p["firewall"]:
-            return
-        status, out, err = run(["pfctl", "-s", "info"])
-        if status or not re.search(r"^Status:\s+Enabled", out, re.M):
-            self.tell(
-                "blocklist",
-                "pf",
-                "enabled",
-                "disabled" if status == 0 else "pfctl: %s" % (err or out).strip(),
-                "service pf start, or site.yml --tags blocklist",
-            )
+            self.report("limits", "reboot pending: kernel", "running kernel", *versions, remedy="reboot")
 
 
 def main():
@@ -386,7 +304,6 @@ def main():
                     "role": {"type": "str", "required": True},
                     "path": {"type": "str", "required": True},
                     "mode": {"type": "str", "required": True},
-                    "owner": {"type": "str", "default": "root"},
                     "group": {"type": "str", "default": ""},
                     "at_most": {"type": "bool", "default": False},
                 },
@@ -399,21 +316,19 @@ def main():
                     "role": {"type": "str", "required": True},
                     "program": {"type": "str", "default": ""},
                     "package": {"type": "str", "required": True},
-                    "audited": {"type": "bool", "default": False},
+                    "rebuilt": {"type": "bool", "default": False},
                 },
             },
-            "firewall": {"type": "bool", "default": False},
             "rebuilt_kernel": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
-    host = Host(module.params)
-    host.daemons()
-    host.modes()
-    host.packages()
-    host.kernel()
-    host.firewall()
-    module.exit_json(changed=False, findings=host.findings, notes=host.notes)
+    probe = Probe(module.params)
+    probe.daemons()
+    probe.modes()
+    probe.packages()
+    probe.kernel()
+    module.exit_json(changed=False, findings=probe.findings, notes=probe.notes)
 
 
 if __name__ == "__main__":

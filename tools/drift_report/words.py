@@ -6,10 +6,6 @@ What hosts and roles say (names, values, diffs, messages) is not translated: it 
 
 from __future__ import annotations
 
-import re
-
-from .elements import el
-
 WORDS = {
     # frame
     "title": ("Mail hosts: drift and ceilings", "メールホストの状態：差異と上限"),
@@ -129,11 +125,6 @@ WORDS = {
     # what to do
     "todo": ("What to do", "対処"),
     "nothing_todo": ("Nothing.", "ありません。"),
-    "put_back": ("puts {n} item back:", "puts {n} items back:", "次の {n} 件を宣言どおりに戻します："),
-    "or_declare": (
-        "If it is meant so, declare it in the inventory instead.",
-        "意図した変更なら、戻さずにインベントリに宣言してください。",
-    ),
     "for_items": ("for {n} item:", "for {n} items:", "対象 {n} 件："),
     "do_reach": (
         "Look whether it runs and whether ssh comes through, then run tools/drift again:",
@@ -164,6 +155,51 @@ WORDS = {
         "ホスト自身のリゾルバに問い合わせ、named のログで soft limit と quota を探します：",
     ),
     "do_monitor": ("Put the monitor back to work:", "モニタを動かします："),
+    # what puts a finding right, behind its command where it has one (remedies.py)
+    "remedy_site": (
+        "puts it back; if it is meant, declare it in the inventory",
+        "で宣言どおりに戻ります。意図した変更なら、戻さずにインベントリに宣言してください。",
+    ),
+    "remedy_rebuild": (
+        "builds it as declared; if it is meant, declare it in the inventory",
+        "で宣言どおりに再構築します。意図した変更なら、戻さずにインベントリに宣言してください。",
+    ),
+    "remedy_refresh": (
+        "takes an unhealthy DNSBL out of Postfix's lists until it is healthy again",
+        "で、正常に応答しない DNSBL を回復するまで Postfix の設定から外します。",
+    ),
+    "remedy_reboot": (
+        "puts it in force; wait until mail can wait",
+        "で有効になります。メールを止められるときに再起動してください。",
+    ),
+    "remedy_restart": (
+        "is needed: limits, program and sockets of a running process stay as they were at its start",
+        "が必要です。プロセスの上限、プログラム、ソケットは起動時のまま変わりません。",
+    ),
+    "remedy_setgid": (
+        "puts it back; without it only root can submit mail on this host",
+        "で元に戻ります。戻すまで、このホストで root 以外はメールを送れません。",
+    ),
+    "remedy_header": (
+        "build it anew with the original header: docs/why-fd-setsize.md",
+        "元のヘッダーでビルドし直します（docs/why-fd-setsize.md）。",
+    ),
+    "remedy_mode": (
+        "chmod and chown it to what is declared",
+        "chmod と chown で宣言どおりに直します。",
+    ),
+    "remedy_package": (
+        "pkg install -f the declared package, or declare the one that is meant",
+        "宣言したパッケージを pkg install -f で入れ直すか、意図したパッケージを宣言します。",
+    ),
+    "remedy_upgrade": (
+        "pkg upgrade it as soon as the repository has a fixed version, then run site.yml",
+        "修正版がリポジトリに出たら pkg upgrade で更新し、site.yml を実行します。",
+    ),
+    "remedy_refused": (
+        "the message says what to change; the role is not judged beyond it",
+        "メッセージが示す箇所を直します。このロールのそれ以降は判定していません。",
+    ),
     # charts
     "charts": ("Over time", "推移"),
     "charts_span": ("{from} to {to}, your time zone", "{from} から {to} まで（閲覧者の時間帯）"),
@@ -259,26 +295,3 @@ def forms(key):
     """(English for one, English for any other number, Japanese)."""
     words = WORDS[key]
     return words if len(words) == 3 else (words[0], words[0], words[1])
-
-
-def filled(text, given):
-    """*text* with {name} replaced by given[name], which may be an element: a list of children for el()."""
-    return [given[part[1:-1]] if part[:1] == "{" else part for part in re.split(r"(\{\w+\})", text) if part]
-
-
-def say(key, **given):
-    """Both languages side by side; the style sheet shows the one that <html lang> names."""
-    one, many, japanese = forms(key)
-    english = one if str(given.get("n")) == "1" else many
-    if english == japanese:
-        return el("span", *filled(english, given))
-    return [
-        el("span", *filled(english, given), cls="w", lang="en"),
-        el("span", *filled(japanese, given), cls="w", lang="ja"),
-    ]
-
-
-def label(key):
-    """Attributes for what is read aloud and not seen; the script exchanges them with the language."""
-    english, _, japanese = forms(key)
-    return {"aria_label": english, "data_en": english, "data_ja": japanese}

@@ -1,8 +1,5 @@
-"""What tools/drift mails: to each recipient what is other than he was told last, once.
-
-What a recipient was told is kept apart from what the last run found: a run by hand takes nothing away from the next mail, and of two
-recipients one of whose mail was not taken, only that one is written to again.
-"""
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""One mail of tools/drift: what it says, and how it is handed over."""
 
 from __future__ import annotations
 
@@ -34,22 +31,6 @@ POLICY = email.policy.SMTP.clone(cte_type="7bit")
 
 class NotTaken(Exception):
     """A mail that nobody has taken, with the reason."""
-
-
-def recipients(records):
-    """{address: [hosts]} of the callback's records `alert`, hosts in order."""
-    found = {}
-    for record in records:
-        if record["event"] == "alert":
-            for address in record["to"]:
-                names = found.setdefault(str(address).strip(), [])
-                names += [record["host"]] if record["host"] not in names else []
-    return found
-
-
-def nothing(moved):
-    """Whether transitions hold nothing that anybody would be told."""
-    return not (moved["new"] or moved["gone"] or moved["hosts"])
 
 
 def subject(moved):

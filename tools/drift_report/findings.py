@@ -1,0 +1,130 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""From one recorded result to findings. Pure.
+
+A module names what differs in its result `findings` (module_utils/sokuhai/findings.py); what it would write is in its `diff`. Ansible's own
+modules name nothing, so their arguments do.
+"""
+
+from __future__ import annotations
+
+from . import diffs, legacy, remedies
+
+HIDDEN = "(hidden: no_log)"
+
+
+def finding(
+    record, name, thing="", expected="", found="", diff="", because=(), remedy="", part="configuration", role=None
+):
+    """One difference on the record's host. *name* stays the same from run to run; the rest is for people.
+
+    because: names of findings of the same role of which this one is a consequence. remedy: a word of remedies.py.
+    part: "configuration" for what a run of site.yml would change, "state" for the rest. role: whose it is, the record's where it is None.
+    """
+    role = record["role"] if role is None else role
+    remedy = remedy if remedy in remedies.KNOWN else ""
+    entry = {
+        "id": "%s/%s/%s" % (record["host"], role, name),
+        "host": record["host"],
+        "part": part,
+        "role": role,
+        "thing": str(thing or name),
+        "expected": str(expected).strip(),
+        "found": str(found).strip(),
+        "diff": diff,
+        "because": [str(cause) for cause in because],
+        "remedy": remedy,
+    }
+    return {**entry, "advice": remedies.advice(entry)}
+
+
+def name_of(entry):
+    """What a finding is called within its role, as `because` has it."""
+    return entry["id"].removeprefix("%s/%s/" % (entry["host"], entry["role"]))
+
+
+def named(record):
+    """Findings that the module itself names. What a host answers may be anything: what is no finding is left out."""
+    given = record.get("findings")
+    for entry in given if isinstance(given, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("id"), str):
+            texts = {key: str(entry[key]) for key in ("thing", "expected", "found", "remedy", "role") if key in entry}
+            causes = entry.get("because")
+            part = "configuration" if record["changed"] and not texts.get("remedy") else "state"
+            yield finding(record, entry["id"], because=causes if isinstance(causes, list) else (), part=part, **texts)
+
+
+def in_diff(record):
+    """Findings in the texts that the task would write."""
+    remedy = remedies.of_role(record["role"])
+    path = (record.get("given") or {}).get("dest", "")
+    for name, expected, found, diff in diffs.differences(record.get("diff") or [], path):
+        yield finding(record, name, "", expected, found, diff, remedy=remedy)
+
+
+def of_arguments(record):
+    """The finding of a changed task of a module that says nothing of what it would change."""
+    action, given, item = record["action"].rpartition(".")[2], record.get("given") or {}, record.get("item", "")
+    remedy = remedies.of_role(record["role"])
+    state, name = given.get("state"), given.get("name") or item
+    if record.get("hidden"):
+        return finding(record, action, record["task"], HIDDEN, HIDDEN, remedy=remedy)
+    if action == "sysrc":
+        return finding(record, "rc.conf: %s" % name, "", given.get("value", "as declared"), "otherwise", remedy=remedy)
+    if action == "pkgng":
+        names = " ".join(name) if isinstance(name, list) else name
+        return finding(record, "package %s" % names, "", "installed", "not installed", remedy=remedy)
+    if action == "service":
+        expected, found = {
+            "started": ("running", "not running"),
+            "restarted": ("started after its configuration and its program", "older"),
+        }.get(state, (state, "otherwise"))
+        causes = ["/"] if state == "restarted" else ["rc.conf: %s_enable" % name]
+        return finding(record, "service %s" % name, "", expected, found, because=causes)
+    what = given.get("path") or given.get("dest") or name
+    return finding(
+        record, "%s: %s" % (action, what) if what else action, record["task"], "as declared", "otherwise", remedy=remedy
+    )
+
+
+#: Ansible's own modules that name a thing by their arguments
+BY_ARGUMENTS = ("sysrc", "pkgng", "service")
+
+
+def of_result(record):
+    """Findings of a task that ended well; [] also where it would change something and does not say what."""
+    if record.get("hidden"):
+        return [of_arguments(record)] if record["changed"] else []
+    record = legacy.translated(record)
+    found = list(named(record))
+    found += in_diff(record) if record["changed"] else []
+    if not found and record["changed"] and record["action"].rpartition(".")[2] in BY_ARGUMENTS:
+        found = [of_arguments(record)]
+    return found
+
+
+def merged(findings):
+    """Each finding once, the first one told; it has the diff of any of them."""
+    once = {}
+    for entry in findings:
+        first = once.setdefault(entry["id"], entry)
+        first["diff"] = first["diff"] or entry["diff"]
+    return list(once.values())
+
+
+def covers(cause, name):
+    """Whether *cause* of a `because` means the finding *name*: itself; "main.cf" each "main.cf: …"; "/etc/" each file below."""
+    return name == cause or name.startswith(cause if cause.endswith("/") else cause + ": ")
+
+
+def without_consequences(findings):
+    """*findings* of one host without those of which a cause, in the same role, is among them. Causes that only name each other stay."""
+
+    def explained(entry, causes):
+        return any(covers(cause, name) for cause in entry["because"] for role, name in causes if role == entry["role"])
+
+    every = {(entry["role"], name_of(entry)): entry for entry in findings}
+    known = {key for key, entry in every.items() if not explained(entry, set(every) - {key})}
+    roots = set(known)
+    while more := {key for key, entry in every.items() if key not in known and explained(entry, known)}:
+        known |= more
+    return [entry for key, entry in every.items() if key in roots or key not in known]

@@ -1,0 +1,142 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Results of modules that do not return `findings` yet, brought into that form. Goes with the last of them."""
+
+from __future__ import annotations
+
+import re
+
+
+def entry(name, expected="", found="", because=(), remedy=""):
+    return {"id": name, "expected": expected, "found": found, "because": because, "remedy": remedy}
+
+
+def postfix_config(record, said):
+    for part in record["diff"]:
+        if part.get("after_header") == "databases":
+            tables = re.findall(r"^(.*) built$", part["after"], re.M)
+            for table, why in zip(tables, part["before"].splitlines()):
+                yield entry("database of %s" % table, "built from its text", why)
+    for reason in said.get("reasons") or []:
+        if "was loaded before" in reason:
+            causes = ["main.cf", "master.cf", "tables/"]
+            yield entry("process master: configuration", "loaded after its files were written", reason, causes)
+        elif "may have" in reason:
+            yield entry("process master: openfiles", "the declared number of descriptors", reason)
+        elif "does not run" in reason:
+            yield entry("service postfix", "running", "not running")
+
+
+def greylist_postgrey(record, said):
+    for name, reason in (said.get("restarted") or {}).items():
+        explained = re.search(r"other arguments|older than|white list", reason)
+        found = "not running" if reason == "did not run" else reason
+        yield entry("service postgrey %s" % name, "running as declared", found, ["/", "rc.conf"] if explained else [])
+
+
+def monitor_host(record, said):
+    reason = said.get("restarted") or ""
+    if reason:
+        found = "not running" if reason == "did not run" else reason
+        yield entry(
+            "service monitor", "running as declared", found, ["/", "mode of /"] if "older than" in reason else []
+        )
+
+
+def postfix_certificate(record, said):
+    reason = said.get("reason") or ""
+    yield entry(reason if reason.startswith("mode of") else "certificate", "as declared", reason)
+
+
+def limits_apply(record, said):
+    for one in said.get("needs_reboot") or []:
+        yield entry("reboot pending: %s" % one["name"], one.get("wanted"), one.get("running"), remedy="reboot")
+
+
+def ports_drift(record, said):
+    for one in said.get("drift") or []:
+        port = one.get("port") or one["message"].partition(":")[0]
+        yield entry("port %s: %s" % (port, one["kind"]), "as declared and recorded", one["message"], remedy="rebuild")
+
+
+def fd_setsize(record, said):
+    for key, words in (
+        ("others", "%(name)s-%(version)s was built while FD_SETSIZE was raised"),
+        ("worlds", "%s was built with the raised FD_SETSIZE"),
+    ):
+        for one in said.get(key) or []:
+            what = one["name"] if isinstance(one, dict) else one
+            yield entry("built with the raised header: %s" % what, "not built so", words % one, remedy="header")
+
+
+def kernel_beside(record, said):
+    plan = said.get("plan") or {}
+    runs = "; %s runs" % plan["running"] if plan.get("running") else ""
+    for key, words, causes in (
+        ("behind", "built from older sources than the host is patched to", ()),
+        ("build", "not there, or built of something else" + runs, ("behind",)),
+        ("trial", "installed, and not booted for its trial" + runs, ("behind", "build")),
+        ("armed", "the next boot is a trial", ()),
+        ("reason", "failed its trial: %s" % plan.get("reason"), ()),
+    ):
+        if plan.get(key):
+            name = "kernel %s: " % plan["name"]
+            found = name + {"reason": "failed"}.get(key, key)
+            yield entry(found, "running and up to date", words, [name + cause for cause in causes], "rebuild")
+
+
+def access_dnsbl_health(record, said):
+    if (said.get("resolver") or {}).get("answers", True):
+        for zone, one in sorted((said.get("zones") or {}).items()):
+            if not one.get("healthy"):
+                yield entry("dnsbl %s" % zone, "healthy", one.get("reason") or "not asked", remedy="refresh")
+
+
+#: Modules whose result is read only where they would change something
+CHANGED = {
+    "greylist_postgrey": greylist_postgrey,
+    "monitor_host": monitor_host,
+    "postfix_certificate": postfix_certificate,
+    "postfix_config": postfix_config,
+}
+ALWAYS = {
+    "access_dnsbl_health": access_dnsbl_health,
+    "fd_setsize": fd_setsize,
+    "kernel_beside": kernel_beside,
+    "limits_apply": limits_apply,
+    "ports_plan": ports_drift,
+    "ports_port": ports_drift,
+}
+
+
+def translated(record):
+    """*record* with `findings`, where its module is one of these; else as it is."""
+    action = record["action"].rpartition(".")[2]
+    read = ALWAYS.get(action) or (record["changed"] and CHANGED.get(action))
+    if not read or "findings" in record:
+        return record
+    # what ports_port would do, ports_plan has said
+    diff = [] if action == "ports_port" else record.get("diff") or []
+    shown = [part for part in diff if part.get("after_header") != "databases"]
+    return dict(record, findings=list(read(record, record.get("told") or {})), diff=shown)
+
+
+# ---- links of the chain without an id ----
+
+LABELS = {
+    "UDP source ports of named": "named: source ports",
+    "named (pid": "named: openfiles",
+    "postfix (pid": "postfix: openfiles",
+    "maxfiles >= maxfilesperproc": "kern.maxfiles: kern.maxfilesperproc",
+    "maxfiles >= maxsockets": "kern.maxfiles: kern.ipc.maxsockets",
+    "kern.maxfilesperproc >= bind_openfiles": "kern.maxfilesperproc: bind_openfiles",
+    "kern.maxfilesperproc >= postfix_openfiles": "kern.maxfilesperproc: postfix_openfiles",
+    "openfiles >= FD_SETSIZE": "FD_SETSIZE",
+}
+
+
+def link_id(link):
+    """A link's id, by its label where it has none."""
+    name = link.get("name") or ""
+    return link.get("id") or next(
+        (new for label, new in LABELS.items() if name.startswith(label)), name.partition(" ")[0]
+    )

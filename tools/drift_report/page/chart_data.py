@@ -1,0 +1,128 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""The numbers of the charts, and of the table of hosts, from a host's samples. Pure."""
+
+from __future__ import annotations
+
+from ..samples import last_known, rounded, thinned
+
+# Charts: (name, unit, [series]); a series is (column, how). how: "is" as sampled, "rate" per second, "minute" per minute,
+# "share" of its ceiling in per cent.
+CHARTS = (
+    (
+        "queue",
+        "mails",
+        [(name, "is") for name in ("queue_active", "queue_deferred", "queue_incoming", "queue_hold", "queue_maildrop")],
+    ),
+    ("named", "share", [(name, "share") for name in ("named_sockets", "named_descriptors", "named_recursive_clients")]),
+    ("host", "share", [(name, "share") for name in ("postfix_processes", "postfix_descriptors", "files", "sockets")]),
+    (
+        "mails",
+        "rate",
+        [(name, "rate") for name in ("mails_in", "mails_out", "mails_deferred", "mails_bounced", "mails_rejected")],
+    ),
+    (
+        "deferred",
+        "minute",
+        [("deferred_" + name, "minute") for name in ("dns", "connect", "refused", "greylisted", "other")],
+    ),
+    (
+        "kept_out",
+        "minute",
+        [(name, "minute") for name in ("postscreen_hits", "dnsbl_hits", "mails_put_off", "greylist_hits", "spf_fails")],
+    ),
+)
+
+# A socket is a descriptor; named's process limit is what ends both.
+SHARED_CEILING = {"named_sockets": "named_descriptors_limit"}
+
+QUEUES = ("queue_incoming", "queue_active", "queue_deferred", "queue_hold", "queue_maildrop")
+
+SPANS = {"rate": 1, "minute": 60}
+
+
+def series(columns):
+    """{"time": [...], chart: {column: [values]}} for the page's script; only series of which something is known.
+
+    Where no sample was taken for more than three intervals, a row without values is put in: a line would claim to know.
+    """
+    columns = thinned(columns)
+    times, spans = columns["time"], columns.get("seconds") or []
+    usual = sorted(span for span in spans if span) or [60]
+    usual = usual[len(usual) // 2]
+    cuts = [
+        index
+        for index in range(1, len(times))
+        if times[index] - times[index - 1]
+        > 3 * max(usual, *(span for span in (spans[index : index + 1] or [0]) if span), 1)
+    ]
+
+    def cut(values, filler=None):
+        result, start = [], 0
+        for index in cuts:
+            result += [*values[start:index], filler if filler is not None else None]
+            start = index
+        return result + list(values[start:])
+
+    out = {"time": []}
+    start = 0
+    for index in cuts:
+        out["time"] += [*times[start:index], times[index - 1] + usual]
+        start = index
+    out["time"] += times[start:]
+    for chart, _, wanted in CHARTS:
+        for name, how in wanted:
+            values = columns.get(name)
+            if not values or all(value is None for value in values):
+                continue
+            if how in SPANS:
+                values = [
+                    rounded(SPANS[how] * value / span) if value is not None and span else None
+                    for value, span in zip(values, spans)
+                ]
+            elif how == "share":
+                limits = columns.get(SHARED_CEILING.get(name, name + "_limit")) or [None] * len(times)
+                shares = [
+                    rounded(100 * value / limit) if value is not None and limit else None
+                    for value, limit in zip(values, limits)
+                ]
+                if all(share is None for share in shares):
+                    continue
+                out.setdefault(chart, {})[name] = {
+                    "share": cut(shares),
+                    "used": cut(values),
+                    "limit": last_known(limits),
+                }
+                continue
+            out.setdefault(chart, {})[name] = cut([rounded(value) for value in values])
+    return out
+
+
+def peak_rate(columns, name):
+    """Most mails per second of one interval, or None."""
+    rates = [
+        value / span
+        for value, span in zip(columns.get(name) or [], columns.get("seconds") or [])
+        if value is not None and span
+    ]
+    return max(rates, default=None)
+
+
+def queue_total(columns):
+    """(mails in the queue now, most at one sample), or (None, None). A state that is not known counts as none."""
+    totals = [
+        sum(known) if (known := [value for value in row if value is not None]) else None
+        for row in zip(*(columns[name] for name in QUEUES if name in columns))
+    ]
+    known = [total for total in totals if total is not None]
+    return (known[-1], max(known)) if known else (None, None)
+
+
+def deferred_dns(columns, span=3600):
+    """Deliveries of the last *span* seconds that were deferred because a name was not resolved; None where that is not known."""
+    values = columns.get("deferred_dns") or []
+    known = [
+        value
+        for at, value in zip(columns.get("time") or [], values)
+        if value is not None and at > columns["time"][-1] - span
+    ]
+    return sum(known) if known else None

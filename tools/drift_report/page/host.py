@@ -1,0 +1,230 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""The section of one host: what is wrong, what to do, what could not be known."""
+
+from __future__ import annotations
+
+from .. import remedies
+from ..terminal import refusal
+from . import chain, charts, traps
+from .chain import headline
+from .elements import el
+from .language import say, spoken
+from .pieces import MARKS, code, command, level_mark, link_name, moment, number, percent, shortened
+
+SHOWN = 8  # items of a host before the rest is folded away: what is below must not be pushed out of sight
+
+
+KINDS = {"+": "add", "-": "del", "@": "hunk"}
+
+
+def diff_lines(text):
+    for line in text.splitlines():
+        yield el("span", line, "\n", cls=KINDS.get(line[:1]))
+
+
+def advice(step):
+    """What a step of remedies.steps() says: its command, and the sentence about it."""
+    text, both, _ = step
+    return [command(text) if text else None, el("p", spoken(*both), cls="small muted" if text else None)]
+
+
+def named(entry):
+    """A finding by role and thing."""
+    return code("%s: %s" % (entry["role"] or "playbook", entry["thing"]))
+
+
+def item(entry):
+    """One finding: a line, and behind it what is there, what is declared, the difference and what to do."""
+    values = [("found", entry["found"])] + ([] if refusal(entry) else [("declared", entry["expected"])])
+    line = [["; " if index else "", say(key), " ", code(shortened(value))] for index, (key, value) in enumerate(values)]
+    return el(
+        "details",
+        el(
+            "summary",
+            el("span", say(entry["since"]), cls="mark warn" if entry["since"] == "new" else "mark muted"),
+            " ",
+            el("b", named(entry)),
+            " ",
+            el("span", line, cls="small") if any(value for _, value in values) else None,
+        ),
+        el("dl", [[el("dt", say(key)), el("dd", code(value))] for key, value in values if value]),
+        el("p", say("part_" + entry["part"]), ", ", say("since_" + entry["since"]), cls="small muted"),
+        el(
+            "div",
+            el("p", say("difference"), cls="small muted"),
+            el("pre", el("code", diff_lines(entry["diff"])), cls="diff", tabindex=0),
+        )
+        if entry["diff"]
+        else None,
+        [el("div", advice(step), cls="advice") for step in remedies.steps([entry])],
+        cls="item",
+    )
+
+
+def folded(entries, make):
+    """*entries* as elements; those beyond SHOWN behind one more line."""
+    rest = entries[SHOWN:]
+    return [
+        [make(entry) for entry in entries[:SHOWN]],
+        el("details", el("summary", say("more_items", n=len(rest))), [make(entry) for entry in rest], cls="more")
+        if rest
+        else None,
+    ]
+
+
+def wrong(judged):
+    host, told = judged["host"], []
+    if host["status"] == "unreachable":
+        told.append(
+            [
+                el("b", say("is_unreachable"), cls="bad"),
+                el("pre", code("\n".join(host["messages"])), cls="command", lang="en"),
+            ]
+        )
+    if host["status"] == "error":
+        told.append(
+            [
+                el("b", say("is_error"), cls="bad"),
+                el("pre", code("\n".join(host["messages"])), cls="command", lang="en"),
+            ]
+        )
+    told += [
+        el("b", say("broken_link", link=link_name(row), has=number(row["has"]), needs=number(row["needs"])), cls="bad")
+        for row in judged["broken"]
+    ]
+    told += [
+        el(
+            "b",
+            say(
+                "near_link",
+                link=link_name(row),
+                share=percent(row["peak"]["share"]),
+                used=number(row["peak"]["used"]),
+                limit=number(row["peak"]["limit"]),
+                when=moment(row["peak"]["at"]),
+                now=percent(row["now"]["share"]),
+            ),
+            cls="warn",
+        )
+        for row in judged["near"]
+    ]
+    if judged["dns_over"]:
+        told.append(el("b", say("dns_waiting", n=number(judged["dns"]), when=moment(judged["dns_over"])), cls="warn"))
+    if judged["stale"]:
+        told.append(el("b", say("stale", when=moment(judged["stale"])), cls="warn"))
+    findings = sorted(judged["findings"], key=lambda entry: entry["since"] != "new")
+    if findings:
+        new = sum(entry["since"] == "new" for entry in findings)
+        told.append(
+            [
+                el(
+                    "b",
+                    say("items_differ", n=len(findings)),
+                    " (",
+                    say("new_of", n=new),
+                    ")" if new else ")",
+                    cls="warn",
+                ),
+                folded(findings, item),
+            ]
+        )
+    return el(
+        "section",
+        el("h3", say("wrong")),
+        el("ul", [el("li", one) for one in told], cls="plain")
+        if told
+        else el("p", MARKS["clean"] + " ", say("nothing_wrong"), cls="good"),
+        cls="wrong",
+    )
+
+
+def todo(judged):
+    host, told = judged["host"], []
+    name = judged["name"]
+    if host["status"] == "unreachable":
+        told.append([say("do_reach"), command("ssh %s uptime" % name)])
+    if host["status"] == "error":
+        told.append([say("do_error"), command("tools/drift --limit %s --diffs" % name)])
+    for row in judged["broken"]:
+        told.append(say("do_mend", link=link_name(row), mend=code(row["mend"])) if row["mend"] else say("do_broken"))
+    for row in judged["near"]:
+        told.append(
+            say("do_raise", link=link_name(row), variable=code(row["raise_"])) if row["raise_"] else say("do_swap")
+        )
+    if judged["dns_over"]:
+        told.append(
+            [
+                say("do_dns"),
+                command(
+                    "drill -t mx example.org @127.0.0.1", "rndc status", "grep -E 'soft limit|quota' /var/log/messages"
+                ),
+            ]
+        )
+    if judged["stale"]:
+        told.append(
+            [say("do_monitor"), command("ansible-playbook playbooks/site.yml --limit %s --tags monitor" % name)]
+        )
+    for step in judged["steps"]:
+        entries = step[-1]
+        things = el(
+            "details",
+            el("summary", say("for_items", n=len(entries))),
+            el("ul", [el("li", named(entry)) for entry in entries]),
+        )
+        told.append([*advice(step), things])
+    return el(
+        "section",
+        el("h3", say("todo")),
+        el("ol", [el("li", one) for one in told]) if told else el("p", say("nothing_todo")),
+        cls="todo",
+    )
+
+
+def unknown(judged):
+    host, told = judged["host"], []
+    asked = host["status"] not in ("unreachable",)
+    samples, found = host.get("samples") or {}, host.get("traps") or {}
+    if asked and samples.get("error"):
+        told.append(say("no_samples_error", why=code(samples["error"])))
+    elif asked and not judged["columns"]:
+        told.append(
+            [
+                say("no_samples"),
+                command("ansible-playbook playbooks/site.yml --limit %s --tags monitor" % judged["name"]),
+            ]
+        )
+    if asked and not judged["rows"]:
+        told.append(say("no_chain"))
+    empty = [name for name, values in judged["columns"].items() if values and all(value is None for value in values)]
+    if empty:
+        told.append(
+            say("column_unknown", list=[[", " if index else "", code(name)] for index, name in enumerate(empty)])
+        )
+    if found.get("error"):
+        told.append(say("no_traps_error", why=code(found["error"])))
+    if found.get("missing"):
+        told.append(say("log_missing", list=code(", ".join(found["missing"]))))
+    told += [el("span", note, lang="en") for note in host["notes"]]
+    return el(
+        "section",
+        el("h3", say("unknown")),
+        el("ul", [el("li", one) for one in told]) if told else el("p", say("nothing_unknown")),
+        cls="unknown",
+    )
+
+
+def section(judged, index, alone, series):
+    head = [
+        el("h2", judged["name"]),
+        level_mark(judged["level"]),
+        el("span", headline(judged), cls="near-line small muted") if not alone else None,
+    ]
+    body = [
+        el("div", wrong(judged), chain.section(judged), todo(judged), cls="columns"),
+        charts.section(judged, index, series) if series else None,
+        traps.section(judged["host"]),
+        unknown(judged),
+    ]
+    if alone:
+        return el("section", el("div", head, cls="head"), body, cls="host", id="h%d" % index)
+    return el("details", el("summary", head), body, cls="host", id="h%d" % index, open=judged["level"] != "clean")

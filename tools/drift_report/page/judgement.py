@@ -1,0 +1,55 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""What the page says of one host: how it is, what is near, what is wrong, what to do. Pure."""
+
+from __future__ import annotations
+
+import datetime
+
+from .. import remedies
+from ..samples import columns_of, last_known
+from .ceilings import NEAR, ceilings, tightest
+from .chart_data import deferred_dns
+
+SEVERITY = ("error", "unreachable", "drift", "near", "clean")
+
+STALE = 900  # seconds without a sample after which the monitor is taken to have stopped, where two of its intervals are not more (monitor_idle_seconds: up to an hour)
+
+
+def seconds_of(text):
+    """Seconds since 1970 of an ISO 8601 time."""
+    return datetime.datetime.fromisoformat(text).timestamp()
+
+
+def judge(report, name):
+    """What the page says of one host: a dict with level (of SEVERITY), rows, tight, near, dns, stale, findings, steps, columns, newest."""
+    host = report["hosts"][name]
+    columns = columns_of(host)
+    rows = ceilings(host)
+    near = [row for row in rows if row["peak"] and row["peak"]["share"] >= NEAR]
+    over = (host.get("samples") or {}).get("over") or {}
+    dns = deferred_dns(columns)
+    newest = columns["time"][-1] if columns else None
+    # a row that was made of several has the sum of their intervals: not longer than the role's longest
+    usual = min(3600, last_known(columns.get("seconds")) or 0)
+    stale = newest if newest and seconds_of(report["started"]) - newest > max(STALE, 2 * usual) else None
+    findings = [entry for entry in report["findings"] if entry["host"] == name]
+    broken = [row for row in rows if row["ok"] is False]
+    level = host["status"]
+    if level == "clean" and (near or "deferred_dns" in over or stale or broken):
+        level = "near"
+    return {
+        "name": name,
+        "host": host,
+        "level": level,
+        "columns": columns,
+        "rows": rows,
+        "tight": tightest(rows),
+        "near": near,
+        "dns": dns,
+        "dns_over": over.get("deferred_dns"),
+        "stale": stale,
+        "broken": broken,
+        "newest": newest,
+        "findings": findings,
+        "steps": remedies.steps(findings),
+    }
