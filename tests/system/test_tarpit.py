@@ -90,19 +90,19 @@ def test_who_has_to_wait_waits(attacked):
 
 def test_one_client_cannot_take_all_processes(attacked):
     source, code, text, seconds = attacked["clients"][7]
-    assert code == 421 and "too many connections" in text and seconds < WAIT / 2, attacked["clients"]
+    assert code == 421 and "too many connections" in text and seconds < WAIT, attacked["clients"]
 
 
 def test_nor_can_one_network_of_ipv6(attacked):
     if tuple(map(int, attacked["version"].split(".")[:2])) < (3, 8):
         pytest.skip(f"Postfix {attacked['version']} counts addresses only")
     source, code, text, seconds = attacked["clients"][8]
-    assert code == 421 and "too many connections" in text and seconds < WAIT / 2, attacked["clients"]
+    assert code == 421 and "too many connections" in text and seconds < WAIT, attacked["clients"]
 
 
 def test_the_last_processes_make_nobody_wait_and_honest_mail_comes_through(attacked):
     assert "-o stress=yes" in attacked["ps"], attacked["ps"]
     for source, code, text, seconds in attacked["clients"][9:11]:
-        assert code == 450 and "Greylisted" in text and seconds < WAIT / 2, attacked["clients"]
+        assert code == 450 and "Greylisted" in text and seconds < WAIT, attacked["clients"]
     source, code, text, seconds = attacked["clients"][11]
-    assert code == 250 and seconds < WAIT / 2, attacked["clients"]
+    assert code == 250 and seconds < WAIT, attacked["clients"]

@@ -1,0 +1,96 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""What is wrong with the declared lists and tables, before any host is asked. Each sentence begins with its variable and says what would be right."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import re
+
+from . import changes, countries, dnsbl, samples, tables, traps
+from .declared import DOMAIN, is_domain, near, network
+from .lists import service_of
+
+#: access(5): actions whose text may hold a colon.
+WITH_TEXT = ("REJECT", "DEFER", "DEFER_IF_PERMIT", "WARN", "INFO", "PREPEND", "HOLD", "REDIRECT", "BCC", "FILTER")
+SERVICES = ("spf", "mild", "harsh")
+
+
+def problems(declared):
+    """Return what is wrong with *declared* (see lists.access_set, and dnsbl, dnsbl_base, dnsbl_fates, samples) as a list of sentences."""
+    lists = {**declared["lists"], **declared["classes"]}
+    made, found = tables.entries(declared)
+    found = [
+        *changes.changed(lists, declared["changes"])[1],
+        *(
+            f"access_sender[{number}] ({entry.get('pattern')}): {said}"
+            for number, entry in enumerate(declared["sender"], 1)
+            for said in _sender(entry)
+        ),
+        *(
+            f"access_client[{number}] ({entry.get('pattern')}): {said}"
+            for number, entry in enumerate(declared["client"], 1)
+            for said in _client(entry)
+        ),
+        *found,
+        *dnsbl.problems(declared),
+        *_services(declared["services"] or {}),
+        *traps.problems(declared),
+        *_countries(declared),
+    ]
+    # of entries that are wrong themselves a sample would only tell the same
+    return found or samples.problems(declared, made)
+
+
+def _sender(entry):
+    pattern, action = str(entry.get("pattern") or ""), str(entry.get("action") or "REJECT")
+    local, at, domain = pattern.rpartition("@")
+    word = action.split()[0].upper()
+    if pattern == "<>":
+        if word not in ("DUNNO", *map(str.upper, tables.YES)):
+            yield "refusing <> refuses every bounce"
+    elif pattern.startswith("."):
+        yield "without the leading dot; a domain holds for what is below it as well"
+    elif not pattern or re.search(r"\s", pattern) or (at and not local) or (domain and not DOMAIN.fullmatch(domain)):
+        yield "is no address, no domain and no user@"
+    if ":" in action and word not in WITH_TEXT and not word[:3].isdigit():
+        yield f"a table cannot name another table ({action}); Postfix would answer 451. A class can"
+
+
+def _client(entry):
+    pattern = str(entry.get("pattern") or "")
+    if tables.is_network(pattern):
+        given = network(pattern)
+        if given is None:
+            yield "is no network like 192.0.2.0/24 or 2001:db8::/64"
+        elif ipaddress.ip_interface(pattern).ip != given.network_address:
+            yield f"has host bits set, the network is {given}; Postfix would skip the entry"
+        elif given.prefixlen < (8 if given.version == 4 else 16):
+            yield f"{given} is a large part of the internet; a country is said by access_countries"
+    elif pattern.startswith("."):
+        yield "without the leading dot; a domain holds for what is below it as well"
+    elif not is_domain(pattern):
+        yield "is no domain and no network"
+    if not str(entry.get("reason") or "").strip():
+        yield "needs a reason; in a year nobody knows why it is refused"
+    if not isinstance(entry.get("date"), datetime.date):
+        try:
+            datetime.date.fromisoformat(str(entry.get("date") or ""))
+        except ValueError:
+            yield f"needs a date like 2026-11-25, not {entry.get('date')!r}"
+
+
+def _services(services):
+    for name in services:
+        service = service_of(services, name)
+        if name not in SERVICES:
+            yield f"access_services: {name!r} is unknown{near(name, SERVICES)}"
+        if service and not re.search(r"(^|\s)(inet:\S+:\d+|unix:\S+|\{.*\})", service):
+            yield f"access_services: {name}: {service!r} is no inet:host:port and no unix:path"
+
+
+def _countries(declared):
+    try:
+        countries.declared_networks(declared)
+    except countries.CountryError as error:
+        yield str(error)

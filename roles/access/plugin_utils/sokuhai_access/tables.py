@@ -1,0 +1,166 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""The tables' entries: access(5), cidr_table(5), regexp_table(5); check_table_result() of smtpd_check.c carries their answers out."""
+
+from __future__ import annotations
+
+import re
+
+from .declared import DOMAIN, merged, network
+
+#: Type of each table; "" is the indexed type of this Postfix. Those of traps come last: no sample can be declared for them.
+TYPES = {
+    "reject_sender": "",
+    "reject_client": "",
+    "reject_client_networks": "cidr",
+    "reject_helo": "regexp",
+    "check_dynamic_client": "regexp",
+    "check_client_country": "cidr",
+    "check_client_others": "cidr",
+    "client_country": "cidr",
+    "country_tarpit": "cidr",
+    "postscreen_access": "cidr",
+    "trap_dynamic": "regexp",
+    "trap_country": "cidr",
+    "trap_client": "",
+    "trap_helo": "",
+    "trap_sender": "",
+    "trap_recipient": "",
+}
+#: access(5): these, and a number alone, end a list with "yes". PERMIT is the restriction of that name.
+YES = ("ok", "relay", "permit")
+SAFE_YES = "permit_auth_destination"
+
+
+def place(table):
+    """Return how a restriction names *table*."""
+    return f"{TYPES[table] or '$default_database_type'}:$config_directory/tables/{table}"
+
+
+def safe_action(action, table, reason="", label=""):
+    """Return what a table answers, so that it can refuse or skip, but never open anything.
+
+    OK, RELAY, PERMIT and a number alone become permit_auth_destination, which is yes for this host's own domains only. A refusal gets a
+    text (its own, else the reason) and the table's name, by which log and sender find the rule.
+    """
+    first, *more = str(action or "").split(None, 1) or ["REJECT"]
+    rest = "".join(more)
+    if first.lower() in YES or (first.isdigit() and not rest):
+        return SAFE_YES
+    if first.upper() in ("REJECT", "DEFER", "DEFER_IF_PERMIT", "DEFER_IF_REJECT") or re.fullmatch(r"[45]\d\d", first):
+        text = rest or " ".join(str(reason or "").split()) or "refused here"
+        return f"{first.upper()} {text} ({table}{': ' + label if label else ''})"
+    return " ".join(str(action).split())
+
+
+def _reason(entry):
+    return " ".join(str(part) for part in (entry.get("date"), entry.get("reason")) if part)
+
+
+def _posix(text):
+    """Return a literal text inside a regular expression of regexp_table(5)."""
+    return re.sub(r"([][\\.*^$+?(){}|/])", r"\\\1", str(text))
+
+
+def is_network(pattern):
+    """Return whether a pattern of access_client means addresses, and no name."""
+    return "/" in pattern or network(pattern) is not None
+
+
+def entries(declared):
+    """Return ({table: [{pattern, action, reason}]}, problems): everything but countries and traps, and what is wrong with rules named in vain."""
+
+    def plain(table, entry):
+        action = safe_action(entry.get("action"), table, entry.get("reason"))
+        return {"pattern": str(entry.get("pattern", "")), "reason": _reason(entry), "action": action}
+
+    found = {"reject_sender": [plain("reject_sender", entry) for entry in declared["sender"]]}
+    for table, networks in (("reject_client", False), ("reject_client_networks", True)):
+        found[table] = [
+            plain(table, entry) for entry in declared["client"] if is_network(str(entry.get("pattern", ""))) == networks
+        ]
+    found["reject_helo"], problems = _helo(declared)
+    rules, more = _dynamic(declared)
+    found["check_dynamic_client"] = [{key: rule[key] for key in ("pattern", "reason", "action")} for rule in rules]
+    found["trap_dynamic"] = [
+        {**entry, "action": f"REJECT a dynamic address (trap_dynamic: {rule['name']})"}
+        if entry["action"] != "DUNNO"
+        else entry
+        for rule, entry in zip(rules, found["check_dynamic_client"])
+    ]
+    return found, problems + more
+
+
+def _helo(declared):
+    host, domain = _posix(declared["hostname"]), _posix(declared["domain"])
+    own = {}
+    for rule in declared["helo_rules"]:
+        pattern = rule["pattern"].replace("HOSTNAME", host).replace("DOMAIN", domain)
+        # where host and domain are one name, the first rule holds
+        own.setdefault(pattern, {**rule, "pattern": pattern})
+    rules, problems = merged(own.values(), declared["helo"], "access_helo")
+    return [
+        {
+            "pattern": rule.get("pattern", ""),
+            "reason": f"{rule['name']}: {_reason(rule)}".rstrip(": "),
+            "action": safe_action(rule.get("action"), "reject_helo", rule.get("reason"), rule["name"]),
+        }
+        for rule in rules
+    ], problems
+
+
+def _dynamic(declared):
+    """Return (rules, problems): exceptions, which have no name, then rules that have one."""
+    # an exception without a name is known by its pattern
+    given = [{**entry, "name": entry.get("name") or entry.get("pattern")} for entry in declared["dynamic_exceptions"]]
+    exceptions, problems = merged(declared["dynamic_good"], given, "access_dynamic_exceptions")
+    rules, more = merged(declared["dynamic_rules"], declared["dynamic"], "access_dynamic")
+    found = []
+    for entry in exceptions:
+        pattern = str(entry.get("pattern", ""))
+        if not pattern.startswith("/"):
+            if not DOMAIN.fullmatch(pattern):
+                more.append(
+                    f"access_dynamic_exceptions: {pattern!r} is neither a domain nor an expression between slashes"
+                )
+            pattern = rf"/(^|\.){_posix(pattern)}$/"
+        found.append({"pattern": pattern, "reason": _reason(entry), "action": "DUNNO", "name": ""})
+    for rule in rules:
+        found.append(
+            {
+                "pattern": rule.get("pattern", ""),
+                "reason": rule.get("source") or rule.get("reason") or rule["name"],
+                "action": rule.get("action") or "check_dynamic_client",
+                "name": rule["name"],
+            }
+        )
+    return found, problems + more
+
+
+def of_countries(networks, countries):
+    """Return {table: entries} of the *networks* of countries, [(network, action, code)]. countries: access_countries, for the reasons."""
+    names = ("client_country", "check_client_country", "check_client_others", "country_tarpit", "postscreen_access")
+    found = {name: [] for name in (*names, "trap_country")}
+    for pattern, action, code in networks:
+        if action == "ease":
+            answers = {
+                "client_country": SAFE_YES,
+                "check_client_country": "check_client_ease",
+                "postscreen_access": "permit",
+            }
+        elif action == "tarpit":
+            answers = {
+                "check_client_others": "DUNNO",
+                "country_tarpit": "check_client_na",
+                "trap_country": f"REJECT a country that waits (trap_country: {code})",
+            }
+        else:
+            said = countries.get(code)
+            reason = said.get("reason") if isinstance(said, dict) else ""
+            reason = reason or "mail from this country's networks is not accepted"
+            answers = {"client_country": safe_action("REJECT", "client_country", reason, code)}
+        for table, answer in answers.items():
+            found[table].append({"pattern": pattern, "action": answer})
+    if found["check_client_others"]:
+        everybody = ({"pattern": pattern, "action": "check_client_na"} for pattern in ("0.0.0.0/0", "::/0"))
+        found["check_client_others"] += everybody
+    return found
