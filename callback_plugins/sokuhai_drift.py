@@ -24,9 +24,7 @@ from ansible.plugins.callback import CallbackBase
 
 # What modules that return no `findings` yet know beside "changed".
 TOLD = {
-    "access_dnsbl_health": ("zones", "resolver"),
     "fd_setsize": ("others", "worlds"),
-    "greylist_postgrey": ("restarted",),
     "kernel_beside": ("plan",),
     "limits_apply": ("needs_reboot",),
     "monitor_host": ("restarted",),

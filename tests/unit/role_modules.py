@@ -53,7 +53,8 @@ def rendered(role, template, **variables):
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(core.FilterModule().filters())
+    # of two with one name Jinja's: Ansible's default wants Ansible's own undefined values
+    environment.filters = {**core.FilterModule().filters(), **environment.filters}
     for path in sorted((ROOT / "roles" / role).glob("filter_plugins/*.py")):
         environment.filters.update(load(path).FilterModule().filters())
     return environment.get_template(template).render(**variables)

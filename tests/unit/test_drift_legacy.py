@@ -78,12 +78,3 @@ def test_a_kernel_that_is_not_there_does_not_wait_for_its_trial(plan, kinds):
     )[1]
     assert set(found) == {"kernel: kernel SOKUHAI: %s" % kind for kind in kinds}
     assert not kinds & {"build", "trial"} or "kernel runs" in next(iter(found.values()))["found"]
-
-
-def test_a_sick_list_is_told_unless_nothing_at_all_is_resolved():
-    zones = {"zen.example": {"healthy": False, "reason": "refuses"}, "good.example": {"healthy": True}}
-    ask = {"role": "access", "action": "access_dnsbl_health"}
-    assert set(judged(record(**ask, told={"zones": zones, "resolver": {"answers": True}}))[1]) == {
-        "access: dnsbl zen.example"
-    }
-    assert judged(record(**ask, told={"zones": zones, "resolver": {"answers": False}}))[1] == {}

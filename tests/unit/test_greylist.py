@@ -1,14 +1,14 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """postgrey's arguments, its white lists, and what is refused on the controller."""
 
-import pathlib
 import shlex
+import subprocess
 
 import pytest
 import role_modules
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-greylist = role_modules.load(ROOT / "roles/greylist/filter_plugins/greylist.py", "greylist_filters")
+greylist = role_modules.load("roles/greylist/filter_plugins/greylist.py")
+MARK = role_modules.load("roles/greylist/library/greylist_postgrey.py").MARK
 
 DECLARED = {
     "address": "127.0.0.1",
@@ -52,7 +52,7 @@ def problems(**changes):
     return greylist.problems({**DECLARED, **changes})
 
 
-def test_the_defaults_are_content():
+def test_the_defaults_are_accepted():
     assert problems() == []
 
 
@@ -87,8 +87,31 @@ def test_the_shell_reads_the_same_arguments_from_rc_conf():
 
 
 def test_a_white_list_has_its_reasons_above_its_entries():
-    text = greylist.whitelist([{"entry": "192.0.2.1", "reason": "two\nlines"}, {"entry": "mail.example.net"}])
-    assert text.splitlines()[1:] == ["# two lines", "192.0.2.1", "mail.example.net"]
+    entries = [{"entry": "192.0.2.1", "reason": "two\nlines"}, {"entry": "mail.example.net"}]
+    lists = {"greylist_clients": entries, "greylist_recipients": entries, "__greylist_probe": "probe@probe.invalid"}
+    for name, probe in (("clients", []), ("recipients", ["probe@probe.invalid"])):
+        text = role_modules.rendered("greylist", f"usr/local/etc/postgrey/sokuhai.{name}.j2", **lists)
+        assert text.startswith(MARK) and text.endswith("\n")
+        lines = text.splitlines()[2 * len(probe) :]
+        assert lines[1:] == ["# two lines", "192.0.2.1", "mail.example.net"]
+        assert [line for line in text.splitlines() if line == "probe@probe.invalid"] == probe
+
+
+def test_the_rc_script_runs_each_instance_with_its_own_database_and_is_sound(tmp_path):
+    values = {
+        "greylist_service": "sokuhai_postgrey",
+        "greylist_prefix": "/usr/local",
+        "greylist_user": "postgrey",
+        "greylist_run_directory": "/var/run/postgrey",
+        "greylist_database": "/var/db/postgrey",
+        "__greylist_instances": [{"name": "mild"}, {"name": "harsh"}],
+    }
+    text = role_modules.rendered("greylist", "usr/local/etc/rc.d/sokuhai_postgrey.j2", **values)
+    script = tmp_path / "rc"
+    script.write_text(text)
+    assert MARK in text and "--dbdir=/var/db/postgrey/$instance" in text
+    assert ': ${sokuhai_postgrey_instances:="mild harsh"}' in text
+    assert subprocess.run(["sh", "-n", script]).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -108,31 +131,32 @@ def test_clients_that_postgrey_understands(entry):
 
 
 @pytest.mark.parametrize(
-    "entry, words",
+    "entry, right",
     [
         ("192.0.2.10/24", "192.0.2.0/24"),
         ("192.0.2", "192.0.2.0/24"),
         ("192.0", "192.0.0.0/16"),
-        ("192.0.2.300", "no address"),
-        ("0.0.0.0/0", "everybody"),
-        ("::/0", "everybody"),
-        ("jp", "below .jp"),
-        ("example.net.", "no domain"),
-        ("my host", "no domain"),
-        ("/^mail/x", "slash"),
-        ("/(mail/", "compile"),
-        ("/a b/", "white space"),
-        ("/a#b/", "white space"),
-        ("/.*/", "everybody"),
-        ("/.+/", "everybody"),
-        ("//", "slash"),
-        ("", "empty"),
-        ("2001:db8::1::2", "no address"),
+        ("192.0.2.300", ""),
+        ("0.0.0.0/0", "sokuhai_greylist: false"),
+        ("::/0", "sokuhai_greylist: false"),
+        ("jp", ".jp"),
+        ("example.net.", ""),
+        ("my host", ""),
+        ("/^mail/x", ""),
+        ("/(mail/", ""),
+        ("/a b/", "\\s"),
+        ("/a#b/", "\\x23"),
+        ("/.*/", "sokuhai_greylist: false"),
+        ("/.+/", "sokuhai_greylist: false"),
+        ("//", ""),
+        ("", ""),
+        ("2001:db8::1::2", ""),
     ],
 )
-def test_clients_that_it_would_misread(entry, words):
+def test_clients_that_it_would_misread(entry, right):
+    """right: what to write instead, where that is known."""
     found = problems(clients=[{"entry": "192.0.2.1"}, {"entry": entry}])
-    assert len(found) == 1 and found[0].startswith("greylist_clients[1]: ") and words in found[0], found
+    assert len(found) == 1 and found[0].startswith(f"greylist_clients[1]: {entry!r}") and right in found[0], found
 
 
 @pytest.mark.parametrize("entry", ["alarm@example.org", "alarm@", "example.org", "/^alarm-/"])
@@ -149,13 +173,13 @@ def test_recipients_that_it_would_misread(entry):
 
 
 def test_an_entry_twice_is_a_mistake():
-    assert "twice" in problems(clients=[{"entry": "Example.net"}, {"entry": "example.net"}])[0]
+    assert problems(clients=[{"entry": "Example.net"}, {"entry": "example.net"}])[0].startswith("greylist_clients[1]: ")
 
 
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"mild_delay": 0}, ("greylist_mild_delay", "1 to")),
+        ({"mild_delay": 0}, ("greylist_mild_delay", "1 to 86400")),
         ({"harsh_delay": 1250}, ("greylist_harsh_delay", "greylist_delay_reason", "15 and 125")),
         ({"harsh_delay": 1250, "delay_reason": "  "}, ("greylist_harsh_delay", "greylist_delay_reason")),
         (
@@ -164,11 +188,11 @@ def test_an_entry_twice_is_a_mistake():
         ),
         ({"mild_delay": 200}, ("greylist_mild_delay", "125 s")),
         ({"mild_port": 25}, ("greylist_mild_port", "1024")),
-        ({"mild_port": "many"}, ("greylist_mild_port", "number")),
+        ({"mild_port": "many"}, ("greylist_mild_port", "many")),
         ({"harsh_port": 10027}, ("greylist_harsh_port", "10028")),
         ({"address": "0.0.0.0"}, ("greylist_address", "127.0.0.1")),
         ({"address": "::1"}, ("greylist_address", "127.0.0.1")),
-        ({"address": "192.0.2.10"}, ("greylist_address", "outside")),
+        ({"address": "192.0.2.10"}, ("greylist_address", "192.0.2.10", "127.0.0.1")),
         ({"max_age": 0}, ("greylist_max_age",)),
         ({"ipv4_prefix": 33}, ("greylist_ipv4_prefix", "32")),
         ({"ipv6_prefix": 0}, ("greylist_ipv6_prefix",)),
@@ -179,7 +203,7 @@ def test_an_entry_twice_is_a_mistake():
         ({"text": " "}, ("greylist_text",)),
         ({"user": "root"}, ("greylist_user",)),
         ({"database": "/var/db/my greylist"}, ("greylist_database",)),
-        ({"service": "postgrey"}, ("greylist_service", "port's own")),
+        ({"service": "postgrey"}, ("greylist_service", "postgrey")),
         ({"service": "sokuhai-postgrey"}, ("greylist_service",)),
     ],
 )

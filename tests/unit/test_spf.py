@@ -1,13 +1,10 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """SPF's results by mode, the Python agent's configuration, and what is refused on the controller."""
 
-import pathlib
-
 import pytest
 import role_modules
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-spf = role_modules.load(ROOT / "roles/spf/filter_plugins/spf.py", "spf_filters")
+spf = role_modules.load("roles/spf/filter_plugins/spf.py")
 
 DECLARED = {
     "mode": "mark",
@@ -29,12 +26,25 @@ def problems(**changes):
     return spf.problems({**DECLARED, **changes})
 
 
-def settings(mode="mark", results=None, **options):
-    text = spf.config(spf.results(mode, results), {"helo": "same", "exempt": [], "lookup_time": 20, **options})
-    return dict(line.split(" = ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+def config(mode="mark", results=None, **options):
+    """The Python agent's configuration as text."""
+    actions = spf.results(mode, results)
+    values = {"spf_helo": "same", "spf_exempt": [], "spf_lookup_time": 20, **options}
+    return role_modules.rendered(
+        "spf",
+        "usr/local/etc/python-policyd-spf/policyd-spf.conf.j2",
+        __spf_results=actions,
+        __spf_level=spf.level(actions),
+        **values,
+    )
 
 
-def test_the_defaults_are_content():
+def settings(*arguments, **options):
+    lines = config(*arguments, **options).splitlines()
+    return dict(line.split(" = ", 1) for line in lines if not line.startswith("#"))
+
+
+def test_the_defaults_are_accepted():
     assert problems() == []
     assert problems(mode="refuse") == []
     assert problems(mode="refuse", agent="perl") == []
@@ -79,7 +89,7 @@ def test_errors_are_refused_or_deferred_where_that_is_declared():
 
 
 def test_helo_may_be_marked_while_the_sender_is_refused():
-    made = settings("refuse", helo="mark")
+    made = settings("refuse", spf_helo="mark")
     assert (made["HELO_reject"], made["Mail_From_reject"]) == ("False", "Fail")
 
 
@@ -89,12 +99,12 @@ def test_a_recipient_is_not_told_to_the_others():
 
 def test_exempt_networks_are_written_only_where_there_are_some():
     assert "Whitelist" not in settings()
-    assert settings(exempt=["203.0.113.20", "2001:db8::/48"])["Whitelist"] == "203.0.113.20,2001:db8::/48"
+    assert settings(spf_exempt=["203.0.113.20", "2001:db8::/48"])["Whitelist"] == "203.0.113.20,2001:db8::/48"
 
 
 def test_no_line_says_more_than_one_thing():
-    text = spf.config(spf.results("refuse", {}), {"helo": "same", "exempt": ["192.0.2.1"], "lookup_time": 20})
-    assert all(line.startswith("#") or line.count("=") == 1 and "#" not in line for line in text.splitlines()), text
+    lines = config("refuse", spf_exempt=["192.0.2.1"]).splitlines()
+    assert all(line.startswith("#") or line.count("=") == 1 and "#" not in line for line in lines), lines
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 """Module spf_agent against agents that are small programs: what it believes, what it refuses, what it writes and removes."""
 
 import os
-import pathlib
 import pwd
 import shutil
 import stat
@@ -12,9 +11,10 @@ import sys
 import pytest
 import role_modules
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 spf_agent = role_modules.load("roles/spf/library/spf_agent.py")
-Refused = spf_agent.Refused
+shared, process = role_modules.util("sokuhai.host"), role_modules.util("sokuhai.process")
+Refused = shared.Refused
+PROBES = role_modules.ROOT / "roles/spf/files"
 
 MARK = {"fail": "mark", "softfail": "mark", "neutral": "mark", "permerror": "mark", "temperror": "mark"}
 REFUSE = {**MARK, "fail": "refuse"}
@@ -48,18 +48,14 @@ GOOD = "fail=prepend Received-SPF: Fail\nother=prepend Received-SPF: x\n"
 REFUSING = "fail=550 5.7.23 no\nother=prepend Received-SPF: x\n"
 
 
-class Module:
-    check_mode = False
+class Agent:
+    """The module's Agent with *params*; warnings: what it warned of."""
 
-    def __init__(self, **params):
-        self.params, self.warnings = params, []
+    def __init__(self, check=False, **params):
+        self.params, self.check, self.warnings = params, check, []
 
-    def warn(self, text):
-        self.warnings.append(text)
-
-    def run_command(self, argv):
-        run = subprocess.run(argv, capture_output=True, text=True)
-        return run.returncode, run.stdout, run.stderr
+    def present(self):
+        return spf_agent.Agent(self.params).present(self.check, self.warnings.append)
 
 
 @pytest.fixture
@@ -73,11 +69,13 @@ def host(tmp_path, monkeypatch):
     postconf = tmp_path / "bin/postconf"
     postconf.write_text(f'#!/bin/sh\n[ "$1" = -h ] && echo postfix || cat {tmp_path}/service 2>/dev/null\n')
     postconf.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setitem(shared.ENV, "PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setattr(process, "table", lambda: {})
     environment = subprocess.run
 
     def run(*arguments, **options):
-        if "env" in options:
+        # the agent finds its library; what the module asks besides is the host's
+        if "input" in options:
             options["env"] = dict(options["env"], PYTHONPATH=str(tmp_path))
         return environment(*arguments, **options)
 
@@ -91,15 +89,15 @@ def host(tmp_path, monkeypatch):
 
 
 def agent(host, text=GOOD, name="a", check=False, **params):
-    module = Module(
+    return Agent(
+        check,
         agent="python",
         program=str(host / "bin/policyd-spf"),
         config=str(host / f"etc/sokuhai-{name}.conf"),
         text=text,
+        probe=(PROBES / "probe.py").read_text(),
         **{"results": MARK, "helo": "same", "user": "someone", "service": "policyd_spf", "install": True, **params},
     )
-    module.check_mode = check
-    return spf_agent.Agent(module)
 
 
 def test_an_agent_that_does_what_is_declared_gets_its_configuration(host):
@@ -113,41 +111,41 @@ def test_an_agent_that_does_what_is_declared_gets_its_configuration(host):
 def test_check_mode_proves_and_writes_nothing(host):
     assert agent(host, check=True).present()["changed"]
     assert not (host / "etc").exists()
-    with pytest.raises(Refused, match="a result of fail with “550 5.7.23 no”, but mark is declared"):
+    with pytest.raises(Refused, match="spf_results: .*fail.*'550 5.7.23 no'.*mark"):
         agent(host, text=REFUSING, check=True).present()
 
 
 @pytest.mark.parametrize(
     "text, results, said",
     [
-        (REFUSING, MARK, "fail with “550 5.7.23 no”, but mark"),
-        (GOOD, REFUSE, "fail with “prepend Received-SPF: Fail”, but refuse"),
-        # a header without a name is none: Postfix adds nothing
+        # result, answer, what is declared
+        (REFUSING, MARK, ("fail", "'550 5.7.23 no'", "mark")),
+        (GOOD, REFUSE, ("fail", "'prepend Received-SPF: Fail'", "refuse")),
+        # Postfix adds no header that has no name
         (
             "fail=prepend Please see this\nother=prepend Received-SPF: x\n",
             MARK,
-            "fail with “prepend Please see this”, but mark",
+            ("fail", "'prepend Please see this'", "mark"),
         ),
-        ("fail=dunno\nother=prepend Received-SPF: x\n", MARK, "fail with “dunno”, but mark"),
-        ("fail=550 no\nother=dunno\n", REFUSE, "softfail with “dunno”, but mark"),
-        (GOOD, {**MARK, "temperror": "defer"}, "temperror with “prepend Received-SPF: x”, but defer"),
+        ("fail=dunno\nother=prepend Received-SPF: x\n", MARK, ("fail", "'dunno'", "mark")),
+        ("fail=550 no\nother=dunno\n", REFUSE, ("softfail", "'dunno'", "mark")),
+        (GOOD, {**MARK, "temperror": "defer"}, ("temperror", "'prepend Received-SPF: x'", "defer")),
     ],
 )
 def test_an_agent_that_does_otherwise_is_refused_and_nothing_is_written(host, text, results, said):
-    with pytest.raises(Refused, match="spf_results: ") as refusal:
+    with pytest.raises(Refused, match="spf_results: .* %s .*%s.* %s " % said):
         agent(host, text=text, results=results).present()
-    assert said in str(refusal.value)
     assert not (host / "etc").exists()
 
 
 def test_helo_is_judged_by_itself(host):
-    with pytest.raises(Refused, match="fail for HELO with “550"):
+    with pytest.raises(Refused, match="fail .*HELO.*'550"):
         agent(host, text=REFUSING, results=REFUSE, helo="mark").present()
     assert agent(host, text=REFUSING, results=REFUSE, helo="same").present()["changed"]
 
 
 def test_a_word_that_the_agent_does_not_know_is_refused(host):
-    with pytest.raises(Refused, match='does not take the configuration: ERROR: Unknown name "extra"'):
+    with pytest.raises(Refused, match='Unknown name "extra"'):
         agent(host, text=GOOD + "extra=1\n").present()
 
 
@@ -160,7 +158,7 @@ def test_a_missing_library_is_seen_before_anything_changes(host):
 
 def test_an_agent_that_dies_is_refused(host):
     (host / "bin/policyd-spf").write_text(f"#!{sys.executable}\nraise SystemExit('out of order')\n")
-    with pytest.raises(Refused, match="exit 1, 0 answers of 14.*out of order"):
+    with pytest.raises(Refused, match="exit 1, 0 .*14.*out of order"):
         agent(host).present()
 
 
@@ -168,9 +166,9 @@ def test_no_agent_is_a_prediction_in_check_mode_and_an_error_otherwise(host):
     (host / "bin/policyd-spf").unlink()
     made = agent(host, check=True).present()
     assert made["predicted"] and made["changed"] and made["diff"][0]["after"] == GOOD
-    with pytest.raises(Refused, match="spf_install: there is no"):
+    with pytest.raises(Refused, match="spf_install: .*bin/policyd-spf"):
         agent(host).present()
-    with pytest.raises(Refused, match="spf_install: there is no"):
+    with pytest.raises(Refused, match="spf_install: .*bin/policyd-spf"):
         agent(host, check=True, install=False).present()
 
 
@@ -197,52 +195,67 @@ def test_a_changed_file_is_written_anew(host):
 def test_root_and_postfix_are_no_users_for_it(host, monkeypatch):
     entry = spf_agent.pwd.getpwnam("x")
     monkeypatch.setattr(spf_agent.pwd, "getpwnam", lambda name: pwd.struct_passwd(("toor", "x", 0, 0, "", "/", "")))
-    with pytest.raises(Refused, match="spf_user: spawn"):
+    with pytest.raises(Refused, match="spf_user: .*(someone|postfix)"):
         agent(host).present()
     monkeypatch.setattr(
         spf_agent.pwd, "getpwnam", lambda name: pwd.struct_passwd(("postfix", "x", entry.pw_uid, 0, "", "/", ""))
     )
-    with pytest.raises(Refused, match="spf_user: spawn"):
+    with pytest.raises(Refused, match="spf_user: .*(someone|postfix)"):
         agent(host, user="postfix").present()
 
 
+def test_a_mode_is_a_finding_and_put_right(host):
+    agent(host).present()
+    path = host / "etc/sokuhai-a.conf"
+    path.chmod(0o666)
+    made = agent(host, check=True).present()
+    assert made["changed"] and made["diff"] == [] and stat.S_IMODE(path.stat().st_mode) == 0o666
+    assert [(one["id"], one["expected"], one["found"]) for one in made["findings"]] == [
+        (f"mode of {path}", "0644", "0666")
+    ]
+    assert agent(host).present()["changed"] and stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert not agent(host).present()["changed"]
+
+
 def test_agents_of_a_former_program_are_ended(host, monkeypatch):
-    ended = []
-    ps = host / "bin/ps"
-    program = host / "bin/policyd-spf"
-    ps.write_text("#!/bin/sh\ncat %s/ps.out\n" % host)
-    ps.chmod(0o755)
-    (host / "ps.out").write_text(
-        f" 11  4711  900 /usr/local/bin/python3.11 {program} x.conf\n"  # older than the program
-        f" 12  4711   98 /usr/local/bin/python3.11 {program} x.conf\n"  # younger
-        f" 15  4711   99 /usr/local/bin/python3.11 {program} x.conf\n"  # 99.0 to 99.9 s old, and the program 99.5
-        f" 13   125  900 spawn -n policyd_spf argv={program}\n"  # spawn(8) itself
-        " 14  4711  900 /usr/local/bin/python3.11 /usr/local/bin/other\n"
+    ended, program = [], host / "bin/policyd-spf"
+    installed = program.stat().st_ctime
+    running = {
+        11: (4711, -800, f"/usr/local/bin/python3.11 {program} x.conf"),  # older than the program
+        12: (4711, 2, f"/usr/local/bin/python3.11 {program} x.conf"),  # younger
+        15: (4711, 0.5, f"/usr/local/bin/python3.11 {program} x.conf"),  # within the seconds of ps(1): may be older
+        13: (125, -800, f"spawn -n policyd_spf argv={program}"),  # spawn(8) itself
+        14: (4711, -800, "/usr/local/bin/python3.11 /usr/local/bin/other"),
+    }
+    monkeypatch.setattr(
+        process,
+        "table",
+        lambda: {
+            pid: process.Process(pid, 1, uid, "python3.11", command, (installed + began - 1, installed + began + 1))
+            for pid, (uid, began, command) in running.items()
+        },
     )
     monkeypatch.setattr(spf_agent.os, "kill", lambda pid, number: ended.append(pid))
-    now = program.stat().st_ctime + 99.5
-    monkeypatch.setattr(spf_agent.time, "time", lambda: now)
-    agent(host).present()
+    made = agent(host).present()
     assert ended == [11, 15]
+    (one,) = made["findings"]
+    assert (one["id"], one["found"]) == ("process spf: program", "11, 15")
     ended.clear()
     made = agent(host, check=True).present()
-    assert made["changed"] and ended == []
+    assert made["changed"] and ended == [] and made["findings"] == [one]
 
 
-def test_a_resolver_elsewhere_is_told(host, monkeypatch):
-    read = spf_agent.read
-    monkeypatch.setattr(
-        spf_agent, "read", lambda path: "nameserver 203.0.113.53\n" if path == "/etc/resolv.conf" else read(path)
-    )
-    module = agent(host)
-    module.present()
-    assert "203.0.113.53" in module.module.warnings[0]
-    monkeypatch.setattr(
-        spf_agent, "read", lambda path: "nameserver 127.0.0.1\n" if path == "/etc/resolv.conf" else read(path)
-    )
-    module = agent(host)
-    module.present()
-    assert module.module.warnings == []
+def test_a_resolver_elsewhere_is_reported(host, monkeypatch):
+    read = shared.read
+    for server, warned in (("203.0.113.53", True), ("127.0.0.1", False)):
+        monkeypatch.setattr(
+            shared,
+            "read",
+            lambda path, server=server: f"nameserver {server}\n" if path == "/etc/resolv.conf" else read(path),
+        )
+        module = agent(host)
+        module.present()
+        assert [server in warning for warning in module.warnings] == [True] * warned
 
 
 @pytest.mark.parametrize(
@@ -271,7 +284,7 @@ def test_the_interpreter_is_the_scripts_own(tmp_path):
     script.write_text("#!/usr/local/bin/perl -w\n")
     assert spf_agent.interpreter(str(script)) == ["/usr/local/bin/perl", "-w"]
     script.write_bytes(b"\x7fELF\x02\x01")
-    with pytest.raises(Refused, match="is no script"):
+    with pytest.raises(Refused, match=str(script)):
         spf_agent.interpreter(str(script))
 
 
@@ -316,13 +329,13 @@ for my $n (qw(fail softfail neutral permerror temperror none pass)) { @{"Mail::S
             "PREPEND X-SPF-Result: fail",
             "DEFER_IF_PERMIT later",
             {**REFUSE, "temperror": "defer"},
-            "the port's own SPF_FAIL",
+            "SPF_FAIL",
         ),
         (
             "550 no",
             "DEFER_IF_PERMIT later",
             {**REFUSE, "softfail": "refuse", "temperror": "defer"},
-            "no setting for softfail",
+            "softfail",
         ),
     ],
 )
@@ -331,11 +344,12 @@ def test_the_perl_agent_is_believed_by_what_it_does(host, monkeypatch, fail, tem
     (host / "lib/Mail/SPF.pm").write_text(PERL_LIBRARY)
     program = host / "bin/policyd-spf"
     program.write_text(PERL.format(perl=f"{shutil.which('perl')} -I{host}/lib", fail=fail, temperror=temperror))
-    module = Module(
+    module = Agent(
         agent="perl",
         program=str(program),
         config="",
         text="",
+        probe=(PROBES / "probe.pl").read_text(),
         results=results,
         helo="same",
         user="x",
@@ -343,9 +357,9 @@ def test_the_perl_agent_is_believed_by_what_it_does(host, monkeypatch, fail, tem
         install=False,
     )
     if said is None:
-        made = spf_agent.Agent(module).present()
+        made = module.present()
         assert not made["changed"] and made["diff"] == []
     else:
         with pytest.raises(Refused) as refusal:
-            spf_agent.Agent(module).present()
+            module.present()
         assert said in str(refusal.value)

@@ -26,13 +26,6 @@ def postfix_config(record, said):
             yield entry("service postfix", "running", "not running")
 
 
-def greylist_postgrey(record, said):
-    for name, reason in (said.get("restarted") or {}).items():
-        explained = re.search(r"other arguments|older than|white list", reason)
-        found = "not running" if reason == "did not run" else reason
-        yield entry("service postgrey %s" % name, "running as declared", found, ["/", "rc.conf"] if explained else [])
-
-
 def monitor_host(record, said):
     reason = said.get("restarted") or ""
     if reason:
@@ -84,22 +77,13 @@ def kernel_beside(record, said):
             yield entry(found, "running and up to date", words, [name + cause for cause in causes], "rebuild")
 
 
-def access_dnsbl_health(record, said):
-    if (said.get("resolver") or {}).get("answers", True):
-        for zone, one in sorted((said.get("zones") or {}).items()):
-            if not one.get("healthy"):
-                yield entry("dnsbl %s" % zone, "healthy", one.get("reason") or "not asked", remedy="refresh")
-
-
 #: Modules whose result is read only where they would change something
 CHANGED = {
-    "greylist_postgrey": greylist_postgrey,
     "monitor_host": monitor_host,
     "postfix_certificate": postfix_certificate,
     "postfix_config": postfix_config,
 }
 ALWAYS = {
-    "access_dnsbl_health": access_dnsbl_health,
     "fd_setsize": fd_setsize,
     "kernel_beside": kernel_beside,
     "limits_apply": limits_apply,

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""postgrey's arguments and white lists from declared values, and what cannot be right in them. postgrey(1), version 1.37."""
+"""postgrey's arguments from declared values, and what cannot be right in them and in its white lists. postgrey(1), version 1.37."""
 
 import ipaddress
 import re
@@ -57,16 +57,6 @@ def instances(services, options):
             }
         )
     return made
-
-
-def whitelist(entries):
-    """Return a white list file's text for *entries*, a list of {entry, reason}."""
-    lines = ["# Written by sokuhai's role greylist; a change made here is gone at the next run."]
-    for item in entries:
-        if item.get("reason"):
-            lines.append("# %s" % " ".join(str(item["reason"]).split()))
-        lines.append(str(item["entry"]))
-    return "\n".join(lines) + "\n"
 
 
 def pattern_problem(entry):
@@ -215,4 +205,4 @@ def problems(declared):
 
 class FilterModule:
     def filters(self):
-        return {"greylist_instances": instances, "greylist_list": whitelist, "greylist_problems": problems}
+        return {"greylist_instances": instances, "greylist_problems": problems}

@@ -2,13 +2,15 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Run several instances of postgrey from one rc script, as one transaction on the host."""
 
+from __future__ import annotations
+
 DOCUMENTATION = r"""
 module: greylist_postgrey
 short_description: Instances of postgrey, compared with what is declared by what they are, not by what changed
 description:
   - With O(state=present), writes white lists, rc script and rc.conf, and starts or restarts each instance that does not run, runs with other arguments, was
-    started before its white lists or its program were last written, or does not answer. Each one started is asked about a stranger and must put him off, which
-    needs its database; each one left alone is asked about an address that its white list frees. When one fails, the former files come back.
+    started before its white lists or its program were last written, or does not answer. Each one started gets a request about a stranger and must greylist
+    it, which needs its database; each one left alone gets one about an address that its white list frees. When one fails, the former files come back.
   - With O(state=absent), stops them and removes what it wrote. The databases stay.
 options:
   state: {type: str, choices: [present, absent], default: present}
@@ -34,11 +36,16 @@ options:
   stock: {type: list, elements: path, default: [], description: White lists that the package brings.}
   probe: {type: str, default: '', description: The recipient that the white list frees.}
   maillog: {type: path, default: /var/log/maillog}
+author: sokuhai
 """
 
 RETURN = r"""
 predicted: {description: postgrey is not installed yet., type: bool, returned: state=present}
-restarted: {description: "Why an instance was started or restarted, by name.", type: dict, returned: state=present}
+findings:
+  description: "mode of PATH; service postgrey NAME, whose `found` is not running, other arguments, older than PATH, no answer, or white list not read."
+  type: list
+  elements: dict
+  returned: success
 """
 
 import errno
@@ -46,12 +53,14 @@ import os
 import pwd
 import re
 import secrets
+import signal
 import socket
 import stat
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai.host import Refused, difference, read, write
+from ansible.module_utils.sokuhai import host, process, rc
+from ansible.module_utils.sokuhai.findings import finding
 
 MARK = "# Written by sokuhai's role greylist"
 # Seconds: how long a start may take, and after how many a service whose process is not there is given up.
@@ -59,74 +68,47 @@ PATIENCE, GONE = 20, 5
 OLDEST = (1, 32)  # --privacy, --ipv4cidr and several --whitelist-x
 
 
-def changed_at(path):
-    """Return when *path* was last written, in seconds, or 0 where it is not there."""
-    try:
-        return os.stat(path).st_mtime
-    except FileNotFoundError:
-        return 0
+def end(pid):
+    """End a process: TERM, and KILL where that is ignored for 3 s. Raises Refused."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return
+        if host.wait_until(lambda: not process.table(pid), 3, 0.1):
+            return
+    raise host.Refused("process %d does not end" % pid)
 
 
 class Postgrey:
-    def __init__(self, module):
-        self.module = module
-        self.p = module.params
+    """What the module's parameters *p* declare."""
 
-    def run(self, *argv):
-        return self.module.run_command(list(argv), errors="surrogateescape")
+    def __init__(self, p):
+        self.p = p
 
     # -- asking the host ----------------------------------------------------------------------------------------------
 
-    def version(self):
-        """Return postgrey's version, or None where it is not installed. Its Perl modules are loaded for that."""
+    def installed(self):
+        """Return whether postgrey is installed. Its Perl modules are loaded for that; Refused where it cannot run, or is too old."""
         if not os.access(self.p["program"], os.X_OK):
-            return None
-        rc, out, err = self.run(self.p["program"], "--version")
+            return False
+        status, out, err = host.run([self.p["program"], "--version"])
         found = re.search(r"^postgrey (\d+)\.(\d+)", out, re.MULTILINE)
-        if rc or not found:
-            raise Refused(
+        if status or not found:
+            raise host.Refused(
                 "%s does not run: %s. A module of Perl that it needs may be missing (pkg check -d postgrey)"
                 % (self.p["program"], " ".join((err or out).split())[:400])
             )
         if (int(found[1]), int(found[2])) < OLDEST:
-            raise Refused(
-                "%s is postgrey %s.%s; this role needs 1.%d or newer"
-                % (self.p["program"], found[1], found[2], OLDEST[1])
-            )
-        return found[0].split()[1]
-
-    def rc(self, names):
-        """Return {name: value} of the variables of rc.conf that are set, of *names*."""
-        found = {}
-        for name in names:
-            rc, out, err = self.run("sysrc", "-n", name)
-            if rc == 0:
-                found[name] = out.rstrip("\n")
-        return found
-
-    def arguments(self, instance):
-        """Return what the rc script starts *instance* with, as a list."""
-        return ["-d", "--pidfile=%s" % self.pidfile(instance), "--dbdir=%s" % instance["database"], *instance["flags"]]
+            raise host.Refused("%s is %s; this role needs 1.%d or newer" % (self.p["program"], found[0], OLDEST[1]))
+        return True
 
     def pidfile(self, instance):
         return "%s/%s.%s.pid" % (instance["run_directory"], self.p["service"], instance["name"])
 
     def process(self, instance):
-        """Return (pid, what it calls itself, when it started), or None where *instance* does not run.
-
-        postgrey names itself by its arguments. The pid file is written once, after the white lists were read.
-        """
-        path = self.pidfile(instance)
-        try:
-            started = os.stat(path).st_mtime
-            pid = int((read(path) or "").strip())
-        except (FileNotFoundError, ValueError):
-            return None
-        rc, out, err = self.run("ps", "-ww", "-o", "command=", "-p", str(pid))
-        title = out.strip()
-        if rc or not title.startswith("postgrey "):
-            return None
-        return pid, title, started
+        """Return the Process of *instance*, or None. The pid file is written once, after the white lists were read."""
+        return process.from_pidfile(self.pidfile(instance), known_as="postgrey")
 
     def ask(self, instance, sender, recipient, timeout=5):
         """Send one policy request and return the answer's action, as Postfix reads it; OSError where there is none."""
@@ -153,25 +135,77 @@ class Postgrey:
                 answer += part
         return answer.decode(errors="replace").strip().partition("action=")[2]
 
-    def why(self, instance, newest):
-        """Return why *instance* has to be started or restarted, or None where it is as it should be. *newest*: when its files were written."""
+    def answers(self, instance):
+        """Return what is wrong with how *instance* answers about the address that its white list frees, or None."""
+        try:
+            freed = self.ask(instance, "probe@probe.invalid", self.p["probe"]).startswith("DUNNO")
+            return None if freed else "white list not read"
+        except OSError:
+            return "no answer"
+
+    def differs(self, instance, fresh=()):
+        """Return (what is wrong with the running *instance*, ids of the findings it follows from), or None. fresh: paths that are to be written."""
         now = self.process(instance)
         if now is None:
-            return "did not run"
-        pid, title, started = now
-        # ps(1) adds the program's own name, perl, in parentheses
-        if not re.fullmatch(re.escape("postgrey %s" % " ".join(self.arguments(instance))) + r"( \(\S+\))?", title):
-            return "ran with other arguments"
-        if started < newest:
-            return "was older than its white lists or its program"
-        try:
-            if not self.ask(instance, "probe@probe.invalid", self.p["probe"]).startswith("DUNNO"):
-                return "had not read its white list"
-        except OSError:
-            return "did not answer"
-        return None
+            return "not running", []
+        arguments = [
+            "-d",
+            "--pidfile=%s" % self.pidfile(instance),
+            "--dbdir=%s" % instance["database"],
+            *instance["flags"],
+        ]
+        # postgrey names itself by its arguments; ps(1) adds the program's own name, perl, in parentheses
+        if not re.fullmatch(re.escape("postgrey %s" % " ".join(arguments)) + r"( \(\S+\))?", now.command):
+            return "other arguments", ["rc.conf: %s_%s_flags" % (self.p["service"], instance["name"])]
+        lists = [item["path"] for item in self.p["lists"]]
+        newer = next((path for path in lists if path in fresh), None) or now.older_than(
+            *lists, *self.p["stock"], program=self.p["program"]
+        )
+        if newer:
+            return "older than %s" % newer, [newer]
+        silent = self.answers(instance)
+        return (silent, []) if silent else None
 
     # -- state=present ------------------------------------------------------------------------------------------------
+
+    def refuse_foreign(self, paths):
+        for path in paths:
+            text = host.read(path)
+            if text is not None and MARK not in text:
+                raise host.Refused(
+                    "greylist_service: %s is there and was not written by this role; move it away, or choose another name"
+                    % path
+                )
+
+    def refuse_missing(self):
+        try:
+            pwd.getpwnam(self.p["user"])
+        except KeyError:
+            raise host.Refused(
+                "greylist_user: this host has no user %s; the package makes postgrey" % self.p["user"]
+            ) from None
+        for path in self.p["stock"]:
+            if not os.path.exists(path):
+                raise host.Refused(
+                    "greylist_stock_lists: there is no %s; the package brings it. Set greylist_stock_lists: false to do without"
+                    % path
+                )
+
+    def refuse_taken_port(self, instance):
+        """Nobody else may listen where *instance* is to be started; itself it may be there already."""
+        now, place = self.process(instance), "%s:%d" % (self.p["address"], instance["port"])
+        if now and "--inet=%s" % place in now.command.split():
+            return
+        with socket.socket() as here:
+            here.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                here.bind((self.p["address"], instance["port"]))
+            except OSError as problem:
+                if problem.errno == errno.EADDRINUSE:
+                    raise host.Refused(
+                        "greylist_%s_port: something else listens on %s (sockstat -l)" % (instance["name"], place)
+                    ) from None
+                raise host.Refused("greylist_address: %s: %s" % (place, problem.strerror)) from None
 
     def wanted(self):
         """Return {path: (text, mode)} of the files and {name: value} of rc.conf's variables."""
@@ -183,156 +217,96 @@ class Postgrey:
         keys["%s_enable" % service] = "YES"
         return files, keys
 
-    def refuse_foreign(self):
-        for path in [self.p["script"], *(item["path"] for item in self.p["lists"])]:
-            text = read(path)
-            if text is not None and MARK not in text:
-                raise Refused(
-                    "greylist_service: %s is there and was not written by this role; move it away, or choose another name"
-                    % path
-                )
-
-    def refuse_taken_ports(self, names):
-        """Nobody else may listen where an instance of *names* is to be started; itself it may be there already."""
-        for instance in self.p["instances"]:
-            now = self.process(instance)
-            place = "%s:%d" % (self.p["address"], instance["port"])
-            if instance["name"] not in names or (now is not None and "--inet=%s" % place in now[1].split()):
-                continue
-            with socket.socket() as here:
-                here.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    here.bind((self.p["address"], instance["port"]))
-                except OSError as problem:
-                    if problem.errno == errno.EADDRINUSE:
-                        raise Refused(
-                            "greylist_%s_port: something else listens on %s (sockstat -l)" % (instance["name"], place)
-                        ) from None
-                    raise Refused("greylist_address: %s: %s" % (place, problem.strerror)) from None
-
-    def present(self):
-        check = self.module.check_mode
+    def present(self, check):
+        """Have everything as declared, unless *check*; return the module's answer."""
         files, keys = self.wanted()
-        version = self.version()
-        if version is None:
+        if not self.installed():
             if not (check and self.p["install"]):
-                raise Refused(
-                    "greylist_install: there is no %s; say greylist_install: true, or install postgrey under greylist_prefix"
+                raise host.Refused(
+                    "greylist_install: there is no %s; set greylist_install: true, or install postgrey under greylist_prefix"
                     % self.p["program"]
                 )
-            return {"changed": True, "predicted": True, "restarted": {}, "diff": self.diff(files, keys, {})}
-        try:
-            pwd.getpwnam(self.p["user"])
-        except KeyError:
-            raise Refused(
-                "greylist_user: this host has no user %s; the package makes postgrey" % self.p["user"]
-            ) from None
-        missing = [path for path in self.p["stock"] if not os.path.exists(path)]
-        if missing:
-            raise Refused(
-                "greylist_stock_lists: there is no %s; the package brings it. Say greylist_stock_lists: false to do without"
-                % missing[0]
-            )
-        self.refuse_foreign()
-
-        former_files = {path: (read(path), mode) for path, (text, mode) in files.items()}
-        former_keys = self.rc(keys)
-        new_files = [
-            path
-            for path, (text, mode) in files.items()
-            if former_files[path][0] != text or stat.S_IMODE(os.stat(path).st_mode) != mode
+            diff = [host.difference(path, None, files[path][0]) for path in sorted(files)]
+            return {"changed": True, "predicted": True, "findings": [], "diff": diff}
+        self.refuse_missing()
+        self.refuse_foreign(files)
+        former = {path: host.read(path) for path in files}
+        modes = {path: stat.S_IMODE(os.stat(path).st_mode) for path in files if former[path] is not None}
+        fresh = [path for path, (text, mode) in files.items() if former[path] != text]
+        loose = [path for path, mode in modes.items() if mode != files[path][1]]
+        changes = rc.compare(keys)
+        stale = {instance["name"]: self.differs(instance, fresh) for instance in self.p["instances"]}
+        due = [instance for instance in self.p["instances"] if stale[instance["name"]]]
+        for instance in due:
+            self.refuse_taken_port(instance)
+        findings = [
+            finding("mode of %s" % path, "mode of %s" % path, "%04o" % files[path][1], "%04o" % modes[path])
+            for path in loose
         ]
-        new_keys = {name: value for name, value in keys.items() if former_keys.get(name) != value}
-        diff = self.diff({path: files[path] for path in new_files}, new_keys, former_keys)
-        lists = [item["path"] for item in self.p["lists"]]
-        # ctime of the program: a package keeps the build's mtime
-        newest = max([os.stat(self.p["program"]).st_ctime, *(changed_at(path) for path in lists + self.p["stock"])])
-        if any(path in new_files for path in lists):
-            newest = time.time() + 1
-        restarted = {
-            instance["name"]: reason
-            for instance in self.p["instances"]
-            for reason in [self.why(instance, newest)]
-            if reason
-        }
-        result = {
-            "changed": bool(new_files or new_keys or restarted),
-            "predicted": False,
-            "version": version,
-            "restarted": restarted,
-            "diff": diff,
-        }
-        self.refuse_taken_ports(restarted)
-        if check or not result["changed"]:
-            return result
-        try:
-            for path in new_files:
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                write(path, *files[path])
-            if new_keys:
-                self.set_keys(new_keys)
-            for instance in self.p["instances"]:
-                if instance["name"] in restarted:
+        for instance in due:
+            found, because = stale[instance["name"]]
+            name = "postgrey %s" % instance["name"]
+            findings.append(finding("service %s" % name, name, "running as declared", found, because))
+        if not check:
+            try:
+                for path in {*fresh, *loose}:
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    host.write(path, *files[path])
+                rc.apply(changes)
+                for instance in due:
                     self.restart(instance)
-        except (OSError, Refused) as problem:
-            raise Refused("%s. %s" % (problem, self.back(former_files, former_keys, keys, restarted))) from problem
-        return result
-
-    def set_keys(self, keys):
-        rc, out, err = self.run("sysrc", *("%s=%s" % item for item in keys.items()))
-        if rc:
-            raise Refused("sysrc: %s" % (out + err).strip())
+            except (OSError, host.Refused) as problem:
+                raise host.Refused("%s. %s" % (problem, self.back(files, former, changes, due))) from problem
+        diff = [host.difference(path, former[path], files[path][0]) for path in sorted(fresh)]
+        return {
+            "changed": bool(fresh or changes or findings),
+            "predicted": False,
+            "findings": findings,
+            "diff": diff + ([rc.difference(changes)] if changes else []),
+        }
 
     def restart(self, instance):
-        """Start *instance* anew and have it put a stranger off, which it can only do with its database."""
+        """Start *instance*, again where it runs, and have it greylist a stranger, which it can only do with its database. Raises Refused."""
         began = os.stat(self.p["maillog"]).st_size if os.path.exists(self.p["maillog"]) else 0
-        word = "restart" if self.process(instance) else "start"
-        # forced: a stop that waits for ever for a process that hangs would hold the run
-        self.end_hanging(instance)
-        rc, out, err = self.run("service", self.p["service"], word, instance["name"])
+        now, name = self.process(instance), instance["name"]
+        if now and self.answers(instance) == "no answer":
+            # it need not heed a TERM either, and rc.subr would wait for it without end
+            end(now.pid)
+        word = "restart" if now else "start"
+        status, out, err = host.run(["service", self.p["service"], word, name])
         start = time.monotonic()
-        said = "%s %s: %s" % (self.p["service"], word, " ".join((out + err).split()))
         while True:
             try:
                 answer = self.ask(instance, "%s@probe.invalid" % secrets.token_hex(6), "postmaster-probe@probe.invalid")
                 break
             except OSError as problem:
-                trouble = problem
-            spent = time.monotonic() - start
+                trouble, spent = problem, time.monotonic() - start
             if spent > PATIENCE or (spent > GONE and self.process(instance) is None):
-                raise Refused(
-                    "postgrey %s does not answer on %s:%d (%s). %s%s"
-                    % (instance["name"], self.p["address"], instance["port"], trouble, said, self.logged(began))
+                raise host.Refused(
+                    "postgrey %s does not answer on %s:%d (%s). %s %s: %s%s"
+                    % (
+                        name,
+                        self.p["address"],
+                        instance["port"],
+                        trouble,
+                        self.p["service"],
+                        word,
+                        " ".join((out + err).split()),
+                        self.logged(began),
+                    )
                 )
             time.sleep(0.1)
         if not re.match(r"(?i)(defer|4\d\d)", answer):
-            raise Refused(
-                "postgrey %s answers a stranger's first attempt with “%s” and does not put it off.%s"
-                % (instance["name"], answer, self.logged(began))
+            raise host.Refused(
+                "postgrey %s answers a stranger's first attempt with %r and does not greylist it.%s"
+                % (name, answer, self.logged(began))
             )
-        if self.why(instance, 0):
-            raise Refused(
-                "postgrey %s %s after it was started.%s" % (instance["name"], self.why(instance, 0), self.logged(began))
-            )
-
-    def end_hanging(self, instance):
-        """A process that no longer answers need not take a TERM either; rc.subr would wait for it without end."""
-        now = self.process(instance)
-        if now is None:
-            return
-        try:
-            self.ask(instance, "probe@probe.invalid", self.p["probe"])
-        except OSError:
-            for number in (15, 9):
-                for _ in range(30):
-                    try:
-                        os.kill(now[0], number if _ == 0 else 0)
-                    except ProcessLookupError:
-                        return
-                    time.sleep(0.1)
+        wrong = self.differs(instance)
+        if wrong:
+            raise host.Refused("postgrey %s: %s after its start.%s" % (name, wrong[0], self.logged(began)))
 
     def logged(self, began):
-        """Return what postgrey said in the log since its size was *began* bytes."""
+        """Return what postgrey logged since the log's size was *began* bytes."""
         try:
             with open(self.p["maillog"], errors="replace") as source:
                 source.seek(began)
@@ -341,94 +315,68 @@ class Postgrey:
             return ""
         return " Its log: %s" % "; ".join(dict.fromkeys(lines[-4:])) if lines else ""
 
-    def back(self, former_files, former_keys, keys, restarted):
-        """Put the former files and variables back and run the instances with them; return a sentence about it."""
-        if former_files[self.p["script"]][0] is None:
-            return "There was no former configuration to go back to."
+    def back(self, files, former, changes, due):
+        """Restore the former files and variables and restart the instances with them; return a sentence about it."""
+        if former[self.p["script"]] is None:
+            return "There was no former configuration to restore."
         try:
-            for path, (text, mode) in former_files.items():
+            for path, text in former.items():
                 if text is None:
-                    if os.path.exists(path):
-                        os.unlink(path)
-                elif read(path) != text:
-                    write(path, text, mode)
-            now = self.rc(keys)
-            self.set_keys(
-                {name: value for name, value in former_keys.items() if now.get(name) != value}
-                or dict(list(former_keys.items())[:1])
-            )
-            gone = [name for name in keys if name in now and name not in former_keys]
-            if gone:
-                self.run("sysrc", "-x", *gone)
+                    host.remove(path)
+                elif host.read(path) != text:
+                    host.write(path, text, files[path][1])
+            rc.apply(rc.compare({name: was for name, (was, _wanted) in changes.items()}))
             silent = []
-            for name in restarted:
-                self.run("service", self.p["service"], "restart", name)
+            for instance in due:
+                host.run(["service", self.p["service"], "restart", instance["name"]])
                 # on which port it is to listen is in the former variables, which the rc script read: that it runs is what can be asked
-                if not self.runs(next(instance for instance in self.p["instances"] if instance["name"] == name)):
-                    silent.append(name)
-        except (OSError, Refused) as problem:
-            return "The way back failed as well: %s." % problem
+                if not self.runs(instance):
+                    silent.append(instance["name"])
+        except (OSError, host.Refused) as problem:
+            return "The former configuration could not be restored either: %s." % problem
         if silent:
             return "The former configuration is back, but with it %s does not run either." % " and ".join(silent)
         return "The former configuration is back in force."
 
     def runs(self, instance):
-        """Tell whether *instance* is there and still there a second later: postgrey opens its database after it has gone into the background."""
+        """Return whether *instance* is there and still there a second later: postgrey opens its database after it has gone into the background."""
         time.sleep(1)
         return self.process(instance) is not None
 
-    def diff(self, files, keys, former_keys):
-        made = [difference(path, read(path), text) for path, (text, _mode) in sorted(files.items())]
-        if keys:
-            made.append(
-                difference(
-                    "rc.conf",
-                    "".join('%s="%s"\n' % (name, former_keys[name]) for name in sorted(keys) if name in former_keys),
-                    "".join('%s="%s"\n' % item for item in sorted(keys.items())),
-                )
-            )
-        return made
-
     # -- state=absent -------------------------------------------------------------------------------------------------
 
-    def absent(self):
-        files = [
-            path
-            for path in [self.p["script"], *(item["path"] for item in self.p["lists"])]
-            if MARK in (read(path) or "")
-        ]
-        names = ["%s_%s_flags" % (self.p["service"], instance["name"]) for instance in self.p["instances"]]
-        names += ["%s_instances" % self.p["service"], "%s_enable" % self.p["service"]]
-        keys = list(self.rc(names))
+    def absent(self, check):
+        """Stop what runs and remove what is this role's, unless *check*; return the module's answer."""
+        service, script = self.p["service"], self.p["script"]
+        # the script last: while it is there, the next run knows that there is something to remove
+        paths = [*(item["path"] for item in self.p["lists"]), script]
+        files = [path for path in paths if MARK in (host.read(path) or "")]
+        names = ["%s_%s_flags" % (service, instance["name"]) for instance in self.p["instances"]]
+        changes = rc.compare(dict.fromkeys([*names, "%s_instances" % service, "%s_enable" % service]))
         running = [instance for instance in self.p["instances"] if self.process(instance)]
-        changed = bool(files or keys or running)
-        if changed and not self.module.check_mode:
+        diff = [host.difference(path, host.read(path), None) for path in files]
+        if not check:
             for instance in running:
-                # the rc script may be gone already, where a run was broken off
-                if os.path.exists(self.p["script"]):
-                    self.run("service", self.p["service"], "onestop", instance["name"])
-                self.end(instance)
-            if keys:
-                rc, out, err = self.run("sysrc", "-x", *keys)
-                if rc:
-                    raise Refused("sysrc -x: %s" % (out + err).strip())
-            # the script last: while it is there, the next run knows that there is something to remove
-            for path in sorted(files, key=lambda path: path == self.p["script"]):
-                os.unlink(path)
-            for folder in {os.path.dirname(item["path"]) for item in self.p["lists"]}:
-                if os.path.isdir(folder) and not os.listdir(folder):
-                    os.rmdir(folder)
-        return {"changed": changed}
-
-    def end(self, instance):
-        for number in (15, 9):
-            for _ in range(30):
+                # the rc script may be gone already, where a run was killed
+                if os.path.exists(script):
+                    host.run(["service", service, "onestop", instance["name"]])
                 now = self.process(instance)
-                if now is None:
-                    return
-                os.kill(now[0], number)
-                time.sleep(0.1)
-        raise Refused("postgrey %s does not end" % instance["name"])
+                if now:
+                    end(now.pid)
+            rc.apply(changes)
+            host.remove(*files)
+            for directory in {os.path.dirname(path) for path in paths[:-1]}:
+                if os.path.isdir(directory) and not os.listdir(directory):
+                    os.rmdir(directory)
+        findings = [
+            finding("service postgrey %s" % one["name"], "postgrey %s" % one["name"], "not running", "running")
+            for one in running
+        ]
+        return {
+            "changed": bool(files or changes or running),
+            "findings": findings,
+            "diff": diff + ([rc.difference(changes)] if changes else []),
+        }
 
 
 def main():
@@ -456,14 +404,8 @@ def main():
         required_if=[("state", "present", ["script_text", "probe"])],
         supports_check_mode=True,
     )
-    postgrey = Postgrey(module)
-    try:
-        result = getattr(postgrey, module.params["state"])()
-    except Refused as reason:
-        module.fail_json(msg=str(reason))
-    except OSError as problem:
-        module.fail_json(msg="greylist: %s" % problem)
-    module.exit_json(**result)
+    postgrey = Postgrey(module.params)
+    host.answer(module, lambda: getattr(postgrey, module.params["state"])(module.check_mode))
 
 
 if __name__ == "__main__":

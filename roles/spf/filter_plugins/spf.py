@@ -1,5 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""What SPF's results come to: by mode and by exception, as the Python agent's configuration, and what cannot be had."""
+"""What becomes of SPF's results, by mode and by exception, and what the agents cannot do."""
 
 import ipaddress
 import re
@@ -21,10 +21,6 @@ LEVELS = {
 # postconf(5): smtpd_policy_service_timeout and smtpd_policy_service_max_ttl, whose defaults no role changes.
 SERVICE_TIMEOUT, SERVICE_TTL = 100, 1000
 
-HEADER = """\
-# Written by sokuhai's role spf; a change made here is gone at the next run. policyd-spf.conf(5)
-"""
-
 
 def results(mode, exceptions, agent="python"):
     """Return {result: action} for *mode* (mark or refuse; none is as mark) with *exceptions* (dict result: action) on top.
@@ -42,33 +38,10 @@ def refused(actions):
     return tuple(name for name in ("fail", "softfail", "neutral") if actions[name] == "refuse")
 
 
-def config(actions, options):
-    """Return policyd-spf.conf for *actions* ({result: action}) as text.
-
-    *options*: helo (same or mark), exempt (list of networks), lookup_time (seconds).
-    Every value that matters is written, whatever the agent's release has for a default: HELO_reject's differ between releases.
-    """
-    level = LEVELS.get(refused(actions), "Fail")
-    lines = [
-        # 1: a line in the log for each answer
-        ("debugLevel", 1),
-        # 0 would log refusals and send none
-        ("TestOnly", 1),
-        ("HELO_reject", level if options["helo"] == "same" else "False"),
-        ("Mail_From_reject", level),
-        ("PermError_reject", actions["permerror"] == "refuse"),
-        ("TempError_Defer", actions["temperror"] == "defer"),
-        ("skip_addresses", "127.0.0.0/8,::ffff:127.0.0.0/104,::1"),
-        ("Whitelist", ",".join(options["exempt"])),
-        ("Header_Type", "SPF"),
-        # a recipient's name in a header would be seen by the other recipients
-        ("Hide_Receiver", "Yes"),
-        ("SPF_Enhanced_Status_Codes", "Yes"),
-        ("Lookup_Time", options["lookup_time"]),
-        # the stock text sends people to a site that is no more
-        ("Reason_Message", "Message {rejectdefer} due to: {spf}"),
-    ]
-    return HEADER + "".join("%s = %s\n" % line for line in lines if line[1] != "")
+def level(actions):
+    """Return the word of policyd-spf.conf(5) for what *actions* ({result: action}) reject."""
+    # what it cannot express is refused by problems()
+    return LEVELS.get(refused(actions), "Fail")
 
 
 def problems(declared):
@@ -146,4 +119,4 @@ def problems(declared):
 
 class FilterModule:
     def filters(self):
-        return {"spf_results": results, "spf_config": config, "spf_problems": problems}
+        return {"spf_results": results, "spf_level": level, "spf_problems": problems}
