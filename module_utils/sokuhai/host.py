@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import fcntl
+import grp
 import hashlib
 import os
+import pwd
 import re
+import stat
 import subprocess
 import time
 
@@ -172,6 +175,26 @@ def remove(*paths):
         except FileNotFoundError:
             pass
     return found
+
+
+def rights(mode, uid, gid):
+    """Return mode bits and owner (ids) as a person writes them: "0640 root:dovecot"."""
+    names = []
+    for lookup, number in ((pwd.getpwuid, uid), (grp.getgrgid, gid)):
+        try:
+            names.append(lookup(number)[0])
+        except KeyError:
+            names.append(str(number))
+    return "%04o %s:%s" % (mode, *names)
+
+
+def rights_of(path):
+    """Return the rights() of what *path* is, or leads to; "" where there is nothing."""
+    try:
+        found = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    return rights(stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
 
 
 def sha256(path):

@@ -16,7 +16,7 @@ import yaml
 from role_modules import ROOT, util
 
 host, blocks, limits, dns = util("sokuhai.host"), util("sokuhai.blocks"), util("sokuhai.limits"), util("sokuhai.dns")
-rc, findings = util("sokuhai.rc"), util("sokuhai.findings")
+rc, findings, pkg = util("sokuhai.rc"), util("sokuhai.findings"), util("sokuhai.pkg")
 OLD, NEW = "old\n", "new \udcff\r\n"
 
 
@@ -112,6 +112,14 @@ def test_what_a_killed_write_left_is_hidden_and_replaced_by_the_next(tmp_path, m
 def test_removing_says_whether_something_was_there(tmp_path):
     (tmp_path / "a").write_text("")
     assert host.remove(tmp_path / "a", tmp_path / "b") is True and host.remove(tmp_path / "a") is False
+
+
+def test_rights_as_a_person_writes_them(tmp_path):
+    (tmp_path / "a").write_text("")
+    (tmp_path / "a").chmod(0o640)
+    assert host.rights(0o644, 0, 4711) == "0644 root:4711"
+    assert host.rights_of(tmp_path / "a") == host.rights(0o640, os.geteuid(), os.getegid())
+    assert host.rights_of(tmp_path / "b") == "" == host.rights_of(tmp_path / "a" / "b")
 
 
 def test_the_sum_and_the_room_of_a_file(tmp_path):
@@ -274,6 +282,30 @@ def test_a_variable_that_does_not_take_is_refused(sysrc):
     assert len(caught.value.problems) == 2
     with pytest.raises(host.Refused):
         rc.apply({"bad": (None, "1")})
+
+
+# ---- packages ----
+
+
+def test_packages_that_are_missing_are_installed_or_refused(monkeypatch):
+    there, calls = {"a"}, []
+
+    def run(argv, timeout=120, env=None):
+        if argv[:3] == ["pkg", "info", "-e"]:
+            return int(argv[3] not in there), "", ""
+        calls.append((argv, env["ASSUME_ALWAYS_YES"]))
+        there.update(set(argv[3:]) - {"gone"})
+        return 0, "", "pkg: No packages available to install matching 'gone'\n" if "gone" in argv else ""
+
+    monkeypatch.setattr(host, "run", run)
+    assert pkg.missing(["a", "b", "c"]) == ["b", "c"] and pkg.missing([]) == []
+    pkg.install([])
+    assert calls == []
+    pkg.install(["b", "c"])
+    assert calls == [(["pkg", "install", "-y", "b", "c"], "yes")] and pkg.missing(["a", "b", "c"]) == []
+    with pytest.raises(host.Refused, match="gone"):
+        pkg.install(["gone"])
+    assert [found["id"] for found in pkg.findings(["b", "c"])] == ["package b", "package c"]
 
 
 # ---- findings ----
