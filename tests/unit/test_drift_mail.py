@@ -239,7 +239,7 @@ def test_a_run_that_broke_off_mails_nothing_and_is_printed(box, capsys):
 )
 def test_what_is_no_address_is_never_handed_on(box, capsys, address):
     assert box.run({HOST: ["a"]}, "--mail", to={HOST: [address]}) == 1
-    assert box.mails() == [] and "no address" in capsys.readouterr().err
+    assert box.mails() == [] and "not an address" in capsys.readouterr().err
 
 
 def test_a_limited_run_forgets_nobody(box):

@@ -469,8 +469,8 @@ def test_traps_that_are_no_counts_are_left_out():
 
 
 def test_a_report_without_anything_is_a_page_too():
-    text = page.render(sample_report.report({}, errors=["no host of group mailhosts was asked"], code=1))
-    assert "no host of group mailhosts was asked" in text and Read(text).stack == []
+    text = page.render(sample_report.report({}, errors=["no host of group mailhosts was checked"], code=1))
+    assert "no host of group mailhosts was checked" in text and Read(text).stack == []
     old = {
         "schema": 1,
         "started": "2026-11-28T00:01:00+00:00",

@@ -91,7 +91,7 @@ def arguments(argv):
     if (options.smtp or options.sender) and not options.mail:
         given.error("--smtp and --from say how to mail, and --mail is not given")
     if options.sender and not mail.ADDRESS.fullmatch(options.sender):
-        given.error("--from: %r is no address" % options.sender)
+        given.error("--from: %r is not an address" % options.sender)
     try:
         options.smtp = options.smtp and mail.place(options.smtp)
     except ValueError as problem:

@@ -25,7 +25,7 @@ def digest(records):
     if not end:
         errors.append("the run was broken off before its end")
     elif not names:
-        errors.append("no host of group mailhosts was asked: look at the inventory and at --limit")
+        errors.append("no host of group mailhosts was checked: see the inventory and --limit")
     hosts, findings = {}, []
     for name in names:
         hosts[name], more = of_host([r for r in results if r["host"] == name], bool(end))
@@ -114,7 +114,7 @@ class Host:
         findings = of.without_consequences(of.merged(self.findings))
         if not self.messages and not self.away and not (ended and self.looked):
             last = ": " + findings[-1]["found"] if findings else ""
-            self.messages = ["the check run did not come to its end on this host" + last]
+            self.messages = ["the check run did not finish on this host" + last]
         if self.messages:
             status, messages = "error", self.messages
         elif self.away:

@@ -63,7 +63,7 @@ def letter(to, sender, moved, lines, about):
         sorted(entry["id"] for entry in moved["new"]),
         sorted(entry["id"] for entry in moved["gone"]),
         moved["hosts"],
-        moved["told"],
+        moved["mail"],
     ]
     name = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
     mail["Message-ID"] = "<%s.drift@%s>" % (name, domain(sender))
@@ -143,5 +143,5 @@ def place(text):
     match = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::(\d+))?|([^:\[\]]+)(?::(\d+))?", text)
     port = int((match and (match[2] or match[4])) or 25)
     if not match or not 0 < port < 65536:
-        raise ValueError("%r is no HOST[:PORT]" % text)
+        raise ValueError("%r is not HOST[:PORT]" % text)
     return match[1] or match[3], port

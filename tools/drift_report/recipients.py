@@ -48,7 +48,7 @@ def mail_all(options, to_whom, hosts, findings, started):
         mine = {name: hosts[name] for name in names if name in hosts}
         here = [entry for entry in findings if entry["host"] in mine]
         moved, now = state.transitions(kept["to"].get(to, {}), mine, here, not options.limit)
-        moved["told"] = [kept["seed"], kept["count"]]
+        moved["mail"] = [kept["seed"], kept["count"]]
         silent = state.silent(moved)
         after = dict(kept, to=dict(kept["to"], **{to: now}), count=kept["count"] + (not silent))
         temporary = state.written(path, state.as_json(after))
@@ -72,7 +72,7 @@ def handed_over(options, to, moved, lines, about):
     sender = options.sender or mail.own_address()
     try:
         if not mail.ADDRESS.fullmatch(to):
-            raise mail.NotTaken("monitor_alert_to: this is no address")
+            raise mail.NotTaken("monitor_alert_to: this is not an address")
         letter = mail.letter(to, sender, moved, lines, about)
         mail.send(letter, to, sender, options.smtp, bool(options.sender))
     except mail.NotTaken as problem:

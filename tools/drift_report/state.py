@@ -35,7 +35,7 @@ def transitions(former, hosts, findings, whole):
 
 
 def silent(moved):
-    """Whether transitions hold nothing that anybody would be told."""
+    """Whether transitions hold nothing to report."""
     return not (moved["new"] or moved["gone"] or moved["hosts"])
 
 

@@ -11,30 +11,30 @@ WORDS = {
     "title": ("Mail hosts: drift and ceilings", "メールホストの状態：差異と上限"),
     "language": ("Language", "言語"),
     "as_of": ("as of {when}", "{when} 現在"),
-    "took": ("looked at in {seconds} s", "調査 {seconds} 秒"),
+    "took": ("checked in {seconds} s", "調査 {seconds} 秒"),
     "all_well": ("All is as declared, and no ceiling is near.", "すべて宣言どおりで、上限に近いものもありません。"),
     "all_declared": (
         "All is as declared. How near the ceilings are was not measured on every host.",
         "すべて宣言どおりです。ただし上限までの余裕を測っていないホストがあります。",
     ),
     "attention": (
-        "{n} of {all} host needs you.",
-        "{n} of {all} hosts need you.",
+        "{n} of {all} host needs attention.",
+        "{n} of {all} hosts need attention.",
         "{all} 台のうち {n} 台に対処が必要です。",
     ),
-    "attention_one": ("This host needs you.", "このホストには対処が必要です。"),
+    "attention_one": ("This host needs attention.", "このホストには対処が必要です。"),
     "run_errors": (
-        "The run itself went wrong: what follows may be incomplete.",
+        "The run itself failed: what follows may be incomplete.",
         "調査そのものが失敗しました。以下は不完全かもしれません。",
     ),
-    "no_host": ("No host was asked.", "調べたホストがありません。"),
+    "no_host": ("No host was checked.", "調べたホストがありません。"),
     "noscript": (
         "Charts need JavaScript; all else is here without it.",
         "グラフの表示には JavaScript が必要です。それ以外はこのまま読めます。",
     ),
     "to_hosts": ("Skip to the hosts", "各ホストへ移動"),
     "made_by": (
-        "Written by tools/drift. It holds all it needs and asks no network. Charts: uPlot {version}.",
+        "Written by tools/drift. It is complete in itself and makes no network request. Charts: uPlot {version}.",
         "tools/drift が作成。このファイルだけで完結し、ネットワークには一切アクセスしません。グラフ：uPlot {version}",
     ),
     # levels
@@ -76,8 +76,8 @@ WORDS = {
         "{link} が上限の {share} に達しました（{limit} 中 {used}、{when}）。現在は {now} です。",
     ),
     "dns_waiting": (
-        "Names are not resolved: {n} delivery was deferred for that in the last hour, it began on {when}",
-        "Names are not resolved: {n} deliveries were deferred for that in the last hour, it began on {when}",
+        "Names are not resolved: {n} delivery was deferred for that in the last hour; it began on {when}",
+        "Names are not resolved: {n} deliveries were deferred for that in the last hour; it began on {when}",
         "名前を解決できていません。直近 1 時間に {n} 件の配送がそのために遅延しました（{when} から）",
     ),
     "stale": (
@@ -101,7 +101,7 @@ WORDS = {
         "最も余裕がない箇所：{link}。最大で {share}（{limit} 中 {used}、{when}）。現在は {now}。",
     ),
     "tight_reckoned": (
-        "Nothing is measured here. By reckoning the tightest link is {link}: a full delivery needs {needs} of {limit}.",
+        "Nothing is measured here. By estimate the tightest link is {link}: a full delivery needs {needs} of {limit}.",
         "使用量は計測していません。計算上、最も余裕がないのは {link} です。最大規模の配送では {limit} 中 {needs} が必要になります。",
     ),
     "tight_broken": (
@@ -127,11 +127,11 @@ WORDS = {
     "nothing_todo": ("Nothing.", "ありません。"),
     "for_items": ("for {n} item:", "for {n} items:", "対象 {n} 件："),
     "do_reach": (
-        "Look whether it runs and whether ssh comes through, then run tools/drift again:",
+        "Check that it runs and that ssh gets through, then run tools/drift again:",
         "稼働しているか、ssh が通るかを確かめてから、もう一度 tools/drift を実行します：",
     ),
     "do_error": (
-        "Mend what the message names, then look again:",
+        "Fix what the message names, then check again:",
         "メッセージが示す箇所を直してから、もう一度調べます：",
     ),
     "do_raise": (
@@ -143,7 +143,7 @@ WORDS = {
         "{link}：インベントリで {mend} と設定し、site.yml を実行します。",
     ),
     "do_broken": (
-        "Run site.yml: it mends the chain or says what stands in its way.",
+        "Run site.yml: it repairs the chain, or reports what prevents that.",
         "site.yml を実行します。連鎖を直すか、妨げているものを示します。",
     ),
     "do_swap": (
@@ -151,10 +151,10 @@ WORDS = {
         "スワップが発生しています。sokuhai_process_limit を下げるか、メモリを増やします。",
     ),
     "do_dns": (
-        "Ask the host's own resolver, and look into named's log for “soft limit” and “quota”:",
+        "Query the host's own resolver, and search named's log for “soft limit” and “quota”:",
         "ホスト自身のリゾルバに問い合わせ、named のログで soft limit と quota を探します：",
     ),
-    "do_monitor": ("Put the monitor back to work:", "モニタを動かします："),
+    "do_monitor": ("Start the monitor again:", "モニタを動かします："),
     # what puts a finding right, behind its command where it has one (remedies.py)
     "remedy_site": (
         "puts it back; if it is meant, declare it in the inventory",
@@ -217,7 +217,7 @@ WORDS = {
     "chart_host": ("Postfix and the host, in % of their ceilings", "Postfix とホスト全体（上限に対する %）"),
     "chart_mails": ("Mails", "メール数"),
     "chart_deferred": ("Deferred deliveries, by reason", "配送遅延（deferred）の理由別"),
-    "chart_kept_out": ("Kept out or made to wait", "拒否・待機させた数"),
+    "chart_kept_out": ("Rejected or deferred", "拒否・待機させた数"),
     "unit_mails": ("mails", "通"),
     "unit_rate": ("per second", "毎秒"),
     "unit_minute": ("per minute", "毎分"),
@@ -249,7 +249,7 @@ WORDS = {
     "deferred_refused": ("refused for now", "一時拒否（4xx）"),
     "deferred_greylisted": ("greylisted", "グレイリスト"),
     "deferred_other": ("other", "その他"),
-    "mails_put_off": ("put off (4xx)", "一時拒否（4xx）"),
+    "mails_put_off": ("deferred (4xx)", "一時拒否（4xx）"),
     "swap_used": ("host: swap", "ホスト：スワップ"),
     "postscreen_hits": ("postscreen", "postscreen"),
     "dnsbl_hits": ("DNSBL", "DNSBL"),
@@ -258,26 +258,26 @@ WORDS = {
     # traps
     "traps": ("Traps", "トラップ（おとりアドレス）"),
     "traps_why": (
-        "Mail to addresses that nobody owns, as far back as the mail log and its rotated files are kept: which rule would have refused it. "
+        "Mail to addresses that nobody owns, as far back as the mail log and its rotated files are kept: which restriction would have rejected it. "
         "Nothing is blocked because of it.",
         "誰のものでもないアドレスに届いたメールについて、どの規則が拒否したはずかを、保存されているメールログの範囲で数えたもの。"
         "これを根拠に遮断することはありません。",
     ),
-    "col_rule": ("Rule", "規則"),
+    "col_rule": ("Restriction", "規則"),
     "col_count": ("Count", "件数"),
     "col_trap": ("Trap", "トラップ"),
-    "col_taken": ("Taken", "受信"),
-    "col_refused": ("Refused", "拒否"),
+    "col_taken": ("Accepted", "受信"),
+    "col_refused": ("Rejected", "拒否"),
     "no_hits": (
-        "No rule had anything to say: no mail to a trap.",
+        "No restriction matched: no mail to a trap.",
         "該当する規則はありません。トラップ宛てのメールは届いていません。",
     ),
     "clients": ("Clients: {list}", "クライアント：{list}"),
     # not known
-    "unknown": ("What could not be known", "確認できなかったこと"),
+    "unknown": ("What could not be determined", "確認できなかったこと"),
     "nothing_unknown": ("Nothing.", "ありません。"),
     "no_samples": (
-        "How the host fares over time: role monitor keeps no samples on it. Switch it on in the inventory (sokuhai_monitor: true), then run site.yml:",
+        "How the host does over time: role monitor keeps no samples on it. Enable it in the inventory (sokuhai_monitor: true), then run site.yml:",
         "時間の経過に伴う変化。このホストではモニタ（monitor ロール）が計測していません。インベントリで有効にして（sokuhai_monitor: true）site.yml を実行します：",
     ),
     "no_samples_error": ("The samples could not be read: {why}", "計測値を読めませんでした：{why}"),
@@ -285,7 +285,7 @@ WORDS = {
     "log_missing": ("No log of traps: {list}", "トラップのログがありません：{list}"),
     "column_unknown": ("Never known in these samples: {list}", "この期間に一度も計測できなかった項目：{list}"),
     "no_chain": (
-        "The chain of limits: preflight did not come to its end on this host.",
+        "The chain of limits: preflight did not finish on this host.",
         "上限の連鎖。このホストでは preflight が最後まで動きませんでした。",
     ),
 }

@@ -195,8 +195,8 @@ class Probe:
                     "postfix",
                     "listener %s" % where,
                     "port %s, for %s" % (port(where), command),
-                    "master listens",
-                    "nobody of Postfix listens",
+                    "listening",
+                    "not listening",
                     because=["master.cf: %s/inet" % name],
                     remedy="restart",
                 )

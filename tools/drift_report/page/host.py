@@ -73,26 +73,26 @@ def folded(entries, make):
 
 
 def wrong(judged):
-    host, told = judged["host"], []
+    host, items = judged["host"], []
     if host["status"] == "unreachable":
-        told.append(
+        items.append(
             [
                 el("b", say("is_unreachable"), cls="bad"),
                 el("pre", code("\n".join(host["messages"])), cls="command", lang="en"),
             ]
         )
     if host["status"] == "error":
-        told.append(
+        items.append(
             [
                 el("b", say("is_error"), cls="bad"),
                 el("pre", code("\n".join(host["messages"])), cls="command", lang="en"),
             ]
         )
-    told += [
+    items += [
         el("b", say("broken_link", link=link_name(row), has=number(row["has"]), needs=number(row["needs"])), cls="bad")
         for row in judged["broken"]
     ]
-    told += [
+    items += [
         el(
             "b",
             say(
@@ -109,13 +109,13 @@ def wrong(judged):
         for row in judged["near"]
     ]
     if judged["dns_over"]:
-        told.append(el("b", say("dns_waiting", n=number(judged["dns"]), when=moment(judged["dns_over"])), cls="warn"))
+        items.append(el("b", say("dns_waiting", n=number(judged["dns"]), when=moment(judged["dns_over"])), cls="warn"))
     if judged["stale"]:
-        told.append(el("b", say("stale", when=moment(judged["stale"])), cls="warn"))
+        items.append(el("b", say("stale", when=moment(judged["stale"])), cls="warn"))
     findings = sorted(judged["findings"], key=lambda entry: entry["since"] != "new")
     if findings:
         new = sum(entry["since"] == "new" for entry in findings)
-        told.append(
+        items.append(
             [
                 el(
                     "b",
@@ -131,28 +131,28 @@ def wrong(judged):
     return el(
         "section",
         el("h3", say("wrong")),
-        el("ul", [el("li", one) for one in told], cls="plain")
-        if told
+        el("ul", [el("li", one) for one in items], cls="plain")
+        if items
         else el("p", MARKS["clean"] + " ", say("nothing_wrong"), cls="good"),
         cls="wrong",
     )
 
 
 def todo(judged):
-    host, told = judged["host"], []
+    host, items = judged["host"], []
     name = judged["name"]
     if host["status"] == "unreachable":
-        told.append([say("do_reach"), command("ssh %s uptime" % name)])
+        items.append([say("do_reach"), command("ssh %s uptime" % name)])
     if host["status"] == "error":
-        told.append([say("do_error"), command("tools/drift --limit %s --diffs" % name)])
+        items.append([say("do_error"), command("tools/drift --limit %s --diffs" % name)])
     for row in judged["broken"]:
-        told.append(say("do_mend", link=link_name(row), mend=code(row["mend"])) if row["mend"] else say("do_broken"))
+        items.append(say("do_mend", link=link_name(row), mend=code(row["mend"])) if row["mend"] else say("do_broken"))
     for row in judged["near"]:
-        told.append(
+        items.append(
             say("do_raise", link=link_name(row), variable=code(row["raise_"])) if row["raise_"] else say("do_swap")
         )
     if judged["dns_over"]:
-        told.append(
+        items.append(
             [
                 say("do_dns"),
                 command(
@@ -161,7 +161,7 @@ def todo(judged):
             ]
         )
     if judged["stale"]:
-        told.append(
+        items.append(
             [say("do_monitor"), command("ansible-playbook playbooks/site.yml --limit %s --tags monitor" % name)]
         )
     for step in judged["steps"]:
@@ -171,44 +171,44 @@ def todo(judged):
             el("summary", say("for_items", n=len(entries))),
             el("ul", [el("li", named(entry)) for entry in entries]),
         )
-        told.append([*advice(step), things])
+        items.append([*advice(step), things])
     return el(
         "section",
         el("h3", say("todo")),
-        el("ol", [el("li", one) for one in told]) if told else el("p", say("nothing_todo")),
+        el("ol", [el("li", one) for one in items]) if items else el("p", say("nothing_todo")),
         cls="todo",
     )
 
 
 def unknown(judged):
-    host, told = judged["host"], []
+    host, items = judged["host"], []
     asked = host["status"] not in ("unreachable",)
     samples, found = host.get("samples") or {}, host.get("traps") or {}
     if asked and samples.get("error"):
-        told.append(say("no_samples_error", why=code(samples["error"])))
+        items.append(say("no_samples_error", why=code(samples["error"])))
     elif asked and not judged["columns"]:
-        told.append(
+        items.append(
             [
                 say("no_samples"),
                 command("ansible-playbook playbooks/site.yml --limit %s --tags monitor" % judged["name"]),
             ]
         )
     if asked and not judged["rows"]:
-        told.append(say("no_chain"))
+        items.append(say("no_chain"))
     empty = [name for name, values in judged["columns"].items() if values and all(value is None for value in values)]
     if empty:
-        told.append(
+        items.append(
             say("column_unknown", list=[[", " if index else "", code(name)] for index, name in enumerate(empty)])
         )
     if found.get("error"):
-        told.append(say("no_traps_error", why=code(found["error"])))
+        items.append(say("no_traps_error", why=code(found["error"])))
     if found.get("missing"):
-        told.append(say("log_missing", list=code(", ".join(found["missing"]))))
-    told += [el("span", note, lang="en") for note in host["notes"]]
+        items.append(say("log_missing", list=code(", ".join(found["missing"]))))
+    items += [el("span", note, lang="en") for note in host["notes"]]
     return el(
         "section",
         el("h3", say("unknown")),
-        el("ul", [el("li", one) for one in told]) if told else el("p", say("nothing_unknown")),
+        el("ul", [el("li", one) for one in items]) if items else el("p", say("nothing_unknown")),
         cls="unknown",
     )
 

@@ -63,7 +63,7 @@ def bar(row):
         width = "%.2f" % min(100, max(100 * share, 0.4))
         inside.append(el("rect", cls=("fill " + kind).strip(), x=0, y=0, width=width, height=10))
         if kind:
-            # hatched: what is near a ceiling is told without its colour, too
+            # hatched: what is near a ceiling is shown without its colour, too
             inside += [
                 el("line", cls="stripe", x1=at, x2=at + 3, y1=10, y2=0) for at in range(4, int(float(width)) - 2, 6)
             ]
