@@ -34,7 +34,7 @@ TOLD = {
     "postfix_config": ("reasons",),
 }
 # What of a task's arguments names the thing that it is about, where its module says nothing
-NAMED = ("name", "path", "dest", "state", "value")
+NAMED = ("name", "path", "dest")
 # What report and page show beside what is judged. A record of its own, so that none of these, when it fails, is taken for drift.
 SHOWN = {
     "access_report": ("traps", ("traps", "rules", "clients", "missing")),
@@ -122,7 +122,6 @@ class CallbackModule(CallbackBase):
             "role": task._role.get_name() if task._role else "",
             "task": task.get_name().rpartition(" : ")[2],
             "action": action,
-            "path": task.get_path() or "",
             "status": status,
             "changed": changed,
         }

@@ -14,7 +14,6 @@ def record(host=HOST, **more):
         "role": "postfix",
         "task": "T",
         "action": "some_module",
-        "path": "/x/tasks/main.yml:1",
         "status": "ok",
         "changed": False,
         "item": "",

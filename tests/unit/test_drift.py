@@ -116,14 +116,11 @@ def test_whatever_a_host_answers_for_findings_is_a_report_or_left_out(answer):
 
 
 def test_a_task_that_names_nothing_is_known_by_its_arguments():
-    differs = judged(
-        record(action="community.general.sysrc", changed=True, given={"name": "x_enable", "value": "YES"}),
-        record(
-            role="sasl", action="community.general.pkgng", changed=True, given={"name": ["a", "b"], "state": "present"}
-        ),
-        record(role="spf", action="ansible.builtin.service", changed=True, given={"name": "y", "state": "started"}),
-    )[1]
-    assert set(differs) == {"postfix: rc.conf: x_enable", "sasl: package a b", "spf: service y"}
+    install = record(
+        role="sasl", action="community.general.pkgng", changed=True, given={"name": ["a", "b"]}, task="Install"
+    )
+    differs = judged(install, named(found("x"), role="sasl"))[1]
+    assert set(differs) == {"sasl: package a b", "sasl: x"} and differs["sasl: package a b"]["thing"] == "Install"
 
 
 def test_nothing_that_would_be_changed_is_passed_over():
@@ -160,20 +157,6 @@ def test_what_follows_from_a_consequence_is_left_out_as_well_and_no_circle_hides
     assert set(judged(named(*chain))[1]) == {"postfix: a"}
     circle = [found("a", because=["b"]), found("b", because=["a"]), found("c", because=["c"])]
     assert len(judged(named(*circle))[1]) == 3
-
-
-def test_a_service_that_would_only_be_restarted_for_its_file_is_not_reported_beside_it():
-    def service(state):
-        return record(
-            role="sasl", action="ansible.builtin.service", changed=True, given={"name": "dovecot", "state": state}
-        )
-
-    file = record(role="sasl", changed=True, diff=[text("/usr/local/etc/dovecot/dovecot.conf", "a\nb\n", "a\nc\n")])
-    key = record(
-        role="sasl", action="community.general.sysrc", changed=True, given={"name": "dovecot_enable", "value": "YES"}
-    )
-    assert len(judged(file, service("restarted"))[1]) == len(judged(key, service("started"))[1]) == 1
-    assert len(judged(file, service("started"))[1]) == 2, "it does not run, whatever its file says"
 
 
 def test_a_listener_that_does_not_belong_there_need_not_listen():

@@ -62,42 +62,20 @@ def in_diff(record):
 
 
 def of_arguments(record):
-    """The finding of a changed task of a module that says nothing of what it would change."""
-    action, given, item = record["action"].rpartition(".")[2], record.get("given") or {}, record.get("item", "")
-    remedy = remedies.of_role(record["role"])
-    state, name = given.get("state"), given.get("name") or item
-    if record.get("hidden"):
-        return finding(record, action, record["task"], HIDDEN, HIDDEN, remedy=remedy)
-    if action == "sysrc":
-        return finding(record, "rc.conf: %s" % name, "", given.get("value", "as declared"), "otherwise", remedy=remedy)
-    if action == "pkgng":
-        names = " ".join(name) if isinstance(name, list) else name
-        return finding(record, "package %s" % names, "", "installed", "not installed", remedy=remedy)
-    if action == "service":
-        expected, found = {
-            "started": ("running", "not running"),
-            "restarted": ("started after its configuration and its program", "older"),
-        }.get(state, (state, "otherwise"))
-        causes = ["/"] if state == "restarted" else ["rc.conf: %s_enable" % name]
-        return finding(record, "service %s" % name, "", expected, found, because=causes)
-    what = given.get("path") or given.get("dest") or name
-    return finding(
-        record, "%s: %s" % (action, what) if what else action, record["task"], "as declared", "otherwise", remedy=remedy
-    )
-
-
-#: Ansible's own modules that name a thing by their arguments
-BY_ARGUMENTS = ("sysrc", "pkgng", "service")
+    """The finding of a changed task whose module says nothing of what it would change: the task's arguments have to."""
+    action, given = record["action"].rpartition(".")[2], record.get("given") or {}
+    what = given.get("name") or given.get("path") or given.get("dest") or record.get("item", "")
+    name = " ".join(["package" if action == "pkgng" else action, *(what if isinstance(what, list) else [what])]).strip()
+    values = [HIDDEN] * 2 if record.get("hidden") else ["as declared", "otherwise"]
+    return finding(record, name, record["task"], *values, remedy=remedies.of_role(record["role"]))
 
 
 def of_result(record):
     """Findings of a task that ended well; [] also where it would change something and does not say what."""
-    if record.get("hidden"):
-        return [of_arguments(record)] if record["changed"] else []
     record = legacy.translated(record)
-    found = list(named(record))
-    found += in_diff(record) if record["changed"] else []
-    if not found and record["changed"] and record["action"].rpartition(".")[2] in BY_ARGUMENTS:
+    found = [*named(record), *(in_diff(record) if record["changed"] else ())]
+    tells = record.get("hidden") or (record.get("given") or {}).get("name")
+    if record["changed"] and not found and "findings" not in record and tells:
         found = [of_arguments(record)]
     return found
 
