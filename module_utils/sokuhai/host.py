@@ -63,7 +63,7 @@ def run(argv, timeout=120, env=None, cwd=None):
     except FileNotFoundError:
         return 127, "", "%s: not found" % argv[0]
     except subprocess.TimeoutExpired:
-        return 124, "", "%s: no end after %d s" % (argv[0], timeout)
+        return 124, "", "%s: still running after %d s" % (argv[0], timeout)
     except OSError as problem:
         return 126, "", "%s: %s" % (argv[0], problem.strerror)
     return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")

@@ -39,7 +39,7 @@ def compare(wanted, file=None):
 
 
 def apply(changes, file=None):
-    """Set and remove what compare() found, in that order. Raises Refused where sysrc(8) does not, or where another file has the last word."""
+    """Set and remove what compare() found, in that order. Raises Refused where sysrc(8) does not, or where another file overrides it."""
     values = {name: value for name, (_now, value) in changes.items() if value is not None}
     gone = sorted(set(changes) - set(values))
     for words in (["%s=%s" % item for item in sorted(values.items())], ["-x", *gone] if gone else []):
@@ -49,7 +49,7 @@ def apply(changes, file=None):
     lost = compare(values, file)
     if lost:
         raise host.Refused(
-            "%s: %s is %r after sysrc set it to %r: another file has the last word" % (file or "rc.conf", name, *pair)
+            "%s: %s is %r after sysrc set it to %r: another file overrides it" % (file or "rc.conf", name, *pair)
             for name, pair in lost.items()
         )
 

@@ -366,7 +366,7 @@ def test_an_address_is_listed_found_and_taken_out_again_as_a_proof(made):
     with pytest.raises(Refused, match="did not put"):
         made.daemon.prove(25)
     listed.write_text("")
-    with pytest.raises(Refused, match="does not take"):
+    with pytest.raises(Refused, match="from pf"):
         made.daemon.prove(25)
 
 

@@ -22,21 +22,21 @@ RANGES = {
     "bind_recursive_clients": (
         200,
         1000000,
-        "questions in work at a time; from 1001 on named keeps 100 of them as margin",
+        "recursive clients; from 1001 on named keeps 100 of them as a margin",
     ),
-    "bind_tcp_clients": (10, 100000, "TCP connections at a time"),
-    "bind_tcp_listen_queue": (10, 65535, "connections waiting for accept; named raises less to 10"),
-    "bind_clients_per_query": (0, 1000000, "clients that wait for one question; 0 is no limit"),
+    "bind_tcp_clients": (10, 100000, "TCP connections"),
+    "bind_tcp_listen_queue": (10, 65535, "connections waiting for accept; named raises anything lower to 10"),
+    "bind_clients_per_query": (0, 1000000, "clients that wait for the same query; 0 is no limit"),
     "bind_max_clients_per_query": (0, 1000000, "what named may raise bind_clients_per_query to"),
-    "bind_fetches_per_server": (0, 1000000, "questions at a time to one server; 0 is no limit"),
-    "bind_fetches_per_zone": (0, 1000000, "questions at a time below one zone; 0 is no limit"),
-    "bind_resolver_query_timeout": (301, 30000, "milliseconds; named reads 300 and less as seconds"),
-    "bind_resolver_retry_interval": (100, 2000, "milliseconds; named 9.18 cuts more to 2000"),
-    "bind_udp_receive_buffer": (4096, 67108864, "bytes of socket buffer for questions"),
+    "bind_fetches_per_server": (0, 1000000, "queries in progress to one server; 0 is no limit"),
+    "bind_fetches_per_zone": (0, 1000000, "queries in progress for one zone; 0 is no limit"),
+    "bind_resolver_query_timeout": (301, 30000, "milliseconds; named takes 300 and less for seconds"),
+    "bind_resolver_retry_interval": (100, 2000, "milliseconds; named 9.18 lowers anything higher to 2000"),
+    "bind_udp_receive_buffer": (4096, 67108864, "bytes of socket buffer for queries"),
     "bind_cache_share": (1, 80, "per cent of RAM"),
-    "bind_cache_floor_mib": (2, 1048576, "MiB; named's own least is 2"),
+    "bind_cache_floor_mib": (2, 1048576, "MiB; named's own minimum is 2"),
     "bind_cache_ceiling_mib": (2, 1048576, "MiB"),
-    "bind_rate_limit": (0, 1000, "answers a second to one stranger; 0 turns the limit off"),
+    "bind_rate_limit": (0, 1000, "answers a second to one stranger; 0 disables the limit"),
     "bind_statistics_port": (0, 65535, "a port of the loopback above 1023, or 0 for none"),
     "bind_timeout": (5, 300, "seconds named has to answer after a start"),
 }
@@ -74,7 +74,7 @@ def domain_problem(name):
     for label in labels:
         if not LABEL.match(label):
             return (
-                'has the label "%s", which is empty, too long or holds other characters than letters, digits, - and _'
+                'has the label "%s", which is empty, too long or has characters other than letters, digits, - and _'
                 % label
             )
     return ""
@@ -124,7 +124,7 @@ def bind_problems(declared):
             if problem:
                 say("%s: %s %s; write one such as %s" % (name, entry, problem, "127.0.0.1" if version == 4 else "::1"))
         for entry in repeated(declared[name]):
-            say("%s: %s stands there twice" % (name, entry))
+            say("%s: %s is listed twice" % (name, entry))
     if 0 < declared["bind_statistics_port"] < 1024:
         # named opens it after it has given up root
         say(
@@ -143,12 +143,12 @@ def bind_problems(declared):
             elif not ipaddress.ip_address(str(entry)).is_loopback:
                 # Only what matches resolvconf's local_nameservers makes it drop the lease's name servers.
                 say(
-                    "bind_host_name_servers: %s is not a loopback address; the name servers of a lease would stand beside it"
+                    "bind_host_name_servers: %s is not a loopback address; the name servers of a lease would be listed beside it"
                     % entry
                 )
             elif str(entry) not in listening:
                 say(
-                    "bind_listen_on: lacks %s, which bind_host_name_servers gives to the host; add it or say bind_use_for_host: "
+                    "bind_listen_on: lacks %s, which bind_host_name_servers gives to the host; add it or set bind_use_for_host: "
                     "false" % entry
                 )
         if not declared["bind_host_name_servers"]:
@@ -168,7 +168,7 @@ def bind_problems(declared):
                     % entry
                 )
         for entry in repeated(declared[name]):
-            say("%s: %s stands there twice" % (name, entry))
+            say("%s: %s is listed twice" % (name, entry))
 
     if declared["bind_openfiles"] <= declared["bind_tcp_clients"]:
         say(
@@ -215,7 +215,7 @@ def bind_problems(declared):
             )
         if entry["name"] == "." and declared["bind_dnssec_validation"] == "auto":
             say(
-                'bind_dnssec_validation: "auto" uses the built-in root anchor; with an anchor for . in bind_trust_anchors say "yes"'
+                'bind_dnssec_validation: "auto" uses the built-in root anchor; with an anchor for . in bind_trust_anchors set "yes"'
             )
     for statement in declared["bind_extra_options"]:
         word = (statement.split() or [""])[0]
@@ -223,7 +223,7 @@ def bind_problems(declared):
             say('bind_extra_options: "%s" does not end with ;' % statement)
         if word in ("forwarders", "forward"):
             say(
-                "bind_extra_options: %s would make named ask another resolver, whose query limits are what this role replaces"
+                "bind_extra_options: %s would make named query another resolver, whose query limits are what this role replaces"
                 % word
             )
         if word == "files":

@@ -14,10 +14,10 @@ def seconds(value):
     """Return the seconds of a duration as blocklistd.conf(5) writes it: 90, 10m, 12h, 1d12h. ValueError for anything else."""
     text = str(value).strip()
     if not re.fullmatch(r"\d+|(\d+[smhd])+", text):
-        raise ValueError(f"{text!r} is no duration: 90 (seconds), 10m, 12h, 1d")
+        raise ValueError(f"{text!r} is not a duration: 90 (seconds), 10m, 12h, 1d")
     total = sum(int(number) * UNITS[unit] for number, unit in re.findall(r"(\d+)([smhd]?)", text))
     if not 1 <= total <= LONGEST:
-        raise ValueError(f"{text!r} is to be at least 1 second and below 68 years")
+        raise ValueError(f"{text!r} must be at least 1 second and below 68 years")
     return total
 
 
@@ -65,7 +65,7 @@ def remote(entries, mask_ipv4, mask_ipv6):
 
 def _ports(name, ports):
     bad = [port for port in ports if isinstance(port, bool) or not str(port).isdigit() or not 1 <= int(port) <= 65535]
-    return [f"{name}: {port!r} is no port; 1 to 65535" for port in bad]
+    return [f"{name}: {port!r} is not a port; 1 to 65535" for port in bad]
 
 
 def problems(declared):
@@ -74,26 +74,26 @@ def problems(declared):
     services = declared["blocklist_services"]
     if not services:
         found.append(
-            "blocklist_services: is empty, so nobody would ever be cut off; say sokuhai_blocklist: false for that"
+            "blocklist_services: is empty, so nobody would ever be blocked; set sokuhai_blocklist: false for that"
         )
     seen = {}
     for number, one in enumerate(services):
         where = f"blocklist_services[{number}]"
         if not re.fullmatch(r"[a-z][a-z0-9_-]*", str(one["name"])):
-            found.append(f"{where}.name: {one['name']!r} is to be a word of small letters, as smtp")
+            found.append(f"{where}.name: {one['name']!r} must be a word in lower case, like smtp")
         found += _ports(f"{where}.port", [one["port"]])
         if one["port"] in seen:
             found.append(
-                f"{where}.port: {one['port']} is {seen[one['port']]} already; the daemon knows one line a port"
+                f"{where}.port: {one['port']} is {seen[one['port']]} already; the daemon has one line per port"
             )
         seen[one["port"]] = one["name"]
         if int(one["nfail"]) < 2:
-            found.append(f"{where}.nfail: {one['nfail']} would cut off a user who mistypes once; 2 or more")
+            found.append(f"{where}.nfail: {one['nfail']} would block a user who mistypes once; 2 or more")
         found += _duration(f"{where}.duration", one["duration"])
     for name, least, most in (("blocklist_mask_ipv4", 16, 32), ("blocklist_mask_ipv6", 32, 128)):
         if not least <= declared[name] <= most:
             found.append(
-                f"{name}: {declared[name]} is to be {least} to {most}: one offender would stand for too many neighbours, or for none"
+                f"{name}: {declared[name]} must be {least} to {most}: with less, one offender blocks too many neighbours, with more, only itself"
             )
     for name in ("blocklist_allow", "blocklist_mynetworks"):
         for entry in declared[name]:
@@ -102,28 +102,28 @@ def problems(declared):
             except ValueError as problem:
                 text = str(problem)
                 wider = _wider(entry)
-                found.append(f"{name}: {text}{f'; meant is perhaps {wider}' if wider else ''}")
+                found.append(f"{name}: {text}{f'; did you mean {wider}' if wider else ''}")
                 continue
             if ipaddress.ip_network(networks([entry])[0]).prefixlen == 0:
-                found.append(f"{name}: {entry} is everybody, so nobody would ever be cut off")
+                found.append(f"{name}: {entry} is everybody, so nobody would ever be blocked")
     if declared["blocklist_rejects"]:
         if declared["blocklist_rejects_count"] < 5:
             found.append(
-                f"blocklist_rejects_count: {declared['blocklist_rejects_count']} is what a mailing list with a few dead addresses reaches; 5 or more"
+                f"blocklist_rejects_count: {declared['blocklist_rejects_count']} is reached by a mailing list with a few dead addresses; 5 or more"
             )
         found += _duration("blocklist_rejects_window", declared["blocklist_rejects_window"], 60)
         found += _duration("blocklist_rejects_duration", declared["blocklist_rejects_duration"], 60)
         found += _ports("blocklist_rejects_ports", declared["blocklist_rejects_ports"])
         if not declared["blocklist_rejects_ports"]:
-            found.append("blocklist_rejects_ports: is empty, so it would have no effect; say blocklist_rejects: false")
+            found.append("blocklist_rejects_ports: is empty, so it would have no effect; set blocklist_rejects: false")
     for trap in declared["blocklist_traps"]:
         if not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", str(trap)):
-            found.append(f"blocklist_traps: {trap!r} is no address, as trap@example.org")
+            found.append(f"blocklist_traps: {trap!r} is not an address like trap@example.org")
     if declared["blocklist_from_traps"] and not declared["blocklist_traps"]:
-        found.append("blocklist_from_traps: is true, but no trap is declared")
+        found.append("blocklist_from_traps: is true, but no trap is declared; add one to access_traps")
     if not 45 <= declared["blocklist_confirm_seconds"] <= 600:
         found.append(
-            f"blocklist_confirm_seconds: {declared['blocklist_confirm_seconds']} is to be 45 to 600: time enough to come in anew, and not longer locked out than one can bear"
+            f"blocklist_confirm_seconds: {declared['blocklist_confirm_seconds']} must be 45 to 600: enough time for a new connection, and a lock-out that ends soon"
         )
     return found
 

@@ -39,16 +39,16 @@ def ready(p, check_mode):
     changed = blocklist_change.take_back_pending(check_mode, p["confirm_seconds"])
     if blocklist_daemon.is_foreign(read(daemon.config)) and not p["replace"]:
         raise Refused(
-            "blocklist_replace_config: %s was written by somebody else. Say blocklist_replace_config: true to have it replaced (a copy stays beside it)"
+            "blocklist_replace_config: %s was written by somebody else; set blocklist_replace_config: true to replace it (a copy stays beside it)"
             % daemon.config
         )
     pf.loaded(load=not check_mode)
     own = pf.find_own_anchor(read(pf.conf), daemon.name)
     if own and not p["own_anchor"]:
         raise Refused(
-            "blocklist_own_anchor: %s has %s's rules evaluated by a line of its own (%s), and pf would ask them about those too who are never to be cut off: "
-            "blocklist_allow, mynetworks and you. Take that line out, the role's anchor evaluates them before your first rule; or say "
-            "blocklist_own_anchor: true to keep it as it is" % (pf.conf, daemon.name, own)
+            "blocklist_own_anchor: %s evaluates %s's rules in a line of its own (%s), and pf would apply them even to those who must never be blocked: "
+            "blocklist_allow, mynetworks and you. Remove that line, the role's anchor evaluates them before your first rule; or set "
+            "blocklist_own_anchor: true to keep it" % (pf.conf, daemon.name, own)
         )
     return {
         "changed": changed,

@@ -85,7 +85,7 @@ def take_back_pending(check_mode, seconds):
             continue
         if check_mode:
             raise Refused(
-                "pf: a change of an earlier run still waits to be confirmed or taken back; try again in %d seconds"
+                "pf: a change from an earlier run still waits to be confirmed or reverted; try again in %d seconds"
                 % seconds
             )
         change.take_back()
@@ -132,7 +132,7 @@ class Change:
         if self.has("undone") and not self.has("finished"):
             status, out, err = run(["/bin/sh", self.path("change.sh"), "undo"])
             if status:
-                raise Refused("pf: a change that was broken off is not taken back: %s" % (err or out).strip())
+                raise Refused("pf: an interrupted change was not reverted: %s" % (err or out).strip())
 
     def refuse_undone(self):
         if self.has("undone") or not os.path.isdir(self.folder):
@@ -141,7 +141,7 @@ class Change:
                 "pf: %s"
                 % (
                     errors
-                    or "the change was taken back before it was confirmed; blocklist_confirm_seconds may be too few for this host"
+                    or "the change was reverted before it was confirmed; raise blocklist_confirm_seconds for this host"
                 )
             )
 
@@ -153,22 +153,22 @@ class Change:
             return self.has("applied")
 
         if not host.wait_until(decided, 20, 0.2):
-            raise Refused("pf: the change was not made within 20 seconds; it will be taken back")
+            raise Refused("pf: the change was not made within 20 seconds; it will be reverted")
         self.refuse_undone()
         before, now = json.loads(read(self.path("connection"))), connection()
         if before is not None and (now is None or [now.address, now.port] == before):
             raise Refused(
-                "pf: this is still the connection from before the change (%s port %s), which proves nothing; the change will be taken back"
+                "pf: this is still the connection from before the change (%s port %s), which proves nothing; the change will be reverted"
                 % tuple(before)
             )
         applied = os.stat(self.path("applied")).st_mtime
         if before is not None and now.since < applied:
             raise Refused(
-                "pf: this connection was there %d seconds before the change; it will be taken back"
+                "pf: this connection is %d seconds older than the change; it will be reverted"
                 % (applied - now.since)
             )
         if not pf.enabled():
-            raise Refused("pf: it is not enabled; the change will be taken back")
+            raise Refused("pf: it is not enabled; the change will be reverted")
         try:
             os.rename(self.path("armed"), self.path("confirmed"))
         except FileNotFoundError:

@@ -43,18 +43,18 @@ def find():
     daemon = installed()
     if daemon is None:
         raise Refused(
-            "sokuhai_blocklist: this base system has neither blocklistd nor blacklistd (built WITHOUT_BLOCKLIST?); say sokuhai_blocklist: false"
+            "sokuhai_blocklist: this base system has neither blocklistd nor blacklistd (built WITHOUT_BLOCKLIST?); set sokuhai_blocklist: false"
         )
     others = rc.read([name + "_enable" for name in NAMES if name != daemon.name])
     for key in sorted(key for key, value in others.items() if value.upper() == "YES"):
         raise Refused(
-            "sokuhai_blocklist: rc.conf has %s=YES, and that daemon is called %s on this release; move its settings and say sysrc -x %s"
+            "sokuhai_blocklist: rc.conf has %s=YES, and that daemon is called %s on this release; move its settings and run sysrc -x %s"
             % (key, daemon.name, key)
         )
     ipfw = "/etc/ipfw-%s.rc" % daemon.name[:-1]
     if os.path.exists(ipfw):
         raise Refused(
-            "sokuhai_blocklist: %s has %s block by ipfw; this role is for pf. Remove the file, or say sokuhai_blocklist: false"
+            "sokuhai_blocklist: %s makes %s block with ipfw; this role is for pf. Remove the file, or set sokuhai_blocklist: false"
             % (ipfw, daemon.name)
         )
     return daemon
@@ -136,7 +136,7 @@ class Daemon:
         """Start the daemon, or restart one that runs, and wait until its socket answers. Raises Refused."""
         _status, out, err = run(["service", self.name, "restart" if self.process() else "start"])
         if not host.wait_until(lambda: self.process() and self.answers(), 20, 0.2):
-            raise Refused("%s does not run: %s; see /var/log/messages" % (self.name, (out + err).strip()))
+            raise Refused("%s is not running: %s; see /var/log/messages" % (self.name, (out + err).strip()))
 
     def answers(self):
         """Return whether somebody listens on the daemon's socket."""
@@ -152,4 +152,4 @@ class Daemon:
             raise Refused("%s did not put an address into pf: exit %d, %s" % (self.helper, status, (out + err).strip()))
         run([self.helper, "rem", *where, ""])
         if run(inside)[0] == 0:
-            raise Refused("%s does not take an address out of pf again" % self.helper)
+            raise Refused("%s does not remove an address from pf again" % self.helper)

@@ -59,7 +59,7 @@ def operator(allow):
     found = connection()
     if found is None and not allow:
         raise Refused(
-            "blocklist_allow: this play does not come in by ssh, so it cannot be seen from where you log in; name your address there"
+            "blocklist_allow: this play does not connect over ssh, so the address you log in from is unknown; add it here"
         )
     return found
 

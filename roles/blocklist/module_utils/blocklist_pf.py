@@ -104,8 +104,8 @@ def load_options(flags):
         found, rest = [], [problem.msg]
     if rest:
         raise Refused(
-            "pf: pf_flags of rc.conf is %r: %s. Only -D, -o and -m, and what prints (-%s), leave `service pf start` load the whole of pf.conf; with "
-            "another, what this role puts there would not be in force after a boot. Take it out"
+            "pf: pf_flags of rc.conf is %r: %s. Only -D, -o and -m, and what prints (-%s), make `service pf start` load the whole of pf.conf; with "
+            "another, this role's part would not be in force after a boot. Remove it"
             % (flags, rest[0], PRINTING)
         )
     return [word for option, value in found if option[1] not in PRINTING for word in (option, value) if word]
@@ -169,7 +169,7 @@ class Pf:
         status, _out, err = run(["kldload", "-n", "pf"]) if load else (0, "", "")
         if status:
             raise Refused(
-                "sokuhai_blocklist: this kernel cannot load pf (%s); in a jail it is the host's part" % err.strip()
+                "sokuhai_blocklist: this kernel cannot load pf (%s); in a jail, the host has to" % err.strip()
             )
         return load
 
@@ -230,7 +230,7 @@ class Pf:
         if old is not None and anchor and not moved:
             good, _printed, err = self.try_rules(old, anchor)
             if not good:
-                raise Refused("%s: pf refuses it as it stands, nothing was changed: %s" % (self.conf, err))
+                raise Refused("%s: pf rejects it as it is, nothing was changed: %s" % (self.conf, err))
         for text in candidates:
             good, printed, err = self.try_rules(text, anchor)
             if good and (moved or not anchor or comes_first(printed)):
@@ -238,7 +238,7 @@ class Pf:
                 return text
             complaints.append(err or "another filter rule would come before it")
         raise Refused(
-            "%s: there is no line before which pf takes our anchor as the first filter rule (%s). Put this before your first filter rule yourself: %s"
+            "%s: there is no line before which pf accepts our anchor as the first filter rule (%s). Put this before your first filter rule yourself: %s"
             % (self.conf, "; ".join(complaints), " | ".join(lines))
         )
 
@@ -248,8 +248,8 @@ class Pf:
         printed = self.try_rules(without_loads(old), anchor)[1]
         if top_rules(printed) != top_rules(pfctl("-s", "nat") + pfctl("-s", "rules")):
             raise Refused(
-                "pf: what it runs is not what %s says, so loading that would change more than is meant and could not be taken back. Load it yourself "
-                "(service pf reload), see that you can still log in, and run this again" % self.conf
+                "pf: the running rules are not those of %s, so loading it would change more than intended and could not be reverted. Load it yourself "
+                "(service pf reload), check that you can still log in, and run this again" % self.conf
             )
 
     def refuse_few_states(self, verbose, states):
@@ -259,7 +259,7 @@ class Pf:
             found = re.search(r"^states\s+hard limit\s+(\d+)", run(["pfctl", "-s", "memory"])[1], re.MULTILINE)
         if found and int(found[1]) < states and (" keep state" in verbose or " modulate state" in verbose):
             raise Refused(
-                "pf: %s gives room for %s states, below %d (named's questions and the SMTP connections): put `set limit states %d` into it"
+                "pf: %s has room for %s states, below %d (named's queries and the SMTP connections): put `set limit states %d` into it"
                 % (self.conf, found[1], states, states)
             )
 

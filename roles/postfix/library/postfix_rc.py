@@ -59,7 +59,7 @@ def main():
             code, out, dummy = module.run_command([sysrc, *where, "-n", setting["key"]])
             if out.strip() != setting["value"]:
                 module.fail_json(
-                    msg="%s is %r after sysrc set it to %r: another file has the last word"
+                    msg="%s is %r after sysrc set it to %r: another file overrides it"
                     % (label, out.strip(), setting["value"])
                 )
     module.exit_json(changed=bool(after), diff={"before": "\n".join(before + [""]), "after": "\n".join(after + [""])})
