@@ -164,8 +164,7 @@ class Change:
         applied = os.stat(self.path("applied")).st_mtime
         if before is not None and now.since < applied:
             raise Refused(
-                "pf: this connection is %d seconds older than the change; it will be reverted"
-                % (applied - now.since)
+                "pf: this connection is %d seconds older than the change; it will be reverted" % (applied - now.since)
             )
         if not pf.enabled():
             raise Refused("pf: it is not enabled; the change will be reverted")

@@ -105,8 +105,7 @@ def load_options(flags):
     if rest:
         raise Refused(
             "pf: pf_flags of rc.conf is %r: %s. Only -D, -o and -m, and what prints (-%s), make `service pf start` load the whole of pf.conf; with "
-            "another, this role's part would not be in force after a boot. Remove it"
-            % (flags, rest[0], PRINTING)
+            "another, this role's part would not be in force after a boot. Remove it" % (flags, rest[0], PRINTING)
         )
     return [word for option, value in found if option[1] not in PRINTING for word in (option, value) if word]
 
