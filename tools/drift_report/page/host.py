@@ -12,8 +12,6 @@ from .language import say, spoken
 from .pieces import MARKS, code, command, level_mark, link_name, moment, number, percent, shortened
 
 SHOWN = 8  # items of a host before the rest is folded away: what is below must not be pushed out of sight
-
-
 KINDS = {"+": "add", "-": "del", "@": "hunk"}
 
 
@@ -74,20 +72,9 @@ def folded(entries, make):
 
 def wrong(judged):
     host, items = judged["host"], []
-    if host["status"] == "unreachable":
-        items.append(
-            [
-                el("b", say("is_unreachable"), cls="bad"),
-                el("pre", code("\n".join(host["messages"])), cls="command", lang="en"),
-            ]
-        )
-    if host["status"] == "error":
-        items.append(
-            [
-                el("b", say("is_error"), cls="bad"),
-                el("pre", code("\n".join(host["messages"])), cls="command", lang="en"),
-            ]
-        )
+    if host["messages"]:
+        messages = el("pre", code("\n".join(host["messages"])), cls="command", lang="en")
+        items.append([el("b", say("is_" + host["status"]), cls="bad"), messages])
     items += [
         el("b", say("broken_link", link=link_name(row), has=number(row["has"]), needs=number(row["needs"])), cls="bad")
         for row in judged["broken"]
@@ -115,19 +102,8 @@ def wrong(judged):
     findings = sorted(judged["findings"], key=lambda entry: entry["since"] != "new")
     if findings:
         new = sum(entry["since"] == "new" for entry in findings)
-        items.append(
-            [
-                el(
-                    "b",
-                    say("items_differ", n=len(findings)),
-                    " (",
-                    say("new_of", n=new),
-                    ")" if new else ")",
-                    cls="warn",
-                ),
-                folded(findings, item),
-            ]
-        )
+        count = el("b", say("items_differ", n=len(findings)), " (", say("new_of", n=new), ")", cls="warn")
+        items.append([count, folded(findings, item)])
     return el(
         "section",
         el("h3", say("wrong")),
