@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """tools/drift: from what the callback recorded to findings and the status of each host."""
 
+import ast
 import json
 import pathlib
 
@@ -211,8 +212,6 @@ def test_every_remedy_has_its_sentence_in_both_languages():
 
 
 def test_every_remedy_that_a_module_gives_is_known():
-    import ast
-
     given = set()
     for path in [*ROOT.glob("roles/*/library/*.py"), *ROOT.glob("roles/*/module_utils/*.py")]:
         for call in ast.walk(ast.parse(path.read_text())):
