@@ -43,7 +43,7 @@ def test_what_reads_the_log_and_decides_is_nobody_special(host, monitor):
     mine = {
         user
         for user, _pid, command in lines
-        if command.startswith("/usr/local/bin/python3 -I " + monitor["monitor_program"])
+        if command.startswith("/usr/local/bin/python3 -IB " + monitor["monitor_program"])
     }
     # ps(1) cuts a long name
     assert (

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+import types
 
 import pytest
 from practice import PLAYBOOK, ROOT, applied_book, changed_lines, message, play_book
@@ -37,6 +38,7 @@ SERVICES = [
     {"name": "smtp", "port": 25, "nfail": 10, "duration": "12h"},
     {"name": "ssh", "port": 22, "nfail": 5, "duration": "24h"},
 ]
+UNDO = {"undo": True}
 WANTED = {
     "sokuhai_blocklist": True,
     "blocklist_services": SERVICES,
@@ -124,14 +126,37 @@ def shell(lab, text, check=True):
     return lab.sh("sh", "-c", text, check=check).stdout
 
 
+# what the role may change, on the host as it is
+STATE = (
+    "pfctl -s Running; pfctl -s rules 2>&1; cat /etc/pf.conf /etc/blocklistd.conf /etc/ssh/sshd_config; sysrc -n pf_enable blocklistd_enable blocklistd_flags;"
+    "service blocklistd status; find /etc/pf* /etc/blocklistd* /usr/local/etc/cron.d /usr/local/libexec /var/db/sokuhai -maxdepth 1 -type f 2>/dev/null | sort"
+)
+
+
 def state(lab):
-    """What the role may change, on the host as it is."""
-    return shell(
-        lab,
-        "pfctl -s Running; pfctl -s rules 2>&1; cat /etc/pf.conf /etc/blocklistd.conf /etc/ssh/sshd_config; sysrc -n pf_enable blocklistd_enable blocklistd_flags;"
-        "service blocklistd status; find /etc/pf* /etc/blocklistd* /usr/local/etc/cron.d /usr/local/libexec /var/db/sokuhai -maxdepth 1 -type f 2>/dev/null | sort",
-        check=False,
-    )
+    return shell(lab, STATE, check=False)
+
+
+def steps(lab, *wanted, **variables):
+    """Take each step (blocklist_only.yml says what one is) in one play; return how many changes each made, and what looked(number) sees.
+
+    A step that ends in a look has its output kept on the host: {"look": command} is a step's sh whose output looked(number) returns.
+    """
+    kept = [
+        dict(step, sh=f"{{ {step['look']}; }} > /root/look.{number} 2>&1; {step.get('sh', 'true')}")
+        if "look" in step
+        else step
+        for number, step in enumerate(wanted)
+    ]
+    result = applied_book("blocklist_only.yml", lab, blocklist_steps=kept, **{**WANTED, **variables})
+    parts = result.stdout.split("TASK [Step ")[1:]
+    assert len(parts) == len(kept), result.stdout[-3000:]
+    looks = {
+        number: shell(lab, f"cat /root/look.{number}; rm /root/look.{number}")
+        for number, step in enumerate(wanted)
+        if "look" in step
+    }
+    return [len(changed_lines(types.SimpleNamespace(stdout="TASK [Step " + part))) for part in parts], looks
 
 
 def killed(lab, task):
@@ -170,13 +195,13 @@ def bare(lab):
     """The host without the role, with a pf.conf of its own that is not in force; after the tests it is as it was."""
     there = "pf.sokuhai.conf" in shell(lab, "ls /etc").split()
     if there:
-        applied_book("blocklist_only.yml", lab, blocklist_undo=True)
+        steps(lab, UNDO)
     had = shell(lab, "cat /etc/pf.conf 2>/dev/null", check=False)
     shell(lab, f"sysrc pf_flags='{FLAGS}'")
     yield lab
     shell(lab, "sysrc -x pf_flags")
     if shell(lab, "ls /etc/pf.sokuhai.conf /var/db/sokuhai/blocklist.json 2>/dev/null", check=False):
-        applied_book("blocklist_only.yml", lab, blocklist_undo=True)
+        steps(lab, UNDO)
     lab.sh("sh", "-c", "rm -f /etc/pf.conf; pfctl -q -d; pfctl -q -F all; true", check=False)
     if had:
         lab.sh("sh", "-c", "cat > /etc/pf.conf", stdin=had)
@@ -189,9 +214,7 @@ def in_force(bare):
     """The role applied over the stranger's pf.conf, which lets ssh in."""
     put(bare, "pass")
     # what the refused change left of itself is no state to come back to
-    applied_book("blocklist_only.yml", bare, blocklist_undo=True)
-    bare.before = state(bare)
-    bare.first = applied_book("blocklist_only.yml", bare, **WANTED)
+    bare.before = steps(bare, UNDO, {"look": STATE})[1][1]
     bare.sh("python3", "-", stdin=REPORTER)
     yield bare
     shell(bare, "kill $(cat /var/run/reporter.pid); rm -f /var/run/reporter.pid")
@@ -352,7 +375,7 @@ def test_a_play_that_dies_before_the_confirmation_is_mended_by_the_next(in_force
 
 @pytest.mark.skipif(
     not os.environ.get("SOKUHAI_FULL"),
-    reason="three plays; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host",
+    reason="two plays; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host",
 )
 def test_an_sshd_that_was_never_told_is_told_by_the_next_run(in_force):
     """As after a play that was killed between the rename of sshd_config and the reload: the file is right, and sshd is older than it."""
@@ -360,38 +383,27 @@ def test_an_sshd_that_was_never_told_is_told_by_the_next_run(in_force):
     pid = shell(lab, "cat /var/run/sshd.pid; touch -t 202601010000 /var/run/sshd.pid")
     result = play_book("blocklist_only.yml", lab, "--check", **WANTED)
     assert result.returncode == 0 and changed_lines(result), result.stdout[-3000:]
-    assert changed_lines(applied_book("blocklist_only.yml", lab, **WANTED))
-    assert (
-        shell(lab, "cat /var/run/sshd.pid; test /var/run/sshd.pid -nt /etc/ssh/sshd_config && echo newer")
-        == pid + "newer\n"
-    )
-    assert not changed_lines(applied_book("blocklist_only.yml", lab, **WANTED))
+    newer = "cat /var/run/sshd.pid; test /var/run/sshd.pid -nt /etc/ssh/sshd_config && echo newer"
+    changes, looks = steps(lab, {}, {"look": newer})
+    assert changes[0] and not changes[1] and looks[1] == pid + "newer\n"
 
 
 def test_undo_leaves_what_there_was(in_force):
-    applied_book("blocklist_only.yml", in_force, blocklist_undo=True)
+    changes, _looks = steps(in_force, UNDO, UNDO)
     after = state(in_force)
     assert after == in_force.before, "\n".join(
         difflib.unified_diff(in_force.before.splitlines(), after.splitlines(), "before", "after", n=0)
     )
-    assert not changed_lines(applied_book("blocklist_only.yml", in_force, blocklist_undo=True))
+    assert changes[0] and not changes[1]
 
 
-def own(lab, **variables):
-    """Put a pf.conf with the daemon's anchor as FreeBSD's handbook has it into place, and run the role without its count."""
-    lab.sh(
-        "sh",
-        "-c",
-        "cat > /etc/pf.conf",
-        stdin=STRANGERS.replace("ACTION", "pass").replace(
-            "# ssh from home", 'anchor "blocklistd/*" in\n# ssh from home'
-        ),
-    )
-    return play_book("blocklist_only.yml", lab, **{**WANTED, "blocklist_rejects": False, **variables})
+# the daemon's anchor as FreeBSD's handbook has it
+OWN = STRANGERS.replace("ACTION", "pass").replace("# ssh from home", 'anchor "blocklistd/*" in\n# ssh from home')
 
 
 def test_an_anchor_of_ones_own_that_exempts_nobody_is_refused(bare):
-    result = own(bare)
+    bare.sh("sh", "-c", "cat > /etc/pf.conf", stdin=OWN)
+    result = play_book("blocklist_only.yml", bare, **WANTED)
     assert (
         result.returncode != 0
         and "blocklist_own_anchor: /etc/pf.conf" in message(result)
@@ -406,35 +418,25 @@ def test_an_anchor_of_ones_own_that_exempts_nobody_is_refused(bare):
 
 @pytest.mark.skipif(
     not os.environ.get("SOKUHAI_FULL"),
-    reason="seven plays; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host",
+    reason="four plays; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host",
 )
 def test_an_anchor_of_ones_own_is_left_alone_when_asked_for(in_force):
     """Nothing of ours is in pf then, and a boot leaves nothing to be done; the count brings our anchor, and goes with it."""
-    # the reporter runs on after the undo
-    lab, kept = in_force, {**WANTED, "blocklist_rejects": False, "blocklist_own_anchor": True}
+    lab = in_force  # the reporter runs on after the undo
+    kept, counted = {"rejects": False, "own_anchor": True}, {"own_anchor": True}
+    look, inside = "pfctl -s Running; pfctl -s rules; cat /etc/pf.conf; ls /etc", "; pfctl -a sokuhai -s rules"
+    steps(lab, UNDO)
+    lab.sh("sh", "-c", "cat > /etc/pf.conf", stdin=OWN)
     try:
-        # the test before has done so in a whole run
-        applied_book("blocklist_only.yml", lab, blocklist_undo=True)
-        result = own(lab, blocklist_own_anchor=True)
-        assert result.returncode == 0, result.stdout[-3000:]
-        rules = shell(lab, "pfctl -s Running; pfctl -s rules")
-        assert (
-            rules.startswith("Enabled\n") and "sokuhai" not in rules and "pf.sokuhai.conf" not in shell(lab, "ls /etc")
+        changes, looks = steps(
+            lab, kept, {**kept, "look": look, "sh": "service pf restart && service blocklistd restart"}, kept
         )
-        # as a boot does it
-        shell(lab, "service pf restart && service blocklistd restart")
-        assert not changed_lines(applied_book("blocklist_only.yml", lab, **kept))
+        assert changes[0] and not changes[2], changes
+        assert looks[1].startswith("Enabled\n") and "sokuhai" not in looks[1]
         assert reach(lab, *["192.0.2.2:2525"] * 6, host="operator") == [True] * 6, "counted"
-        counted = {**kept, "blocklist_rejects": True}
-        assert changed_lines(applied_book("blocklist_only.yml", lab, **counted))
-        assert 'anchor "sokuhai" all' in shell(lab, "pfctl -s rules") and "blocklistd" not in shell(
-            lab, "pfctl -a sokuhai -s rules"
-        )
-        assert not changed_lines(applied_book("blocklist_only.yml", lab, **counted))
-        assert changed_lines(applied_book("blocklist_only.yml", lab, **kept))
-        assert "sokuhai" not in shell(lab, "pfctl -s rules; cat /etc/pf.conf") and "pf.sokuhai.conf" not in shell(
-            lab, "ls /etc"
-        )
-        assert not changed_lines(applied_book("blocklist_only.yml", lab, **kept))
+        changes, looks = steps(lab, counted, {**counted, "look": look + inside}, kept, {**kept, "look": look})
+        assert changes[0] and not changes[1] and changes[2] and not changes[3], changes
+        assert looks[1].count('anchor "sokuhai" all\n') == 1 and looks[1].endswith("port = smtp\n"), looks[1]
+        assert "sokuhai" not in looks[3]
     finally:
-        applied_book("blocklist_only.yml", lab, blocklist_undo=True)
+        steps(lab, UNDO)

@@ -40,7 +40,7 @@ def guarded(lab):
         played(lab, "site.yml", "--tags", "postfix,blocklist", variables=GROUPS["guarded"])
         yield
     finally:
-        applied_book("blocklist_only.yml", lab, blocklist_undo=True)
+        applied_book("blocklist_only.yml", lab, blocklist_steps=[{"undo": True}])
         if not had:
             lab.sh("sh", "-c", "rm -f /etc/pf.conf; pfctl -q -d; pfctl -q -F all; true", check=False)
         played(lab, "site.yml", "--tags", "postfix")

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import yaml
+from sampler_modules import samples
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(sys.executable).parent
@@ -58,12 +59,7 @@ def provided():
     for path in [*ROOT.glob("roles/*/filter_plugins/*.py"), *ROOT.glob("filter_plugins/*.py")]:
         names |= set(re.findall(r'"(\w+)": \w+', path.read_text()))
     # columns of the sampler's file
-    names |= set(
-        re.findall(
-            r'"(\w+)"',
-            (ROOT / "roles/monitor/files/monitor.py").read_text().partition("COLUMNS = (")[2].partition(")")[0],
-        )
-    )
+    names |= set(samples.COLUMNS)
     return names | {
         path.stem
         for path in [

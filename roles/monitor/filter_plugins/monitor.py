@@ -9,7 +9,7 @@ import re
 RANGES = {
     "monitor_busy_seconds": (2, 60, "seconds; a sample runs five small commands"),
     "monitor_idle_seconds": (10, 3600, "seconds"),
-    "monitor_ceiling_percent": (20, 99, "per cent of a limit; over again 10 below"),
+    "monitor_ceiling_percent": (20, 99, "per cent of a limit; back to normal 10 points lower"),
     "monitor_deferred_dns": (0, 1000000, "attempts in ten minutes, 0 for never"),
     "monitor_alert_quiet": (0, 86400, "seconds"),
     "monitor_file_kilobytes": (

@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: monitor_host
 short_description: The sampler of a mail host, compared with what is declared by what it is
 description:
-  - With O(state=present), makes the user and the folder, writes the four files and rc.conf's variable, and starts the sampler where it does not run, was started before
+  - With O(state=present), makes the user and the folder, writes the files and rc.conf's variable, and starts the sampler where it does not run, was started before
     its files were written, or has written nothing for a while. A start is proved by the first line of samples; when none comes, the former files come back.
   - With O(state=absent), stops it, ends what is left of it, and removes files, variable and user. The samples stay.
 options:
@@ -16,23 +16,23 @@ options:
   service: {type: str, required: true, description: Name of the rc script.}
   user: {type: str, required: true, description: Whom the sampler runs as.}
   directory: {type: path, required: true, description: Folder of the samples.}
+  program: {type: path, required: true, description: Folder of the program. Nothing but its files stays there; a former version was a file of that name.}
   patience: {type: int, default: 30, description: Seconds within which the first line has to come.}
   silence: {type: int, default: 180, description: Seconds without a line after which it is started anew.}
-  program: &file
-    type: dict
+  files:
+    type: list
+    elements: dict
     required: true
-    description: The program.
+    description: The program's files, its settings, its rc script, and what newsyslog(8) reads.
     suboptions:
       path: {type: path, required: true}
       text: {type: str, default: ''}
       mode: {type: str, default: '0644'}
-  settings: {<<: *file, description: Its settings.}
-  script: {<<: *file, description: The rc script.}
-  newsyslog: {<<: *file, description: What newsyslog(8) reads.}
+      restart: {type: bool, default: true, description: Whether the sampler reads it once, when it starts.}
 author: sokuhai
 """
 RETURN = r"""
-restarted: {description: "Why it was started or restarted, or empty.", type: str, returned: state=present}
+findings: {description: What no diff shows; the sampler was started or restarted for it., type: list, returned: state=present}
 """
 
 import os
@@ -42,74 +42,52 @@ import stat
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai.host import Refused, difference, read, remove, run, write
+from ansible.module_utils.sokuhai import host, process, rc
+from ansible.module_utils.sokuhai.findings import finding
+from ansible.module_utils.sokuhai.host import Refused, difference, read, remove, write
 
 MARK = "sokuhai's role monitor"
-FILES = ("program", "settings", "script", "newsyslog")
-# what a running sampler has read; newsyslog(8) reads the fourth by itself
-READ_ONCE = ("program", "settings", "script")
+GECOS = "sokuhai monitor"
+
+
+def status(path):
+    """Return os.stat_result of *path* itself, or None where it is not there."""
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
 
 
 def written(path):
     """Return when *path* was last written, s since 1970, or 0 where it is not there."""
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return 0
+    found = status(path)
+    return found.st_mtime if found else 0
+
+
+def rights(path):
+    """Return mode and owner of *path* as text, or "" where it is not there."""
+    found = status(path)
+    return "%04o %s" % (stat.S_IMODE(found.st_mode), found.st_uid or "root") if found else ""
 
 
 class Monitor:
     def __init__(self, module):
-        self.module, self.p = module, module.params
+        self.check_mode, self.p = module.check_mode, module.params
+        self.files = {one["path"]: one for one in self.p["files"]}
         self.key = self.p["service"] + "_enable"
         self.pidfile = "/var/run/%s.pid" % self.p["service"]
         self.childfile = "/var/run/%s.child.pid" % self.p["service"]
-        self.samples, self.state = (
-            os.path.join(self.p["directory"], "samples.csv"),
-            os.path.join(self.p["directory"], "state"),
-        )
+        self.samples, self.state = (os.path.join(self.p["directory"], name) for name in ("samples.csv", "state"))
 
     # -- asking the host
 
-    def files(self):
-        """{path: (text, mode)} of what is declared."""
-        return {self.p[part]["path"]: (self.p[part]["text"], int(self.p[part]["mode"], 8)) for part in FILES}
-
-    def enabled(self):
-        """Value of rc.conf's variable, or None."""
-        rc, out, _err = run(["sysrc", "-n", self.key])
-        return out.rstrip("\n") if rc == 0 else None
-
-    def process(self, path, name):
-        """pid that *path* holds, where such a process runs; else None. daemon(8) shows itself to ps(1) as "daemon: ..."."""
-        text = (read(path) or "").strip()
-        if not text.isdigit():
-            return None
-        rc, out, _err = run(["ps", "-ww", "-o", "command=", "-p", text])
-        return int(text) if rc == 0 and name in out else None
-
     def watcher(self):
-        return self.process(self.pidfile, "daemon")
+        """Return daemon(8)'s Process, or None. It writes its pid file once, when it starts."""
+        return process.from_pidfile(self.pidfile, "daemon")
 
     def child(self):
-        return self.process(self.childfile, self.p["program"]["path"])
-
-    def why(self):
-        """Why the sampler has to be started or restarted, or "". What it reads once is its program, settings and rc script."""
-        if self.watcher() is None:
-            return "did not run"
-        newest = max(written(self.p[part]["path"]) for part in READ_ONCE)
-        # daemon(8) writes its pid file once, when it starts
-        if written(self.pidfile) < newest:
-            return "was older than its program or its settings"
-        since = max(written(self.pidfile), written(self.samples))
-        if time.time() - since > self.p["silence"] and self.room():
-            return "has written nothing for %d seconds" % (time.time() - since)
-        return ""
-
-    def room(self):
-        """Whether a line could be written."""
-        return not os.path.isdir(self.p["directory"]) or os.statvfs(self.p["directory"]).f_bavail > 0
+        """Return the sampler's Process, or None."""
+        return process.from_pidfile(self.childfile, self.p["program"])
 
     def user(self):
         try:
@@ -117,104 +95,106 @@ class Monitor:
         except KeyError:
             return None
 
-    @staticmethod
-    def rights(path):
-        """Mode and owner of *path*, or "" where it is not there."""
-        try:
-            info = os.stat(path)
-        except OSError:
-            return ""
-        return "%04o %s" % (stat.S_IMODE(info.st_mode), "root" if info.st_uid == 0 else info.st_uid)
+    def room(self):
+        """Return whether a line could be written."""
+        return not os.path.isdir(self.p["directory"]) or os.statvfs(self.p["directory"]).f_bavail > 0
+
+    def faults(self):
+        """Return the findings for which the sampler has to be started or restarted."""
+        now = self.watcher()
+        if now is None:
+            return [finding("service monitor", "service monitor", "running", "not running")]
+        once = [path for path, one in self.files.items() if one["restart"]]
+        newer = now.older_than(*once)
+        if newer:
+            return [finding("process monitor", "process monitor", "started after %s" % newer, "older", once)]
+        silent = time.time() - max(now.since[1], written(self.samples))
+        if silent > self.p["silence"] and self.room():
+            wanted = "a sample within %d s" % self.p["silence"]
+            return [finding("service monitor", "service monitor", wanted, "none for %d s" % silent)]
+        return []
+
+    def former(self):
+        """Return {path: (text, mode)} of the files that are there: those declared, and what former versions have left of the program."""
+        folder, found = self.p["program"], {}
+        left = [os.path.join(folder, name) for name in os.listdir(folder)] if os.path.isdir(folder) else [folder]
+        for path in sorted({*self.files, *left}):
+            text = read(path)
+            if text is not None and (path in self.files or path == folder or MARK in text):
+                found[path] = (text, stat.S_IMODE(os.stat(path).st_mode))
+        return found
 
     def folder(self):
-        """What is wrong with the samples' folder, or "". It is root's, since newsyslog(8) renames and chowns in it as root: the sampler may write into its file and into
-        folder state, and can put no link in the way."""
-        user = self.user()
-        try:
-            top, samples, state = os.stat(self.p["directory"]), os.lstat(self.samples), os.lstat(self.state)
-        except OSError:
+        """Return what is wrong with the samples' folder, or "". It is root's, since newsyslog(8) renames and chowns in it as root: the sampler may write into its
+        file and into folder state, and can put no link in the way."""
+        user, top, *own = self.user(), *map(status, (self.p["directory"], self.samples, self.state))
+        if top is None or None in own:
             return "missing"
-        if (
-            top.st_uid
-            or stat.S_IMODE(top.st_mode) != 0o755
-            or user is None
-            or samples.st_uid != user.pw_uid
-            or state.st_uid != user.pw_uid
-        ):
-            return "of another owner or mode"
-        return ""
+        right = user is not None and top.st_uid == 0 and stat.S_IMODE(top.st_mode) == 0o755
+        return "" if right and all(one.st_uid == user.pw_uid for one in own) else "of another owner or mode"
 
     # -- state=present
 
     def present(self):
-        files = self.files()
-        for path in files:
-            text = read(path)
-            if text is not None and MARK not in text:
+        user, former, folder, findings = self.user(), self.former(), self.folder(), self.faults()
+        for path, (text, _mode) in former.items():
+            if MARK not in text:
                 raise Refused(
                     "monitor: %s is there and was not written by this role; move it away, or name another path" % path
                 )
-        user = self.user()
         if user is not None and user.pw_uid == 0:
             raise Refused("monitor_user: %s is root; name a user that has no rights" % self.p["user"])
-        now = {path: self.rights(path) for path in files}
-        new = [path for path, (text, mode) in files.items() if read(path) != text or now[path] != "%04o root" % mode]
-        key, folder = self.enabled(), self.folder()
-        why = self.why()
-        restarts = [path for path in new if path != self.p["newsyslog"]["path"]]
-        diff = [difference(path, read(path), files[path][0]) for path in new if read(path) != files[path][0]]
-        diff += [
-            difference("mode of " + path, now[path] + "\n", "%04o root\n" % files[path][1])
-            for path in new
-            if read(path) == files[path][0]
+        gone = [path for path in former if path not in self.files]
+        new = [
+            path for path, one in self.files.items() if (read(path), rights(path)) != (one["text"], self.wanted(path))
         ]
-        if key != "YES":
-            diff.append(
-                difference("rc.conf", None if key is None else '%s="%s"\n' % (self.key, key), '%s="YES"\n' % self.key)
-            )
+        changes = rc.compare({self.key: "YES"})
+        diff = [difference(path, former[path][0], None) for path in gone]
+        for path in new:
+            if read(path) != self.files[path]["text"]:
+                diff.append(difference(path, read(path), self.files[path]["text"]))
+            else:
+                diff.append(difference("mode of " + path, rights(path) + "\n", self.wanted(path) + "\n"))
+        if changes:
+            diff.append(rc.difference(changes))
         if user is None:
             diff.append(difference("user " + self.p["user"], None, self.p["user"] + "\n"))
         elif folder:
             diff.append(
                 difference(self.p["directory"], folder + "\n", "root's, with %s's file and folder\n" % self.p["user"])
             )
-        result = {"changed": bool(new or key != "YES" or user is None or folder or why), "restarted": why, "diff": diff}
-        if self.module.check_mode or not result["changed"]:
+        result = {"changed": bool(diff or findings), "findings": findings, "diff": diff}
+        if self.check_mode or not result["changed"]:
             return result
-        former = {path: (read(path), mode) for path, (text, mode) in files.items()}
         try:
             self.make_user_and_folder()
-            for path in new:
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                write(path, *files[path])
-            if key != "YES":
-                self.sysrc("%s=YES" % self.key)
-            if restarts or why or user is None or folder:
-                result["restarted"] = why or "its files changed"
+            self.replace(gone, {path: (self.files[path]["text"], int(self.files[path]["mode"], 8)) for path in new})
+            rc.apply(changes)
+            if findings or folder or gone or any(self.files[path]["restart"] for path in new):
                 self.start()
         except (OSError, Refused) as problem:
             raise Refused("%s. %s" % (str(problem).rstrip("."), self.back(former))) from problem
         return result
 
+    def wanted(self, path):
+        """Return the rights() that *path* is to have."""
+        return "%s root" % self.files[path]["mode"]
+
+    @staticmethod
+    def replace(gone, files):
+        """Remove the files *gone*, then write *files*, {path: (text, mode)}: a file may have been where a folder comes, or a folder that is empty then."""
+        remove(*gone)
+        for path, (text, mode) in files.items():
+            if os.path.isdir(path):
+                os.rmdir(path)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            write(path, text, mode)
+
     def make_user_and_folder(self):
         if self.user() is None:
-            rc, out, err = run(
-                [
-                    "pw",
-                    "useradd",
-                    "-n",
-                    self.p["user"],
-                    "-c",
-                    "sokuhai monitor",
-                    "-d",
-                    "/nonexistent",
-                    "-s",
-                    "/usr/sbin/nologin",
-                    "-w",
-                    "no",
-                ]
-            )
-            if rc or self.user() is None:
+            argv = ["pw", "useradd", "-n", self.p["user"], "-c", GECOS, "-d", "/nonexistent", "-s", "/usr/sbin/nologin"]
+            code, out, err = host.run([*argv, "-w", "no"])
+            if code or self.user() is None:
                 raise Refused("pw useradd %s: %s" % (self.p["user"], (out + err).strip()))
         user = self.user()
         os.makedirs(self.p["directory"], exist_ok=True)
@@ -233,69 +213,61 @@ class Monitor:
 
     @staticmethod
     def kind(path):
-        """File type bits of *path* itself, 0 where it is not there."""
-        try:
-            return os.lstat(path).st_mode
-        except OSError:
-            return 0
-
-    def sysrc(self, *arguments):
-        rc, out, err = run(["sysrc", *arguments])
-        if rc:
-            raise Refused("sysrc: %s" % (out + err).strip())
+        """Return the file type bits of *path* itself, 0 where it is not there."""
+        found = status(path)
+        return found.st_mode if found else 0
 
     def start(self):
         """Start the sampler anew and wait for its first line."""
         self.stop()
-        began = time.time()
-        size = os.path.getsize(self.samples) if os.path.exists(self.samples) else 0
-        rc, out, err = run(["service", self.p["service"], "start"])
+        began, before = time.time(), status(self.samples)
+        code, out, err = host.run(["service", self.p["service"], "start"])
         said = " ".join((out + err).split())
-        if rc:
+        if code:
             raise Refused("service %s start: %s" % (self.p["service"], said))
-        if not self.room():
-            # it runs, and will write once there is room
-            return
-        while time.time() - began < self.p["patience"]:
+
+        def wrote():
             # newsyslog may have turned it over meanwhile
-            if (
-                os.path.exists(self.samples)
-                and written(self.samples) >= began - 2
-                and os.path.getsize(self.samples) != size
-            ):
-                return
-            time.sleep(0.5)
-        raise Refused(
-            "the sampler wrote nothing into %s within %d seconds; it says why in /var/log/messages (sokuhai-monitor). %s"
-            % (self.samples, self.p["patience"], said)
-        )
+            now = status(self.samples)
+            return now and now.st_mtime >= began - 2 and now.st_size != (before.st_size if before else 0)
+
+        # without room it runs, and will write once there is some
+        if self.room() and not host.wait_until(wrote, self.p["patience"], 0.5):
+            raise Refused(
+                "the sampler wrote nothing into %s within %d seconds; it says why in /var/log/messages (sokuhai-monitor). %s"
+                % (self.samples, self.p["patience"], said)
+            )
 
     def stop(self):
         """End the watcher, and with it the sampler, whatever state they are in."""
-        if self.watcher() is not None and os.path.exists(self.p["script"]["path"]):
-            run(["service", self.p["service"], "onestop"])
+        if self.watcher() is not None:
+            host.run(["service", self.p["service"], "onestop"])
         # a script that was removed or a watcher that was killed leaves them; the watcher first, or it would start the sampler anew
         for find in (self.watcher, self.child):
             for number in (15, 9):
-                for dummy in range(30):
-                    pid = find()
-                    if pid is None:
-                        break
-                    os.kill(pid, number)
-                    time.sleep(0.1)
-            if find() is not None:
-                raise Refused("process %d of the sampler does not end" % find())
+                if self.ends(find, number):
+                    break
+            else:
+                raise Refused("process %d of the sampler does not end" % find().pid)
+
+    @staticmethod
+    def ends(find, number):
+        """Send the signal *number* until find() finds nothing, for three seconds; return whether it came to that."""
+
+        def gone():
+            found = find()
+            if found:
+                os.kill(found.pid, number)
+            return not found
+
+        return host.wait_until(gone, 3, 0.1)
 
     def back(self, former):
         """Put the former files back and start the sampler with them; return a sentence about it."""
-        if former[self.p["program"]["path"]][0] is None:
+        if not any(path.startswith(self.p["program"]) for path in former):
             return "There was no former sampler to go back to."
         try:
-            for path, (text, mode) in former.items():
-                if text is None:
-                    remove(path)
-                elif read(path) != text:
-                    write(path, text, mode)
+            self.replace([path for path in self.files if path not in former], former)
             self.start()
         except (OSError, Refused) as problem:
             return "The way back failed as well: %s" % problem
@@ -304,61 +276,58 @@ class Monitor:
     # -- state=absent
 
     def absent(self):
-        files = [path for path in self.files() if MARK in (read(path) or "")]
-        key, user = self.enabled(), self.user()
-        mine = user is not None and user.pw_gecos == "sokuhai monitor"
-        running = [pid for pid in (self.watcher(), self.child()) if pid]
-        changed = bool(files or key is not None or mine or running)
-        if not changed or self.module.check_mode:
-            return {"changed": changed}
+        files = [path for path, (text, _mode) in self.former().items() if MARK in text]
+        changes, user = rc.compare({self.key: None}), self.user()
+        mine = user is not None and user.pw_gecos == GECOS
+        running = self.watcher() or self.child()
+        result = {"changed": bool(files or changes or mine or running)}
+        if not result["changed"] or self.check_mode:
+            return result
         self.stop()
-        if key is not None:
-            self.sysrc("-x", self.key)
+        rc.apply(changes)
         remove(self.pidfile, self.childfile)
         shutil.rmtree(self.state, ignore_errors=True)
         # the samples are nobody's then but root's, to be read
         for name in os.listdir(self.p["directory"]) if os.path.isdir(self.p["directory"]) else []:
             os.chown(os.path.join(self.p["directory"], name), 0, 0, follow_symlinks=False)
         if mine:
-            rc, out, err = run(["pw", "userdel", "-n", self.p["user"]])
-            if rc:
+            code, out, err = host.run(["pw", "userdel", "-n", self.p["user"]])
+            if code:
                 raise Refused("pw userdel %s: %s" % (self.p["user"], (out + err).strip()))
         # the program last: while it is there, the next run knows that there is something to remove
-        for path in sorted(files, key=lambda path: path == self.p["program"]["path"]):
-            remove(path)
-        return {"changed": True}
+        remove(*sorted(files, key=lambda path: path.startswith(self.p["program"])))
+        try:
+            os.rmdir(self.p["program"])
+        except OSError:
+            pass  # there is none, or somebody else's file in it
+        return result
 
 
 def main():
-    part = {
-        "type": "dict",
-        "required": True,
-        "options": {
-            "path": {"type": "path", "required": True},
-            "text": {"type": "str", "default": ""},
-            "mode": {"type": "str", "default": "0644"},
-        },
-    }
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "service": {"type": "str", "required": True},
             "user": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
+            "program": {"type": "path", "required": True},
             "patience": {"type": "int", "default": 30},
             "silence": {"type": "int", "default": 180},
-            **dict.fromkeys(FILES, part),
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "text": {"type": "str", "default": ""},
+                    "mode": {"type": "str", "default": "0644"},
+                    "restart": {"type": "bool", "default": True},
+                },
+            },
         },
         supports_check_mode=True,
     )
-    monitor = Monitor(module)
-    try:
-        result = getattr(monitor, module.params["state"])()
-    except Refused as reason:
-        module.fail_json(msg=str(reason))
-    except OSError as problem:
-        module.fail_json(msg="monitor: %s" % problem)
-    module.exit_json(**result)
+    host.answer(module, lambda: getattr(Monitor(module), module.params["state"])())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ Postfix reports failed AUTH, relay attempts and listed clients to blocklistd its
 did nothing wrong. The table is this program's alone and is written whole each time, so after a boot it is what it was before.
 """
 
-import calendar
+import datetime
 import fcntl
 import ipaddress
 import json
@@ -30,34 +30,26 @@ LINE = re.compile(
 REPEATED = re.compile(
     r"(?:<\d+>1 \S+|[A-Z][a-z][a-z] [ \d]\d [\d:]{8}(?: <[\w.]+>)?|\d{4}-\d\d-\d\dT\S+) \S+ (?:syslogd(?:: | - - - ))?last message repeated (\d+) times?"
 )
-MONTHS = dict(zip("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), range(1, 13)))
 MOST_READ = 64 * 2**20  # bytes in one go; more has piled up only when cron did not run, and is too old to matter
 MOST_LISTED = 20000  # a tenth of pf's table-entries
 
 
 def when(line, now):
     """Return the time (s since 1970) that syslogd put before *line*, in either of its forms; *now* where there is none."""
-    found = re.match(r"(?:<\d+>1 )?(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)[\d.]*(Z|[+-]\d\d:\d\d)", line)
-    if found:
-        shift = (
-            0
-            if found[7] == "Z"
-            else (1 if found[7][0] == "+" else -1) * (int(found[7][1:3]) * 3600 + int(found[7][4:]) * 60)
-        )
-        return calendar.timegm(tuple(int(found[n]) for n in range(1, 7)) + (0, 0, 0)) - shift
-    found = re.match(r"([A-Z][a-z][a-z]) ([ \d]\d) (\d\d):(\d\d):(\d\d) ", line)
-    if not found or found[1] not in MONTHS:
-        return now
-    year = time.localtime(now).tm_year
-    then = time.mktime((year, MONTHS[found[1]], int(found[2]), int(found[3]), int(found[4]), int(found[5]), 0, 0, -1))
-    # the last lines of December are read in January
-    return (
-        then
-        if then <= now + 86400
-        else time.mktime(
-            (year - 1, MONTHS[found[1]], int(found[2]), int(found[3]), int(found[4]), int(found[5]), 0, 0, -1)
-        )
-    )
+    found = re.match(r"(?:<\d+>1 )?(\d{4}-\d\d-\d\dT\S+)", line)
+    try:
+        if found:
+            # Python 3.9 does not know Z
+            return int(datetime.datetime.fromisoformat(found[1].replace("Z", "+00:00")).timestamp())
+        year = time.localtime(now).tm_year
+        # the last lines of December are read in January
+        for one in (year, year - 1):
+            then = time.mktime(time.strptime("%d %s" % (one, line[:15]), "%Y %b %d %H:%M:%S"))
+            if then <= now + 86400:
+                return then
+    except ValueError:
+        pass
+    return now
 
 
 def offence(line, traps, from_traps):
@@ -85,6 +77,11 @@ def network(client, masks):
     except ValueError:
         return None
     return ipaddress.ip_network((address, masks[address.version]), strict=False)
+
+
+def meets(place, networks):
+    """Return whether the network *place* has an address with one of *networks* in common."""
+    return any(place.version == one.version and place.overlaps(one) for one in networks)
 
 
 def new_lines(path, state):
@@ -123,9 +120,7 @@ def count(lines, settings, state, now):
             state["last"] = None
             found = offence(line, traps, settings["from_traps"])
             place = network(found[0], masks) if found else None
-            if place is None or any(
-                place.version == one.version and (place.subnet_of(one) or one.subnet_of(place)) for one in allow
-            ):
+            if place is None or meets(place, allow):
                 continue
             state["last"] = [str(place), found[1]]
         elif not state.get("last"):
@@ -149,10 +144,7 @@ def count(lines, settings, state, now):
             del seen[place]
     for place in list(listed):
         # the allow list may have grown
-        one = ipaddress.ip_network(place)
-        if listed[place] <= now or any(
-            one.version == other.version and (one.subnet_of(other) or other.subnet_of(one)) for other in allow
-        ):
+        if listed[place] <= now or meets(ipaddress.ip_network(place), allow):
             del listed[place]
     for place in sorted(listed, key=listed.get)[: max(len(listed) - MOST_LISTED, 0)]:
         del listed[place]

@@ -1,0 +1,173 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+# Written by sokuhai's role monitor.
+"""What FreeBSD's commands, Postfix's queue files and named print or hold, as numbers. None is unknown."""
+
+import collections
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+
+ENV = {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "LC_ALL": "C"}
+KERNEL = {
+    "kern.openfiles": "files",
+    "kern.maxfiles": "files_limit",
+    "kern.ipc.numopensockets": "sockets",
+    "kern.ipc.maxsockets": "sockets_limit",
+    "hw.physmem": "memory_total",
+}
+FREE, INACTIVE, PAGE = PAGES = ("vm.stats.vm.v_free_count", "vm.stats.vm.v_inactive_count", "hw.pagesize")
+
+
+def run(*argv, check=True):
+    """Standard output (bytes) of a command, or None when it is not there, takes more than 20 s, or, with *check*, fails."""
+    try:
+        return subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=ENV,
+            timeout=20,
+            check=check,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def words(*argv, check=True):
+    """The same as text; empty instead of None."""
+    return (run(*argv, check=check) or b"").decode("utf-8", "replace")
+
+
+# ---- processes ----
+
+
+def count_files(table):
+    """{pid: [descriptors, sockets]} of kern.file, an array of struct xfile (sys/sys/file.h): xf_size, xf_pid at 8, xf_type at 32. None when it is something else."""
+    size = int.from_bytes(table[:8], sys.byteorder)
+    if len(table) < 128 or size != 128:
+        return None
+    table = memoryview(table[: len(table) // size * size])
+    pids, kinds = table.cast("i")[2 :: size // 4].tolist(), table.cast("h")[16 :: size // 2].tolist()
+    sockets = collections.Counter(pid for pid, kind in zip(pids, kinds) if kind == 2)  # DTYPE_SOCKET
+    return {pid: [number, sockets[pid]] for pid, number in collections.Counter(pids).items()}
+
+
+def parse_processes(text):
+    """{pid: (parent, command)} of `ps -ax -o pid= -o ppid= -o comm=`."""
+    found = re.findall(r"^[ \t]*(\d+)[ \t]+(\d+)[ \t]+(\S.*?)[ \t]*$", text, re.M)
+    return {int(pid): (int(parent), command) for pid, parent, command in found}
+
+
+def parse_rlimits(text):
+    """{pid: soft limit of descriptors} of `procstat rlimit pid ...`; infinity is left out."""
+    return {
+        int(pid): int(soft) for pid, soft in re.findall(r"^[ \t]*(\d+)[ \t]+\S.* openfiles[ \t]+(\d+)\s", text, re.M)
+    }
+
+
+# ---- Postfix ----
+
+
+def arrival(head):
+    """When the message of a queue file arrived, s since 1970, from its first bytes: record T after record C (Postfix: src/global/rec_type.h, record.c); else None."""
+    at = 0
+    while at + 1 < len(head) and at < 200:
+        kind, length, shift = head[at : at + 1], 0, 0
+        at += 1
+        while at < len(head):
+            length |= (head[at] & 0x7F) << shift
+            shift += 7
+            at += 1
+            if not head[at - 1] & 0x80:
+                break
+        if kind == b"T":
+            number = head[at : at + length].split(b" ")[0].split(b".")[0]
+            return int(number) if number.isdigit() else None
+        if kind not in b"CA" or length > 200:
+            return None
+        at += length
+    return None
+
+
+def process_limit():
+    """default_process_limit of main.cf."""
+    text = words("postconf", "-h", "default_process_limit").strip()
+    return int(text) if text.isdigit() else None
+
+
+# ---- the kernel ----
+
+
+def kernel():
+    """The columns of the kernel's own tables."""
+    lines = (line.partition("=") for line in words("sysctl", "-ie", *KERNEL, *PAGES).splitlines())
+    told = {name: int(value) for name, _equal, value in lines if value.strip().isdigit()}
+    row = {column: told.get(name) for name, column in KERNEL.items()}
+    if set(PAGES) <= set(told):
+        # inactive pages are given up before anything is swapped
+        row["memory_free"] = (told[FREE] + told[INACTIVE]) * told[PAGE]
+    row["swap_used"], row["swap_total"] = parse_swap(words("swapinfo", "-k")) or (None, None)
+    return row
+
+
+def parse_swap(text):
+    """(used, total) bytes of `swapinfo -k`; (0, 0) where there is no swap, None when it is something else."""
+    if not text.startswith("Device"):
+        return None
+    rows = re.findall(r"^(?!Total)\S+\s+(\d+)\s+(\d+)\s", text, re.M)
+    return sum(int(used) for _total, used in rows) * 1024, sum(int(total) for total, _used in rows) * 1024
+
+
+# ---- named ----
+
+
+def recursive_clients(path):
+    """What named.conf says; named's own default where it is silent (bin/named/config.c)."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as source:
+            found = re.search(r"^\s*recursive-clients\s+(\d+)\s*;", source.read(2**20), re.M)
+    except OSError:
+        return None
+    return int(found[1]) if found else 1000
+
+
+def ask_named(port, seconds=5):
+    """parse_named() of what named tells on *port* now, or None; after so many seconds, however slowly it answers."""
+
+    def expired(_number, _frame):
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, expired)
+    signal.alarm(seconds)
+    there = http.client.HTTPConnection("127.0.0.1", port)
+    try:
+        there.request("GET", "/json/v1/server")
+        return parse_named(there.getresponse().read(2**22))
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        signal.alarm(0)
+        there.close()
+
+
+def parse_named(body):
+    """queries, servfail, recursing (numbers) and boot (str) of named's /json/v1/server; None when it is something else. What named leaves out is 0.
+
+    Where named does not run, any user of the host may listen on that port: what is no number is not written on.
+    """
+    try:
+        told = json.loads(body)
+        found = {
+            "queries": told["opcodes"]["QUERY"],
+            "servfail": told["rcodes"]["SERVFAIL"],
+            "recursing": told.get("nsstats", {}).get("RecursClients", 0),
+        }
+        if not all(type(value) is int and 0 <= value < 2**64 for value in found.values()):
+            return None
+        return dict(found, boot=str(told["boot-time"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None

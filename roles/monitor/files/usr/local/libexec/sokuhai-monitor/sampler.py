@@ -1,0 +1,145 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+# Written by sokuhai's role monitor.
+"""The part that is nobody special: it decides when to measure, makes a row of what the other part and the host's commands say, and writes it."""
+
+import json
+import os
+import select
+import socket
+import sys
+import syslog
+import time
+
+import freebsd
+from alerts import Alerts
+from look import BUSY_MESSAGES
+from maillog import Counts
+from samples import COLUMNS, COUNTED, Samples
+
+BUSY_LOG = 1000  # bytes a second into the log that are a delivery: four recipients
+CALM = 60  # seconds without a sign of one after which the delivery is over
+MUTE = 3  # samples in a row in which named did not answer
+
+
+class Sampler:
+    def __init__(self, settings, channel):
+        self.settings, self.channel, self.answers = settings, channel, channel.makefile("rb")
+        self.samples = Samples(os.path.join(settings["directory"], "samples.csv"))
+        state = os.path.join(settings["directory"], "state", "state.json")
+        self.alerts = Alerts(state, socket.gethostname(), settings)
+        self.counts, self.named, self.log, self.kept = Counts(), None, None, {}
+        self.last, self.busy_until, self.first, self.mute = 0.0, 0.0, True, 0
+
+    def ask(self, what):
+        """One answer of the part that is root; SystemExit when it is gone."""
+        try:
+            self.channel.sendall(what)
+            told = json.loads(self.answers.readline())
+            data = self.answers.read(told.get("bytes", 0))
+        except (OSError, ValueError):
+            sys.exit(0)
+        return told, data
+
+    def when_changed(self, path, ask):
+        """ask()'s answer, kept until *path* is written again, or for an hour."""
+        try:
+            mark = os.stat(path).st_mtime
+        except OSError:
+            mark = None
+        kept = self.kept.get(path)
+        if kept is None or kept[0] != mark or time.monotonic() - kept[1] > 3600:
+            kept = self.kept[path] = (mark, time.monotonic(), ask())
+        return kept[2]
+
+    def hear(self, answered):
+        """Tell syslog once when named runs and does not tell its counters, three samples in a row (it may just be starting), and once when it does again."""
+        before, self.mute = self.mute, 0 if answered else min(MUTE, self.mute + 1)
+        where = "127.0.0.1:%d (statistics-channels)" % self.settings["statistics_port"]
+        if self.mute == MUTE > before:
+            syslog.syslog(
+                syslog.LOG_ERR,
+                "named runs and reports nothing on %s: is the port another's, or named built without JSON? Its recursive clients are unknown"
+                % where,
+            )
+        elif before == MUTE > self.mute:
+            syslog.syslog(syslog.LOG_NOTICE, "named reports its counters on %s again" % where)
+
+    def of_named(self, held):
+        """The columns of a named that runs. held: [sockets, descriptors, limit]."""
+        row = dict(zip(("named_sockets", "named_descriptors", "named_descriptors_limit"), held))
+        path, port = self.settings["named_conf"], self.settings["statistics_port"]
+        row["named_recursive_clients_limit"] = self.when_changed(path, lambda: freebsd.recursive_clients(path))
+        told, before = freebsd.ask_named(port) if port else None, self.named
+        if port:
+            self.hear(told is not None)
+        if told:
+            row["named_recursive_clients"] = told["recursing"]
+            self.named = told
+            if before:
+                # a named that was started meanwhile began at 0
+                again = before["boot"] == told["boot"]
+                row.update({"named_" + name: told[name] - again * before[name] for name in ("queries", "servfail")})
+        return row
+
+    def of_postfix(self, held, smtp):
+        """The columns of a Postfix that runs. held: [sockets, descriptors, limit]; smtp: processes."""
+        row = dict(zip(("postfix_sockets", "postfix_descriptors", "postfix_descriptors_limit"), held))
+        limit = self.when_changed(self.settings["main_cf"], freebsd.process_limit)
+        return dict(row, postfix_processes=smtp, postfix_processes_limit=limit)
+
+    def measure(self, seconds):
+        """One row, {column: number or None}. seconds: since the one before."""
+        told, lines = self.ask(b"f")
+        now = int(time.time())
+        row = dict.fromkeys(COLUMNS)
+        row.update(time=now, seconds=round(seconds, 1))
+        for name, found in told["queue"].items():
+            if found is not None:
+                row["queue_" + name] = found[0]
+                if "age_" + name in row:
+                    row["age_" + name] = max(0, now - found[1]) if found[1] else 0 if found[0] == 0 else None
+        self.counts.add(lines)
+        counted = self.counts.take()
+        if not told["missed"]:
+            row.update((column, counted[column]) for column in COUNTED)
+        processes = told["processes"]
+        if "named" in processes:
+            row.update(self.of_named(processes["named"]))
+        if "postfix" in processes:
+            row.update(self.of_postfix(processes["postfix"], processes["smtp"]))
+        row.update(freebsd.kernel())
+        return row
+
+    def is_busy(self, told, seconds):
+        """Whether mail is being delivered: by the messages that wait, or, since one message may have tens of thousands of recipients, by the log's growth."""
+        before, self.log = self.log, told["log"]
+        return told["messages"] >= BUSY_MESSAGES or (before is not None and told["log"] - before > BUSY_LOG * seconds)
+
+    def step(self):
+        """What is to be done every busy_seconds: look whether mail is delivered, and measure when it is or when it is time. The row, or None."""
+        busy, idle = self.settings["busy_seconds"], self.settings["idle_seconds"]
+        now = time.monotonic()
+        if self.is_busy(self.ask(b"p")[0], busy):
+            self.busy_until = now + CALM
+        if self.last == 0.0:
+            # the first look sets where everything is counted from
+            self.measure(0)
+            self.last = now
+            return None
+        # the first line comes soon, for whoever waits to see that it runs
+        if not self.first and now > self.busy_until and now - self.last < idle - busy / 2:
+            return None
+        row = self.measure(now - self.last)
+        self.last, self.first = now, False
+        self.samples.append(row)
+        self.alerts.judge(row)
+        return row
+
+    def run(self):
+        while True:
+            began = time.monotonic()
+            self.step()
+            wait = self.settings["busy_seconds"] - (time.monotonic() - began)
+            # the other process says nothing unasked: what comes is its end
+            if select.select([self.channel], [], [], max(0.5, wait))[0]:
+                return

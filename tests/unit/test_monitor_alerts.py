@@ -1,0 +1,186 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""The sampler: when it warns and when that is over, and that a warning is one mail each way."""
+
+import json
+import re
+
+import pytest
+from sampler_modules import alerts
+
+SETTINGS = {"ceiling_percent": 80, "deferred_dns": 50, "quiet": 60}
+
+
+def play(rows, settings=SETTINGS):
+    """Feed (time, {column: value}) one after the other; return [(time, name, over)]."""
+    state, told = {}, []
+    for at, values in rows:
+        transitions, state = alerts.ceilings({"time": at, **values}, state, settings)
+        told += [(at, entry["name"], entry["over"]) for entry in transitions]
+    return told
+
+
+def named(value):
+    return {"named_descriptors": value, "named_descriptors_limit": 100}
+
+
+def test_a_crossing_is_told_once_and_its_end_once():
+    rows = [
+        (0, named(79)),
+        (5, named(80)),
+        (10, named(99)),
+        (15, named(69)),
+        (70, named(20)),
+        (80, named(0)),
+        (200, named(0)),
+    ]
+    assert play(rows) == [(5, "named_descriptors", True), (80, "named_descriptors", False)]
+
+
+def test_what_goes_up_and_down_is_not_told_each_time():
+    rows = [(at, named(85 if at % 20 else 30)) for at in range(0, 400, 5)] + [
+        (at, named(10)) for at in range(400, 500, 5)
+    ]
+    assert [entry[1:] for entry in play(rows)] == [("named_descriptors", True), ("named_descriptors", False)]
+
+
+def test_between_the_two_marks_nothing_ends():
+    assert play([(0, named(90)), (100, named(75)), (300, named(71))]) == [(0, "named_descriptors", True)]
+
+
+def test_what_is_unknown_changes_nothing():
+    gone = {"named_descriptors": None, "named_descriptors_limit": None}
+    assert play([(0, named(90)), (100, gone), (500, gone), (505, named(10)), (566, named(10))]) == [
+        (0, "named_descriptors", True),
+        (566, "named_descriptors", False),
+    ]
+
+
+def test_dns_deferrals_add_up_over_ten_minutes():
+    rows = [(at, {"deferred_dns": 10}) for at in range(0, 60, 10)] + [
+        (at, {"deferred_dns": 0}) for at in range(60, 1000, 10)
+    ]
+    told = play(rows)
+    assert (
+        told[0] == (40, "deferred_dns", True)
+        and told[1][1:] == ("deferred_dns", False)
+        and 600 < told[1][0] <= 720
+        and len(told) == 2
+    )
+    assert play(rows, dict(SETTINGS, deferred_dns=0)) == []
+
+
+def test_a_ceiling_that_is_no_longer_watched_is_forgotten_without_a_word():
+    over = {"deferred_dns": 1, "an_old_one": 1, "named_descriptors": 1}
+    told, state = alerts.ceilings({"time": 9}, {"over": over}, dict(SETTINGS, deferred_dns=0))
+    assert told == [] and state["over"] == {"named_descriptors": 1}
+    assert alerts.ceilings({"time": 9, "deferred_dns": 45}, {"over": over}, SETTINGS)[1]["over"] == {
+        "deferred_dns": 1,
+        "named_descriptors": 1,
+    }
+
+
+def test_smtp_processes_may_fill_their_limit():
+    assert play([(0, {"postfix_processes": 500, "postfix_processes_limit": 500})]) == []
+
+
+def test_a_clock_that_was_set_back_does_not_hold_a_ceiling():
+    assert play([(1000, named(90)), (1005, named(1)), (10, named(1))])[-1] == (10, "named_descriptors", False)
+
+
+def alerting(tmp_path, **settings):
+    return alerts.Alerts(str(tmp_path / "state.json"), "mx", {**SETTINGS, "alert_to": ["ops"], **settings})
+
+
+def test_the_state_outlives_a_restart_and_neither_argument_is_changed(tmp_path):
+    row, state = {"time": 5, **named(90)}, {}
+    told, new = alerts.ceilings(row, state, SETTINGS)
+    assert state == {} and row == {"time": 5, **named(90)} and len(told) == 1
+    keep = alerting(tmp_path)
+    keep.state = new
+    keep.write()
+    assert alerts.ceilings({"time": 10, **named(95)}, alerting(tmp_path).state, SETTINGS)[0] == []
+    (tmp_path / "state.json").write_text("{")
+    assert alerting(tmp_path).state == {}
+
+
+def test_a_state_of_a_former_version_is_gone_on_with(tmp_path):
+    """Its mails had words and no fields."""
+    kept = {"ceilings": {"over": {"named_descriptors": 1}}, "mails": [{"text": "x", "at": 1, "tries": 0, "next": 0}]}
+    (tmp_path / "state.json").write_text(json.dumps(kept))
+    assert alerting(tmp_path).state["over"] == {"named_descriptors": 1} and alerting(tmp_path).mails == []
+
+
+@pytest.mark.parametrize("name", [*alerts.NAMES])
+def test_there_are_words_for_both_ways_of_each_ceiling(name):
+    lines = {alerts.words_of({"name": name, "over": over, "value": 90, "limit": 200}, "mx") for over in (True, False)}
+    assert len(lines) == 2 and all(re.fullmatch(r"mx: .* 90 of 200( \(45 %\))?", line) for line in lines), lines
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """What sendmail was given, [(to, subject)]; sent.taken says whether it takes it."""
+
+    class Sent(list):
+        taken = True
+
+    sent = Sent()
+    monkeypatch.setattr(alerts.syslog, "syslog", lambda *what: None)
+    monkeypatch.setattr(alerts, "mail", lambda to, subject, text: sent.append((to, subject)) or sent.taken)
+    return sent
+
+
+def test_a_mail_each_way_and_one_that_is_not_taken_is_tried_again_and_given_up(tmp_path, sent):
+    waiting = alerting(tmp_path, alert_to=["ops@home.example"])
+
+    def at(second, value):
+        waiting.judge({"time": 1795897000 + second, **named(value)})
+
+    at(0, 90)
+    at(5, 95)
+    assert [to for to, _subject in sent] == [["ops@home.example"]] and "90 of 100" in sent[0][1]
+    sent.taken = False
+    at(10, 10)
+    at(80, 10)
+    assert len(sent) == 2 and sent[1][1] != sent[0][1]
+    at(85, 10)
+    assert len(sent) == 2, "not at each sample"
+    for second in range(90, 8000, 5):
+        at(second, 10)
+    assert len(sent) == 1 + alerts.TRIES and waiting.mails == []
+    for second in range(8000, 20000, 200):
+        at(second, 99 if second % 400 else 1)
+    assert len(waiting.mails) <= alerts.PENDING
+
+
+def test_a_sendmail_that_fails_is_asked_once_a_sample_however_many_mails_wait(tmp_path, sent):
+    sent.taken, waiting = False, alerting(tmp_path)
+    for number in range(20):
+        waiting.judge({"time": 1795897000 + 70 * number, **named(1 if number % 3 else 99)})
+    sent.clear()
+    assert len(waiting.mails) > 3
+    waiting.judge({"time": 1795897000 + 90000, **named(1)})
+    assert len(sent) == 1
+
+
+def test_a_mail_that_could_not_be_sent_outlives_a_restart(tmp_path, sent):
+    sent.taken = False
+    alerting(tmp_path).judge({"time": 1795897000, **named(90)})
+    sent.taken = True
+    alerting(tmp_path).judge({"time": 1795897100, **named(90)})
+    assert len(sent) == 2 and sent[0] == sent[1]
+
+
+def test_where_nobody_is_to_be_mailed_nobody_is(tmp_path, sent):
+    waiting = alerting(tmp_path, alert_to=[])
+    waiting.judge({"time": 1795897000, **named(90)})
+    assert not sent and not waiting.mails and waiting.state["over"]
+
+
+def test_sendmail_is_given_addresses_after_its_options(tmp_path):
+    program = tmp_path / "sendmail"
+    program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\ncat > {tmp_path}/message\n')
+    program.chmod(0o755)
+    assert alerts.mail(["a@b", "c@d"], "subject", "text", str(program))
+    assert (tmp_path / "arguments").read_text() == "-i -- a@b c@d\n"
+    assert "To: a@b, c@d\nSubject: subject\n" in (tmp_path / "message").read_text()
+    assert not alerts.mail(["a"], "s", "t", str(tmp_path / "none"))

@@ -1,0 +1,93 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Role monitor: what is refused of what is declared, and what of it reaches newsyslog(8) and named."""
+
+import re
+
+import pytest
+from role_modules import ROOT, load, rendered, util
+
+problems = load("roles/monitor/filter_plugins/monitor.py").problems
+GOOD = {
+    "monitor_busy_seconds": 5,
+    "monitor_idle_seconds": 60,
+    "monitor_alert_to": ["ops@home.example", "root"],
+    "monitor_ceiling_percent": 80,
+    "monitor_deferred_dns": 100,
+    "monitor_alert_quiet": 120,
+    "monitor_file_kilobytes": 2048,
+    "monitor_files_kept": 8,
+    "monitor_user": "sokuhai_monitor",
+    "monitor_service": "sokuhai_monitor",
+    "monitor_statistics_port": 8053,
+    "monitor_read_since": 86400,
+    "monitor_read_points": 400,
+    "monitor_directory": "/var/db/sokuhai_monitor",
+    "monitor_program": "/usr/local/libexec/x",
+    "monitor_config": "/usr/local/etc/x.json",
+    "monitor_newsyslog": "/usr/local/etc/newsyslog.conf.d/x.conf",
+    "monitor_maillog": "/var/log/maillog",
+    "monitor_queue_directory": "/var/spool/postfix",
+    "monitor_main_cf": "/usr/local/etc/postfix/main.cf",
+    "monitor_named_conf": "/usr/local/etc/namedb/named.conf",
+}
+
+
+def test_the_defaults_are_right():
+    assert problems(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"monitor_busy_seconds": 1},
+        {"monitor_idle_seconds": 4},
+        {"monitor_busy_seconds": 60, "monitor_idle_seconds": 30},
+        {"monitor_ceiling_percent": 100},
+        {"monitor_alert_to": ["-oQ/tmp"]},
+        {"monitor_alert_to": ["a b@c"]},
+        {"monitor_alert_to": ["a@b\nBcc: c@d"]},
+        {"monitor_user": "root"},
+        {"monitor_user": "Upper"},
+        {"monitor_service": "with-hyphen"},
+        {"monitor_directory": "relative"},
+        {"monitor_program": "/a b"},
+        {"monitor_files_kept": 0},
+        {"monitor_file_kilobytes": 9000},
+        {"monitor_statistics_port": 70000},
+    ],
+)
+def test_what_cannot_be_right_is_named(wrong):
+    found = problems({**GOOD, **wrong})
+    assert found and any(entry.startswith(tuple(wrong)) for entry in found), found
+
+
+def test_disk_bound_of_the_defaults_is_below_twenty_megabytes_even_uncompressed():
+    assert GOOD["monitor_file_kilobytes"] * (1 + GOOD["monitor_files_kept"]) * 1024 < 20e6
+
+
+def test_newsyslog_writes_no_line_of_its_own_and_leaves_the_file_to_the_samplers_user():
+    text = rendered("monitor", "usr/local/etc/newsyslog.conf.d/sokuhai_monitor.conf.j2", **GOOD)
+    line = text.splitlines()[-1].split()
+    assert line == [
+        "/var/db/sokuhai_monitor/samples.csv",
+        "sokuhai_monitor:sokuhai_monitor",
+        "644",
+        "8",
+        "2048",
+        "*",
+        "BJN",
+    ]
+
+
+def test_named_tells_its_counters_on_the_loopback_and_a_running_named_takes_that_over():
+    text = (ROOT / "roles/bind/templates/usr/local/etc/namedb/named.conf.j2").read_text()
+    block = text[text.index("statistics-channels {") : text.index("statistics-channels {") + 100]
+    assert re.search(r"inet 127\.0\.0\.1 port \S+ bind_statistics_port \S+ allow \{ 127\.0\.0\.1; \};", block)
+    bind = util("bind_statements")
+    assert (
+        bind.needs_restart(
+            "options {\n};\n",
+            "options {\n};\nstatistics-channels {\n\tinet 127.0.0.1 port 8053 allow {\n\t\t127.0.0.1/32;\n\t};\n};\n",
+        )
+        == ""
+    )
