@@ -27,7 +27,6 @@ TOLD = {
     "fd_setsize": ("others", "worlds"),
     "kernel_beside": ("plan",),
     "limits_apply": ("needs_reboot",),
-    "monitor_host": ("restarted",),
     "ports_plan": ("drift",),
     "ports_port": ("drift",),
     "postfix_certificate": ("reason",),

@@ -26,15 +26,6 @@ def postfix_config(record, said):
             yield entry("service postfix", "running", "not running")
 
 
-def monitor_host(record, said):
-    reason = said.get("restarted") or ""
-    if reason:
-        found = "not running" if reason == "did not run" else reason
-        yield entry(
-            "service monitor", "running as declared", found, ["/", "mode of /"] if "older than" in reason else []
-        )
-
-
 def postfix_certificate(record, said):
     reason = said.get("reason") or ""
     yield entry(reason if reason.startswith("mode of") else "certificate", "as declared", reason)
@@ -79,7 +70,6 @@ def kernel_beside(record, said):
 
 #: Modules whose result is read only where they would change something
 CHANGED = {
-    "monitor_host": monitor_host,
     "postfix_certificate": postfix_certificate,
     "postfix_config": postfix_config,
 }

@@ -222,8 +222,7 @@ class Blocklist:
                 sshd.put()
 
     def result(self):
-        # differs: what tools/drift reads until it reads findings
-        return {"changed": self.changed, "diff": self.diff, "findings": self.findings, "differs": self.findings}
+        return {"changed": self.changed, "diff": self.diff, "findings": self.findings}
 
 
 def main():
