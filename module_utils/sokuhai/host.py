@@ -15,6 +15,8 @@ import time
 
 #: Where FreeBSD and its packages have their commands. What becomes root by doas(1), or runs below cron(8), has a shorter one.
 PATH = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
+#: How the caller reaches repositories, and pkg(8) its own.
+FROM_CALLER = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "SSL_CA_CERT_FILE")
 #: The caller's environment, with that path and messages in English.
 ENV = dict(os.environ, LC_ALL="C", PATH=PATH)
 
@@ -67,6 +69,30 @@ def run(argv, timeout=120, env=None, cwd=None):
     except OSError as problem:
         return 126, "", "%s: %s" % (argv[0], problem.strerror)
     return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+
+def environment(**more):
+    """Return the whole environment (dict) of a command that depends on nobody's configuration, with *more* in it: the caller's proxies alone stay."""
+    given = {name: os.environ[name] for name in FROM_CALLER if name in os.environ}
+    return {"PATH": PATH, "LC_ALL": "C", "HOME": "/root", "ASSUME_ALWAYS_YES": "yes", **given, **more}
+
+
+def last_lines(text, count):
+    """Return the last *count* lines of *text* that are not empty, as one str."""
+    return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-count:])
+
+
+def must(argv, timeout=None, what=None, env=None):
+    """Return what the command *argv* (list of str) prints, without white space around it. Raises Refused with the end of what it said otherwise.
+
+    timeout: seconds; None is no limit, since a repository may take its time. what: its name in the message, the whole of it where it is None.
+    env: the whole environment, environment() where it is None.
+    """
+    status, out, err = run(argv, timeout, environment() if env is None else env)
+    if status:
+        said = last_lines(err or out, 5).replace("\n", " ")
+        raise Refused("%s: %s" % (what or " ".join(argv), said or "exit status %d" % status))
+    return out.strip()
 
 
 def sysctl(name):

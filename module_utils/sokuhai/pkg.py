@@ -1,10 +1,51 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""Packages of pkg(8) that a module needs before it can do its work: it asks and installs in the same remote command."""
+"""What pkg(8) knows of a host's packages; and those that a module needs before it can do its work, asked for and installed in the same remote command."""
 
 from __future__ import annotations
 
 from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.findings import finding
+
+_FIELDS = ("name", "version", "origin", "repository", "locked", "installed")
+
+
+def installed():
+    """Return [{name, version, origin, repository (str), locked (bool), installed (int, s since 1970), local (bool)}] of every package.
+
+    local: it came from a file or a port. pkg(8) up to 2.8.4 prints `unknown-repository` for its repository, later ones nothing; what was
+    built on this host and what came as a file look the same (pkg-query(8), %R).
+    """
+    found = []
+    for line in host.run(["pkg", "query", "-a", "%n|%v|%o|%R|%k|%t"], 300)[1].splitlines():
+        package = dict(zip(_FIELDS, line.split("|")))
+        if len(package) == len(_FIELDS) and package["installed"].isdigit():
+            package.update(
+                locked=package["locked"] == "1",
+                installed=int(package["installed"]),
+                local=package["repository"] in ("", "unknown-repository"),
+            )
+            found.append(package)
+    return found
+
+
+def _pairs(name, form):
+    lines = host.run(["pkg", "query", form, name])[1].splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def annotations(name):
+    """Return {tag: value} of the package *name* (pkg-annotate(8))."""
+    return _pairs(name, "%At=%Av")
+
+
+def options(name):
+    """Return {option: "on" or "off"} that the package *name* was built with."""
+    return _pairs(name, "%Ok=%Ov")
+
+
+def base_packages():
+    """Return whether this host's base system is of packages (pkgbase)."""
+    return host.run(["pkg", "info", "-e", "FreeBSD-runtime"])[0] == 0
 
 
 def missing(names):
