@@ -4,6 +4,7 @@ The practice host boots what lies in /boot; a file labfate beside a kernel says 
 real reboots of that host, and rc(8), daemon(8) and the timer run as on FreeBSD."""
 
 import json
+import re
 import time
 
 import pytest
@@ -36,6 +37,11 @@ def state(lab):
     return lab.sh("/bin/sh", "-c", STATE, check=False).stdout
 
 
+def verdict(lab, name="kernel.trial"):
+    """What the role recorded of a kernel's trial: result and reason."""
+    return json.loads(lab.sh("cat", f"/boot/{name}/sokuhai.json").stdout)["trial"]
+
+
 def mail_flows(lab):
     script = (
         "import socket;s=socket.create_connection(('127.0.0.1',25),20);s.settimeout(60);print(s.recv(512).decode())\n"
@@ -60,7 +66,7 @@ def back_to_stock(lab):
     result = lab.play("rollback.yml", "--tags", "kernel,headers")
     assert result.returncode == 0, message(result)
     if running(lab) != "/boot/kernel/kernel":
-        assert "runs until the next boot, which is kernel's; reboot" in " ".join(result.stdout.split()), result.stdout
+        assert running(lab).split("/")[2] + " runs" in " ".join(result.stdout.split()), result.stdout
         lab.command("reboot", HOST)
         result = lab.play("rollback.yml", "--tags", "kernel")
         assert result.returncode == 0, message(result)
@@ -73,7 +79,8 @@ def untouched(lab):
     before = lab.fingerprint()
     yield before
     lab.sh("/bin/sh", "-c", "rm -rf /boot/kernel.trial; rm -f /usr/src/sys/kern/zz_broken.c")
-    back_to_stock(lab)
+    if lab.fingerprint() != before:
+        back_to_stock(lab)
     assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
     assert lab.fingerprint() == before
 
@@ -117,9 +124,8 @@ def test_a_kernel_that_panics_gives_way_by_itself_and_is_not_tried_again(stock):
     lab = stock
     fate(lab, "panic")
     result = rebuild(lab, THERE)
-    assert result.returncode != 0 and "failed its trial" in message(result) and "panicked" in message(result), message(
-        result
-    )
+    assert result.returncode != 0 and verdict(lab)["result"] == "failed", message(result)
+    assert verdict(lab)["reason"] in message(result)
     assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
     text = state(lab)
     assert "kernel=" not in text and "sokuhai_trial" not in text
@@ -136,9 +142,9 @@ def test_a_kernel_that_ones_own_tasks_refuse_gives_way_and_is_not_tried_again(st
         "- name: Look for what is not there\n  ansible.builtin.command: test -e /no/such/thing\n  changed_when: false\n"
     )
     result = rebuild(lab, dict(THERE, kernel_verify_tasks=str(tasks)))
-    assert result.returncode != 0 and "runs, but: kernel_verify_tasks: Look for what is not there" in message(result), (
-        message(result)
-    )
+    why = "kernel_verify_tasks: Look for what is not there"
+    assert result.returncode != 0 and why in message(result), message(result)
+    assert verdict(lab)["result"] == "failed" and verdict(lab)["reason"].startswith(why)
     assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
     boots = lab.sh("sysctl", "-n", "kern.boottime").stdout
     again = rebuild(lab, THERE)
@@ -155,7 +161,7 @@ def test_a_file_that_the_loader_could_not_load_is_never_booted(stock):
     boots = lab.sh("sysctl", "-n", "kern.boottime").stdout
     lab.sh("/bin/sh", "-c", "truncate -s 5000 /boot/kernel.trial/kernel")
     result = rebuild(lab, THERE)
-    assert result.returncode != 0 and "/boot/kernel.trial/kernel is cut short" in message(result), message(result)
+    assert result.returncode != 0 and "/boot/kernel.trial/kernel " in message(result), message(result)
     assert lab.sh("sysctl", "-n", "kern.boottime").stdout == boots
 
 
@@ -165,19 +171,19 @@ def test_a_build_that_fails_leaves_everything_as_it_was(stock):
     before = lab.sh("ls", "-lR", "/boot").stdout
     lab.sh("/bin/sh", "-c", "echo '#error no kernel today' > /usr/src/sys/kern/zz_broken.c")
     result = rebuild(lab, TRIAL)
-    assert result.returncode != 0 and "no kernel today" in message(result) and "untouched" in message(result), message(
-        result
-    )
+    assert result.returncode != 0 and "phase buildkernel" in message(result), message(result)
+    assert "no kernel today" in message(result), "the end of the log is not shown"
     assert lab.sh("ls", "-lR", "/boot").stdout == before and mail_flows(lab)
 
 
 @full_only("waits for the timer of a trial: in make test-full")
-@pytest.mark.parametrize("word, why", [("hang", "nobody confirmed it"), ("nonetwork", "nobody confirmed it")])
-def test_a_trial_that_nobody_can_confirm_ends_by_its_timer(stock, word, why):
+@pytest.mark.parametrize("word", ["hang", "nonetwork"])
+def test_a_trial_that_nobody_can_confirm_ends_by_its_timer(stock, word):
     lab = stock
     fate(lab, word)
     result = rebuild(lab, THERE)
-    assert result.returncode != 0 and why in message(result), message(result)
+    assert result.returncode != 0 and verdict(lab)["result"] == "failed", message(result)
+    assert f"{TRIAL['kernel_trial_seconds']} seconds" in verdict(lab)["reason"]
     assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
 
 
@@ -234,7 +240,7 @@ def test_a_kernel_is_built_beside_booted_once_and_kept(stock, figures):
     lab = stock
     began = time.monotonic()
     result = rebuild(lab, TRIAL)
-    assert result.returncode == 0 and "minutes of one processor" in " ".join(result.stdout.split()), message(result)
+    assert result.returncode == 0 and re.search(r"about \d+ minutes", " ".join(result.stdout.split())), message(result)
     figures.append(f"kernel: built, installed, tried and kept in {time.monotonic() - began:.0f} s")
     names = [name for name in lab.sh("ls", "/boot").stdout.split() if name.startswith("kernel.SOKUHAI-")]
     assert len(names) == 1 and running(lab) == f"/boot/{names[0]}/kernel", names

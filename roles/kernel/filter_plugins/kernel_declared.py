@@ -71,8 +71,6 @@ def kernel_problems(declared):
         refuse("kernel_name", "kernel_build is false, so it has to name a directory of /boot, such as kernel.mine")
     elif name in ("kernel", "kernel.old"):
         refuse("kernel_name", "%s is what a failed trial returns to; install the kernel to be tried beside it" % name)
-    if declared["kernel_fd_setsize"] != 0 and declared["kernel_fd_setsize"] < 1024:
-        refuse("kernel_fd_setsize", "%d is below FreeBSD's own 1024; 0 asks nothing" % declared["kernel_fd_setsize"])
     if declared["kernel_jobs"] < 0:
         refuse("kernel_jobs", "%d compilers; 0 lets the role decide" % declared["kernel_jobs"])
     for variable, least in (

@@ -1,0 +1,57 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Where role kernel finds and leaves its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+from ansible.module_utils.sokuhai import host
+
+BOOT = "/boot"
+#: Where installkernel puts the symbols of a kernel in BOOT.
+DEBUG = "/usr/lib/debug/boot"
+#: loader.conf(5), in the order in which they are read; between the second and the last come those of a folder.
+LOADER_FILES = ("/boot/defaults/loader.conf", "/boot/loader.conf", "/boot/loader.conf.local")
+LOADER_FOLDER = "/boot/loader.conf.d"
+#: Ours, which says the kernel that was kept.
+LOADER = "/boot/loader.conf.d/sokuhai-kernel.conf"
+NEXTBOOT = "/boot/nextboot.conf"
+#: In a kernel's folder: what it was built from, and what became of its trial.
+RECORD = "sokuhai.json"
+STATE = "/var/db/sokuhai/kernel"
+LOGS = "/var/log/sokuhai/kernel"
+#: The rc script of a trial boot, and the pid files of what it starts.
+SCRIPT = "/etc/rc.d/sokuhai_trial"
+TIMER = "/var/run/sokuhai_trial.pid"
+WATCHDOG = "/var/run/sokuhai_watchdogd.pid"
+#: Has shutdown(8) refuse.
+NOSHUTDOWN = "/var/run/noshutdown"
+
+
+def folder(name):
+    """Return the folder of the kernel *name*."""
+    return os.path.join(BOOT, name)
+
+
+def state(name):
+    """Return the path of the file *name* of the role's state."""
+    return os.path.join(STATE, name)
+
+
+def put(path, text, mode=0o644):
+    """Write *path*, in folders that are made where they are missing; return whether it was otherwise before."""
+    if host.read(path) == text and stat.S_IMODE(os.stat(path).st_mode) == mode:
+        return False
+    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+    host.write(path, text, mode)
+    return True
+
+
+def load(path):
+    """Return the dict in the JSON file *path*; {} where there is none, or one that a kill or a full disk cut short."""
+    try:
+        return json.loads(host.read(path) or "{}")
+    except ValueError:
+        return {}
