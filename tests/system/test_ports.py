@@ -138,7 +138,7 @@ def found(lab):
 def test_a_check_run_on_the_bare_host_predicts_and_changes_nothing(lab):
     before = lab.fingerprint(), state(lab)
     result = built(lab, "--check", "--diff")
-    assert "dns/bind920: bind920" in said(result) and "is the package of repository FreeBSD-ports" in said(result)
+    assert "port dns/bind920: repository: found bind920-" in said(result)
     assert "+#define FD_SETSIZE 16384" in said(result)
     assert ".if ${.CURDIR:M*/mail/postfix}" in said(result)
     assert (lab.fingerprint(), state(lab)) == before
@@ -150,7 +150,7 @@ def test_builds_swaps_locks_records_and_the_second_run_does_nothing(lab):
     lab.sh("pkg", "lock", "-yq", "postfix")
     before = lab.processes()
     result = built(lab)
-    assert "building mail/postfix, log /var/log/sokuhai-ports-mail_postfix.log" in said(result)
+    assert "mail/postfix: building, log /var/log/sokuhai-ports-mail_postfix.log" in said(result)
     for name in NAMES.values():
         version, repository, locked = package(lab, name).split("|")
         assert (repository, locked) == ("unknown-repository", "1")
@@ -184,7 +184,7 @@ def test_builds_swaps_locks_records_and_the_second_run_does_nothing(lab):
 def test_one_changed_option_builds_one_port(lab):
     before = {name: record(lab, name) for name in NAMES.values()}
     result = built(lab, ports_list=[{"origin": "mail/postfix", "options_unset": ["BLOCKLISTD"]}])
-    assert "postfix-" in said(result) and "BLOCKLISTD on, declared off" in said(result)
+    assert "port mail/postfix: options: found BLOCKLISTD=on, declared BLOCKLISTD=off" in said(result)
     assert options(lab, "postfix")["BLOCKLISTD"] == "off"
     assert record(lab, "bind920") == before["bind920"]
     assert record(lab, "postfix")["sokuhai_options"] != before["postfix"]["sokuhai_options"]
@@ -202,10 +202,9 @@ def test_one_changed_option_builds_one_port(lab):
         "the header was left raised when the build failed"
     )
     for words in (
-        "mail/postfix: make package ",
-        "ended with status",
-        "it is as it was",
-        "The end of /var/log/sokuhai-ports-mail_postfix.log",
+        "mail/postfix: make package",
+        "phase build",
+        "/var/log/sokuhai-ports-mail_postfix.log",
         "no such thing",
     ):
         assert words in message(failed), message(failed)
@@ -258,9 +257,9 @@ def start_and_kill(lab, *words, **variables):
 def test_a_run_killed_while_it_builds_is_taken_up_by_the_next(lab):
     changed = {"ports_list": [{"origin": "mail/postfix", "options_set": ["EAI"], "options_unset": ["CDB"]}]}
     write(lab, f"{TREE}/Makefile.local", "pre-build:\n\t@echo waiting; sleep 6\n")
-    start_and_kill(lab, "building mail/postfix", **changed)
+    start_and_kill(lab, "mail/postfix: building", **changed)
     result = built(lab, **changed)
-    assert "building mail/postfix, log" not in said(result), "the next run began a build of its own"
+    assert "mail/postfix: building" not in said(result), "the next run began a build of its own"
     # what the failed build was to bring is there as well
     assert {"CDB": "off", "BLOCKLISTD": "on"}.items() <= options(lab, "postfix").items()
     log = lab.sh("cat", "/var/log/sokuhai-ports-mail_postfix.log").stdout
@@ -280,7 +279,7 @@ def test_a_host_that_died_during_the_installation_is_mended_without_a_second_bui
     )
     before = record(lab, "bind920")
     result = built(lab, **changed)
-    assert "an installation that began at" in said(result)
+    assert "port mail/postfix: interrupted" in said(result)
     log = lab.sh("cat", "/var/log/sokuhai-ports-mail_postfix.log").stdout
     assert "=> sokuhai: build\n" not in log.split("=> sokuhai: mail/postfix")[-1]
     assert options(lab, "postfix")["CDB"] == "off" and package(lab, "postfix").endswith("|1")
@@ -313,13 +312,12 @@ def test_everything_that_can_drift_is_named_by_a_check_run_and_mended_by_the_nex
     before, was = lab.fingerprint(), state(lab)
     check = said(built(lab, "--check"))
     for words in (
-        "dns/bind920: its block in /etc/make.conf is missing",
-        "dns/bind920: bind920",
-        "is not locked: the next pkg upgrade replaces it",
-        f"mail/postfix: postfix-{version} lacks pcre2",
-        "is behind the ports tree, which has",
-        "its lock keeps pkg upgrade from mending it",
-        "dns/bind920: the running named (pid",
+        "port dns/bind920: make_conf: found missing",
+        "port dns/bind920: unlocked: found unlocked, declared locked",
+        "port dns/bind920: process: found pid ",
+        "port mail/postfix: libraries: found missing, declared pcre2",
+        f"port mail/postfix: behind: found {version}, declared ",
+        "port mail/postfix: vulnerable: found vulnerable, and locked",
     ):
         assert words in check, check
     assert (lab.fingerprint(), state(lab)) == (before, was)
@@ -332,9 +330,7 @@ def test_everything_that_can_drift_is_named_by_a_check_run_and_mended_by_the_nex
     healed = built(lab)
     # a later test does build pcre2
     lab.sh("rm", "-r", "/usr/ports/devel/nothing", "/usr/ports/devel/pcre2/Makefile.local")
-    assert f"{INCLUDE} says 1024 again, 16384 was put there on" in said(
-        healed
-    ) and "freebsd-update or installworld" in said(healed)
+    assert f"{INCLUDE} says 1024 again" in said(healed) and "freebsd-update" in said(healed)
     assert define(lab, INCLUDE) == ["16384"]
     # what pcre2 would need to be built is in no repository, and nobody asks for it
     assert package(lab, "bind920").endswith("|1") and package(lab, "pcre2") and not package(lab, "nothing")
@@ -371,17 +367,16 @@ def test_a_newer_tree_is_built_on_request_and_an_older_one_is_not_gone_back_to(l
     lab.sh(
         "sh", "-c", f"sed -i.bak 's/^PORTREVISION?=.*/PORTREVISION?=\\t8/' {TREE}/Makefile && rm {TREE}/Makefile.bak"
     )
-    told = built(lab)
-    assert "is behind the ports tree" in said(told) and not changed_lines(told)
+    behind = built(lab)
+    assert "port mail/postfix: behind" in said(behind) and not changed_lines(behind)
     assert package(lab, "postfix").split("|")[0] == version
     built(lab, ports_update=True)
     assert "_8," in package(lab, "postfix")
     lab.sh("cp", "-p", "/root/Makefile.postfix", f"{TREE}/Makefile")
-    assert "the ports tree has" in message(
-        tried(lab, ports_list=[{"origin": "mail/postfix", "options_unset": ["CDB"]}])
-    )
+    older = message(tried(lab, ports_list=[{"origin": "mail/postfix", "options_unset": ["CDB"]}]))
+    assert f"mail/postfix: the ports tree has {version}" in older
     lab.sh("sh", "-c", "pkg unlock -yq postfix && pkg install -fy postfix")
-    assert "is the package of repository FreeBSD-ports" in said(built(lab))
+    assert "port mail/postfix: repository" in said(built(lab))
     assert not changed_lines(built(lab))
 
 
@@ -409,10 +404,10 @@ def test_another_package_built_meanwhile_is_named(lab):
         "pkg install -fyU /tmp/all/All/pcre2-*.pkg",
     )
     try:
-        assert "while sys/select.h said 16384: pcre2-" in said(built(lab))
+        assert "16384: pcre2-" in said(built(lab))
     finally:
         lab.sh("sh", "-c", "pkg install -fy pcre2; rm -rf /tmp/all")
-    assert "said 16384: pcre2-" not in said(built(lab))
+    assert "16384: pcre2-" not in said(built(lab))
 
 
 REFUSED = {
@@ -424,7 +419,7 @@ REFUSED = {
         {"ports_list": [{"origin": "mail/postfix", "flavor": "sas"}]},
         ["flavor of mail/postfix", "did you mean sasl?"],
     ),
-    "a port that there is not": ({"ports_list": [{"origin": "mail/postfixx"}]}, ["mail/postfixx", "is not there"]),
+    "a port that there is not": ({"ports_list": [{"origin": "mail/postfixx"}]}, ["/usr/ports/mail/postfixx/Makefile"]),
     "two of which one may be on": (
         {"ports_list": [{"origin": "mail/postfix", "options_set": ["SASLKMIT", "SASLKRB5"]}]},
         ["options_set, options_unset of mail/postfix", "RG1"],
@@ -439,7 +434,7 @@ REFUSED = {
     ),
     "no tree": (
         {"ports_tree": "/usr/nothing"},
-        ["there is no ports tree in /usr/nothing", "git-lite", "git clone --depth 1 -b 2026Q4"],
+        ["/usr/nothing", "git-lite", "git clone --depth 1 -b 2026Q4"],
     ),
     "a tree of another branch": (
         {"ports_branch": "main", "ports_list": [{"origin": "mail/postfix", "options_unset": ["CDB"]}]},

@@ -8,13 +8,15 @@ import shutil
 import subprocess
 import sys
 
+import fd_setsize_bounds
 import pytest
 import role_modules
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 module = role_modules.load("roles/fd_setsize/library/fd_setsize.py")
-filters = role_modules.load(ROOT / "roles/fd_setsize/filter_plugins/fd_setsize.py", "fd_setsize_filters")
-ports_host = role_modules.util("ports_host")
+select_h = role_modules.util("sokuhai.select_h")
+probe = role_modules.util("ports_probe")
+words = role_modules.load("roles/fd_setsize/filter_plugins/fd_setsize_words.py")
 
 # The lines around the define as the releases have them (sys/sys/select.h).
 OLD = "/*\n * FD_SETSIZE may be defined by the user, but the default here should\n */\n#ifndef\tFD_SETSIZE\n#define\tFD_SETSIZE\t1024U\n#endif\n\nint x;\n"
@@ -33,12 +35,12 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_one_number_changes_and_nothing_else(shape):
     before = SHAPES[shape]
-    after = module.replace(before, "x", 16384)
+    after = select_h.replace(before, "x", 16384)
     changed = [(a, b) for a, b in zip(before.split("\n"), after.split("\n")) if a != b]
     assert len(changed) == 1
     assert changed[0][1] == changed[0][0].replace("1024", "16384")
-    assert module.find(after, "x")[1] == 16384
-    assert module.replace(after, "x", 1024) == before
+    assert select_h.value(after, "x") == 16384
+    assert select_h.replace(after, "x", 1024) == before
     assert ("16384U" in after) == ("1024U" in before)
 
 
@@ -53,11 +55,12 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED, ids=str)
 def test_what_is_not_exactly_one_guarded_number_is_refused_with_what_was_found(case):
-    text, words = REFUSED[case]
-    with pytest.raises(module.Refused) as caught:
-        module.replace(text, "/usr/include/sys/select.h", 16384)
-    for word in ["/usr/include/sys/select.h", *words]:
-        assert word in str(caught.value)
+    text, found = REFUSED[case]
+    for ask in (select_h.value, lambda *given: select_h.replace(*given, 16384)):
+        with pytest.raises(module.Refused) as caught:
+            ask(text, "/usr/include/sys/select.h")
+        for word in ["/usr/include/sys/select.h", *found]:
+            assert word in str(caught.value)
 
 
 class Host:
@@ -81,12 +84,12 @@ class Host:
                 "keep": str(self.keep),
                 "obj": str(self.obj),
                 "known_only": known_only,
+                "own_origins": ["dns/bind920"],
                 "headers": [
                     {"path": str(self.include), "state": include, "optional": False, "installed": True},
                     {"path": str(self.source), "state": source, "optional": True, "installed": False},
                 ],
             },
-            check,
             self.now,
         )
         work.prepare()
@@ -95,12 +98,12 @@ class Host:
         return work
 
     def values(self):
-        return tuple(module.find(path.read_text(), "x")[1] for path in (self.include, self.source))
+        return tuple(select_h.value(path.read_text(), "x") for path in (self.include, self.source))
 
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "run", lambda argv: (1, "", ""))
+    monkeypatch.setattr(module, "run", lambda argv: (1, "%s was not found in the database\n" % argv[-1], ""))
     return Host(tmp_path)
 
 
@@ -113,7 +116,7 @@ def test_raises_both_once_keeps_the_originals_and_mode(host):
     record = json.loads((host.keep / "record.json").read_text())
     assert record[str(host.include)]["original_sha256"] == module.digest(NEW)
     again = host.run()
-    assert again.diff == [] and again.resets == []
+    assert again.diff == [] and again.reset == []
 
 
 def test_check_mode_shows_the_change_and_makes_none(host):
@@ -132,9 +135,9 @@ def test_one_bad_header_leaves_both(host):
 
 def test_sources_may_be_missing_and_the_installed_header_may_not(host):
     host.source.unlink()
-    assert host.run().result[1]["present"] is False
+    assert [entry["before_header"] for entry in host.run().diff] == [str(host.include)]
     host.include.unlink()
-    with pytest.raises(module.Refused, match="not there"):
+    with pytest.raises(module.Refused, match=str(host.include)):
         host.run()
 
 
@@ -149,10 +152,11 @@ def test_an_update_that_put_1024_back_is_named_once(host):
     newer = NEW + "/* a security fix */\n"
     update(host.include, newer)
     found = host.run()
-    assert len(found.resets) == 1
-    assert str(host.include) in found.resets[0] and "1024" in found.resets[0] and "freebsd-update" in found.resets[0]
+    assert [(one["path"], one["value"], one["raised"], one["package"]) for one in found.reset] == [
+        (str(host.include), 1024, 16384, "")
+    ]
     assert host.values() == (16384, 16384)
-    assert host.run().resets == []
+    assert host.run().reset == []
     host.run("original", "original")
     assert host.include.read_text() == newer
 
@@ -161,13 +165,13 @@ def test_a_pkgbase_upgrade_is_named_by_its_package(host, monkeypatch):
     host.run()
     update(host.include)
     monkeypatch.setattr(module, "run", lambda argv: (0, "FreeBSD-clibs-dev-15.0p1\n", ""))
-    assert "FreeBSD-clibs-dev-15.0p1" in host.run().resets[0]
+    assert host.run().reset[0]["package"] == "FreeBSD-clibs-dev-15.0p1"
 
 
 def test_another_declared_value_is_no_update(host):
     host.run()
     found = host.run(value=32768)
-    assert found.resets == [] and host.values() == (32768, 32768)
+    assert found.reset == [] and host.values() == (32768, 32768)
     host.run("original", "original", value=32768)
     assert host.include.read_text() == NEW and host.source.read_text() == NEW
 
@@ -178,7 +182,7 @@ def test_put_back_is_byte_for_byte_and_twice_is_no_change(host):
     assert (host.include.read_text(), host.source.read_text()) == (NEW, NEW)
     assert host.run("original", "original").diff == []
     # and what we put back ourselves is no update's work
-    assert host.run().resets == []
+    assert host.run().reset == []
 
 
 def test_a_header_that_somebody_changed_besides_gets_only_its_number_back(host):
@@ -223,7 +227,7 @@ def test_killed_at_any_write_the_next_run_ends_the_same_and_blames_nobody(host, 
         pass
     monkeypatch.setattr(module, "write", real)
     found = host.run()
-    assert found.resets == []
+    assert found.reset == []
     assert host.values() == (16384, 16384)
     host.run("original", "original")
     assert (host.include.read_text(), host.source.read_text()) == (NEW, NEW)
@@ -241,20 +245,24 @@ def test_contained_the_installed_header_is_raised_for_the_build_alone(host):
     assert len(periods) == 1 and periods[0][1] is not None
 
 
-def test_packages_built_while_it_was_raised_are_named_and_no_others():
+@pytest.mark.parametrize("mark", ["unknown-repository", ""], ids=["pkg to 2.8.4", "pkg since"])
+def test_packages_built_while_it_was_raised_are_named_and_no_others(host, monkeypatch, mark):
+    host.run()
+    host.now = 1_800_010_000
+    host.run("original", "original")
     lines = [
-        "old|1|a/old|unknown-repository|50",
-        "mine|2|a/mine|unknown-repository|150",
-        "repo|1|a/repo|FreeBSD-ports|150",
-        "bind920|9|dns/bind920|unknown-repository|150",
-        "after|1|a/after|unknown-repository|250",
-        "again|1|a/again|unknown-repository|350",
+        f"old|1|a/old|{mark}|0|1800000999",
+        f"mine|2|a/mine|{mark}|0|1800001000",
+        "repo|1|a/repo|FreeBSD-ports|0|1800001000",
+        f"bind920|9|dns/bind920|{mark}|1|1800001000",
+        f"after|1|a/after|{mark}|0|1800011001",
     ]
-    packages = module.parse_packages("\n".join(lines))
-    found = module.built_meanwhile(packages, [[100, 200], [300, None]], ["dns/bind920"])
-    assert [p["name"] for p in found] == ["mine", "again"]
-    said = filters.fd_setsize_warnings({"reset": [], "others": found, "worlds": [], "notes": []}, 16384)
-    assert "mine-2" in said[0] and "again-1" in said[0] and "16384" in said[0]
+    monkeypatch.setattr(role_modules.util("sokuhai.host"), "run", lambda *given: (0, "\n".join(lines), ""))
+    found = host.run("as_it_is", "as_it_is").result()
+    assert [one["id"] for one in found["findings"]] == ["built with the raised header: mine"]
+    assert (found["findings"][0]["expected"], found["findings"][0]["found"]) == ("FD_SETSIZE 1024", "FD_SETSIZE 16384")
+    assert found["findings"][0]["remedy"] == "header"
+    assert "mine-2" in words.fd_setsize_warnings(found, 16384)[0]
 
 
 def test_a_world_built_from_the_raised_sources_is_named(host):
@@ -265,20 +273,20 @@ def test_a_world_built_from_the_raised_sources_is_named(host):
     os.utime(libc, (host.now - 10_000, host.now - 10_000))
     assert host.run().worlds() == []
     os.utime(libc, (host.now + 10_000, host.now + 10_000))
-    assert host.run().worlds() == [str(libc)]
-    assert (
-        "installworld"
-        in filters.fd_setsize_warnings({"reset": [], "others": [], "worlds": [str(libc)], "notes": []}, 16384)[0]
-    )
+    found = host.run().result()
+    assert found["worlds"] == [str(libc)]
+    assert [one["id"] for one in found["findings"]] == [f"built with the raised header: {libc}"]
+    assert str(libc) in words.fd_setsize_warnings(found, 16384)[0]
 
 
-def test_sources_that_stay_raised_are_told_before_a_world_is_built_from_them(host):
-    assert host.run("as_it_is", "as_it_is").notes() == []
-    said = host.run().notes()
-    assert len(said) == 1 and str(host.source) in said[0] and "Before a buildworld" in said[0]
-    assert filters.fd_setsize_warnings({"reset": [], "others": [], "worlds": [], "notes": said}, 16384) == said
-    assert host.run("original", "as_it_is").notes() == said
-    assert host.run("original", "original").notes() == []
+def test_sources_that_stay_raised_are_named_before_a_world_is_built_from_them(host):
+    assert host.run("as_it_is", "as_it_is").sources == []
+    found = host.run().result()
+    assert found["sources"] == [str(host.source)] and found["findings"] == []
+    (warning,) = words.fd_setsize_warnings(found, 16384)
+    assert str(host.source) in warning and "rollback.yml" in warning
+    assert host.run("original", "as_it_is").sources == [str(host.source)]
+    assert host.run("original", "original").sources == []
 
 
 def test_a_run_that_rebuilds_nothing_only_looks_at_headers_raised_before(host):
@@ -286,30 +294,41 @@ def test_a_run_that_rebuilds_nothing_only_looks_at_headers_raised_before(host):
         return host.run("as_it_is", "as_it_is", check=True, known_only=True)
 
     update(host.source, "no define at all\n")
-    assert (looks().result, looks().resets, looks().notes()) == ([], [], [])
+    assert (looks().todo, looks().reset, looks().sources, looks().notes) == ([], [], [], [])
     update(host.source)
     host.run()
     kept = {path: path.read_text() for path in host.keep.iterdir()}
-    assert len(looks().result) == 2 and len(looks().notes()) == 1 and not looks().diff
+    assert len(looks().todo) == 2 and looks().sources == [str(host.source)] and not looks().diff
     update(host.include)
-    assert "says 1024 again" in looks().resets[0]
-    # what cannot be read is told, since nobody asked for a change
+    assert [one["path"] for one in looks().reset] == [str(host.include)]
+    # what cannot be read is a note, since nobody declared a change
     update(host.include, "no define at all\n")
-    assert "found 0" in looks().resets[0]
+    assert str(host.include) in looks().notes[0] and looks().reset == []
     assert {path: path.read_text() for path in host.keep.iterdir()} == kept
 
 
-@pytest.mark.parametrize("value, word", [(1000, "1024"), (16385, "16448"), (2_000_000, "1048576"), (16384, None)])
-def test_declared_values(value, word):
-    found = filters.fd_setsize_problems(value, [{"path": "/usr/include/sys/select.h"}])
-    assert (len(found) == 0) == (word is None)
-    assert word is None or (found[0].startswith("fd_setsize_value") and word in found[0])
+@pytest.mark.parametrize(
+    "value, zero, mends",
+    [
+        (1000, False, "1024"),
+        (16385, False, "16448"),
+        (2_000_000, False, "1048576"),
+        (0, False, "1024"),
+        (1000, True, "0"),
+        (0, True, None),
+        (16384, False, None),
+    ],
+)
+def test_declared_values(value, zero, mends):
+    found = fd_setsize_bounds.fd_setsize_problems(value, "x_fd_setsize", zero)
+    assert len(found) == (mends is not None)
+    assert mends is None or (found[0].startswith("x_fd_setsize = ") and mends in found[0])
 
 
-def test_declared_headers():
-    assert filters.fd_setsize_problems(16384, [])[0].startswith("fd_setsize_headers")
-    assert "twice" in filters.fd_setsize_problems(16384, [{"path": "/a.h"}, {"path": "/a.h"}])[0]
-    assert "sys/select.h" in filters.fd_setsize_problems(16384, [{"path": "sys/select.h"}])[0]
+@pytest.mark.parametrize("headers, path", [([], ""), (["/a.h", "/a.h"], "/a.h"), (["sys/select.h"], "sys/select.h")])
+def test_declared_headers(headers, path):
+    found = words.fd_setsize_header_problems([{"path": one} for one in headers])
+    assert len(found) == 1 and found[0].startswith("fd_setsize_headers: ") and path in found[0]
 
 
 @pytest.fixture(scope="module")
@@ -320,13 +339,13 @@ def zig(tmp_path_factory):
     )
     cache = tmp_path_factory.mktemp("zig")
     source = cache / "probe.c"
-    source.write_text(ports_host.PROBE)
+    source.write_text((ROOT / "roles/ports/files/fd_set_probe.c").read_text())
     stock = pathlib.Path(ziglang.__file__).parent / "lib/libc/include/generic-freebsd/sys/select.h"
 
     def compile_(value, flags, target):
         include = cache / str(value) / "sys"
         include.mkdir(parents=True, exist_ok=True)
-        (include / "select.h").write_text(module.replace(stock.read_text(), "select.h", value))
+        (include / "select.h").write_text(select_h.replace(stock.read_text(), "select.h", value))
         output = cache / "probe.o"
         done = subprocess.run(
             [
@@ -368,7 +387,7 @@ def test_sizeof_fd_set_as_freebsds_compiler_has_it(zig, target, machine):
     ):
         data = zig(value, flags, target)
         assert data[:4] == b"\x7fELF" and int.from_bytes(data[18:20], "little") == machine
-        said[name] = ports_host.probe_result(data)
+        said[name] = probe.result(data)
     assert said == {
         "stock": (1024, 1024, 0),
         "header alone": (16384, 16384, 0),

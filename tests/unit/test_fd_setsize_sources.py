@@ -10,6 +10,7 @@ import role_modules
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 module = role_modules.load("roles/fd_setsize/library/fd_setsize_sources.py")
+sources = role_modules.util("sokuhai.sources")
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
 
 
@@ -110,8 +111,8 @@ def test_sources_that_are_there_are_judged_and_never_replaced(host):
     host.call()
     host.version = "15.0-RELEASE-p2"
     answer = host.call()
-    assert answer["failed"] and "is 15.0-RELEASE-p1, this host is 15.0-RELEASE-p2" in answer["msg"]
-    assert module.release_of((host.src / "sys/conf/newvers.sh").read_text()) == "15.0-RELEASE-p1"
+    assert answer["failed"] and "15.0-RELEASE-p1" in answer["msg"] and "15.0-RELEASE-p2" in answer["msg"]
+    assert sources.release(str(host.src)) == "15.0-RELEASE-p1"
 
 
 def test_base_packages_bring_them_where_they_are(host):
@@ -124,3 +125,19 @@ def test_a_branch_in_development_is_not_guessed(host):
     host.version = "16.0-CURRENT"
     answer = host.call()
     assert answer["failed"] and "16.0-CURRENT" in answer["msg"] and not host.src.exists()
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ('REVISION="15.0"\nBRANCH="RELEASE-p3"\n', "15.0-RELEASE-p3"),
+        ('REVISION="14.4"\nBRANCH="STABLE"\n', "14.4-STABLE"),
+        ("", None),
+    ],
+)
+def test_sources_say_their_release(tmp_path, text, found):
+    (tmp_path / "sys/conf").mkdir(parents=True)
+    more = 'if [ -n "${BRANCH_OVERRIDE}" ]; then\n\tBRANCH=${BRANCH_OVERRIDE}\nfi\n'
+    (tmp_path / "sys/conf/newvers.sh").write_text('TYPE="FreeBSD"\n' + text + more)
+    assert sources.release(str(tmp_path)) == found
+    assert sources.release(str(tmp_path / "nothing")) is None

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import role_modules
 
-host = role_modules.util("ports_host")
+branch, shared = role_modules.util("ports_branch"), role_modules.util("sokuhai.host")
 module = role_modules.load("roles/ports/library/ports_tree.py")
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
@@ -75,7 +75,7 @@ def test_the_newest_quarter_comes_whole_and_twice_is_no_change(upstream, monkeyp
     assert call(monkeypatch, check=True, **want)["changed"] and not pathlib.Path(upstream["tree"]).exists()
     answer = call(monkeypatch, **want)
     assert (answer["changed"], answer["branch"], answer["commit"]) == (True, "2026Q4", upstream["commits"]["2026Q4"])
-    assert host.tree_head(upstream["tree"]) == ("2026Q4", upstream["commits"]["2026Q4"])
+    assert branch.head(upstream["tree"]) == ("2026Q4", upstream["commits"]["2026Q4"])
     assert pathlib.Path(upstream["tree"], "Mk/bsd.port.mk").read_text() == "2026Q4"
     assert call(monkeypatch, **want)["changed"] is False
     assert list(pathlib.Path(upstream["tree"]).parent.glob("*.sokuhai-new")) == []
@@ -83,9 +83,11 @@ def test_the_newest_quarter_comes_whole_and_twice_is_no_change(upstream, monkeyp
 
 def test_the_branch_is_that_of_the_packages(upstream, monkeypatch):
     line = '  FreeBSD: {\n    url             : "pkg+https://pkg.FreeBSD.org/FreeBSD:15:amd64/%s",\n    enabled         : yes\n  }\n'
-    monkeypatch.setattr(module, "run", lambda argv: (0, line % "latest", ""))
+    real, said = shared.run, [line % "latest"]
+    answer = lambda argv, *more: (0, said[0], "") if argv[0] == "pkg" else real(argv, *more)  # noqa: E731
+    monkeypatch.setattr(shared, "run", answer)
     assert call(monkeypatch, tree=upstream["tree"], url=upstream["url"])["branch"] == "main"
-    monkeypatch.setattr(module, "run", lambda argv: (0, "", ""))
+    said[0] = ""
     assert "ports_branch" in call(monkeypatch, tree=upstream["tree"] + "2", url=upstream["url"])["msg"]
 
 
@@ -139,7 +141,7 @@ def test_what_is_no_tree_is_neither_replaced_nor_made_one(upstream, monkeypatch,
         ],
         check=True,
     )
-    assert "no ports tree" in call(monkeypatch, **{**want, "url": f"file://{empty}"})["msg"]
+    assert "not a ports tree" in call(monkeypatch, **{**want, "url": f"file://{empty}"})["msg"]
     assert json.dumps(sorted(path.name for path in tree.iterdir())) == "[]"
     assert call(monkeypatch, **want)["changed"]
 

@@ -133,7 +133,6 @@ GOOD_NAMES = {"sokuhai_domain": "home.example", "sokuhai_hostname": "mx.home.exa
         ("sokuhai_process_limit", -1, ["1 or more"]),
         ("sokuhai_process_limit", 2**31, ["at most"]),
         ("sokuhai_recursive_clients", 0, ["1 or more"]),
-        ("sokuhai_fd_setsize", 512, ["1024"]),
         ("sokuhai_statistics_port", 65536, ["65535"]),
         ("sokuhai_domain", "home..example", ["label ''"]),
         ("sokuhai_domain", "my_home.example", ["my_home"]),

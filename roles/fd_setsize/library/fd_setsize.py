@@ -10,7 +10,7 @@ short_description: Set FD_SETSIZE in sys/select.h, or put the original back
 description:
   - Changes one number in a header and nothing else. The define must be there exactly once, behind its guard, else nothing is touched.
   - The original is kept with its SHA-256 outside the include tree, the change is one rename, owner and mode stay.
-  - Tells an update that put the number back from a change of the declared value, and names the packages that were built on this host
+  - Distinguishes an update that put the number back from a change of the declared value, and names the packages that were built on this host
     while the installed header was raised. fd_set is part of the ABI; they and the base system disagree about its size.
 options:
   value: {description: "FD_SETSIZE to be, in descriptors.", type: int, required: true}
@@ -29,7 +29,7 @@ options:
       optional: {description: Whether a header that is not there is no error (no sources installed)., type: bool, default: false}
       installed: {description: "Whether compilers on this host read it (/usr/include), so that packages are judged by it.", type: bool, default: false}
   known_only:
-    description: Whether only headers are judged that this module has raised before; then one that it cannot read is told and not refused.
+    description: Whether only headers are judged that this module has raised before; then one that it cannot read is a note and not refused.
     type: bool
     default: false
   keep: {description: Directory for the originals and the record., type: path, default: /var/db/sokuhai/fd_setsize}
@@ -46,26 +46,21 @@ EXAMPLES = r"""
       - {path: /usr/src/sys/sys/select.h, optional: true}
 """
 RETURN = r"""
-headers:
-  description: "One entry a header: path, present, value (now), original, was (before), changed, sha256."
+findings:
+  description: "What was built with the raised header and is not to be: other packages, and results of a buildworld."
   type: list
   returned: success
 reset:
-  description: Sentences about headers that something put back after they had been raised here.
+  description: "Headers that something else put back after they had been raised: path, value (now), raised (to), when (s since 1970), package (its name, or empty)."
   type: list
   returned: success
 others:
-  description: "Other packages built on this host while the installed header was raised: name, version, origin, installed (epoch)."
+  description: "Other packages built on this host while the installed header was raised: name, version, origin, installed (s since 1970)."
   type: list
   returned: success
-worlds:
-  description: Results of a buildworld that are newer than the raised source header.
-  type: list
-  returned: success
-notes:
-  description: Sentences about sources whose header is raised, which a buildworld must not meet.
-  type: list
-  returned: success
+worlds: {description: Results of a buildworld that are newer than the raised source header., type: list, returned: success}
+sources: {description: Headers of sources that are raised, which a buildworld must not read., type: list, returned: success}
+notes: {description: What could not be read where known_only is set., type: list, returned: success}
 """
 
 import glob
@@ -76,70 +71,32 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai import pkg, select_h
+from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused, difference, read, run, write
-
-# sys/sys/select.h: `1024U` to 10.4, `1024` since; tabs; behind #ifndef in all of them.
-ANY = re.compile(r"^[ \t]*#[ \t]*define[ \t]+FD_SETSIZE\b.*$", re.M)
-GOOD = re.compile(r"^(#[ \t]*define[ \t]+FD_SETSIZE[ \t]+)([0-9]+)([uU]?)([ \t]*(?:/\*.*)?)$")
-GUARD = re.compile(
-    r"^[ \t]*#[ \t]*(?:ifndef[ \t]+FD_SETSIZE|if[ \t]+!defined[ \t]*\(?[ \t]*FD_SETSIZE[ \t]*\)?)[ \t]*(?:/\*.*)?$"
-)
-# What every release since 2.0 ships; used only when no original was kept.
-STOCK = 1024
-
 
 # ---- pure ----
 
 
-def find(text, path):
-    """(line number from 0, value, suffix) of the one define in a header's text. Raises Refused with what was found instead."""
-    lines = text.split("\n")
-    hits = [number for number, line in enumerate(lines) if ANY.match(line)]
-    if len(hits) != 1:
-        said = "; ".join("line %d: %s" % (n + 1, lines[n].strip()) for n in hits) or "none"
-        raise Refused(
-            "%s: exactly one `#define FD_SETSIZE NUMBER` is expected, found %d (%s)" % (path, len(hits), said)
-        )
-    match = GOOD.match(lines[hits[0]])
-    if not match:
-        raise Refused("%s: line %d is no `#define FD_SETSIZE NUMBER`: %s" % (path, hits[0] + 1, lines[hits[0]].strip()))
-    above = next((line for line in reversed(lines[: hits[0]]) if line.strip()), "")
-    if not GUARD.match(above):
-        raise Refused(
-            "%s: line %d stands behind no `#ifndef FD_SETSIZE` but behind: %s"
-            % (path, hits[0] + 1, above.strip() or "nothing")
-        )
-    return hits[0], int(match.group(2)), match.group(3)
+def is_raised(entry):
+    """Whether a header's record (dict or None) says that this module raised it and did not put it back."""
+    return bool(entry) and not entry.get("restored_at")
 
 
-def replace(text, path, value):
-    """text with the define's number replaced by value (int); suffix, white space and the rest as they were."""
-    number = find(text, path)[0]
-    lines = text.split("\n")
-    lines[number] = GOOD.sub(lambda m: m.group(1) + str(value) + m.group(3) + m.group(4), lines[number])
-    return "\n".join(lines)
-
-
-def was_reset(entry, value):
-    """True when something else than this module took the raised value away. entry: the header's record; value: what it says now."""
-    return bool(entry) and not entry.get("restored_at") and not entry.get("pending") and value != entry["value"]
-
-
-def close(periods, now):
-    """periods ([[from, to or None]]) with the open one ended at now; seconds since the epoch."""
+def closed(periods, now):
+    """Return periods ([[from, to or None]], s since 1970) with the open one ended at *now*."""
     return [[start, now if end is None else end] for start, end in periods]
 
 
-def built_meanwhile(packages, periods, own):
-    """The packages of unknown repository, not of the origins in own, that were installed within a period.
+def built_meanwhile(every, periods, own):
+    """Return those of *every* (pkg.installed()) that came from a file or a port within one of *periods*, and are not of the origins *own*.
 
-    packages: [{name, version, origin, repository, installed (epoch)}]. pkg(8) records when a package was installed, not when it was
-    built; one from a local file looks the same as one built here (pkg-query(8), %R, %t).
+    pkg(8) records when a package was installed, not when it was built.
     """
     return [
         package
-        for package in packages
-        if package["repository"] == "unknown-repository"
+        for package in every
+        if package["local"]
         and package["origin"] not in own
         and any(
             start <= package["installed"] and (end is None or package["installed"] <= end) for start, end in periods
@@ -147,18 +104,14 @@ def built_meanwhile(packages, periods, own):
     ]
 
 
-def parse_packages(text):
-    """What `pkg query -a '%n|%v|%o|%R|%t'` printed, as [{name, version, origin, repository, installed}]."""
-    found = []
-    for line in text.splitlines():
-        words = line.split("|")
-        if len(words) == 5 and words[4].isdigit():
-            found.append(dict(zip(("name", "version", "origin", "repository"), words), installed=int(words[4])))
-    return found
+def package_of(path):
+    """Return the name of the package that the file *path* came with, or ""; pkg-which(8) says on standard output that there is none."""
+    status, out, _err = run(["pkg", "which", "-q", path])
+    return "" if status else out.strip()
 
 
 def digest(text):
-    """The sha256 of a file whose text, as read() gives it, is *text*."""
+    """Return the sha256 of a file whose text, as read() gives it, is *text*."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -166,21 +119,20 @@ def digest(text):
 
 
 class Headers:
-    """The headers, the record of what was done to them, and what was built meanwhile."""
+    """The headers, the record of what was done to them, and what was built meanwhile. want: the module's parameters; now: s since 1970."""
 
-    def __init__(self, params, check_mode, now):
-        self.want, self.check_mode, self.now = params, check_mode, now
-        self.record_file = os.path.join(params["keep"], "record.json")
-        text = read(self.record_file)
+    def __init__(self, want, now):
+        self.want, self.now = want, now
+        self.record_file = os.path.join(want["keep"], "record.json")
         try:
-            self.record = json.loads(text) if text else {}
+            self.record = json.loads(read(self.record_file) or "{}")
         except ValueError:
             raise Refused(
-                "%s is no JSON; the originals beside it are whole: repair it, or remove it and the headers' 1024 is assumed"
+                "%s is not JSON; the originals beside it are whole: repair it, or remove it and the headers' 1024 is assumed"
                 % self.record_file
             ) from None
-        self.before = json.dumps(self.record, sort_keys=True)
-        self.diff, self.result, self.resets, self.todo = [], [], [], []
+        self.saved = json.dumps(self.record, sort_keys=True)
+        self.diff, self.reset, self.notes, self.sources, self.todo = [], [], [], [], []
 
     def kept(self, path):
         return os.path.join(self.want["keep"], path.strip("/").replace("/", "_"))
@@ -188,128 +140,79 @@ class Headers:
     def prepare(self):
         """Judge every header and decide, before the first write. Raises Refused."""
         problems = []
-        known = self.want.get("known_only")
         for header in self.want["headers"]:
-            if known and header["path"] not in self.record:
+            if self.want["known_only"] and header["path"] not in self.record:
                 continue
             try:
                 self.judge(header)
             except Refused as reason:
-                (self.resets if known else problems).append(str(reason))
+                (self.notes if self.want["known_only"] else problems).append(str(reason))
         if problems:
-            raise Refused("; ".join(problems))
+            raise Refused(problems)
 
     def judge(self, header):
-        path = header["path"]
-        text = read(path)
+        path, text = header["path"], read(header["path"])
         if text is None:
             if not header["optional"] and header["state"] == "raised":
-                raise Refused("%s is not there" % path)
-            self.result.append(
+                raise Refused("%s does not exist" % path)
+            return
+        now, entry, wanted = select_h.value(text, path), self.record.get(path), self.want["value"]
+        was_reset = is_raised(entry) and not entry.get("pending") and now != entry["value"]
+        if was_reset:
+            self.reset.append(
                 {
                     "path": path,
-                    "present": False,
-                    "value": None,
-                    "was": None,
-                    "original": None,
-                    "changed": False,
-                    "sha256": None,
+                    "value": now,
+                    "raised": entry["value"],
+                    "when": entry["raised_at"],
+                    "package": package_of(path),
                 }
-            )
-            return
-        dummy, value, suffix = find(text, path)
-        entry = self.record.get(path)
-        reset = was_reset(entry, value)
-        if reset:
-            self.resets.append(
-                "%s says %d again, %d was put there on %s: %s did it"
-                % (
-                    path,
-                    value,
-                    entry["value"],
-                    time.strftime("%Y-%m-%d %H:%M", time.localtime(entry["raised_at"])),
-                    self.culprit(path),
-                )
             )
         after = text
         if header["state"] == "raised":
-            after = replace(text, path, self.want["value"])
+            after = select_h.replace(text, path, wanted)
         elif header["state"] == "original":
-            after = self.original(path, text, value, entry)
-        changed = after != text
-        original = value
-        if entry and value == entry["value"]:
+            after = self.original(path, text, now, entry)
+        original = now
+        # raised already, by us to another value or by hand: the number before is the kept one, else FreeBSD's
+        if entry and now == entry["value"]:
             original = entry["original"]
-        elif value == self.want["value"]:
-            original = STOCK
-        self.result.append(
-            {
-                "path": path,
-                "present": True,
-                "value": find(after, path)[1],
-                "was": value,
-                "original": original,
-                "changed": changed,
-                "sha256": digest(after),
-            }
-        )
-        self.todo.append((header, text, after, value, original, reset))
-        if changed:
+        elif now == wanted:
+            original = select_h.STOCK
+        if not header["installed"] and select_h.value(after, path) != original:
+            self.sources.append(path)
+        self.todo.append((header, text, after, original, was_reset))
+        if after != text:
             self.diff.append(difference(path, text, after))
 
-    def original(self, path, text, value, entry):
-        """The header's text as it was: the kept copy where the file is still exactly ours, else the number alone put back."""
-        if entry and value == entry["value"] and not entry.get("restored_at"):
+    def original(self, path, text, now, entry):
+        """Return the header's text as it was: the kept copy where the file is still exactly ours, else the number alone put back."""
+        if is_raised(entry) and now == entry["value"]:
             kept = read(self.kept(path))
             if digest(text) == entry["raised_sha256"] and kept is not None and digest(kept) == entry["original_sha256"]:
                 return kept
-            return replace(text, path, entry["original"])
-        if value == self.want["value"]:
-            return replace(text, path, STOCK)
-        return text
-
-    def culprit(self, path):
-        """What can have written the header anew."""
-        status, out, _err = run(["pkg", "which", "-q", path])
-        if status == 0 and out.strip():
-            return "an upgrade of package %s" % out.strip()
-        return "freebsd-update or installworld"
+            return select_h.replace(text, path, entry["original"])
+        return select_h.replace(text, path, select_h.STOCK) if now == self.want["value"] else text
 
     def execute(self):
-        for header, text, after, value, original, reset in self.todo:
-            path = header["path"]
-            entry = self.record.get(path)
-            now_says = find(after, path)[1]
+        """Write what prepare() decided; the record first, as pending, so that a run killed in between is not taken for an update."""
+        os.makedirs(self.want["keep"], 0o755, exist_ok=True)
+        for header, text, after, original, was_reset in self.todo:
+            path, entry = header["path"], self.record.get(header["path"])
             periods = (entry or {}).get("periods", [])
-            if reset:
+            if was_reset:
                 # when is not known: the file's own time is the nearest there is
-                periods = close(periods, int(os.stat(path).st_mtime))
+                periods = closed(periods, int(os.stat(path).st_mtime))
+            value = select_h.value(after, path)
             if header["state"] == "raised":
-                if (
-                    not entry
-                    or entry.get("restored_at")
-                    or entry.get("pending")
-                    or digest(after) != entry["raised_sha256"]
-                ):
-                    # raised already, by hand or by us to another value: the number before is the kept one, else FreeBSD's
-                    kept = text if value == original else replace(text, path, original)
+                if not is_raised(entry) or entry.get("pending") or digest(after) != entry["raised_sha256"]:
                     if not periods or periods[-1][1] is not None:
                         periods = periods + [[self.now, None]]
-                    entry = {
-                        "original": original,
-                        "original_sha256": digest(kept),
-                        "value": now_says,
-                        "raised_sha256": digest(after),
-                        "raised_at": self.now,
-                        "restored_at": None,
-                        "pending": after != text,
-                    }
-                    write(self.kept(path), kept, 0o444)
-            elif entry and not entry.get("restored_at") and now_says != entry["value"]:
-                periods = close(periods, self.now)
+                    entry = self.keep(path, text, after, original)
+            elif is_raised(entry) and value != entry["value"]:
+                periods = closed(periods, self.now)
                 entry = dict(entry, restored_at=self.now)
             if entry:
-                # recorded before the header changes, as pending: a run killed in between is not taken for an update
                 self.record[path] = dict(entry, periods=periods)
                 self.save()
             if after != text:
@@ -318,42 +221,69 @@ class Headers:
                 self.record[path]["pending"] = False
                 self.save()
 
+    def keep(self, path, text, after, original):
+        """Keep the header as it was before it is raised; return its new entry of the record."""
+        kept = select_h.replace(text, path, original)
+        write(self.kept(path), kept, 0o444)
+        return {
+            "original": original,
+            "original_sha256": digest(kept),
+            "value": select_h.value(after, path),
+            "raised_sha256": digest(after),
+            "raised_at": self.now,
+            "restored_at": None,
+            "pending": after != text,
+        }
+
     def save(self):
         text = json.dumps(self.record, sort_keys=True)
-        if text != self.before:
+        if text != self.saved:
             write(self.record_file, json.dumps(self.record, indent=1, sort_keys=True) + "\n", 0o644)
-            self.before = text
+            self.saved = text
 
     def periods(self):
-        """When the installed header was raised, what this run begins or ends included."""
-        found = []
-        for header in self.want["headers"]:
-            if header["installed"]:
-                found += self.record.get(header["path"], {}).get("periods", [])
-        return found
+        """Return when the installed header was raised, what this run begins or ends included."""
+        installed = [header["path"] for header in self.want["headers"] if header["installed"]]
+        return [period for path in installed for period in self.record.get(path, {}).get("periods", [])]
 
     def worlds(self):
-        """Results of a buildworld newer than the raised source header: libc as its dynamic or static library."""
+        """Return results of a buildworld newer than the raised source header: libc as its dynamic or static library."""
         found = []
         for header in self.want["headers"]:
-            entry = self.record.get(header["path"])
-            tree = re.match(r"(.*)/sys/sys/select\.h$", header["path"])
-            if header["installed"] or not tree or not entry or entry.get("restored_at"):
-                continue
-            for path in sorted(glob.glob("%s%s/*/lib/libc/libc.*" % (self.want["obj"], tree.group(1)))):
-                if re.search(r"/libc\.(so\.[0-9]+|a)$", path) and os.stat(path).st_mtime > entry["raised_at"]:
-                    found.append(path)
+            entry, tree = self.record.get(header["path"]), re.match(r"(.*)/sys/sys/select\.h$", header["path"])
+            if not header["installed"] and tree and is_raised(entry):
+                found += [
+                    path
+                    for path in sorted(glob.glob("%s%s/*/lib/libc/libc.*" % (self.want["obj"], tree.group(1))))
+                    if re.search(r"/libc\.(so\.[0-9]+|a)$", path) and os.stat(path).st_mtime > entry["raised_at"]
+                ]
         return found
 
-    def notes(self):
-        """What has to be known before a buildworld: sources whose header stays raised."""
-        sources = {header["path"] for header in self.want["headers"] if not header["installed"]}
-        return [
-            "%s says FD_SETSIZE %d: a world built from these sources would have another fd_set than every package. Before a buildworld put it "
-            "back: playbooks/rollback.yml --tags headers" % (entry["path"], entry["value"])
-            for entry in self.result
-            if entry["path"] in sources and entry["present"] and entry["value"] != entry["original"]
+    def result(self):
+        """Return what the module answers beside `changed`."""
+        periods, worlds = self.periods(), self.worlds()
+        others = built_meanwhile(pkg.installed(), periods, self.want["own_origins"]) if periods else []
+        things = [(other["name"], "%(name)s-%(version)s" % other) for other in others] + [
+            (path, path) for path in worlds
         ]
+        return {
+            "diff": self.diff,
+            "reset": self.reset,
+            "others": others,
+            "worlds": worlds,
+            "sources": self.sources,
+            "notes": self.notes,
+            "findings": [
+                finding(
+                    "built with the raised header: " + name,
+                    thing + " built with the raised header",
+                    "FD_SETSIZE %d" % select_h.STOCK,
+                    "FD_SETSIZE %d" % self.want["value"],
+                    remedy="header",
+                )
+                for name, thing in things
+            ],
+        }
 
 
 def main():
@@ -379,26 +309,15 @@ def main():
         supports_check_mode=True,
     )
     try:
-        work = Headers(module.params, module.check_mode, int(time.time()))
+        work = Headers(module.params, int(time.time()))
         work.prepare()
         if not module.check_mode:
-            if not os.path.isdir(module.params["keep"]):
-                os.makedirs(module.params["keep"], 0o755)
             work.execute()
     except Refused as reason:
         module.fail_json(msg="nothing was changed: %s" % reason)
-    except (IOError, OSError) as error:
+    except OSError as error:
         module.fail_json(msg="%s: the headers are whole, old or new; run again" % error)
-    packages = parse_packages(run(["pkg", "query", "-a", "%n|%v|%o|%R|%t"])[1]) if work.periods() else []
-    module.exit_json(
-        changed=bool(work.diff),
-        diff=work.diff,
-        headers=work.result,
-        reset=work.resets,
-        others=built_meanwhile(packages, work.periods(), module.params["own_origins"]),
-        worlds=work.worlds(),
-        notes=work.notes(),
-    )
+    module.exit_json(changed=bool(work.diff), **work.result())
 
 
 if __name__ == "__main__":

@@ -25,50 +25,59 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import git, host
-from ansible.module_utils.sokuhai.git import Failed, must
-
-NEWVERS = "sys/conf/newvers.sh"
-
-
-def release_of(text):
-    """15.0-RELEASE-p1 from the text of newvers.sh, or None."""
-    found = [re.search(r'^%s="([^"]+)"' % name, text or "", re.M) for name in ("REVISION", "BRANCH")]
-    return "-".join(match.group(1) for match in found) if all(found) else None
+from ansible.module_utils.sokuhai import git, pkg, sources
+from ansible.module_utils.sokuhai.host import Refused, must
 
 
 def branch_of(release):
-    """The branch that a release's patches go to: releng/15.0. Raises Failed for what is no release."""
+    """Return the branch that a release's patches go to: releng/15.0. Raises Refused for a development version."""
     match = re.match(r"(\d+\.\d+)-(RELEASE|RC\d+|BETA\d+)(-p\d+)?$", release)
     if not match:
-        raise Failed("this host is %s: its sources cannot be told from its name; bring them yourself" % release)
+        raise Refused(
+            "this host is %s: its name does not give the commit of its sources; bring them yourself" % release
+        )
     return "releng/" + match.group(1)
 
 
-def judge(found, wanted, path):
-    """None where the sources are this host's, else what is to be done about them. found, wanted: as 15.0-RELEASE-p1."""
-    if found == wanted:
-        return None
-    return (
-        "%s is %s, this host is %s: freebsd-update fetch install brings both to the same level (where src is among its Components), pkg upgrade where "
-        "base packages are, git -C %s pull otherwise" % (path, found or "no source tree of FreeBSD", wanted, path)
-    )
+def judge(path, wanted):
+    """Raise Refused unless the sources in *path* are of *wanted*, 15.0-RELEASE-p1, this host's release and patch level."""
+    found = sources.release(path)
+    if found != wanted:
+        raise Refused(
+            "%s is %s, this host is %s: freebsd-update fetch install brings both to the same level (where src is among its Components), "
+            "pkg upgrade where base packages are, git -C %s pull otherwise"
+            % (path, found or "not a source tree of FreeBSD", wanted, path)
+        )
 
 
 def by_git(want, wanted):
-    """Bring the sources of release *wanted* (str) into want["path"]. Raises Failed."""
+    """Bring the sources of release *wanted* (str) into want["path"]. Raises Refused."""
     branch = branch_of(wanted)
 
     def prove(folder, _commit):
-        found = release_of(host.read(os.path.join(folder, NEWVERS)))
+        found = sources.release(folder)
         if found != wanted:
-            raise Failed(
+            raise Refused(
                 "%s of %s is %s, this host is %s: bring the host to that patch level first (freebsd-update fetch install), or name the commit of "
-                "its own" % (branch, want["url"], found or "no source tree of FreeBSD", wanted)
+                "its own" % (branch, want["url"], found or "not a source tree of FreeBSD", wanted)
             )
 
     git.bring()
     git.clone(want["path"], want["url"], branch, want["commit"], prove)
+
+
+def bring(want, check):
+    """Return whether the sources had to be brought, and the release that they are. Raises Refused."""
+    wanted = must(["freebsd-version", "-u"])
+    there = os.path.isdir(want["path"]) and os.listdir(want["path"])
+    if not there and not check:
+        if pkg.base_packages():
+            must(["pkg", "install", "-y", "-r", "FreeBSD-base", "FreeBSD-src", "FreeBSD-src-sys"])
+        else:
+            by_git(want, wanted)
+    if there or not check:
+        judge(want["path"], wanted)
+    return not there, wanted
 
 
 def main():
@@ -80,28 +89,11 @@ def main():
         },
         supports_check_mode=True,
     )
-    want = module.params
     try:
-        wanted = must(["freebsd-version", "-u"])
-        empty = not os.path.isdir(want["path"]) or not os.listdir(want["path"])
-        if not empty:
-            found = release_of(host.read(os.path.join(want["path"], NEWVERS)))
-            problem = judge(found, wanted, want["path"])
-            if problem:
-                raise Failed(problem)
-            module.exit_json(changed=False, release=found)
-        if module.check_mode:
-            module.exit_json(changed=True, release=wanted)
-        if host.run(["pkg", "info", "-e", "FreeBSD-runtime"])[0] == 0:
-            must(["pkg", "install", "-y", "-r", "FreeBSD-base", "FreeBSD-src", "FreeBSD-src-sys"])
-        else:
-            by_git(want, wanted)
-        problem = judge(release_of(host.read(os.path.join(want["path"], NEWVERS))), wanted, want["path"])
-        if problem:
-            raise Failed(problem)
-    except (Failed, OSError) as reason:
+        changed, release = bring(module.params, module.check_mode)
+    except (Refused, OSError) as reason:
         module.fail_json(msg="no sources were brought: %s" % reason)
-    module.exit_json(changed=True, release=wanted)
+    module.exit_json(changed=changed, release=release)
 
 
 if __name__ == "__main__":

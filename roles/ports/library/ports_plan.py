@@ -16,128 +16,79 @@ options:
 author: sokuhai
 """
 RETURN = r"""
-ports:
-  description: "For each port: origin, flavor, name, version (of the tree), installed, build, drift ({kind, message}), recorded, locked, running."
-  type: list
-  returned: always
+findings: {description: "What differs, `port ORIGIN: KIND`; the kinds are in the role's README.", type: list, returned: always}
 build: {description: Origins of those that have to be built., type: list, returned: always}
-drift: {description: All drift in one list., type: list, returned: always}
 problems: {description: Reasons why what is needed cannot be done., type: list, returned: always}
-notes: {description: What could not be known., type: list, returned: always}
+notes: {description: What is unknown or predicted., type: list, returned: always}
 """
 
-import os
 import time
 
+from ansible.module_utils import ports_branch
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ports_host import (
-    PORT_OPTIONS,
-    SETTINGS,
-    Port,
-    branch_problem,
-    packages,
-    parse_repositories,
-    quarter,
-    run,
-    tree_head,
-    wanted_branch,
-)
+from ansible.module_utils.ports_options import PORT, SETTINGS
+from ansible.module_utils.ports_state import Port
+from ansible.module_utils.sokuhai import pkg
 from ansible.module_utils.sokuhai.host import Refused
 
 
-def sources(settings):
-    """(problems, notes, branch, commit) of the ports tree."""
-    wanted = wanted_branch(parse_repositories(run(["pkg", "-vv"])[1]))
-    now = time.time()
-    if settings["branch"] != "auto":
-        wanted = settings["branch"]
-    clone = "git clone --depth 1 -b %s https://git.FreeBSD.org/ports.git %s" % (
-        quarter(now) if wanted in ("quarterly", None) else wanted,
-        settings["tree"],
-    )
-    if not os.path.exists(os.path.join(settings["tree"], "Mk/bsd.port.mk")):
-        return (
-            [
-                "there is no ports tree in %s. Bring it: pkg install -y git-lite && %s (or declare ports_tree_fetch: git)"
-                % (settings["tree"], clone)
-            ],
-            [],
-            None,
-            None,
-        )
-    branch, commit = tree_head(settings["tree"])
-    if settings["branch"] not in ("auto", "main", "quarterly"):
+def judge_tree(settings):
+    """Return (problem, note), each a str or "", about the ports tree."""
+    tree, now = settings["tree"], time.time()
+    wanted = ports_branch.of_packages() if settings["branch"] == "auto" else settings["branch"]
+    branch = ports_branch.quarter(now) if wanted in ("quarterly", None) else wanted
+    clone = "git clone --depth 1 -b %s https://git.FreeBSD.org/ports.git %s" % (branch, tree)
+    if not ports_branch.there(tree):
+        if settings["fetch"] != "none":
+            return "", "predicted: the ports tree is fetched to %s first" % tree
         problem = (
-            None
-            if branch in (None, wanted)
-            else "the ports tree is of branch %s, ports_branch says %s" % (branch, wanted)
+            "there is no ports tree in %s. Bring it: pkg install -y git-lite && %s (or set ports_tree_fetch to git)"
         )
-        note = "the ports tree is no git checkout: its branch is not known" if branch is None else None
-    else:
-        problem, note = branch_problem(branch, wanted, now)
+        return problem % (tree, clone), ""
+    found = ports_branch.head(tree)[0]
+    problem, note = ports_branch.judge(found, wanted, now)
     if problem:
-        problem += ". Bring the right one: mv %s %s.old && %s; or say ports_branch: %s" % (
-            settings["tree"],
-            settings["tree"],
-            clone,
-            branch,
-        )
-    return [problem] if problem else [], [note] if note else [], branch, commit
+        problem += ". Bring the right one: mv %s %s.old && %s; or set ports_branch to %s" % (tree, tree, clone, found)
+    return problem, note
+
+
+def plan(ports, settings):
+    """Return what the module answers."""
+    found = {"findings": [], "build": [], "problems": [], "notes": []}
+    problem = note = ""
+    if settings["method"] == "ports" and ports:
+        problem, note = judge_tree(settings)
+        if not ports_branch.there(settings["tree"]):
+            # which options it will have, and what has to be built, is known once it is there
+            found["build"] = [item["origin"] for item in ports]
+            ports = []
+    every = pkg.installed() if ports else []
+    for item in ports:
+        port = Port(item, settings, every)
+        try:
+            port.look()
+        except Refused as reason:
+            found["problems"] += reason.problems
+            continue
+        found["findings"] += port.findings()
+        found["problems"] += port.problems()
+        if port.to_build:
+            found["build"].append(item["origin"])
+    # a tree of another branch hinders nobody who builds nothing
+    (found["problems"] if found["build"] else found["notes"]).insert(0, problem)
+    found["notes"].append(note)
+    return {key: [entry for entry in entries if entry] for key, entries in found.items()}
 
 
 def main():
     module = AnsibleModule(
         argument_spec={
-            "ports": {"type": "list", "elements": "dict", "required": True, "options": PORT_OPTIONS},
+            "ports": {"type": "list", "elements": "dict", "required": True, "options": PORT},
             "settings": {"type": "dict", "required": True, "options": SETTINGS},
         },
         supports_check_mode=True,
     )
-    settings, result = (
-        module.params["settings"],
-        {
-            "ports": [],
-            "build": [],
-            "drift": [],
-            "problems": [],
-            "notes": [],
-            "branch": None,
-            "commit": None,
-            "changed": False,
-        },
-    )
-    trouble = []
-    if settings["method"] == "ports" and module.params["ports"]:
-        trouble, result["notes"], result["branch"], result["commit"] = sources(settings)
-        if not os.path.exists(os.path.join(settings["tree"], "Mk/bsd.port.mk")):
-            # which options it will have, and what has to be built, is known once it is there
-            fetch = settings["fetch"] != "none"
-            module.exit_json(
-                **dict(
-                    result,
-                    problems=[] if fetch else trouble,
-                    build=[item["origin"] for item in module.params["ports"]],
-                    notes=["predicted: the ports tree is fetched to %s first" % settings["tree"]] if fetch else [],
-                )
-            )
-    every = packages()
-    for item in module.params["ports"]:
-        port = Port(item, settings, every)
-        try:
-            port.look()
-        except Refused as reason:
-            result["problems"].append(str(reason))
-            continue
-        result["ports"].append(port.summary())
-        result["drift"] += port.drift
-        result["problems"] += port.problems()
-        if port.to_build:
-            result["build"].append(item["origin"])
-    if result["build"]:
-        result["problems"] = trouble + result["problems"]
-    else:
-        result["notes"] += trouble
-    module.exit_json(**result)
+    module.exit_json(changed=False, **plan(module.params["ports"], module.params["settings"]))
 
 
 if __name__ == "__main__":

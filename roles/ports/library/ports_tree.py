@@ -30,40 +30,81 @@ commit: {description: Its commit., type: str, returned: success}
 import os
 import re
 
+from ansible.module_utils import ports_branch
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.ports_host import parse_repositories, run, tree_head, wanted_branch
 from ansible.module_utils.sokuhai import git
-from ansible.module_utils.sokuhai.git import Failed
-
-MARK = "Mk/bsd.port.mk"
+from ansible.module_utils.sokuhai.host import Refused
 
 
 def newest_quarter(heads):
-    """The last of the quarterly branches in what git ls-remote printed, or None."""
+    """Return the last of the quarterly branches in what git ls-remote printed, or None."""
     found = sorted(re.findall(r"refs/heads/(\d{4}Q[1-4])$", heads, re.M))
     return found[-1] if found else None
 
 
 def resolve(want):
-    """Name of the branch."""
+    """Return the name of the branch. Raises Refused."""
     branch = want["branch"]
     if branch == "auto":
-        branch = wanted_branch(parse_repositories(run(["pkg", "-vv"])[1]))
+        branch = ports_branch.of_packages()
         if branch is None:
-            raise Failed(
-                "ports_branch: auto does not help here, the host's repositories are not FreeBSD's own; say main or quarterly"
+            raise Refused(
+                "ports_branch: auto does not help here, the host's repositories are not FreeBSD's own; set it to main or quarterly"
             )
     if branch == "quarterly":
         branch = newest_quarter(git.git("ls-remote", "--heads", want["url"], "20*Q*"))
         if branch is None:
-            raise Failed("%s has no quarterly branch" % want["url"])
+            raise Refused("%s has no quarterly branch" % want["url"])
     return branch
 
 
-def prove(folder, commit):
-    """Raises Failed where *folder*, at *commit*, is no ports tree."""
-    if not os.path.exists(os.path.join(folder, MARK)):
-        raise Failed("commit %s has no %s: it is no ports tree" % (commit, MARK))
+def prove(tree, commit):
+    """Raise Refused where the folder *tree*, at *commit*, is not a ports tree."""
+    if not ports_branch.there(tree):
+        raise Refused("commit %s has no %s: it is not a ports tree" % (commit, ports_branch.MARK))
+
+
+def newest(want):
+    """Return the commit that the branch has now, or None."""
+    return (git.git("ls-remote", want["url"], "refs/heads/" + resolve(want)).split() or [None])[0]
+
+
+def bring(want, check):
+    """Return {changed, branch, commit}. Raises Refused, and leaves the tree as it is then."""
+    tree, there = want["tree"], ports_branch.there(want["tree"])
+    branch, commit = ports_branch.head(tree) if there else (None, None)
+    pinned = want["commit"] and commit == want["commit"]
+    if there and want["commit"] and not pinned and not want["update"]:
+        raise Refused(
+            "the tree in %s is commit %s, ports_tree_commit is %s: set ports_tree_update to true, or move the tree away"
+            % (tree, commit or "(not a git checkout)", want["commit"])
+        )
+    if there and (pinned or not want["update"]):
+        return {"changed": False, "branch": branch, "commit": commit}
+    if there and commit is None:
+        raise Refused("ports_tree_update: the tree in %s was not made by git; move it away, and it is fetched" % tree)
+    if not there and os.path.isdir(tree) and os.listdir(tree):
+        raise Refused(
+            "%s is not a ports tree, and not empty (%s): move it away" % (tree, ", ".join(sorted(os.listdir(tree))[:3]))
+        )
+    if check:
+        changed = not there or not git.there() or newest(want) != commit
+        return {"changed": changed, "branch": branch, "commit": commit}
+    git.bring()
+    branch = resolve(want)
+    if not there:
+        return {
+            "changed": True,
+            "branch": branch,
+            "commit": git.clone(tree, want["url"], branch, want["commit"], prove),
+        }
+    if git.git("-C", tree, "status", "--porcelain", "--untracked-files=no"):
+        raise Refused(
+            "ports_tree_update: files of the tree in %s were changed by hand (git -C %s status)" % (tree, tree)
+        )
+    now = git.fetch(tree, want["url"], branch, want["commit"])
+    prove(tree, now)
+    return {"changed": now != commit, "branch": branch, "commit": now}
 
 
 def main():
@@ -77,49 +118,11 @@ def main():
         },
         supports_check_mode=True,
     )
-    want = module.params
-    tree = want["tree"].rstrip("/")
-    there = os.path.exists(os.path.join(tree, MARK))
-    branch, commit = tree_head(tree) if there else (None, None)
+    want = dict(module.params, tree=module.params["tree"].rstrip("/"))
     try:
-        if there and want["commit"] and commit != want["commit"] and not want["update"]:
-            raise Failed(
-                "the tree in %s is commit %s, ports_tree_commit is %s: say ports_tree_update: true, or move it away"
-                % (tree, commit or "(no git checkout)", want["commit"])
-            )
-        if there and (not want["update"] or (want["commit"] and commit == want["commit"])):
-            module.exit_json(changed=False, branch=branch, commit=commit)
-        if there and commit is None:
-            raise Failed(
-                "ports_tree_update: the tree in %s was not made by git; move it away, and it is fetched" % tree
-            )
-        if not there and os.path.isdir(tree) and os.listdir(tree):
-            raise Failed(
-                "%s is no ports tree, and not empty (%s): move it away"
-                % (tree, ", ".join(sorted(os.listdir(tree))[:3]))
-            )
-        if module.check_mode:
-            module.exit_json(
-                changed=not there
-                or not git.there()
-                or git.git("ls-remote", want["url"], "refs/heads/" + resolve(want)).split()[:1] != [commit],
-                branch=branch,
-                commit=commit,
-            )
-        git.bring()
-        branch = resolve(want)
-        if there:
-            if git.git("-C", tree, "status", "--porcelain", "--untracked-files=no"):
-                raise Failed(
-                    "ports_tree_update: files of the tree in %s were changed by hand (git -C %s status)" % (tree, tree)
-                )
-            now = git.fetch(tree, want["url"], branch, want["commit"])
-            prove(tree, now)
-            module.exit_json(changed=now != commit, branch=branch, commit=now)
-        commit = git.clone(tree, want["url"], branch, want["commit"], prove)
-    except (Failed, OSError) as reason:
+        module.exit_json(**bring(want, module.check_mode))
+    except (Refused, OSError) as reason:
         module.fail_json(msg="the ports tree was left as it is: %s" % reason)
-    module.exit_json(changed=True, branch=branch, commit=commit)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ import re
 
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
 
-#: Least and greatest value of each number.
+#: Least and greatest value of each number; that of FD_SETSIZE, which other roles are given as well, is filter fd_setsize_problems'.
 RANGES = {
     "sokuhai_openfiles": (256, 2**31 - 1),
     "sokuhai_process_limit": (1, 2**31 - 1),
     "sokuhai_recursive_clients": (1, 2**31 - 1),
-    "sokuhai_fd_setsize": (1024, 2**31 - 1),
     "sokuhai_statistics_port": (0, 65535),
 }
 

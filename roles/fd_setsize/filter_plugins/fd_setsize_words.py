@@ -1,0 +1,70 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Filters of role fd_setsize."""
+
+from __future__ import annotations
+
+import time
+
+
+def fd_setsize_to_be(headers, sources, installed):
+    """The list for module fd_setsize: *headers* ([{path, installed, optional}]) with the state (str) that *sources* and *installed* ones get."""
+    return [dict(header, state=installed if header.get("installed") else sources) for header in headers]
+
+
+def fd_setsize_header_problems(headers):
+    """What is wrong with the declared headers ([{path, ...}]); messages (list of str)."""
+    paths = [header.get("path") or "" for header in headers]
+    found = []
+    if not paths:
+        found.append(
+            "fd_setsize_headers: is empty; the default names /usr/include/sys/select.h and /usr/src/sys/sys/select.h"
+        )
+    found += [
+        f"fd_setsize_headers: {path!r} is not the absolute path of a header"
+        for path in paths
+        if not path.startswith("/") or not path.endswith(".h")
+    ]
+    twice = sorted({path for path in paths if paths.count(path) > 1})
+    return found + [f"fd_setsize_headers: {path} is listed twice" for path in twice]
+
+
+def day(seconds, form="%Y-%m-%d"):
+    return time.strftime(form, time.localtime(seconds))
+
+
+def fd_setsize_warnings(result, value):
+    """Sentences for the operator (list of str) from what module fd_setsize returned (dict) and the declared value (int)."""
+    found = [
+        f"{one['path']} says {one['value']} again, {one['raised']} was put there on {day(one['when'], '%Y-%m-%d %H:%M')}: "
+        f"{'an upgrade of package ' + one['package'] if one['package'] else 'freebsd-update or installworld'} did it. "
+        "Programs built since then are unlike those before."
+        for one in result["reset"]
+    ]
+    if result["others"]:
+        names = ", ".join(f"{one['name']}-{one['version']} ({day(one['installed'])})" for one in result["others"])
+        found.append(
+            f"built here, or installed from a file, while sys/select.h said {value}: {names}. Their fd_set is larger than that of the "
+            "libraries from packages: rebuild them with the original header, or install the repository's (pkg install -f)"
+        )
+    if result["worlds"]:
+        found.append(
+            f"{result['worlds'][0]} was built from sources whose FD_SETSIZE is {value}: a world installed from them has another fd_set than "
+            "every package. Restore the sources (playbooks/rollback.yml) and rebuild it before an installworld"
+        )
+    found += [
+        f"{path} says FD_SETSIZE {value}: a world built from these sources would have another fd_set than every package. Before a buildworld "
+        "restore it: playbooks/rollback.yml --tags headers"
+        for path in result["sources"]
+    ]
+    return found + list(result["notes"])
+
+
+class FilterModule:
+    """Filters of role fd_setsize."""
+
+    def filters(self):
+        return {
+            "fd_setsize_to_be": fd_setsize_to_be,
+            "fd_setsize_header_problems": fd_setsize_header_problems,
+            "fd_setsize_warnings": fd_setsize_warnings,
+        }

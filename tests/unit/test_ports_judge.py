@@ -1,0 +1,429 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Role ports: what differs and what is to be built for it, make.conf's block, the tree's branch, what is declared."""
+
+import jinja2
+import pytest
+from role_modules import ROOT, load, util
+
+judge, make, branch, options, state = (
+    util("ports_" + name) for name in ("judge", "make", "branch", "options", "state")
+)
+shared, blocks, pkg = util("sokuhai.host"), util("sokuhai.blocks"), util("sokuhai.pkg")
+filters = load("roles/ports/filter_plugins/ports.py")
+
+ITEM = {
+    **{name: option.get("default") for name, option in options.PORT.items()},
+    "origin": "mail/postfix",
+    "options_set": ["TLS"],
+    "options_unset": ["BDB"],
+    "cflags": ["-DFD_SETSIZE=16384"],
+    "service": "postfix",
+}
+SETTINGS = {name: option.get("default") for name, option in options.SETTINGS.items()}
+TREE = dict.fromkeys(make.VARIABLES, "")
+TREE.update(
+    PKGBASE="postfix",
+    PKGVERSION="3.11.5,1",
+    FLAVORS="default sasl",
+    FLAVOR="default",
+    COMPLETE_OPTIONS_LIST="BDB LMDB PCRE2 TLS",
+    PORT_OPTIONS="LMDB TLS",
+    CFLAGS="-O2 -pipe -DFD_SETSIZE=16384",
+    CC="cc",
+)
+WANT = {"fd_setsize": 16384, "header": "/x", "lock": True}
+
+
+def package(**changes):
+    notes = {
+        "flavor": "default",
+        "sokuhai_built": "1800000000",
+        "sokuhai_fd_setsize": "16384",
+        "sokuhai_header": "16384",
+        "sokuhai_cflags": judge.hash_flags(TREE["CFLAGS"]),
+    }
+    notes.update(changes.pop("notes", {}))
+    return {
+        "name": "postfix",
+        "version": "3.11.5,1",
+        "origin": "mail/postfix",
+        "repository": "unknown-repository",
+        "local": True,
+        "locked": True,
+        "installed": 1,
+        "options": {"BDB": "off", "LMDB": "on", "PCRE2": "off", "TLS": "on"},
+        "annotations": notes,
+        **changes,
+    }
+
+
+def differences(it=ITEM, tree=TREE, there=None, order=0, libraries=(), audited=False, job=None, **settings):
+    return judge.differences(it, tree, there, {**WANT, **settings}, order, libraries, audited, job)
+
+
+def kinds(**case):
+    return list(differences(**case))
+
+
+def test_what_is_as_declared_has_no_drift():
+    assert kinds(there=package()) == []
+
+
+DRIFT = {
+    "missing": dict(there=None),
+    "repository": dict(there=package(repository="FreeBSD-ports", local=False)),
+    "repository, without our record": dict(there=package(notes={"sokuhai_built": ""})),
+    "flavor": dict(there=package(notes={"flavor": "sasl"})),
+    "options": dict(there=package(options={"BDB": "off", "LMDB": "off", "PCRE2": "off", "TLS": "on"})),
+    "cflags": dict(there=package(notes={"sokuhai_cflags": "0"})),
+    "header": dict(there=package(notes={"sokuhai_header": "1024"})),
+    "probe": dict(there=package(notes={"sokuhai_fd_setsize": "1024"})),
+    "libraries": dict(there=package(), libraries=["libicuuc.so.76"]),
+    "libraries, others than its build left lacking": dict(
+        there=package(), libraries=["liba.so.1", "libb.so.1"], job={"phase": "done", "lacks": ["liba.so.1"]}
+    ),
+    "lacking": dict(there=package(), libraries=["liba.so.1"], job={"phase": "done", "lacks": ["liba.so.1"]}),
+    "behind": dict(there=package(version="3.11.4,1"), order=-1),
+    "vulnerable": dict(there=package(), audited=True),
+    "unlocked": dict(there=package(locked=False)),
+    "interrupted": dict(there=package(), job={"phase": "swap", "since": 1}),
+}
+
+
+@pytest.mark.parametrize("case", DRIFT, ids=str)
+def test_each_kind_of_drift_is_known_by_its_name(case):
+    kind = case.split(",")[0]
+    assert kinds(**DRIFT[case]) == [kind]
+    assert judge.must_build([kind], False) == (kind not in ("behind", "vulnerable", "unlocked", "lacking"))
+
+
+def test_one_that_is_only_behind_is_built_on_request():
+    assert judge.must_build(["behind"], True) and not judge.must_build(["behind"], False)
+    # a changed default of a newer port is part of being behind
+    older = package(version="3.11.4,1", options={"BDB": "off", "LMDB": "off", "PCRE2": "off", "TLS": "on"})
+    assert kinds(there=older, order=-1) == ["behind"]
+    assert kinds(
+        there=package(version="3.11.4,1", options={"BDB": "on", "LMDB": "on", "PCRE2": "off", "TLS": "on"}), order=-1
+    ) == ["options", "behind"]
+
+
+def test_a_difference_has_both_values():
+    off = package(options={"BDB": "off", "LMDB": "off", "PCRE2": "on", "TLS": "on"})
+    assert differences(there=off)["options"] == ("LMDB=on PCRE2=off", "LMDB=off PCRE2=on")
+    assert differences(there=package(notes={"sokuhai_header": "1024"}))["header"] == ("16384", "1024")
+    assert differences(there=package(version="3.11.4,1"), order=-1)["behind"] == ("3.11.5,1", "3.11.4,1")
+    assert differences(there=package(repository="FreeBSD-ports", local=False))["repository"] == (
+        "built here",
+        "postfix-3.11.5,1 of repository FreeBSD-ports",
+    )
+    # pkg upgrade repairs what is vulnerable, unless a lock keeps it from that
+    locked, free = (differences(there=package(locked=one), audited=True)["vulnerable"][1] for one in (True, False))
+    assert "locked" in locked and "locked" not in free
+
+
+def test_without_a_wish_for_fd_setsize_or_lock_nothing_is_asked_of_them():
+    bare = package(locked=False, notes={"sokuhai_fd_setsize": "1024", "sokuhai_header": "1024"})
+    assert kinds(there=bare, fd_setsize=0, header="", lock=False) == []
+    flags_alone = package(notes={"sokuhai_header": "1024"})
+    assert kinds(there=flags_alone, header="") == []
+
+
+MAKE_CONF = "# mine\nCFLAGS+= -march=native\n\n.if ${.CURDIR:M*/editors/vim}\nX=1\n.endif\n"
+
+
+def block(*items):
+    """The blocks of ports as templates/etc/make.conf.j2 gives them, each as (name, lines)."""
+    folder = jinja2.FileSystemLoader(ROOT / "roles/ports/templates")
+    template = jinja2.Environment(loader=folder, trim_blocks=True, keep_trailing_newline=True).get_template(
+        "etc/make.conf.j2"
+    )
+    text = template.render(__ports_declared=[{"make_conf": [], **item} for item in items])
+    return [(make.mark(item), make.block(item, {"make_conf": text})) for item in items]
+
+
+def test_the_block_comes_changes_and_goes_and_the_rest_stays():
+    other = {**ITEM, "origin": "dns/bind920"}
+    (name, body), (other_name, other_body) = block(ITEM, other)
+    one = blocks.set_block(MAKE_CONF, name, "make.conf", body)
+    assert one == MAKE_CONF + (
+        "# BEGIN sokuhai ports mail/postfix\n.if ${.CURDIR:M*/mail/postfix}\nCFLAGS+=\t-DFD_SETSIZE=16384\n"
+        "OPTIONS_SET_FORCE+=\tTLS\nOPTIONS_UNSET_FORCE+=\tBDB\n.endif\n# END sokuhai ports mail/postfix\n"
+    )
+    two = blocks.set_block(one, other_name, "make.conf", other_body)
+    changed = blocks.set_block(two, name, "make.conf", block({**ITEM, "options_set": []})[0][1])
+    assert "OPTIONS_SET_FORCE" not in changed.split("# BEGIN sokuhai ports dns/bind920")[0]
+    assert blocks.set_block(blocks.set_block(changed, other_name, "m", []), name, "m", []) == MAKE_CONF
+
+
+def test_further_lines_are_in_the_block_and_nothing_declared_is_no_block():
+    bare = {**ITEM, "cflags": [], "options_set": [], "options_unset": []}
+    assert block(bare)[0][1] == []
+    assert block({**bare, "make_conf": ["WITH_X=1", "Y=2"]})[0][1] == [
+        ".if ${.CURDIR:M*/mail/postfix}",
+        "WITH_X=1",
+        "Y=2",
+        ".endif",
+    ]
+
+
+def test_the_ends_of_other_lines_stay_as_they_are(tmp_path):
+    path = tmp_path / "make.conf"
+    path.write_bytes(MAKE_CONF.replace("\n", "\r\n").encode())
+    before, (name, body) = path.read_bytes(), block(ITEM)[0]
+    shared.write(str(path), blocks.set_block(shared.read(str(path)), name, "make.conf", body))
+    assert path.read_bytes().startswith(before + b"# BEGIN")
+    shared.write(str(path), blocks.set_block(shared.read(str(path)), name, "make.conf", []))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("had", [None, "", "A=1\n"])
+def test_make_conf_is_gone_where_there_was_none(tmp_path, had):
+    """Two ports' blocks come and go, the host's own file (had) is what it was; so after a second time."""
+    conf = tmp_path / "make.conf"
+    if had is not None:
+        conf.write_text(had)
+    settings = {"make_conf_file": str(conf), "state_dir": str(tmp_path / "state")}
+
+    def put(name, body):
+        make.put_make_conf(settings, blocks.set_block(shared.read(str(conf)) or "", name, "m", body))
+
+    for _ in range(2):
+        for body in (["x"], []):
+            for name in ("one", "two"):
+                put(name, body)
+                assert blocks.get_block(shared.read(str(conf)) or "", name, "m") == (body or None)
+        assert shared.read(str(conf)) == had
+    put("one", ["x"])
+    conf.write_text(conf.read_text() + "B=2\n")
+    put("one", [])
+    assert conf.read_text() == (had or "") + "B=2\n"
+
+
+@pytest.mark.parametrize(
+    "variable, name, words",
+    [
+        ("options_set", "PCRE3", ["no option PCRE3", "PCRE2?"]),
+        ("options_unset", "NOSUCH", ["no option NOSUCH", "BDB LMDB PCRE2 TLS"]),
+        ("options_set", "PCRE2", ["PCRE2 stays off"]),
+        ("options_unset", "LMDB", ["LMDB stays on"]),
+    ],
+)
+def test_an_option_that_is_unknown_or_stays_is_refused_with_what_would_work(variable, name, words):
+    found = make.problems_of_options({**ITEM, variable: [name]}, TREE)
+    assert len(found) == 1 and found[0].startswith(f"{variable} of mail/postfix: ")
+    assert all(word in found[0] for word in words)
+    assert make.problems_of_options(ITEM, TREE) == []
+
+
+VV = """Version                 : 2.4.2
+PKG_DBDIR = "/var/db/pkg";
+
+Repositories:
+  FreeBSD-ports: {
+    url             : "pkg+https://pkg.FreeBSD.org/FreeBSD:15:amd64/%s",
+    enabled         : yes,
+    priority        : 0,
+  }
+  FreeBSD-base: {
+    url             : "pkg+https://pkg.FreeBSD.org/FreeBSD:15:amd64/base_release_0",
+    enabled         : no,
+  }
+"""
+NOW = 1795564800  # 2026-11-24
+
+
+@pytest.mark.parametrize("directory, wanted", [("quarterly", "quarterly"), ("latest", "main"), ("release_0", None)])
+def test_the_branch_is_that_of_the_hosts_packages(monkeypatch, directory, wanted):
+    text = VV % directory
+    assert list(branch.repositories(text)) == ["FreeBSD-ports"]
+    monkeypatch.setattr(shared, "run", lambda argv: (0, text, ""))
+    assert branch.of_packages() == wanted
+
+
+@pytest.mark.parametrize(
+    "found, wanted, problem, note",
+    [
+        ("2026Q4", "quarterly", False, False),
+        ("main", "main", False, False),
+        ("main", "quarterly", True, False),
+        ("2026Q4", "main", True, False),
+        ("2026Q3", "quarterly", False, True),
+        (None, "quarterly", False, True),
+        ("2026Q4", None, False, True),
+        ("2026Q3", "2026Q3", False, False),
+        ("2026Q4", "2026Q3", True, False),
+        (None, "2026Q3", False, True),
+    ],
+)
+def test_the_tree_is_held_to_that_branch(found, wanted, problem, note):
+    assert tuple(map(bool, branch.judge(found, wanted, NOW))) == (problem, note)
+
+
+def test_a_git_checkout_is_read_without_git(tmp_path):
+    assert branch.head(str(tmp_path)) == (None, None)
+    git = tmp_path / ".git"
+    (git / "refs/heads").mkdir(parents=True)
+    (git / "HEAD").write_text("ref: refs/heads/2026Q4\n")
+    (git / "packed-refs").write_text("# pack-refs\n%s refs/heads/2026Q4\n" % ("a" * 40))
+    assert branch.head(str(tmp_path)) == ("2026Q4", "a" * 40)
+    (git / "refs/heads/2026Q4").write_text("b" * 40 + "\n")
+    assert branch.head(str(tmp_path)) == ("2026Q4", "b" * 40)
+    (git / "HEAD").write_text("c" * 40 + "\n")
+    assert branch.head(str(tmp_path)) == (None, "c" * 40)
+
+
+@pytest.mark.parametrize("mark", ["unknown-repository", ""], ids=["pkg to 2.8.4", "pkg since"])
+def test_what_pkg_prints_is_read(monkeypatch, mark):
+    lines = f"postfix|3.11.5,1|mail/postfix|{mark}|1|1800000000\nb|1|c/b|FreeBSD-ports|0|5\nrubbish\n"
+    monkeypatch.setattr(shared, "run", lambda argv, timeout=0: (0, lines, ""))
+    ours, other = pkg.installed()
+    assert ours == {
+        "name": "postfix",
+        "version": "3.11.5,1",
+        "origin": "mail/postfix",
+        "repository": mark,
+        "local": True,
+        "locked": True,
+        "installed": 1800000000,
+    }
+    assert (other["local"], other["locked"]) == (False, False)
+    monkeypatch.setattr(shared, "run", lambda argv, timeout=0: (0, "a=1\nb=x=y\n", ""))
+    assert pkg.annotations("x") == pkg.options("x") == {"a": "1", "b": "x=y"}
+
+
+def test_what_make_prints_is_read(monkeypatch):
+    lines = ["bind920", "9.20.30", "", "", "A TLS", "TLS", "-O2", "cc", "dns/bind920", "/s", "/w"]
+    monkeypatch.setattr(shared, "run", lambda argv, timeout, env: (0, "\n".join(lines) + "\n", ""))
+    tree = make.ask({**ITEM, "options_unset": ["A"]}, SETTINGS)
+    assert (tree["PKGBASE"], tree["FLAVORS"], tree["CFLAGS"], tree["WRKDIR"]) == ("bind920", "", "-O2", "/w")
+    with pytest.raises(shared.Refused, match="flavor of mail/postfix"):
+        make.ask({**ITEM, "options_unset": ["A"], "flavor": "sas"}, SETTINGS)
+
+
+#: What make depends prints with USE_PACKAGE_DEPENDS_ONLY, by FreeBSD's Mk/Scripts/do-depends.sh.
+DEPENDS = (
+    "===>   postfix-3.11.5,1 depends on package: pkgconf>=1.3.0_1 - found\n"
+    "===>   postfix-3.11.5,1 depends on shared library: libpcre2-8.so - not found\n"
+    "===>   postfix-3.11.5,1 depends on package: /var/db/sokuhai/packages/All/%s - not found\n"
+    "===>   USE_PACKAGE_DEPENDS_ONLY set - not building missing dependency from source\n*** Error code 1\n"
+)
+
+
+@pytest.mark.parametrize(
+    "file, name",
+    [
+        ("pcre2-10.47.pkg", "pcre2"),
+        ("py311-spf-engine-3.1.0_2,1.pkg", "py311-spf-engine"),
+        ("db18-18.1.40_3.txz", "db18"),
+    ],
+)
+def test_what_make_found_lacking_is_a_packages_name(file, name):
+    assert make.lacking(DEPENDS % file) == name
+
+
+def test_what_make_failed_for_otherwise_is_no_package():
+    for text in (
+        "Error a dependency refers to a non existing origin: /usr/ports/devel/pcre3 in LIB_DEPENDS\n",
+        "===>   x-1 depends on package: perl5>=5.42.r<5.43 - not found\n",
+    ):
+        assert make.lacking(text) is None
+
+
+# ---- what is declared ----
+
+KNOWN = {
+    "bind": {"origin": "dns/bind920", "options_unset": ["START_LATE"]},
+    "postfix": {"origin": "mail/postfix", "options_set": ["TLS", "LMDB"]},
+}
+
+
+def merged(extra, parts=("bind", "postfix", "kernel")):
+    return {p["origin"]: p for p in filters.ports_merge(KNOWN, extra, list(parts), ["-DX=1"])}
+
+
+def test_parts_choose_the_roles_own_ports():
+    assert list(merged([])) == ["dns/bind920", "mail/postfix"]
+    assert list(merged([], ["postfix", "kernel"])) == ["mail/postfix"]
+    # a wish for a part that is not asked for does not bring it back
+    assert list(merged([{"origin": "dns/bind920", "options_set": ["GEOIP"]}], ["postfix"])) == ["mail/postfix"]
+
+
+def test_a_wish_is_merged_over_the_roles_own():
+    port = merged([{"origin": "mail/postfix", "options_set": ["MYSQL"], "options_unset": ["LMDB"], "flavor": "sasl"}])[
+        "mail/postfix"
+    ]
+    assert port["options_set"] == ["TLS", "MYSQL"] and port["options_unset"] == ["LMDB"] and port["flavor"] == "sasl"
+    assert port["cflags"] == ["-DX=1"]
+    assert merged([{"origin": "mail/postfix", "cflags": []}])["mail/postfix"]["cflags"] == []
+    assert "mail/postfix" not in merged([{"origin": "mail/postfix", "state": "absent"}])
+    assert merged([{"origin": "mail/postgrey"}])["mail/postgrey"]["cflags"] == ["-DX=1"]
+    assert KNOWN["postfix"]["options_set"] == ["TLS", "LMDB"]
+
+
+GOOD = {
+    "method": "ports",
+    "fd_setsize": 16384,
+    "repository_url": "",
+    "repository_pubkey": "",
+    "branch": "auto",
+    "tree_commit": "",
+}
+BAD = {
+    "origin": ({"origin": "postfix"}, {}, "CATEGORY/DIRECTORY"),
+    "flavor": ({"flavor": "SASL x"}, {}, "flavor"),
+    "option": ({"options_set": ["pcre 2"]}, {}, "not the name of an option"),
+    "both": ({"options_set": ["TLS"], "options_unset": ["TLS"]}, {}, "both in options_set and in options_unset"),
+    "flag": ({"cflags": ["-O2 -pipe"]}, {}, "not a single compiler flag"),
+    "injected": ({"cflags": ["-D'x"]}, {}, "not a single compiler flag"),
+    "two sizes": ({"cflags": ["-DFD_SETSIZE=4096"]}, {}, "sokuhai_fd_setsize"),
+    "a line": ({"make_conf": ["A=1\nB=2"]}, {}, "not a single line"),
+    "url": ({}, {"method": "repository", "repository_pubkey": "/k"}, "ports_repository_url"),
+    "key": ({}, {"method": "repository", "repository_url": "x"}, "ports_repository_pubkey"),
+    "branch": ({}, {"branch": "2026Q5"}, "ports_branch"),
+    "commit": ({}, {"tree_commit": "HEAD"}, "ports_tree_commit"),
+}
+
+
+def test_good_values_pass():
+    assert filters.ports_problems([{"origin": "mail/postfix", "cflags": ["-DFD_SETSIZE=16384"]}], GOOD) == []
+
+
+@pytest.mark.parametrize("case", BAD, ids=str)
+def test_bad_values_are_refused_by_name(case):
+    port, values, words = BAD[case]
+    found = filters.ports_problems([{**filters.EMPTY, "origin": "mail/postfix", **port}], {**GOOD, **values})
+    assert len(found) == 1
+    assert found[0].startswith("ports_") and words in found[0]
+
+
+# ---- one's own repository ----
+
+
+def repository_kinds(monkeypatch, there, **item):
+    settings = {**SETTINGS, "method": "repository", "repository": "mine"}
+    monkeypatch.setattr(shared, "run", lambda argv, *more: (0, "TLS=on\nBDB=off\n" if "%Ok=%Ov" in argv else "", ""))
+    port = state.Port({**ITEM, "service": "", **item}, settings, there)
+    port.look()
+    assert [entry["id"] for entry in port.findings()] == [
+        "port %s: %s" % (options.title(port.item), kind) for kind in port.differences
+    ]
+    return list(port.differences), port.to_build
+
+
+def test_a_package_of_ones_own_repository_is_installed_when_it_is_of_another(monkeypatch):
+    there = {
+        "name": "postfix",
+        "version": "3.11.5,1",
+        "origin": "mail/postfix",
+        "repository": "FreeBSD-ports",
+        "local": False,
+        "locked": False,
+        "installed": 1,
+    }
+    assert repository_kinds(monkeypatch, []) == (["missing"], True)
+    assert repository_kinds(monkeypatch, [there]) == (["repository"], True)
+    mine = {**there, "repository": "mine"}
+    assert repository_kinds(monkeypatch, [mine]) == ([], False)
+    assert repository_kinds(monkeypatch, [mine], flavor="sasl") == (["repository"], True)
+    # reported, and not tried again and again
+    assert repository_kinds(monkeypatch, [mine], options_set=["PCRE2"]) == (["options"], False)
