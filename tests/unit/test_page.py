@@ -445,7 +445,7 @@ def test_ten_hosts_with_a_week_of_samples_are_a_small_file(rendered):
 )
 def test_whatever_a_host_answers_is_drawn_or_left_out(said):
     report = sample_report.report(
-        {"mx": sample_report.host("clean", samples=samples.kept("samples", said), traps=samples.kept("traps", said))},
+        {"mx": sample_report.host("clean", samples=samples.sane("samples", said), traps=samples.sane("traps", said))},
         code=0,
     )
     read = Read(page.render(report))
@@ -456,7 +456,7 @@ def test_whatever_a_host_answers_is_drawn_or_left_out(said):
 
 
 def test_traps_that_are_no_counts_are_left_out():
-    found = samples.kept(
+    found = samples.sane(
         "traps",
         {
             "traps": {"a": {"taken": 1, "refused": "x", "rules": {"r": 2}}, "b": 3},

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from . import findings as of
-from . import samples
+from .samples import sane
 
 #: From the best to the worst; exit statuses are command.py's
 STATUSES = ("clean", "drift", "unreachable", "error")
@@ -31,7 +31,10 @@ def digest(records):
         hosts[name], more = of_host([r for r in results if r["host"] == name], bool(end))
         findings += more
         shown = [r for r in records if r["event"] == "shown" and r["host"] == name]
-        hosts[name].update({r["what"]: samples.kept(r["what"], r["value"]) for r in shown})
+        # the chain was computed here, the others are what a host says
+        hosts[name].update(
+            {r["what"]: r["value"] if r["what"] == "chain" else sane(r["what"], r["value"]) for r in shown}
+        )
         if end and name in end.get("seconds", {}):
             hosts[name]["seconds"] = end["seconds"][name]
     return hosts, findings, errors

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 
 POINTS = 800  # most samples of one host that report and page hold: more than a chart has pixels
-
 # Where something happens the samples are kept closer: what moves, and so what a chart has to show.
 MOVING = (
     "queue_incoming",
@@ -20,65 +19,64 @@ MOVING = (
 
 
 def is_number(value):
-    """Whether *value* is one that can be reckoned with: no text, no truth, and neither infinite nor not a number, which JSON of a browser has not."""
+    """Whether *value* can be computed with: no text, no truth value, neither infinite nor not a number, which a browser's JSON does not have."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def whole(value, otherwise=None):
+    return value if is_number(value) and isinstance(value, int) else otherwise
+
+
+def of_kind(kind, value):
+    """*value* where it is a *kind* (dict or list), else an empty one."""
+    return value if isinstance(value, kind) else kind()
 
 
 def counts(given):
     """{text: whole number} of what a host says is one; what is not is left out."""
-    return (
-        {str(name): value for name, value in given.items() if is_number(value) and isinstance(value, int)}
-        if isinstance(given, dict)
-        else {}
-    )
+    return {str(name): value for name, value in of_kind(dict, given).items() if whole(value) is not None}
 
 
 def sane(what, value):
     """What a host answered for "samples" or "traps" in the form of docs/drift.schema.json: it comes from another machine, and may be anything."""
-    value = value if isinstance(value, dict) else {}
+    value = of_kind(dict, value)
     if value.get("error"):
         return {"error": str(value["error"])}
-    if what == "traps":
-        traps = value.get("traps") if isinstance(value.get("traps"), dict) else {}
-        missing = value.get("missing") if isinstance(value.get("missing"), list) else []
-        return {
-            "traps": {
-                str(name): {**counts(entry), "rules": counts(entry.get("rules"))}
-                for name, entry in traps.items()
-                if isinstance(entry, dict)
-            },
-            "rules": counts(value.get("rules")),
-            "clients": counts(value.get("clients")),
-            "missing": [str(path) for path in missing],
-        }
-    given = value.get("columns") if isinstance(value.get("columns"), dict) else {}
-    times = given.get("time") if isinstance(given.get("time"), list) else []
+    return (traps if what == "traps" else samples)(value)
+
+
+def traps(value):
+    return {
+        "traps": {
+            str(name): {**counts(entry), "rules": counts(entry.get("rules"))}
+            for name, entry in of_kind(dict, value.get("traps")).items()
+            if isinstance(entry, dict)
+        },
+        "rules": counts(value.get("rules")),
+        "clients": counts(value.get("clients")),
+        "missing": [str(path) for path in of_kind(list, value.get("missing"))],
+    }
+
+
+def samples(value):
+    given = of_kind(dict, value.get("columns"))
+    times = of_kind(list, given.get("time"))
     # in their order, each once, and of our age: 1 to the end of the year 2099
     rows, last = [], 0
     for index, at in enumerate(times):
         if is_number(at) and last < at < 4102444800:
             rows.append(index)
             last = at
-    columns = (
-        {
-            str(name): [values[index] if is_number(values[index]) and values[index] >= 0 else None for index in rows]
-            for name, values in given.items()
-            if isinstance(values, list) and len(values) == len(times)
-        }
-        if rows
-        else {}
-    )
+    columns = {
+        str(name): [values[index] if is_number(values[index]) and values[index] >= 0 else None for index in rows]
+        for name, values in given.items()
+        if rows and isinstance(values, list) and len(values) == len(times)
+    }
     return {
-        "columns": columns,
+        "columns": thinned(columns) if columns else {},
         "over": counts(value.get("over")),
-        **{
-            key: value[key] if is_number(value.get(key)) and isinstance(value[key], int) else None
-            for key in ("from", "to")
-        },
-        **{
-            key: max(0, value[key]) if is_number(value.get(key)) and isinstance(value[key], int) else 0
-            for key in ("rows_read", "broken")
-        },
+        **{key: whole(value.get(key)) for key in ("from", "to")},
+        **{key: max(0, whole(value.get(key), 0)) for key in ("rows_read", "broken")},
     }
 
 
@@ -155,13 +153,3 @@ def columns_of(host):
 def last_known(values):
     """The last value that is known, or None."""
     return next((value for value in reversed(values or []) if value is not None), None)
-
-
-def kept(what, value):
-    """What of a host's samples, chain or traps goes into a report. The chain was reckoned here; the others are what a host says."""
-    if what == "chain":
-        return value
-    value = sane(what, value)
-    if value.get("columns"):
-        value["columns"] = thinned(value["columns"])
-    return value

@@ -6,7 +6,7 @@ from __future__ import annotations
 from .ceilings import NEAR
 from .elements import el
 from .language import say
-from .pieces import bar, link_name, moment, number, percent
+from .pieces import bar, head, link_name, moment, number, percent
 
 
 def headline(judged):
@@ -88,21 +88,12 @@ def section(judged):
         el(
             "table",
             el("caption", say("chain_why"), cls="small muted"),
-            el(
-                "thead",
-                el(
-                    "tr",
-                    el("td"),
-                    *(
-                        el("th", say(key), scope="col", cls=kind)
-                        for key, kind in (
-                            ("col_link", None),
-                            ("col_use", "number"),
-                            ("col_ceiling", "number"),
-                            ("col_needs", "number needs"),
-                        )
-                    ),
-                ),
+            head(
+                (None, None),
+                ("col_link", None),
+                ("col_use", "number"),
+                ("col_ceiling", "number"),
+                ("col_needs", "number needs"),
             ),
             el("tbody", [chain_row(row, row is judged["tight"]) for row in rows]),
             cls="chain",

@@ -31,12 +31,9 @@ CHARTS = (
         [(name, "minute") for name in ("postscreen_hits", "dnsbl_hits", "mails_put_off", "greylist_hits", "spf_fails")],
     ),
 )
-
 # A socket is a descriptor; named's process limit is what ends both.
 SHARED_CEILING = {"named_sockets": "named_descriptors_limit"}
-
 QUEUES = ("queue_incoming", "queue_active", "queue_deferred", "queue_hold", "queue_maildrop")
-
 SPANS = {"rate": 1, "minute": 60}
 
 
@@ -46,54 +43,34 @@ def series(columns):
     Where no sample was taken for more than three intervals, a row without values is put in: a line would claim to know.
     """
     columns = thinned(columns)
-    times, spans = columns["time"], columns.get("seconds") or []
-    usual = sorted(span for span in spans if span) or [60]
+    times, spans = columns["time"], columns.get("seconds") or [None] * len(columns["time"])
+    usual = sorted(filter(None, spans)) or [60]
     usual = usual[len(usual) // 2]
-    cuts = [
-        index
-        for index in range(1, len(times))
-        if times[index] - times[index - 1]
-        > 3 * max(usual, *(span for span in (spans[index : index + 1] or [0]) if span), 1)
-    ]
+    out, order = {"time": []}, []
+    for index, at in enumerate(times):
+        if index and at - times[index - 1] > 3 * max(usual, spans[index] or 1):
+            out["time"].append(times[index - 1] + usual)
+            order.append(None)
+        out["time"].append(at)
+        order.append(index)
 
-    def cut(values, filler=None):
-        result, start = [], 0
-        for index in cuts:
-            result += [*values[start:index], filler if filler is not None else None]
-            start = index
-        return result + list(values[start:])
+    def gapped(values):
+        return [None if index is None else values[index] for index in order]
 
-    out = {"time": []}
-    start = 0
-    for index in cuts:
-        out["time"] += [*times[start:index], times[index - 1] + usual]
-        start = index
-    out["time"] += times[start:]
     for chart, _, wanted in CHARTS:
         for name, how in wanted:
-            values = columns.get(name)
-            if not values or all(value is None for value in values):
-                continue
-            if how in SPANS:
-                values = [
-                    rounded(SPANS[how] * value / span) if value is not None and span else None
-                    for value, span in zip(values, spans)
-                ]
-            elif how == "share":
-                limits = columns.get(SHARED_CEILING.get(name, name + "_limit")) or [None] * len(times)
-                shares = [
-                    rounded(100 * value / limit) if value is not None and limit else None
-                    for value, limit in zip(values, limits)
-                ]
-                if all(share is None for share in shares):
-                    continue
-                out.setdefault(chart, {})[name] = {
-                    "share": cut(shares),
-                    "used": cut(values),
-                    "limit": last_known(limits),
-                }
-                continue
-            out.setdefault(chart, {})[name] = cut([rounded(value) for value in values])
+            values = columns.get(name) or [None] * len(times)
+            limits = columns.get(SHARED_CEILING.get(name, name + "_limit")) or [None] * len(times)
+            parts, factor = {"share": (limits, 100), "is": ([1] * len(times), 1)}.get(how) or (spans, SPANS[how])
+            shown = [
+                rounded(factor * value / part) if value is not None and part else None
+                for value, part in zip(values, parts)
+            ]
+            if any(value is not None for value in shown):
+                line = gapped(shown)
+                if how == "share":
+                    line = {"share": line, "used": gapped(values), "limit": last_known(limits)}
+                out.setdefault(chart, {})[name] = line
     return out
 
 

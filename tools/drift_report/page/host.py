@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from .. import remedies
-from ..terminal import refusal
+from ..terminal import refusal, short
 from . import chain, charts, traps
 from .chain import headline
 from .elements import el
 from .language import say, spoken
-from .pieces import MARKS, code, command, level_mark, link_name, moment, number, percent, shortened
+from .pieces import MARKS, code, command, level_mark, link_name, moment, number, percent
 
 SHOWN = 8  # items of a host before the rest is folded away: what is below must not be pushed out of sight
 KINDS = {"+": "add", "-": "del", "@": "hunk"}
@@ -34,7 +34,7 @@ def named(entry):
 def item(entry):
     """One finding: a line, and behind it what is there, what is declared, the difference and what to do."""
     values = [("found", entry["found"])] + ([] if refusal(entry) else [("declared", entry["expected"])])
-    line = [["; " if index else "", say(key), " ", code(shortened(value))] for index, (key, value) in enumerate(values)]
+    line = [["; " if index else "", say(key), " ", code(short(value, 90))] for index, (key, value) in enumerate(values)]
     return el(
         "details",
         el(

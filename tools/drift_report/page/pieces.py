@@ -82,6 +82,9 @@ def bar(row):
     )
 
 
-def shortened(text, width=90):
-    text = " ".join(str(text).split())
-    return text if len(text) <= width else text[: width - 1] + "…"
+def head(*columns):
+    """The head of a table. columns: (key of the words or None, class or None) each."""
+    return el(
+        "thead",
+        el("tr", *(el("th", say(key), scope="col", cls=kind) if key else el("td") for key, kind in columns)),
+    )

@@ -8,7 +8,7 @@ from .chart_data import peak_rate, queue_total
 from .elements import el
 from .judgement import SEVERITY
 from .language import say
-from .pieces import MARKS, bar, level_mark, link_name, number, percent
+from .pieces import MARKS, bar, head, level_mark, link_name, number, percent
 
 
 def summary_row(judged, index):
@@ -60,23 +60,14 @@ def section(hosts):
         el("h2", say("summary")),
         el(
             "table",
-            el(
-                "thead",
-                el(
-                    "tr",
-                    *(
-                        el("th", say("col_" + key), scope="col", cls=kind)
-                        for key, kind in (
-                            ("host", None),
-                            ("state", None),
-                            ("items", "number"),
-                            ("tight", None),
-                            ("queue", "number"),
-                            ("dns", "number"),
-                            ("out", "number"),
-                        )
-                    ),
-                ),
+            head(
+                ("col_host", None),
+                ("col_state", None),
+                ("col_items", "number"),
+                ("col_tight", None),
+                ("col_queue", "number"),
+                ("col_dns", "number"),
+                ("col_out", "number"),
             ),
             el("tbody", [summary_row(judged, index) for index, judged in enumerate(hosts)]),
         ),

@@ -6,7 +6,7 @@ from __future__ import annotations
 from .ceilings import NEAR
 from .elements import el
 from .language import say
-from .pieces import bar, code, number
+from .pieces import bar, code, head, number
 
 
 def section(host):
@@ -32,31 +32,14 @@ def section(host):
         el("p", say("traps_why"), cls="small muted"),
         el(
             "table",
-            el(
-                "thead",
-                el(
-                    "tr",
-                    el("th", say("col_rule"), scope="col"),
-                    el("td"),
-                    el("th", say("col_count"), scope="col", cls="number"),
-                ),
-            ),
+            head(("col_rule", None), (None, None), ("col_count", "number")),
             el("tbody", [row(name, count) for name, count in rules.items()]),
         )
         if rules
         else el("p", say("no_hits")),
         el(
             "table",
-            el(
-                "thead",
-                el(
-                    "tr",
-                    *(
-                        el("th", say(key), scope="col", cls=kind)
-                        for key, kind in (("col_trap", None), ("col_taken", "number"), ("col_refused", "number"))
-                    ),
-                ),
-            ),
+            head(("col_trap", None), ("col_taken", "number"), ("col_refused", "number")),
             el(
                 "tbody",
                 [
