@@ -24,11 +24,7 @@ from ansible.plugins.callback import CallbackBase
 
 # What modules that return no `findings` yet know beside "changed".
 TOLD = {
-    "fd_setsize": ("others", "worlds"),
-    "kernel_beside": ("plan",),
     "limits_apply": ("needs_reboot",),
-    "ports_plan": ("drift",),
-    "ports_port": ("drift",),
     "postfix_certificate": ("reason",),
     "postfix_config": ("reasons",),
 }

@@ -36,50 +36,9 @@ def limits_apply(record, said):
         yield entry("reboot pending: %s" % one["name"], one.get("wanted"), one.get("running"), remedy="reboot")
 
 
-def ports_drift(record, said):
-    for one in said.get("drift") or []:
-        port = one.get("port") or one["message"].partition(":")[0]
-        yield entry("port %s: %s" % (port, one["kind"]), "as declared and recorded", one["message"], remedy="rebuild")
-
-
-def fd_setsize(record, said):
-    for key, words in (
-        ("others", "%(name)s-%(version)s was built while FD_SETSIZE was raised"),
-        ("worlds", "%s was built with the raised FD_SETSIZE"),
-    ):
-        for one in said.get(key) or []:
-            what = one["name"] if isinstance(one, dict) else one
-            yield entry("built with the raised header: %s" % what, "not built so", words % one, remedy="header")
-
-
-def kernel_beside(record, said):
-    plan = said.get("plan") or {}
-    runs = "; %s runs" % plan["running"] if plan.get("running") else ""
-    for key, words, causes in (
-        ("behind", "built from older sources than the host is patched to", ()),
-        ("build", "not there, or built of something else" + runs, ("behind",)),
-        ("trial", "installed, and not booted for its trial" + runs, ("behind", "build")),
-        ("armed", "the next boot is a trial", ()),
-        ("reason", "failed its trial: %s" % plan.get("reason"), ()),
-    ):
-        if plan.get(key):
-            name = "kernel %s: " % plan["name"]
-            found = name + {"reason": "failed"}.get(key, key)
-            yield entry(found, "running and up to date", words, [name + cause for cause in causes], "rebuild")
-
-
 #: Modules whose result is read only where they would change something
-CHANGED = {
-    "postfix_certificate": postfix_certificate,
-    "postfix_config": postfix_config,
-}
-ALWAYS = {
-    "fd_setsize": fd_setsize,
-    "kernel_beside": kernel_beside,
-    "limits_apply": limits_apply,
-    "ports_plan": ports_drift,
-    "ports_port": ports_drift,
-}
+CHANGED = {"postfix_certificate": postfix_certificate, "postfix_config": postfix_config}
+ALWAYS = {"limits_apply": limits_apply}
 
 
 def translated(record):
@@ -88,9 +47,7 @@ def translated(record):
     read = ALWAYS.get(action) or (record["changed"] and CHANGED.get(action))
     if not read or "findings" in record:
         return record
-    # what ports_port would do, ports_plan has said
-    diff = [] if action == "ports_port" else record.get("diff") or []
-    shown = [part for part in diff if part.get("after_header") != "databases"]
+    shown = [part for part in record.get("diff") or [] if part.get("after_header") != "databases"]
     return dict(record, findings=list(read(record, record.get("told") or {})), diff=shown)
 
 
