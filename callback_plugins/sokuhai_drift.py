@@ -161,7 +161,7 @@ class CallbackModule(CallbackBase):
                     "event": "shown",
                     "host": host,
                     "what": "chain",
-                    "value": {key: chain.get(key) or [] for key in ("links", "problems")},
+                    "value": {"links": chain["links"], "problems": [one["message"] for one in chain["problems"]]},
                 }
             )
         if action not in SHOWN or status == "unreachable":

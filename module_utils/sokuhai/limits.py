@@ -7,6 +7,7 @@ import os
 import re
 
 from ansible.module_utils.sokuhai import host
+from ansible.module_utils.sokuhai.blocks import get_block
 
 #: The name of the marked blocks that role limits keeps, and its own file for the loader.
 MARK = "sokuhai limits"
@@ -15,8 +16,6 @@ LOADER_FILE = "/boot/loader.conf.d/sokuhai.conf"
 SYSCTL_FILES = ("/etc/sysctl.conf", "/etc/sysctl.conf.local")
 LOADER_FILES = ("/boot/loader.conf", "/boot/loader.conf.local")
 LOADER_FOLDER = "/boot/loader.conf.d"
-#: One value, two names (sys/kern/uipc_socket.c).
-ALIASES = {"kern.ipc.somaxconn": "kern.ipc.soacceptqueue"}
 RC_FOLDERS = ("/etc/rc.d", "/usr/local/etc/rc.d")
 #: name=value with # comments, quoted or not: sysctl.conf(5) (sbin/sysctl/sysctl.c takes a colon too) and loader.conf(5).
 SETTING = re.compile(r'^\s*([A-Za-z0-9_.%-]+)\s*[=:]\s*("[^"]*"|[^#]*)')
@@ -47,22 +46,14 @@ def parse_settings(path, text):
         elif not ours:
             for name, value in parse_values([line]).items():
                 if "." in name:
-                    found.append({"file": path, "line": number, "name": ALIASES.get(name, name), "value": value})
+                    found.append({"file": path, "line": number, "name": name, "value": value})
     return found
 
 
-def parse_limit(text, name="openfiles"):
-    """Return the numbers of the row *name* of limits(1) or of `procstat rlimit`, each an int or "infinity"; None where it is missing."""
-    for line in text.splitlines():
-        words = line.split()
-        if name in words:
-            found = [
-                w if w == "infinity" else int(w)
-                for w in words[words.index(name) + 1 :]
-                if w == "infinity" or w.isdigit()
-            ]
-            return found or None
-    return None
+def parse_class(text, name="openfiles"):
+    """Return the row *name* of what limits(1) prints of a login class, an int or "infinity"; None where it is missing."""
+    found = re.search(r"^ *%s +(\d+|infinity)" % name, text, re.M)
+    return found and (found.group(1) if found.group(1) == "infinity" else int(found.group(1)))
 
 
 def parse_rlimits(text, name="openfiles"):
@@ -139,8 +130,8 @@ class Host:
             n for n in names if n in listed or (n in known and self.run(["sysctl", "-N" + option, n])[1].strip() == n)
         ]
 
-    def foreign(self, names):
-        """Return [{file, line, name, value}] of the lines that set one of *names* and are not ours, sysctl.conf first."""
+    def foreign(self):
+        """Return [{file, line, name, value}] of the lines that set kernel values and are not ours, sysctl.conf first."""
         paths = list(SYSCTL_FILES + LOADER_FILES)
         if self.is_dir(LOADER_FOLDER):
             paths += sorted(
@@ -148,13 +139,15 @@ class Host:
                 for name in os.listdir(self.path(LOADER_FOLDER))
                 if name.endswith(".conf")
             )
-        return [
-            entry
-            for path in paths
-            if path != LOADER_FILE
-            for entry in parse_settings(path, self.read(path) or "")
-            if entry["name"] in names
-        ]
+        return [entry for path in paths if path != LOADER_FILE for entry in parse_settings(path, self.read(path) or "")]
+
+    def ours(self):
+        """Return {sysctl, loader: {name: value}}: what our block of sysctl.conf and our file for the loader say. Raises Refused for a damaged block."""
+        path = SYSCTL_FILES[0]
+        return {
+            "sysctl": parse_values(get_block(self.read(path) or "", MARK, path)),
+            "loader": parse_values((self.read(LOADER_FILE) or "").splitlines()),
+        }
 
     def limit_of_class(self, name):
         """Return openfiles of a login class as the system sees it, an int or "infinity", or None where there is no such class.
@@ -164,8 +157,7 @@ class Host:
         status, out, err = self.run(["limits", "-C", name, "-n"])
         if status or "non-existent" in err:
             return None
-        found = parse_limit(out)
-        return found[0] if found else None
+        return parse_class(out)
 
     def rc_script(self, service):
         """Return {path, start_cmd} of the rc script that service(8) takes, or None. start_cmd: it starts past the limits(1) of rc.subr."""
@@ -176,9 +168,10 @@ class Host:
         return None
 
     def running(self, service):
-        """Return {pid, soft, hard} of a service's main process, limits of descriptors as parse_limit has them or None, or None."""
+        """Return {pid, soft, hard} of a service's main process, its limits of descriptors each an int or "infinity", or None where it does not run."""
         match = re.search(r"as pid (\d+)", self.run(["service", service, "onestatus"])[1])
         if not match:
             return None
-        numbers = parse_limit(self.run(["procstat", "rlimit", match.group(1)])[1]) or [None, None]
-        return {"pid": int(match.group(1)), "soft": numbers[0], "hard": numbers[-1]}
+        pid = int(match.group(1))
+        soft, hard = parse_rlimits(self.run(["procstat", "rlimit", str(pid)])[1]).get(pid, (0, 0))
+        return {"pid": pid, "soft": "infinity" if soft is None else soft, "hard": "infinity" if hard is None else hard}

@@ -79,7 +79,6 @@ def chain(**changes):
     explicit = {name.replace("__", "."): value for name, value in changes.items()}
     measured = {
         "sysctl": {**SYSCTL, **explicit},
-        "unknown": [],
         "tunable": [],
         "writable": [*SYSCTL, *explicit],
         "classes": {"daemon": "infinity", "sokuhai": 65535},
@@ -93,19 +92,19 @@ def chain(**changes):
         "settings": [],
     }
     declared = {
-        "openfiles": 65535,
-        "process_limit": 500,
-        "recursive_clients": 20000,
-        "tcp_listen_queue": 128,
-        "udp_receive_buffer": 1048576,
-        "fd_setsize": 16384,
-        "fd_setsize_rebuild": False,
-        "sysctl": explicit,
-        "loader": {},
-        "login_class": "sokuhai",
+        **{f"{role}_openfiles": 65535 for role in ("sokuhai", "bind", "postfix")},
+        "sokuhai_process_limit": 500,
+        "sokuhai_recursive_clients": 20000,
+        "sokuhai_fd_setsize": 16384,
+        "rebuild_enabled": False,
+        "bind_tcp_listen_queue": 128,
+        "bind_udp_receive_buffer": 1048576,
+        "limits_sysctl": explicit,
+        "limits_loader": {},
+        "limits_login_class": "sokuhai",
     }
     found = limits_chain(measured, declared)
-    return {"links": found["links"], "problems": found["problems"]}
+    return {"links": found["links"], "problems": [problem["message"] for problem in found["problems"]]}
 
 
 def samples(seed, points=700, days=7, size=20000, dns=0, gap=True, until=NOW, unknown=()):

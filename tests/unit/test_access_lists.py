@@ -1,4 +1,4 @@
-"""Role access: lists changed by name, tables that open nothing, samples, traps, and the waits of filter_plugins/capacity.py."""
+"""Role access: lists changed by name, tables that open nothing, samples, traps, and the waits of filter_plugins/sizing.py."""
 
 import bz2
 import copy
@@ -8,7 +8,6 @@ import pathlib
 
 import pytest
 import yaml
-from capacity import postfix_tarpit_capacity, postfix_tarpit_problems
 from postfix_config import (
     postfix_base_restrictions,
     postfix_known_items,
@@ -17,6 +16,7 @@ from postfix_config import (
     postfix_table_problems,
 )
 from role_modules import load
+from sizing import postfix_tarpit_capacity, postfix_tarpit_problems
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 access = load("roles/access/filter_plugins/access.py")

@@ -4,7 +4,12 @@
 import random
 
 import pytest
-from limits_chain import AT_MOST, ORDER, conflicts, holds, limits_chain, limits_picture, needed_floors, placement_errors
+import sizing
+from limits_chain import limits_chain, limits_picture
+from limits_plan import conflicts, misplaced
+from sizing import KERNEL_VALUES, holds
+
+ORDER = [value.name for value in KERNEL_VALUES]
 
 # what a stock FreeBSD 15.0 with 4 GB answered
 STOCK = {
@@ -20,7 +25,7 @@ STOCK = {
     "net.inet.ip.portrange.hifirst": "49152",
     "net.inet.ip.portrange.hilast": "65535",
     "hw.physmem": "4271390720",
-    "hw.ncpu": "2",
+    "hw.ncpu": "64",
 }
 TUNABLE = ["kern.maxproc", "kern.maxfiles", "kern.maxfilesperproc", "kern.ipc.maxsockets", "kern.ipc.nmbclusters"]
 WRITABLE = [name for name in STOCK if name.startswith(("kern.", "net.")) and name != "kern.maxproc"]
@@ -29,7 +34,6 @@ WRITABLE = [name for name in STOCK if name.startswith(("kern.", "net.")) and nam
 def measured(**changes):
     answer = {
         "sysctl": dict(STOCK),
-        "unknown": [],
         "tunable": list(TUNABLE),
         "writable": list(WRITABLE),
         "classes": {"daemon": "infinity", "sokuhai": None},
@@ -44,25 +48,47 @@ def measured(**changes):
 
 
 def declared(**changes):
+    """What is declared, under short names: openfiles for sokuhai_openfiles."""
     answer = {
-        "openfiles": 65535,
-        "process_limit": 500,
-        "recursive_clients": 20000,
-        "tcp_listen_queue": 128,
-        "udp_receive_buffer": 1048576,
-        "fd_setsize": 16384,
-        "fd_setsize_rebuild": False,
-        "sysctl": {},
-        "loader": {},
-        "login_class": "sokuhai",
+        "sokuhai_openfiles": 65535,
+        "sokuhai_process_limit": 500,
+        "sokuhai_recursive_clients": 20000,
+        "sokuhai_fd_setsize": 16384,
+        "rebuild_enabled": False,
+        "bind_tcp_listen_queue": 128,
+        "bind_udp_receive_buffer": 1048576,
+        "limits_sysctl": {},
+        "limits_loader": {},
+        "limits_login_class": "sokuhai",
     }
-    answer.update(changes)
+    answer.update({LONG.get(name, name): value for name, value in changes.items()})
+    for variable in ("bind_openfiles", "postfix_openfiles"):
+        answer.setdefault(variable, answer["sokuhai_openfiles"])
     return answer
 
 
+LONG = {
+    "openfiles": "sokuhai_openfiles",
+    "process_limit": "sokuhai_process_limit",
+    "recursive_clients": "sokuhai_recursive_clients",
+    "sysctl": "limits_sysctl",
+    "loader": "limits_loader",
+}
+
+
+def needs(settings):
+    """{name: what the kernel has to give for *settings*}."""
+    size = sizing.sizes(sizing.asked_of(settings))
+    return {value.name: value.need(size) for value in KERNEL_VALUES}
+
+
+def messages(chain):
+    return [problem["message"] for problem in chain["problems"]]
+
+
 def the_link(chain, start):
-    found = [item for item in chain["links"] if item["name"].startswith(start)]
-    assert len(found) == 1, [item["name"] for item in chain["links"]]
+    found = [item for item in chain["links"] if item["id"] == start]
+    assert len(found) == 1, [item["id"] for item in chain["links"]]
     return found[0]
 
 
@@ -79,16 +105,16 @@ def test_a_stock_host_has_no_problem_and_gets_floors():
 
 def test_what_the_host_gives_above_a_floor_stays():
     chain = limits_chain(measured(), declared())
-    assert the_link(chain, "kern.maxfiles ")["will"] == 130352
+    assert the_link(chain, "kern.maxfiles")["will"] == 130352
 
 
 def test_a_declared_value_below_the_descriptors_names_both_ends():
     chain = limits_chain(measured(), declared(sysctl={"kern.maxfilesperproc": 20000}))
     assert len(chain["problems"]) == 1
-    text = chain["problems"][0]
+    text = messages(chain)[0]
     assert "limits_sysctl['kern.maxfilesperproc'] = 20000" in text and "sokuhai_openfiles = 65535" in text
     assert "kern.maxfilesperproc" not in chain["floors"]
-    assert {"variable": "sokuhai_openfiles", "value": 20000} in chain["mends"][0]
+    assert {"variable": "sokuhai_openfiles", "value": 20000} in chain["problems"][0]["mends"]
 
 
 def test_the_same_value_is_fine_for_a_host_that_asks_for_no_more():
@@ -96,36 +122,32 @@ def test_the_same_value_is_fine_for_a_host_that_asks_for_no_more():
 
 
 def test_maxfiles_keeps_the_twentieth_that_is_roots():
-    floor = needed_floors(declared(process_limit=1, recursive_clients=1))["kern.maxfiles"][0]
+    floor = needs(declared(process_limit=1, recursive_clients=1))["kern.maxfiles"]
     assert floor - floor // 20 >= 65535
 
 
 def test_a_floor_that_memory_cannot_carry_is_a_problem_with_numbers():
     small = dict(STOCK, **{"hw.physmem": str(512 * 2**20)})
-    chain = limits_chain(measured(sysctl=small), declared(process_limit=50, recursive_clients=1000))
-    assert len(chain["problems"]) == 1
-    assert (
-        "512 MB" in chain["problems"][0]
-        and "sokuhai_openfiles" in chain["problems"][0]
-        and "32768" in chain["problems"][0]
-    )
+    chain = limits_chain(measured(sysctl=small), declared(process_limit=1, recursive_clients=1000))
+    (text,) = [problem["message"] for problem in chain["problems"] if problem["id"] == "memory"]
+    assert "512 MB" in text and "sokuhai_openfiles" in text and "32768" in text
 
 
 def test_the_wish_to_blame_is_the_one_that_asks_for_most():
     chain = limits_chain(measured(), declared(process_limit=200000))
-    assert [text for text in chain["problems"] if text.startswith("sokuhai_process_limit = 200000")]
+    assert [text for text in messages(chain) if text.startswith("sokuhai_process_limit = 200000")]
     chain = limits_chain(measured(), declared(openfiles=10**6))
-    assert [text for text in chain["problems"] if text.startswith("sokuhai_openfiles = 1000000")]
+    assert [text for text in messages(chain) if text.startswith("sokuhai_openfiles = 1000000")]
 
 
 def test_a_loader_value_above_the_clamp_is_a_problem():
     chain = limits_chain(measured(), declared(loader={"kern.maxfiles": 10**6}))
-    assert any("clamps" in text and "260705" in text for text in chain["problems"])
+    assert any("clamps" in text and "260705" in text for text in messages(chain))
 
 
 def test_ports_for_outstanding_queries():
     chain = limits_chain(measured(), declared(recursive_clients=20000))
-    ports = the_link(chain, "UDP source ports")
+    ports = the_link(chain, "named: source ports")
     assert ports["has"] == 16384 and ports["needs"] == 44000 and ports["will"] == 44000
     assert chain["floors"]["net.inet.ip.portrange.hifirst"] == 21536
     assert (
@@ -136,19 +158,19 @@ def test_ports_for_outstanding_queries():
 
 def test_more_queries_than_ports_exist():
     chain = limits_chain(measured(), declared(recursive_clients=60000))
-    assert any(text.startswith("sokuhai_recursive_clients = 60000") and "29323" in text for text in chain["problems"])
+    assert any(text.startswith("sokuhai_recursive_clients = 60000") and "29323" in text for text in messages(chain))
 
 
 @pytest.mark.parametrize("states,broken", [(100000, False), (20999, True), (None, True)])
 def test_pf_states_against_outstanding_queries(states, broken):
     chain = limits_chain(measured(pf={"enabled": True, "states": states}), declared())
     assert bool(chain["problems"]) is broken
-    assert not broken or "set limit states 21000" in chain["problems"][0]
+    assert not broken or "set limit states 21000" in messages(chain)[0]
 
 
 def test_pf_that_is_off_is_no_link():
     chain = limits_chain(measured(pf={"enabled": False, "states": 1}), declared())
-    assert not [item for item in chain["links"] if item["name"].startswith("pf")]
+    assert not [item for item in chain["links"] if item["id"].startswith("pf")]
 
 
 def test_infinity_reads_as_maxfilesperproc():
@@ -159,16 +181,16 @@ def test_infinity_reads_as_maxfilesperproc():
         ),
         declared(),
     )
-    assert the_link(chain, "login class sokuhai")["has"] == 117315
-    assert the_link(chain, "named (pid 7)")["has"] == 117315
+    assert the_link(chain, "login class")["has"] == 117315
+    assert the_link(chain, "named: openfiles")["has"] == 117315
 
 
 def test_a_running_daemon_with_less_is_shown_but_refuses_nothing():
     chain = limits_chain(measured(running={"postfix": {"pid": 9, "soft": 1024, "hard": 1024}}), declared())
     assert chain["problems"] == []
     assert (
-        not the_link(chain, "postfix (pid 9)")["ok"]
-        and the_link(chain, "postfix (pid 9)")["mend"] == "service postfix restart"
+        not the_link(chain, "postfix: openfiles")["ok"]
+        and the_link(chain, "postfix: openfiles")["mend"] == "service postfix restart"
     )
 
 
@@ -176,45 +198,40 @@ def test_files_of_an_old_named_above_the_kernel():
     kernel = {"kern.maxfilesperproc": 65535}
     for version, knows in (("9.18.49", True), ("9.20.30", False)):
         answer = measured(named={"version": version, "knows_files": knows})
-        chain = limits_chain(
-            answer, declared(sysctl=kernel, own_openfiles={"bind_openfiles": 100000, "postfix_openfiles": 65535})
-        )
-        assert chain["about"] == ["bind_openfiles"]
-        assert (
-            "bind_openfiles = 100000" in chain["problems"][0] and "kern.maxfilesperproc = 65535" in chain["problems"][0]
-        )
-        chain = limits_chain(answer, declared(sysctl=kernel, own_openfiles={"bind_openfiles": 65535}))
+        chain = limits_chain(answer, declared(sysctl=kernel, bind_openfiles=100000))
+        assert [problem["id"] for problem in chain["problems"]] == ["bind_openfiles"]
+        text = messages(chain)[0]
+        assert "bind_openfiles = 100000" in text and "kern.maxfilesperproc = 65535" in text
+        chain = limits_chain(answer, declared(sysctl=kernel))
         assert chain["problems"] == []
         assert bool([item for item in chain["links"] if "`files`" in item["because"]]) is knows
 
 
 def test_fd_setsize_binds_only_when_the_rebuild_is_wanted():
     assert limits_chain(measured(), declared(openfiles=8000))["problems"] == []
-    chain = limits_chain(measured(), declared(openfiles=8000, fd_setsize_rebuild=True))
-    assert any(
-        "sokuhai_openfiles = 8000" in text and "sokuhai_fd_setsize = 16384" in text for text in chain["problems"]
-    )
+    chain = limits_chain(measured(), declared(openfiles=8000, rebuild_enabled=True))
+    assert any("sokuhai_openfiles = 8000" in text and "sokuhai_fd_setsize = 16384" in text for text in messages(chain))
 
 
-def test_a_process_limit_beyond_memory_is_the_capacity_filters_word():
-    chain = limits_chain(
-        measured(),
-        declared(capacity={"ok": False, "max_process_limit": 321, "message": "sokuhai_process_limit: 500 ..."}),
-    )
-    assert chain["problems"] == ["sokuhai_process_limit: 500 ..."]
-    assert chain["mends"] == [[{"variable": "sokuhai_process_limit", "value": 321}]]
+def test_a_process_limit_beyond_memory_is_what_sizing_says():
+    small = dict(STOCK, **{"hw.physmem": str(2 * 2**30)})
+    chain = limits_chain(measured(sysctl=small), declared())
+    (problem,) = [problem for problem in chain["problems"] if problem["id"] == "default_process_limit"]
+    (mend,) = problem["mends"]
+    assert problem["message"].startswith("sokuhai_process_limit: 500 ") and mend["variable"] == "sokuhai_process_limit"
+    assert the_link(chain, "default_process_limit")["has"] == mend["value"] < 500
 
 
 def test_a_jail_cannot_set_the_kernel():
-    assert any("jail" in text for text in limits_chain(measured(jailed=True), declared())["problems"])
-    rich = dict(STOCK, **{name: str(value) for name, (value, because) in needed_floors(declared()).items()})
+    assert any("jail" in text for text in messages(limits_chain(measured(jailed=True), declared())))
+    rich = dict(STOCK, **{name: str(value) for name, value in needs(declared()).items()})
     assert limits_chain(measured(jailed=True, sysctl=rich), declared())["problems"] == []
 
 
 def test_a_kernel_without_a_value_the_chain_needs():
     values = {name: value for name, value in STOCK.items() if name != "net.inet.udp.recvspace"}
-    chain = limits_chain(measured(sysctl=values, unknown=["net.inet.udp.recvspace"]), declared())
-    assert any(text.startswith("net.inet.udp.recvspace") for text in chain["problems"])
+    chain = limits_chain(measured(sysctl=values), declared())
+    assert any(text.startswith("net.inet.udp.recvspace") for text in messages(chain))
 
 
 # ---- placement by the kernel's own flags ----
@@ -234,7 +251,7 @@ def test_a_kernel_without_a_value_the_chain_needs():
     ],
 )
 def test_a_name_in_the_wrong_file(sysctl, loader, words):
-    found = placement_errors(sysctl, loader, measured(unknown=["kern.maxfilez", "vfs.zfs.arc_max"]))
+    found = list(misplaced(sysctl, loader, measured()))
     assert len(found) == 1
     for word in words:
         assert word in found[0]
@@ -251,7 +268,7 @@ def test_a_name_in_the_wrong_file(sysctl, loader, words):
     ],
 )
 def test_a_name_in_the_right_file(sysctl, loader):
-    assert placement_errors(sysctl, loader, measured()) == []
+    assert list(misplaced(sysctl, loader, measured())) == []
 
 
 # ---- keys set elsewhere ----
@@ -262,24 +279,26 @@ def line(name, value, file="/etc/sysctl.conf"):
 
 
 def test_a_foreign_line_below_the_floor_is_refused_with_file_and_line():
-    found = conflicts([line("kern.ipc.soacceptqueue", "77")], {}, {"kern.ipc.soacceptqueue": 500})
+    found = list(conflicts([line("kern.ipc.soacceptqueue", "77")], {}, {"kern.ipc.soacceptqueue": 500}))
     assert len(found) == 1
     assert "/etc/sysctl.conf:12" in found[0] and "77" in found[0] and "500" in found[0]
 
 
 def test_a_foreign_line_that_gives_more_is_what_the_host_has():
-    assert conflicts([line("kern.ipc.soacceptqueue", "4096")], {}, {"kern.ipc.soacceptqueue": 500}) == []
+    assert list(conflicts([line("kern.ipc.soacceptqueue", "4096")], {}, {"kern.ipc.soacceptqueue": 500})) == []
     assert (
-        conflicts([line("net.inet.ip.portrange.hifirst", "10000")], {}, {"net.inet.ip.portrange.hifirst": 21536}) == []
+        list(conflicts([line("net.inet.ip.portrange.hifirst", "10000")], {}, {"net.inet.ip.portrange.hifirst": 21536}))
+        == []
     )
     assert (
-        conflicts([line("net.inet.ip.portrange.hifirst", "50000")], {}, {"net.inet.ip.portrange.hifirst": 21536}) != []
+        list(conflicts([line("net.inet.ip.portrange.hifirst", "50000")], {}, {"net.inet.ip.portrange.hifirst": 21536}))
+        != []
     )
 
 
 def test_a_foreign_line_with_another_than_the_declared_value():
-    assert conflicts([line("kern.maxfiles", "0x10")], {"kern.maxfiles": 16}, {}) == []
-    found = conflicts([line("kern.maxfiles", "20000", "/boot/loader.conf")], {"kern.maxfiles": 300000}, {})
+    assert list(conflicts([line("kern.maxfiles", "0x10")], {"kern.maxfiles": 16}, {})) == []
+    found = list(conflicts([line("kern.maxfiles", "20000", "/boot/loader.conf")], {"kern.maxfiles": 300000}, {}))
     assert "/boot/loader.conf:12" in found[0] and "20000" in found[0] and "300000" in found[0]
 
 
@@ -288,21 +307,10 @@ def test_a_foreign_line_with_another_than_the_declared_value():
 
 def apply(way, settings):
     variable, value = way["variable"], way["value"]
-    target = {
-        "sokuhai_openfiles": "openfiles",
-        "sokuhai_process_limit": "process_limit",
-        "sokuhai_recursive_clients": "recursive_clients",
-        "sokuhai_fd_setsize": "fd_setsize",
-    }.get(variable)
-    changed = dict(settings, sysctl=dict(settings["sysctl"]), loader=dict(settings["loader"]))
-    if target:
-        changed[target] = value
-    elif variable.endswith("_openfiles"):
-        changed["own_openfiles"] = dict(settings["own_openfiles"], **{variable: value})
-    else:
-        kind, _, rest = variable.partition("['")
-        changed[{"limits_sysctl": "sysctl", "limits_loader": "loader"}[kind]][rest[:-2]] = value
-    return changed
+    kind, _, rest = variable.partition("['")
+    if not rest:
+        return settings | {variable: value}
+    return settings | {kind: settings[kind] | {rest[:-2]: value}}
 
 
 @pytest.mark.parametrize("seed", range(150))
@@ -329,23 +337,23 @@ def test_every_mend_mends(seed):
         process_limit=chance.choice([10, 100, 500, 2000]),
         recursive_clients=chance.choice([1000, 20000, 60000]),
         sysctl=wishes,
-        fd_setsize_rebuild=chance.random() < 0.5,
-        own_openfiles={"bind_openfiles": chance.choice([2000, 65535, 150000])},
+        rebuild_enabled=chance.random() < 0.5,
+        bind_openfiles=chance.choice([2000, 65535, 150000]),
     )
     host_answer = measured(sysctl=host)
     chain = limits_chain(host_answer, settings)
-    for about, ways in zip(chain["about"], chain["mends"]):
-        for way in ways:
+    for problem in chain["problems"]:
+        for way in problem["mends"]:
             again = limits_chain(host_answer, apply(way, settings))
-            assert about not in again["about"], (chain["problems"], way, again["problems"])
+            assert problem["id"] not in [one["id"] for one in again["problems"]], (problem, way, again["problems"])
     if not chain["problems"]:
         # nothing refused: then the floors and the declared values together keep every need
         will = {**{n: int(v) for n, v in host.items()}, **wishes}
         for name, floor in chain["floors"].items():
             if not holds(name, will[name], floor):
                 will[name] = floor
-        for name, (need, because) in needed_floors(settings).items():
-            assert holds(name, will[name], need), (name, will[name], need, because)
+        for name, need in needs(settings).items():
+            assert holds(name, will[name], need), (name, will[name], need)
         assert will["kern.ipc.maxsockets"] <= will["kern.maxfiles"] or "kern.ipc.maxsockets" not in wishes
 
 
@@ -358,21 +366,26 @@ def test_all_mends_together_leave_no_problem(seed):
         sysctl={
             name: chance.choice([700, 30000])
             for name in ORDER
-            if name not in ("kern.maxproc",) + AT_MOST and "portrange" not in name and chance.random() < 0.4
+            if name != "kern.maxproc" and "portrange" not in name and chance.random() < 0.4
         },
     )
     for _ in range(20):
         chain = limits_chain(measured(), settings)
         if not chain["problems"]:
             return
-        settings = apply(chain["mends"][0][0], settings)
+        settings = apply(chain["problems"][0]["mends"][0], settings)
     pytest.fail("still broken: %s" % chain["problems"])
 
 
-def test_every_link_tells_where_it_is_kept():
-    for item in limits_chain(measured(), declared())["links"]:
+def test_every_link_has_an_id_of_its_own_and_says_where_it_is_kept():
+    running = {name: {"pid": pid, "soft": 70000, "hard": 70000} for pid, name in enumerate(("named", "postfix"), 7)}
+    links = limits_chain(
+        measured(running=running, pf={"enabled": True, "states": 10**6}), declared(bind_openfiles=70000)
+    )["links"]
+    assert len({item["id"] for item in links}) == len(links)
+    for item in links:
         assert item["persists"] in {"sysctl", "loader", "login_class", "named", "postfix", "none"}
-        assert set(item) == {"name", "has", "will", "needs", "because", "ok", "mend", "persists"}
+        assert set(item) == {"id", "name", "has", "will", "needs", "because", "ok", "mend", "persists"}
         assert item["because"]
 
 

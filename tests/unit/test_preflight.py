@@ -9,9 +9,7 @@ checks = load("roles/preflight/filter_plugins/preflight_checks.py")
 names = load("roles/preflight/action_plugins/preflight_declared.py")
 shared = load("roles/sokuhai/filter_plugins/sokuhai_problems.py")
 limits_declared = load("roles/limits/filter_plugins/limits_declared.py")
-limits_apply = load("roles/limits/library/limits_apply.py")
 limits = util("sokuhai.limits")
-chain = load("filter_plugins/limits_chain.py")
 
 
 def of_role(role, path):
@@ -36,7 +34,6 @@ GONE = of_role("preflight", "vars/gone.yml")["__preflight_gone"]
         ("limits_sysctls", "limits_sysctl"),
         ("sokuhai_openfile", "sokuhai_openfiles"),
         ("sokuhai_recursiveclients", "sokuhai_recursive_clients"),
-        ("limits_floor", "limits_floors"),
         ("rebuild_enable", "rebuild_enabled"),
     ],
 )
@@ -176,7 +173,7 @@ WANTED = {
 
 
 def test_a_good_host():
-    assert checks.preflight_host(GOOD, WANTED) == {"problems": [], "notes": []}
+    assert checks.preflight_host(GOOD, WANTED) == []
 
 
 @pytest.mark.parametrize(
@@ -192,21 +189,14 @@ def test_a_good_host():
     ],
 )
 def test_a_host_that_cannot_work(change, words):
-    found = checks.preflight_host(dict(GOOD, **change), WANTED)["problems"]
+    found = checks.preflight_host(dict(GOOD, **change), WANTED)
     assert len(found) == 1
     for word in words:
         assert word in found[0]
 
 
-def test_a_kernel_that_waits_for_its_boot_is_a_note():
-    newer = dict(GOOD, release=dict(GOOD["release"], kernel="15.0-RELEASE-p2"))
-    notes = checks.preflight_host(newer, WANTED)["notes"]
-    assert checks.preflight_host(dict(newer, ident="SOKUHAI"), WANTED)["notes"] == []
-    assert len(notes) == 1 and "15.0-RELEASE-p2" in notes[0]
-
-
 def test_pkg_is_not_asked_for_where_nothing_is_installed():
-    assert checks.preflight_host(dict(GOOD, pkg=False), dict(WANTED, pkg_required=False))["problems"] == []
+    assert checks.preflight_host(dict(GOOD, pkg=False), dict(WANTED, pkg_required=False)) == []
 
 
 # ---- reading what FreeBSD prints ----
@@ -219,7 +209,7 @@ def test_settings_outside_our_block_are_read_with_their_lines():
     )
     assert limits.parse_settings("f", text) == [
         {"file": "f", "line": 2, "name": "kern.maxfiles", "value": "1000"},
-        {"file": "f", "line": 3, "name": "kern.ipc.soacceptqueue", "value": "77"},
+        {"file": "f", "line": 3, "name": "kern.ipc.somaxconn", "value": "77"},
         {"file": "f", "line": 8, "name": "kern.maxproc", "value": "4000"},
     ]
 
@@ -227,22 +217,28 @@ def test_settings_outside_our_block_are_read_with_their_lines():
 @pytest.mark.parametrize(
     "text,expected",
     [
-        (
-            "  PID COMM             RLIMIT                  SOFT             HARD     \n 1379 master           openfiles             117252           117252     \n",
-            [117252, 117252],
-        ),
-        (" 1379 master           openfiles           infinity         infinity\n", ["infinity", "infinity"]),
-        ("Resource limits for class daemon:\n  openfiles            infinity\n", ["infinity"]),
-        ("Resource limits for class mailhost:\n  openfiles               65535\n", [65535]),
-        ("procstat: sysctl(kern.proc): No such process\n", None),
+        ("Resource limits for class daemon:\n  openfiles            infinity\n", "infinity"),
+        ("Resource limits for class mailhost:\n  openfiles               65535\n", 65535),
+        ("Resource limits for class mailhost:\n  cputime              infinity secs\n", None),
     ],
 )
-def test_limits_as_freebsd_prints_them(text, expected):
-    assert limits.parse_limit(text) == expected
+def test_a_login_class_as_limits_prints_it(text, expected):
+    assert limits.parse_class(text) == expected
 
 
-def test_both_modules_and_the_filter_set_values_in_the_same_order():
-    assert limits_apply.ORDER == chain.ORDER
+# ---- whether anything is installed ----
+
+
+def installs(**changed):
+    given = {f"{role}_install": False for role in ("bind", "postfix", "sasl", "spf", "greylist")}
+    given |= {"sasl_enabled": True, "spf_mode": "mark", "greylist_enabled": True}
+    return checks.preflight_installs(given | changed)
+
+
+def test_pkg_is_asked_for_where_a_role_installs_something():
+    assert not installs()
+    assert installs(bind_install=True) and installs(spf_install=True) and installs(greylist_install=True)
+    assert not installs(spf_install=True, spf_mode="none") and not installs(sasl_install=True, sasl_enabled=False)
 
 
 # ---- what role limits refuses by itself ----
@@ -261,7 +257,6 @@ def values(**changes):
         ({"sysctl": {"maxfiles": 1}}, "limits_sysctl['maxfiles']"),
         ({"sysctl": {"kern.x": "a\nkern.y=1"}}, "limits_sysctl['kern.x']"),
         ({"loader": {"kern.x": 'a"b'}}, "limits_loader['kern.x']"),
-        ({"floors": {"kern.x": -1}}, "limits_floors['kern.x']"),
         ({"openfiles": 0}, "limits_openfiles"),
         ({"login_class": "daemon"}, "limits_login_class"),
         ({"login_class": "a b"}, "limits_login_class"),
@@ -280,7 +275,3 @@ def test_declared_limits_that_are_fine():
         )
         == []
     )
-    assert limits_declared.limits_methods(["named", "postfix"], {"postfix": "shell"}) == [
-        {"name": "named", "method": "login_class"},
-        {"name": "postfix", "method": "shell"},
-    ]

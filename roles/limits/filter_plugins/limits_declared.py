@@ -14,20 +14,18 @@ RESERVED = ("default", "daemon", "root", "standard", "xuser", "staff", "news", "
 def limits_problems(declared):
     """Messages for values that no host could take.
 
-    declared: {variable: value} with limits_sysctl, limits_loader, limits_floors ({name: int|str}), limits_openfiles (int), limits_login_class
-    (str), limits_services (list of str). Each message begins with the variable's name.
+    declared: {variable: value} with limits_sysctl, limits_loader ({name: int|str}), limits_openfiles (int), limits_login_class (str),
+    limits_services (list of str). Each message begins with the variable's name.
     """
     values = {name.removeprefix("limits_"): value for name, value in declared.items()}
     messages = []
-    for variable in ("sysctl", "loader", "floors"):
+    for variable in ("sysctl", "loader"):
         for name, value in values[variable].items():
             where = f"limits_{variable}['{name}']"
             if not isinstance(name, str) or not NAME.match(name):
                 messages.append(f"{where}: {name!r} is no name of a kernel value, as kern.maxfiles")
             elif isinstance(value, bool) or value is None or isinstance(value, (list, dict, float)):
                 messages.append(f"{where} = {value!r}: a whole number or a text is needed")
-            elif isinstance(value, int) and value < 0 and variable == "floors":
-                messages.append(f"{where} = {value}: a floor is 0 or more")
             elif isinstance(value, str) and (not value or re.search(r"[\n\r\"'#\\]", value)):
                 messages.append(
                     f"{where} = {value!r}: quotes, # and line breaks cannot stand in sysctl.conf or loader.conf"
@@ -46,13 +44,8 @@ def limits_problems(declared):
     return messages
 
 
-def limits_methods(services, expected):
-    """[{name, method}] for module limits_apply: services is a list of str, expected {name: login_class|shell}."""
-    return [{"name": name, "method": expected.get(name, "login_class")} for name in services]
-
-
 def limits_reboot(items):
-    """One sentence of what waits for a boot: items is the needs_reboot list of module limits_apply."""
+    """One sentence of what waits for a boot: items is the reboot list of filter limits_plan."""
     return "; ".join("{name} = {wanted} (now {running}: {reason})".format(**item) for item in items)
 
 
@@ -60,4 +53,4 @@ class FilterModule:
     """Filters of role limits."""
 
     def filters(self):
-        return {"limits_problems": limits_problems, "limits_methods": limits_methods, "limits_reboot": limits_reboot}
+        return {"limits_problems": limits_problems, "limits_reboot": limits_reboot}

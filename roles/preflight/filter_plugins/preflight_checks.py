@@ -6,13 +6,27 @@ from __future__ import annotations
 import re
 
 
+def preflight_installs(declared):
+    """Whether any role is to install a package. declared: {variable: typed value} of all roles."""
+    return any(
+        declared[f"{role}_install"] and declared[switch] not in (False, "none")
+        for role, switch in (
+            ("bind", "bind_install"),
+            ("postfix", "postfix_install"),
+            ("sasl", "sasl_enabled"),
+            ("spf", "spf_mode"),
+            ("greylist", "greylist_enabled"),
+        )
+    )
+
+
 def preflight_host(probe, wanted):
     """What is wrong with the host itself.
 
     probe: as module preflight_probe returns it. wanted: releases (list of int), min_ram_mb, min_disk_mb ({path: int}),
-    pkg_required (bool). Returns {problems: [message], notes: [message]}.
+    pkg_required (bool). Returns a list of messages.
     """
-    problems, notes = [], []
+    problems = []
     release = probe.get("release") or {}
     for which in ("running", "userland"):
         text = release.get(which) or ""
@@ -24,14 +38,6 @@ def preflight_host(probe, wanted):
                 f"{text or 'of an unknown release'}, supported are {supported}"
             )
             break
-    # under a kernel of one's own, the stock one in /boot/kernel waits for no boot
-    if (
-        release.get("kernel")
-        and release.get("running")
-        and release["kernel"] != release["running"]
-        and probe.get("ident", "GENERIC").startswith("GENERIC")
-    ):
-        notes.append(f"a kernel {release['kernel']} is installed, {release['running']} is running: a reboot is due")
     memory = int(probe["sysctl"].get("hw.physmem", 0)) // 2**20
     if memory < wanted["min_ram_mb"]:
         problems.append(f"preflight_min_ram_mb: {memory} MB of memory, {wanted['min_ram_mb']} are needed")
@@ -43,7 +49,7 @@ def preflight_host(probe, wanted):
             problems.append(f"preflight_min_disk_mb: {free} MB free in {path}, {least} are needed")
     if wanted["pkg_required"] and not probe.get("pkg"):
         problems.append("the package tool pkg is not installed yet: run playbooks/bootstrap.yml first")
-    return {"problems": problems, "notes": notes}
+    return problems
 
 
 class FilterModule:
@@ -52,4 +58,5 @@ class FilterModule:
     def filters(self):
         return {
             "preflight_host": preflight_host,
+            "preflight_installs": preflight_installs,
         }

@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""Ask a FreeBSD host, in one call and without changing anything, what role preflight judges."""
+"""Ask a FreeBSD host, in one call and without changing anything, what role preflight judges and role limits decides by."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ options:
 """
 RETURN = r"""
 probe:
-  description: sysctl, unknown, tunable, writable, classes, running, rc, named, postfix, pf, jailed, settings, release, disk, pkg, modules, ident
+  description: >-
+    system alone where that is not FreeBSD; else also sysctl, tunable, writable, kenv, ours, settings, classes, login_conf_splits, running, named, pf,
+    jailed, release, disk, pkg, packages
   type: dict
   returned: always
 """
@@ -27,16 +29,14 @@ import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai.host import run, sysctl
-from ansible.module_utils.sokuhai.limits import Host
+from ansible.module_utils.sokuhai import host
+from ansible.module_utils.sokuhai.blocks import set_block
+from ansible.module_utils.sokuhai.limits import MARK, Host, parse_values
 
 
 def program(*paths):
     """Return the first of *paths* that can be run, or None."""
-    for path in paths:
-        if os.access(path, os.X_OK):
-            return path
-    return None
+    return next((path for path in paths if os.access(path, os.X_OK)), None)
 
 
 def named():
@@ -44,31 +44,27 @@ def named():
     answer = {"version": None, "knows_files": None}
     binary = program("/usr/local/sbin/named", "/usr/sbin/named")
     if binary:
-        match = re.search(r"BIND (\d+\.\d+\.\d+\S*)", run([binary, "-v"])[1])
+        match = re.search(r"BIND (\d+\.\d+\.\d+\S*)", host.run([binary, "-v"])[1])
         answer["version"] = match.group(1) if match else None
     checker = program("/usr/local/bin/named-checkconf", "/usr/local/sbin/named-checkconf", "/usr/bin/named-checkconf")
     if checker:
-        handle, path = tempfile.mkstemp(prefix="preflight-", suffix=".conf")
-        try:
-            os.write(handle, b'options { directory "/"; files 1024; };\n')
-            os.close(handle)
-            answer["knows_files"] = run([checker, path])[0] == 0
-        finally:
-            os.unlink(path)
+        with tempfile.NamedTemporaryFile("w", prefix="preflight-", suffix=".conf") as file:
+            file.write('options { directory "/"; files 1024; };\n')
+            file.flush()
+            answer["knows_files"] = host.run([checker, file.name])[0] == 0
     return answer
 
 
 def pf():
-    answer = {"enabled": False, "states": None}
-    status, out, _err = run(["pfctl", "-s", "info"])
-    if status == 0 and re.search(r"^Status:\s+Enabled", out, re.M):
-        answer["enabled"] = True
-        match = re.search(r"^states\s+hard limit\s+(\d+)", run(["pfctl", "-s", "memory"])[1], re.M)
-        answer["states"] = int(match.group(1)) if match else None
-    return answer
+    status, out, _err = host.run(["pfctl", "-s", "info"])
+    if status or not re.search(r"^Status:\s+Enabled", out, re.M):
+        return {"enabled": False, "states": None}
+    match = re.search(r"^states\s+hard limit\s+(\d+)", host.run(["pfctl", "-s", "memory"])[1], re.M)
+    return {"enabled": True, "states": int(match.group(1)) if match else None}
 
 
 def disk(path):
+    """Return the MiB free for everybody where *path* is, or None."""
     try:
         state = os.statvfs(path)
     except OSError:
@@ -76,14 +72,54 @@ def disk(path):
     return state.f_bavail * state.f_frsize // 2**20
 
 
-def kernel_values(host, names):
-    """Values and flags of names: sysctl, unknown, tunable, writable."""
-    values = host.sysctls(names)
+def packages():
+    """Return the names and the origins (list of str) of what is installed, or None where there is no pkg: asked, pkg(7) would be fetched."""
+    if host.run(["pkg", "-N"])[0]:
+        return None
+    return sorted(set(host.run(["pkg", "query", "%n %o"])[1].split()))
+
+
+def kernel(own, names):
+    """The kernel's values and their flags, the loader's environment, and what sets values at boot: ours, and others' lines."""
+    values = own.sysctls(names)
     return {
         "sysctl": values,
-        "unknown": sorted(n for n in names if n not in values),
-        "tunable": sorted(host.flagged("T", names, values)),
-        "writable": sorted(host.flagged("W", names, values)),
+        "tunable": own.flagged("T", names, values),
+        "writable": own.flagged("W", names, values),
+        "kenv": parse_values(own.run(["kenv"])[1].splitlines()),
+        "ours": own.ours(),
+        "settings": own.foreign(),
+    }
+
+
+def logins(own, classes):
+    """The descriptors of login classes, and whether a class outside our block sets them as openfiles-cur and -max, which win over openfiles."""
+    path = "/etc/login.conf"
+    outside = set_block(own.read(path) or "", MARK, path, [])
+    return {
+        "classes": {name: own.limit_of_class(name) for name in classes},
+        "login_conf_splits": bool(re.search(r":openfiles-(cur|max)=", outside)),
+    }
+
+
+def probe(params):
+    system = os.uname().sysname
+    if system != "FreeBSD":
+        return {"system": system}
+    own, installed = Host(), packages()
+    release = host.run(["freebsd-version", "-kru"])[1].split()
+    return {
+        "system": system,
+        **kernel(own, params["names"]),
+        **logins(own, params["classes"]),
+        "running": {name: own.running(name) for name in params["services"] if own.rc_script(name)},
+        "named": named(),
+        "pf": pf(),
+        "jailed": host.sysctl("security.jail.jailed") == "1",
+        "release": dict(zip(("kernel", "running", "userland"), release)),
+        "disk": {path: disk(path) for path in ("/", "/usr", "/var")},
+        "pkg": installed is not None,
+        "packages": installed or [],
     }
 
 
@@ -96,26 +132,7 @@ def main():
         ),
         supports_check_mode=True,
     )
-    params, host = module.params, Host()
-    probe = kernel_values(host, params["names"])
-    release = run(["freebsd-version", "-kru"])[1].split()
-    status, out, _err = run(["postconf", "-h", "mail_version"])
-    probe.update(
-        classes={name: host.limit_of_class(name) for name in params["classes"]},
-        rc={name: host.rc_script(name) for name in params["services"]},
-        running={name: host.running(name) for name in params["services"] if host.rc_script(name)},
-        named=named(),
-        postfix={"version": out.strip() if status == 0 else None},
-        pf=pf(),
-        jailed=sysctl("security.jail.jailed") == "1",
-        settings=host.foreign(params["names"]),
-        release=dict(zip(("kernel", "running", "userland"), release)),
-        ident=run(["uname", "-i"])[1].strip(),
-        disk={path: disk(path) for path in ("/", "/usr", "/var")},
-        pkg=run(["pkg", "-N"])[0] == 0,
-        modules=[line.split()[-1] for line in run(["kldstat"])[1].splitlines()[1:] if line.split()],
-    )
-    module.exit_json(changed=False, probe=probe)
+    host.answer(module, lambda: {"changed": False, "probe": probe(module.params)})
 
 
 if __name__ == "__main__":

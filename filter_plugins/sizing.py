@@ -1,0 +1,460 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""What everything that runs on the host comes to at its busiest: processes, files, sockets, buffers, pf states, memory, waits, kernel values.
+
+One table of services, one of kernel values, and one place for their numbers. Who needs a sum asks here: the chain of limits, Dovecot's
+client_limit, pf's states, the tarpit's waits. What else is to be reckoned with is a row of SERVICES, or of KERNEL_VALUES.
+
+Where the numbers come from: Postfix 3.10.13 with TLS on, 100 sessions held open after RCPT and a running queue, private memory
+(Private_Clean + Private_Dirty of /proc/PID/smaps_rollup): smtpd 2,163 KiB (2,070 without a TLS session), smtp 1,902 KiB, cleanup 649 to
+658 KiB. Pages that processes share are not counted again. What the kernel holds for a process (stack, page tables, descriptors, socket
+buffers) does not show there: 128 KiB each, a judgement, not a measurement.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+from ansible.errors import AnsibleFilterError
+
+KIB, MIB = 1 << 10, 1 << 20
+
+#: Open files, and sockets among them, that a Postfix process adds of its own (what it inherits from master counts once for all).
+POSTFIX_FILES, POSTFIX_SOCKETS = 15, 8
+#: mbuf clusters of a Postfix process's connections.
+POSTFIX_CLUSTERS = 4
+#: What the kernel holds for a process, bytes.
+KERNEL_PER_PROCESS = 128 * KIB
+#: smtpd(8) of the two submission services, maxproc 50 each.
+SUBMISSION = 100
+#: named's outstanding queries hold one socket each; a quarter more for listeners, TCP and prefetch.
+NAMED_SPARE = 1.25
+#: named 9.20 draws a port at random for each query and answers SERVFAIL when six draws are all in use (lib/dns/dispatch.c): with every query
+#: outstanding that is 0.9 % at 2.2 ports a query, 26 % at 1.25 (reckoned; what was measured is in roles/bind/README.md).
+PORTS_PER_QUERY = 2.2
+PORT_LAST = 65535
+PORT_FIRST = 1024  # IPPORT_RESERVED: in_pcb.c refuses a range below it
+#: A query of a stub resolver: header, name, question, EDNS, and the sender's address in the socket buffer.
+QUERY_BYTES = 128
+MSIZE, MCLBYTES = 256, 2048
+
+#: Part of the memory that mail may fill; the rest is the kernel's, named's and the file cache's.
+MEMORY_SHARE = 0.75
+#: A mail process mostly waits for the network; 500 of one service a processor is a judgement (the article's 500 on a one-processor machine of
+#: 2008 still holds), not a measurement.
+PROCESSES_PER_CPU = 500
+
+#: RFC 5321 4.5.3.2: a client waits 5 minutes for the answer to MAIL and RCPT; Postfix's own smtp(8) does. What else takes its time before the
+#: answer (DNS, a policy service) has to fit into it as well.
+CLIENT_WAITS = 300
+LONGEST_WAIT = 270
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """The declared values that sizes follow from: the shared ones, named's tcp-listen-queue and its udp-receive-buffer (bytes)."""
+
+    openfiles: int
+    process_limit: int
+    recursive_clients: int
+    listen_queue: int = 0
+    receive_buffer: int = 0
+
+
+def none(_asked):
+    return 0
+
+
+def limit(asked):
+    return asked.process_limit
+
+
+def clients(asked):
+    return asked.recursive_clients
+
+
+def named_sockets(asked):
+    return math.ceil(asked.recursive_clients * NAMED_SPARE) + 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """What a service asks of the host at its busiest, in all: each a function of Asked. memory: bytes that it shares with nobody."""
+
+    name: str
+    user: str
+    processes: Callable = none
+    files: Callable = none
+    sockets: Callable = none
+    clusters: Callable = none
+    states: Callable = none
+    memory: Callable = none
+
+
+def postfix(name, processes, each=0, **more):
+    """A Service of Postfix's own daemons, each of which holds *each* bytes."""
+    return Service(
+        name=name,
+        user="postfix",
+        processes=processes,
+        files=lambda asked: processes(asked) * POSTFIX_FILES,
+        sockets=lambda asked: processes(asked) * POSTFIX_SOCKETS,
+        clusters=lambda asked: processes(asked) * POSTFIX_CLUSTERS,
+        **{"memory": lambda asked: processes(asked) * each, **more},
+    )
+
+
+SMTPD, CLEANUP, SMTP = (kib * KIB + KERNEL_PER_PROCESS for kib in (2163, 658, 1902))
+
+# default_process_limit counts per service, not for all of Postfix (TUNING_README): smtpd, cleanup, smtp and local can each reach it in one burst.
+SERVICES = (
+    postfix("smtpd", limit, SMTPD, states=limit),
+    postfix("cleanup", limit, CLEANUP),
+    postfix("smtp", limit, SMTP, states=limit),
+    postfix("local", limit),
+    # qmgr, anvil, trivial-rewrite, proxymap, tlsmgr and the like serve many clients by one process
+    postfix("the rest of Postfix", lambda _asked: 50, memory=lambda _asked: 64 * MIB),
+    # the kernel's ceilings have room for these
+    Service("submission", "postfix", memory=lambda _asked: SUBMISSION * (SMTPD + CLEANUP)),
+    # threads of one process
+    Service(
+        "named",
+        "bind",
+        files=named_sockets,
+        sockets=named_sockets,
+        # a query and its answer
+        clusters=lambda asked: 2 * asked.recursive_clients,
+        states=clients,
+    ),
+    # base daemons, log files, an operator's session
+    Service("the base system", "root", processes=lambda _asked: 250, files=lambda _asked: 2000),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """Sums over SERVICES, and what is of one service alone.
+
+    postfix: processes of Postfix's user. memory: bytes. ports: UDP source ports of named. queries: bytes of queries that may reach named at the same moment. buffer: bytes of the largest UDP receive buffer.
+    """
+
+    asked: Asked
+    processes: int
+    postfix: int
+    files: int
+    sockets: int
+    clusters: int
+    states: int
+    memory: int
+    named_sockets: int
+    ports: int
+    queries: int
+    buffer: int
+
+
+def sizes(asked):
+    """Return the Sizes of what is *asked*."""
+
+    def total(what, services=SERVICES):
+        return sum(getattr(service, what)(asked) for service in services)
+
+    postfix = total("processes", [service for service in SERVICES if service.user == "postfix"])
+    return Sizes(
+        asked=asked,
+        postfix=postfix,
+        named_sockets=named_sockets(asked),
+        ports=math.ceil(asked.recursive_clients * PORTS_PER_QUERY),
+        queries=postfix * QUERY_BYTES,
+        buffer=max(postfix * QUERY_BYTES, asked.receive_buffer),
+        **{what: total(what) for what in ("processes", "files", "sockets", "clusters", "states", "memory")},
+    )
+
+
+def whole(name, value, least):
+    """Return *value* as an int of at least *least*; raise AnsibleFilterError, beginning with *name*, where it is none."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        raise AnsibleFilterError(f"{name} = {value!r}: a whole number is needed") from None
+    if isinstance(value, bool) or number < least:
+        raise AnsibleFilterError(f"{name} = {value!r}: {least} or more is needed")
+    return number
+
+
+def asked_of(declared):
+    """Return Asked of *declared*, {variable: value} with the shared variables. Raises AnsibleFilterError for one that is no number."""
+    shared = ("openfiles", "process_limit", "recursive_clients")
+    return Asked(
+        **{field: whole(f"sokuhai_{field}", declared[f"sokuhai_{field}"], 1) for field in shared},
+        listen_queue=declared.get("bind_tcp_listen_queue", 0),
+        receive_buffer=declared.get("bind_udp_receive_buffer", 0),
+    )
+
+
+def largest(fits, most):
+    """Return the largest int from 1 to *most* for which fits(number) holds, or 0; it must hold for all below one for which it does."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+# ---- kernel values ----
+
+
+def number(value):
+    """Return an int from an int or a string of digits (0x10 included), else None."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return value if isinstance(value, int) else int(str(value).strip().strip('"'), 0)
+    except ValueError:
+        return None
+
+
+def same(left, right):
+    """Return whether two sysctl values say the same, 0x10 and 16 included."""
+    numbers = number(left), number(right)
+    if None not in numbers:
+        return numbers[0] == numbers[1]
+    return str(left).strip().strip('"') == str(right).strip().strip('"')
+
+
+def maxfiles(size):
+    # kern_descrip.c keeps a twentieth of kern.maxfiles for root; named and Postfix's daemons are not root
+    return math.ceil(max(size.asked.openfiles, size.files) * 20 / 19)
+
+
+def with_overhead(payload):
+    """Return the kern.ipc.maxsockbuf that lets a socket hold *payload* bytes (uipc_sockbuf.c)."""
+    return math.ceil(payload * (MSIZE + MCLBYTES) / MCLBYTES)
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelValue:
+    """A sysctl that the chain guarantees: what Sizes need of it, in the sysctl's own unit, and why (a format of asked and size).
+
+    at_most: the guarantee is that it is no more than that, as for the lower end of a range. loader: only the loader sets it.
+    """
+
+    name: str
+    need: Callable
+    why: str
+    at_most: bool = False
+    loader: bool = False
+
+    def because(self, size):
+        return self.why.format(asked=size.asked, size=size)
+
+    def holds(self, value, floor):
+        """Return whether *value* keeps the guarantee *floor*."""
+        return value <= floor if self.at_most else value >= floor
+
+
+# In the order in which they are set: kern.ipc.maxsockets is refused above kern.maxfiles (uipc_socket.c), and a UDP socket cannot be opened at
+# all while net.inet.udp.recvspace is above what kern.ipc.maxsockbuf allows (uipc_sockbuf.c).
+KERNEL_VALUES = (
+    KernelValue(
+        "kern.maxfiles",
+        maxfiles,
+        "sokuhai_openfiles = {asked.openfiles} for one process, about {size.files} open in all (named's {size.named_sockets}, {size.postfix} "
+        "Postfix processes); a twentieth is kept for root",
+    ),
+    KernelValue(
+        "kern.maxfilesperproc",
+        lambda size: size.asked.openfiles,
+        "sokuhai_openfiles = {asked.openfiles} (named, Postfix)",
+    ),
+    KernelValue(
+        "kern.ipc.maxsockets",
+        lambda size: max(size.asked.openfiles, size.sockets),
+        "named's {size.named_sockets} for sokuhai_recursive_clients = {asked.recursive_clients}, {size.postfix} Postfix processes; at the least "
+        "one process full of sockets (sokuhai_openfiles = {asked.openfiles})",
+    ),
+    KernelValue(
+        "kern.ipc.nmbclusters",
+        lambda size: size.clusters,
+        "a query and an answer for each of sokuhai_recursive_clients = {asked.recursive_clients}, buffers of {size.postfix} processes",
+    ),
+    KernelValue(
+        "kern.maxproc",
+        lambda size: size.processes,
+        "sokuhai_process_limit = {asked.process_limit} in each of 4 services, and the system",
+        loader=True,
+    ),
+    KernelValue(
+        "kern.maxprocperuid",
+        lambda size: size.postfix,
+        "sokuhai_process_limit = {asked.process_limit}: the daemons all run as one user",
+    ),
+    KernelValue(
+        "kern.ipc.soacceptqueue",
+        lambda size: max(size.asked.process_limit, size.asked.listen_queue),
+        "the listen backlog of master (sokuhai_process_limit = {asked.process_limit}) and of named's TCP listeners",
+    ),
+    KernelValue(
+        "kern.ipc.maxsockbuf",
+        lambda size: with_overhead(size.buffer),
+        "a UDP receive buffer of {size.buffer} bytes (net.inet.udp.recvspace, named's udp-receive-buffer) and the kernel's own overhead in it",
+    ),
+    KernelValue(
+        "net.inet.udp.recvspace",
+        lambda size: size.queries,
+        "{size.postfix} Postfix processes may ask named at the same moment; a query that finds the buffer full is lost",
+    ),
+    KernelValue("net.inet.ip.portrange.hilast", lambda _size: PORT_LAST, "the upper end of named's UDP source ports"),
+    KernelValue(
+        "net.inet.ip.portrange.hifirst",
+        lambda size: PORT_LAST - size.ports + 1,
+        "{size.ports} UDP source ports for sokuhai_recursive_clients = {asked.recursive_clients} outstanding queries",
+        at_most=True,
+    ),
+)
+BY_NAME = {value.name: value for value in KERNEL_VALUES}
+
+
+def in_order(names):
+    """Return *names* as they are set: those of KERNEL_VALUES first, in its order, the rest by name."""
+    return [name for name in BY_NAME if name in names] + sorted(set(names) - set(BY_NAME))
+
+
+def holds(name, value, floor):
+    """Return whether *value* keeps the guarantee *floor* of the sysctl *name*; values as sysctl prints them."""
+    value, floor = number(value), number(floor)
+    return None not in (value, floor) and BY_NAME[name].holds(value, floor)
+
+
+# ---- for the defaults of roles ----
+
+
+def auth_clients(process_limit):
+    """Return how many connections Dovecot's auth service may get (client_limit) with that default_process_limit.
+
+    Each smtpd that offers AUTH keeps one: three services at the limit (submission, submissions, and port 25 for whoever opens AUTH there), and some
+    to spare.
+    """
+    return 3 * whole("sokuhai_process_limit", process_limit, 1) + 100
+
+
+def pf_states(recursive_clients, process_limit):
+    """Return how many states pf has to have room for: named's questions, and the SMTP connections both ways."""
+    clients = whole("sokuhai_recursive_clients", recursive_clients, 1)
+    return sizes(Asked(1, whole("sokuhai_process_limit", process_limit, 1), clients)).states
+
+
+def client_connections(process_limit, share):
+    """Return how many connections one client may hold: a tenth of the processes that may sleep, within 10 and 50 (Postfix's own default)."""
+    return min(max(int(whole("access_process_limit", process_limit, 1) * float(share) / 10), 10), 50)
+
+
+# ---- memory and processors ----
+
+
+def capacity(asked, physmem, ncpu):
+    """Judge what is *asked* against memory and processors.
+
+    physmem: bytes (sysctl hw.physmem). ncpu: sysctl hw.ncpu. Returns {ok: bool, most: the largest process limit that fits, message}.
+    """
+    has, needs = int(physmem * MEMORY_SHARE), sizes(asked).memory
+    by_cpu = PROCESSES_PER_CPU * ncpu
+
+    def fits(number):
+        return sizes(dataclasses.replace(asked, process_limit=number)).memory <= has
+
+    by_memory = largest(fits, max(by_cpu, asked.process_limit))
+    most = min(by_memory, by_cpu)
+    number, name = asked.process_limit, "sokuhai_process_limit"
+    if number > by_memory:
+        message = (
+            f"{name}: {number} is more than this host can hold: {number} smtpd with a cleanup each, {number} smtp and {SUBMISSION} of submission "
+            f"need {needs / MIB:,.0f} MiB in the worst case, but of {physmem / MIB:,.0f} MiB RAM only {has / MIB:,.0f} MiB are theirs, and a host "
+            "that swaps delivers nothing. "
+            + (f"At most {most} fits." if most else "Not even one fits: this host has too little RAM.")
+        )
+    else:
+        message = (
+            f"{name}: {number} is more than this host's {ncpu} processor{'s' if ncpu > 1 else ''} can serve ({PROCESSES_PER_CPU} processes of one "
+            f"service each). At most {most} fits."
+        )
+    return {"ok": number <= most, "most": most, "message": "" if number <= most else message}
+
+
+# ---- waits ----
+
+
+def postfix_tarpit_capacity(waits, process_limit, share=0.5):
+    """How many smtpd processes sleep for clients that are made to wait, against default_process_limit.
+
+    waits: list of {name, seconds: int, a_minute: int}: so many RCPT commands a minute are answered so many seconds late; each
+    holds one smtpd(8) process for that long, so a_minute / 60 * seconds of them sleep at once (Little's law).
+    process_limit: int, default_process_limit. share: 0..1, part of it that may sleep.
+
+    Returns {ok: bool, held: float, allowed: float, held_by: {name: float}}. Raises AnsibleFilterError for a value that is no number.
+    """
+    most = whole("sokuhai_process_limit", process_limit, 1)
+    try:
+        share = float(share)
+    except (TypeError, ValueError):
+        share = -1
+    if not 0 < share <= 1:
+        raise AnsibleFilterError("access_sleep_share: a number above 0 and up to 1 is needed")
+    held_by = {
+        wait["name"]: whole(wait["name"], wait["seconds"], 0)
+        * whole(f"{wait['name']}: a_minute", wait["a_minute"], 0)
+        / 60
+        for wait in waits
+    }
+    held = sum(held_by.values())
+    return {"ok": held <= most * share, "held": held, "allowed": most * share, "held_by": held_by}
+
+
+def postfix_tarpit_problems(waits, process_limit, share=0.5, reason="", connections=None):
+    """What is wrong with the waits of role access: a list of messages, each beginning with a variable's name.
+
+    waits, process_limit, share: as for postfix_tarpit_capacity(). reason: str, why a wait may outlast what mail servers wait.
+    connections: int, what one client may hold at once (0 is no limit to Postfix), or None where that is not asked.
+    """
+    found = []
+    try:
+        for wait in waits:
+            seconds = whole(wait["name"], wait["seconds"], 0)
+            if seconds > LONGEST_WAIT and not str(reason).strip():
+                found.append(
+                    f"{wait['name']}: {seconds} s outlast the {CLIENT_WAITS} s that mail servers wait for an answer to RCPT (RFC 5321 4.5.3.2), so "
+                    f"good mail is refused without a code; at most {LONGEST_WAIT}, or say in access_sleep_reason why"
+                )
+        result = postfix_tarpit_capacity(waits, process_limit, share)
+        held = None if connections is None else whole("access_client_connections", connections, 0)
+    except AnsibleFilterError as error:
+        return found + [str(error)]
+    allowed = result["allowed"]
+    if held is not None and any(int(wait["seconds"]) for wait in waits) and not 1 <= held <= allowed:
+        found.append(
+            f"access_client_connections: {held or 'no limit (0)'}: one client alone, made to wait, could hold more than the {allowed:.0f} of the "
+            f"{process_limit} smtpd processes of sokuhai_process_limit that may sleep (access_sleep_share {share}); 1 to {int(allowed)}"
+        )
+    if not result["ok"]:
+        most = max(result["held_by"], key=result["held_by"].get)
+        wait = next(one for one in waits if one["name"] == most)
+        room = max(0, allowed - result["held"] + result["held_by"][most])
+        rates = ", ".join(f"{one['name']}: {one['a_minute']} RCPT a minute, {one['seconds']} s each" for one in waits)
+        found.append(
+            f"{most}: waiting clients would hold {result['held']:.0f} smtpd processes at once "
+            f"({rates}), {allowed:.0f} of the {process_limit} of sokuhai_process_limit may (access_sleep_share {share}); "
+            f"at {wait['a_minute']} a minute up to {int(room * 60 / max(1, int(wait['a_minute'])))} s fit"
+        )
+    return found
+
+
+class FilterModule:
+    """Filters of sizing."""
+
+    def filters(self):
+        return {
+            "sizing_auth_clients": auth_clients,
+            "sizing_pf_states": pf_states,
+            "sizing_client_connections": client_connections,
+            "postfix_tarpit_problems": postfix_tarpit_problems,
+        }
