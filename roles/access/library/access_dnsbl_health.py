@@ -1,19 +1,19 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""Ask every DNS list whether it is alive and honest, all at once, through the resolver that Postfix uses."""
+"""Query the test entries of every DNSBL, all at the same time, through the resolver that Postfix uses."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: access_dnsbl_health
-short_description: Tell the DNS lists that can be trusted from those that cannot
+short_description: Tell healthy DNSBLs from unhealthy ones
 description:
   - Reads only. Each list is asked for 127.0.0.2, which it must list, and 127.0.0.1, which it must not (RFC 5782, section 5),
-    through the name servers of /etc/resolv.conf. All questions are in flight at once.
-  - A list that died may be silent, may list the whole world, or its domain may belong to someone else; a list that does not want
-    to serve this resolver answers with a code of its own. None of them may refuse mail; the module warns of each.
+    through the name servers of /etc/resolv.conf. All queries are in flight at the same time.
+  - A dead list may be silent, may list every address, or its domain may belong to somebody else; a list that refuses this resolver
+    answers with a code of its own. None of them may reject mail; the module warns of each.
   - Where no name server resolves anything, no list can be judged, and the module fails. In check mode it takes all for healthy then, since
-    the host's own named may be yet to come.
+    the host's own named may not be there yet.
 options:
   zones:
     description: The lists.
@@ -30,7 +30,7 @@ options:
         type: str
         required: true
       kind:
-        description: allow is a list of senders to favour; its test entry need not be of a grade that the filter wants.
+        description: allow is a list of good senders; its test entry need not have a grade that the filter matches.
         type: str
         choices: [block, allow]
         default: block
@@ -42,7 +42,7 @@ author: sokuhai
 """
 
 EXAMPLES = r"""
-- name: Ask the lists
+- name: Query the lists
   access_dnsbl_health:
     zones:
       - {name: zen.spamhaus.org, filter: "127.0.0.[2..11]"}
@@ -50,7 +50,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-healthy: {description: Names of the lists that may be asked., type: list, elements: str, returned: success}
+healthy: {description: Names of the lists that may be used., type: list, elements: str, returned: success}
 findings: {description: "One for each list that may not, id: dnsbl NAME.", type: list, elements: dict, returned: success}
 """
 
@@ -65,12 +65,12 @@ from ansible.module_utils.sokuhai import dns, host
 from ansible.module_utils.sokuhai.findings import finding
 
 REFUSAL_BLOCK = ipaddress.ip_network("127.255.255.0/24")
-#: dnswl.org's word for too many questions; in an allow list no sender can have it.
+#: dnswl.org's code for too many queries; in an allow list no sender can have it.
 ALLOW_REFUSAL = "127.0.0.255"
 LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 LISTED, UNLISTED = "127.0.0.2", "127.0.0.1"
 ANSWERED = ("NOERROR", "NXDOMAIN")
-#: Seconds that one name server has before the next one is asked, and the least between two questions: named keeps a SERVFAIL for one second
+#: Seconds that one name server has before the next one is queried, and the least between two queries: named keeps a SERVFAIL for one second
 #: (servfail-ttl), and one that is not there says so at once.
 TURN, AGAIN = 1.5, 1.1
 
@@ -104,7 +104,7 @@ def ask(servers, name, qtype, end, port=53):
 
 
 def judge(zone, listed, unlisted):
-    """Return (state, value): what a list's replies about its two test entries, each of dns.ask() or None, tell. state: ok, or why it may not be asked."""
+    """Return (state, value): what a list's replies about its two test entries, each of dns.ask() or None, mean. state: ok, or why it may not be used."""
     for address in [address for reply in (listed, unlisted) if reply for address in reply["addresses"]]:
         if ipaddress.ip_address(address) in REFUSAL_BLOCK or (zone["kind"] == "allow" and address == ALLOW_REFUSAL):
             return "refused", address
@@ -127,13 +127,13 @@ def judge(zone, listed, unlisted):
 
 #: What a state means, for people; %s is its value.
 MEANING = {
-    "refused": "%s: it refuses this resolver",
-    "hijacked": "%s, outside 127.0.0.0/8: the domain serves something else now",
-    "world": "%s listed: it lists everything",
+    "refused": "%s: refuses this resolver",
+    "hijacked": "%s, outside 127.0.0.0/8: the domain is used for something else now",
+    "world": "%s listed: lists every address",
     "silent": "no answer about %s",
     "dead": "%s",
-    "unlisted": "%s not listed: it is closed, or serves only those who are registered",
-    "mismatch": "test entry answered by %s, which the declared filter does not take",
+    "unlisted": "%s not listed: closed, or for registered users only",
+    "mismatch": "%s for the test entry, which the filter does not match",
 }
 
 
@@ -162,8 +162,8 @@ def health(zones, deadline, check_mode, warn):
     found = check(zones, servers, deadline)
     if found is None and not check_mode:
         raise host.Refused(
-            "no name server of this host resolves names (%s), so no DNS list can be judged; nothing is changed. For a host that is to "
-            "work without any, take the lists out of access_dnsbl (state: absent)" % ", ".join(servers)
+            "no name server of this host resolves names (%s), so no DNSBL can be judged; nothing is changed. For a host "
+            "without DNSBLs, remove them in access_dnsbl (state: absent)" % ", ".join(servers)
         )
     healthy, findings = [], []
     for zone in zones:
@@ -174,7 +174,7 @@ def health(zones, deadline, check_mode, warn):
         said = REFUSALS.get(value) if state == "refused" else None
         text = "%s: %s" % (value, said) if said else MEANING[state] % value
         findings.append(finding("dnsbl %s" % zone["name"], zone["name"], "healthy", text, remedy="refresh"))
-        warn("DNS list %s is left out: %s" % (zone["name"], text))
+        warn("DNSBL %s is left out: %s" % (zone["name"], text))
     return {"healthy": healthy, "findings": findings}
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""What the traps have caught, by rule, read from the mail log."""
+"""What the traps have caught, by restriction, read from the mail log."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""What a DNS list answers, as numbers: postconf(5) reject_rbl_client's filters, read on the controller and on the host alike."""
+"""What a DNSBL answers: the return-code filters of postconf(5) reject_rbl_client, read on the controller and on the host alike."""
 
 from __future__ import annotations
 
 import re
 
-#: What operators of lists answer to a resolver that they do not want to serve. Spamhaus publishes these three; others use the same block.
+#: How lists refuse a resolver. Spamhaus publishes these three codes; others use the same block.
 REFUSALS = {
     "127.255.255.252": "the zone's name is wrong",
-    "127.255.255.254": "it does not serve public resolvers: this host has to ask through a resolver of its own, without forwarders",
-    "127.255.255.255": "this resolver asks too often",
+    "127.255.255.254": "it does not serve public resolvers: this host has to use its own resolver, without forwarders",
+    "127.255.255.255": "this resolver sends too many queries",
 }
 
 
@@ -21,7 +21,7 @@ def ranges_of(text):
     octets = re.findall(r"\[[^\[\]]*\]|\d+", text)
     # what is found is put together again, so that nothing is overlooked
     if len(octets) != 4 or ".".join(octets) != text:
-        raise ValueError("%r is no filter such as 127.0.0.[2..11] or 127.0.0.2" % text)
+        raise ValueError("%r is not a filter such as 127.0.0.[2..11] or 127.0.0.2" % text)
     return [[_range(part, text) for part in octet.strip("[]").split(";")] for octet in octets]
 
 
@@ -29,7 +29,7 @@ def _range(part, text):
     match = re.match(r"\s*(\d{1,3})\s*(?:\.\.\s*(\d{1,3})\s*)?$", part)
     least, most = (int(match.group(1)), int(match.group(2) or match.group(1))) if match else (1, 0)
     if not least <= most <= 255:
-        raise ValueError("%r: %r is no number or range of an octet, 0 to 255" % (text, part))
+        raise ValueError("%r: %r is not a number or range from 0 to 255" % (text, part))
     return least, most
 
 

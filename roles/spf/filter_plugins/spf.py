@@ -1,5 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""What becomes of SPF's results, by mode and by exception, and what the agents cannot do."""
+"""What happens with SPF's results, by mode and by exception, and what the agents cannot do."""
+
+from __future__ import annotations
 
 import ipaddress
 import re
@@ -18,7 +20,7 @@ LEVELS = {
     ("fail", "softfail", "neutral"): "SPF_Not_Pass",
 }
 
-# postconf(5): smtpd_policy_service_timeout and smtpd_policy_service_max_ttl, whose defaults no role changes.
+# postconf(5): smtpd_policy_service_timeout and smtpd_policy_service_max_ttl, s, whose defaults no role changes.
 SERVICE_TIMEOUT, SERVICE_TTL = 100, 1000
 
 
@@ -47,74 +49,74 @@ def level(actions):
 def problems(declared):
     """Return what is wrong with the *declared* values, {variable, with or without the role's prefix: value}, one message each."""
     declared = {name.removeprefix("spf_"): value for name, value in declared.items()}
-    found = []
     actions = results(declared["mode"], declared["results"], declared["agent"])
-    python = declared["agent"] == "python"
-    wanted = refused(actions)
-    if python and wanted not in LEVELS:
-        found.append(
-            "spf_results: the Python agent refuses softfail only together with fail, and neutral only together with both; declared is refuse for %s"
-            % " and ".join(wanted)
+    of_agent = _python(actions) if declared["agent"] == "python" else _perl(declared)
+    return [*of_agent, *_exempt(declared["exempt"]), *_service(declared)]
+
+
+def _python(actions):
+    rejected = refused(actions)
+    if rejected not in LEVELS:
+        yield (
+            "spf_results: the Python agent rejects softfail only together with fail, and neutral only together with both, not "
+            f"{' and '.join(rejected)} alone"
         )
-    if python and not wanted:
-        for name in ("permerror", "temperror"):
-            if actions[name] != "mark":
-                found.append(
-                    "spf_results: %s: %s takes effect in the Python agent only where fail is refused; say spf_mode: refuse, or %s: mark"
-                    % (name, actions[name], name)
-                )
-    if not python:
-        if declared["mode"] == "mark" and declared["install"]:
-            found.append(
-                "spf_agent: the package of the Perl agent refuses mail whose SPF result is fail and has no setting for that. To mark, take spf_agent: python; or build "
-                "mail/postfix-policyd-spf-perl with SPF_FAIL='PREPEND X-SPF-Result: fail' and SPF_TEMPERROR='PREPEND X-SPF-Result: temperror', and say spf_install: false"
+    for name in () if rejected else ("permerror", "temperror"):
+        if actions[name] != "mark":
+            yield (
+                f"spf_results: the Python agent does {name}: {actions[name]} only where it rejects fail; set spf_mode: refuse, or {name}: mark"
             )
-        if declared["exempt"]:
-            found.append(
-                "spf_exempt: the Perl agent of the ports has no list of exempt addresses; take spf_agent: python"
-            )
-        if declared["helo"] != "same":
-            found.append(
-                "spf_helo: the Perl agent does the same with HELO's result as with the sender's; say spf_helo: same, or take spf_agent: python"
-            )
-    for entry in declared["exempt"]:
+
+
+def _perl(declared):
+    if declared["mode"] == "mark" and declared["install"]:
+        yield (
+            "spf_agent: the package of the Perl agent rejects mail whose SPF result is fail and has no setting for that. To mark, set spf_agent: python; or "
+            "build mail/postfix-policyd-spf-perl with SPF_FAIL='PREPEND X-SPF-Result: fail' and SPF_TEMPERROR='PREPEND X-SPF-Result: temperror', and set "
+            "spf_install: false"
+        )
+    if declared["exempt"]:
+        yield "spf_exempt: the Perl agent of the ports has no list of exempt addresses; set spf_agent: python"
+    if declared["helo"] != "same":
+        yield (
+            "spf_helo: the Perl agent treats HELO's result as the sender's; set spf_helo: same, or spf_agent: python"
+        )
+
+
+def _exempt(entries):
+    for entry in map(str, entries):
         try:
-            network = ipaddress.ip_network(str(entry))
+            network = ipaddress.ip_network(entry, strict=False)
         except ValueError:
-            try:
-                right = "; write %s" % ipaddress.ip_network(str(entry), strict=False)
-            except ValueError:
-                right = ""
-            found.append("spf_exempt: %r is no address and no network%s" % (entry, right))
+            yield f"spf_exempt: {entry!r} is not an address or a network"
             continue
-        if network.prefixlen == 0:
-            found.append("spf_exempt: %s exempts everybody; say spf_mode: none to have no SPF" % entry)
-    if not 1 <= int(declared["lookup_time"]) <= SERVICE_TIMEOUT // 2 - 5:
-        found.append(
-            "spf_lookup_time: %s seconds for HELO and as many for the sender do not fit into Postfix's smtpd_policy_service_timeout of %d s; at most %d"
-            % (declared["lookup_time"], SERVICE_TIMEOUT, SERVICE_TIMEOUT // 2 - 5)
+        if "/" in entry and ipaddress.ip_interface(entry).ip != network.network_address:
+            yield f"spf_exempt: {entry!r} has host bits set; write {network}"
+        elif network.prefixlen == 0:
+            yield f"spf_exempt: {entry} exempts everybody; spf_mode: none disables SPF"
+
+
+def _service(declared):
+    most = SERVICE_TIMEOUT // 2 - 5
+    if not 1 <= int(declared["lookup_time"]) <= most:
+        yield (
+            f"spf_lookup_time: {declared['lookup_time']} s for HELO and the same for the sender do not fit into Postfix's smtpd_policy_service_timeout, "
+            f"{SERVICE_TIMEOUT} s; 1 to {most}"
         )
     if int(declared["time_limit"]) <= SERVICE_TTL:
-        found.append(
-            "spf_time_limit: %s seconds are not more than smtpd_policy_service_max_ttl (%d s), so spawn would end agents that Postfix still asks; 3600 is Postfix's advice"
-            % (declared["time_limit"], SERVICE_TTL)
+        yield (
+            f"spf_time_limit: {declared['time_limit']} s are not more than smtpd_policy_service_max_ttl, {SERVICE_TTL} s, so spawn(8) would end agents that "
+            "Postfix still queries; Postfix's SMTPD_POLICY_README has 3600"
         )
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", declared["service"]):
-        found.append(
-            "spf_service: %r can be no name of a parameter, and it is part of one (NAME_time_limit): letters, digits and _"
-            % declared["service"]
-        )
+        yield f"spf_service: {declared['service']!r} becomes part of a parameter's name (NAME_time_limit): letters, digits and _ only"
     if declared["user"] in ("root", "postfix", "toor"):
-        found.append("spf_user: spawn(8) refuses %s; take an unprivileged user such as nobody" % declared["user"])
+        yield f"spf_user: spawn(8) refuses {declared['user']}; an unprivileged user such as nobody works"
     elif not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", declared["user"]):
-        found.append("spf_user: %r is no name of a user" % declared["user"])
+        yield f"spf_user: {declared['user']!r} is not a user's name"
     for name in ("config_directory", "prefix"):
         if not re.fullmatch(r"(/[A-Za-z0-9._+-]+)+", declared[name]):
-            found.append(
-                "spf_%s: %r is no absolute path of plain characters; it becomes part of a line of master.cf"
-                % (name, declared[name])
-            )
-    return found
+            yield f"spf_{name}: {declared[name]!r} becomes part of a line of master.cf: an absolute path of letters, digits and . _ + - only"
 
 
 class FilterModule:

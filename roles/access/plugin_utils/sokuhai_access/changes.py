@@ -10,7 +10,7 @@ from .tables import SAFE_YES
 
 VERBS = ("insert", "remove", "move", "replace")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
-#: Nothing is asked after one of these.
+#: Nothing is evaluated after one of these.
 ENDS = ("permit", "reject", "defer")
 
 
@@ -36,7 +36,7 @@ def changed(lists, changes):
         cut = next((pair for pair in zip(items, items[1:]) if value_of(pair[0]).lower() in ENDS), None)
         if cut:
             problems.append(
-                f"access_changes: {name}: {cut[1]['name']} stands after {cut[0]['name']}, where Postfix never comes to it"
+                f"access_changes: {name}: {cut[1]['name']} stands after {cut[0]['name']}, which Postfix never gets to"
             )
     return lists, problems
 
@@ -48,7 +48,7 @@ def _change(lists, change):
         raise ValueError("the relay list is not changed here: postfix_restrictions.smtpd_relay_restrictions")
     target = re.sub(r"^smtpd_(.*)_restrictions$", r"\1", target)
     if target not in lists:
-        raise ValueError(f"{target!r} is no list and no class{near(target, lists)}")
+        raise ValueError(f"{target!r} is not a list or a class{near(target, lists)}")
     verbs = [verb for verb in VERBS if change.get(verb)]
     if len(verbs) != 1:
         raise ValueError(f"one of {', '.join(VERBS)} is needed, here are {', '.join(verbs) or 'none'}")
@@ -59,7 +59,7 @@ def _change(lists, change):
     names = [item["name"] for item in items]
     if verb in ("insert", "replace") and not (NAME.fullmatch(name) and value_of(given).strip()):
         raise ValueError(
-            f"{verb} needs an item {{name, value}}; {name!r} is no name of letters, digits, . _ - or has no value"
+            f"{verb} needs an item {{name, value}}; {name!r} is not a name of letters, digits, . _ - or has no value"
         )
     if verb == "insert" and name in names:
         raise ValueError(f"{target} has an item {name} already; replace or move it")
@@ -83,7 +83,7 @@ def _place(items, change):
     if not anchors:
         return len(items) - (bool(items) and value_of(items[-1]).lower() in (*ENDS, SAFE_YES))
     if len(anchors) > 1:
-        raise ValueError("before and after cannot both be said")
+        raise ValueError("before and after exclude each other")
     names, anchor = [item["name"] for item in items], change[anchors[0]]
     if anchor not in names:
         raise ValueError(f"the list has no other item {anchor!r}{near(anchor, names)}")

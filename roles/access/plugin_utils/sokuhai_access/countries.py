@@ -60,7 +60,7 @@ def country_actions(declared):
     for code, action in pairs:
         check_code(code, "access_countries")
         if action not in ACTIONS:
-            raise CountryError(f"access_countries.{code}: {action!r} is no action; there are {', '.join(ACTIONS)}")
+            raise CountryError(f"access_countries.{code}: {action!r} is not an action; there are {', '.join(ACTIONS)}")
         if found.setdefault(code, action) != action:
             raise CountryError(f"access_countries: {code} is in {found[code]} and in {action}; one of them has to go")
     return found
@@ -74,7 +74,7 @@ def check_code(code, where):
         return
     known = str(code).upper()
     hint = known if known != code and known in COUNTRIES else OFTEN_MEANT.get(known)
-    raise CountryError(f"{where}: {code!r} is no ISO 3166 code of a country{f'; {hint} is meant?' if hint else ''}")
+    raise CountryError(f"{where}: {code!r} is not an ISO 3166 code of a country{f'; {hint} is meant?' if hint else ''}")
 
 
 def parse(text, name):
@@ -91,7 +91,7 @@ def parse(text, name):
             continue
         where = f"{name}, line {number}"
         if len(words) != 2:
-            raise CountryError(f"{where}: {line.strip()[:60]!r} is no network and country, such as 1.0.16.0/20 JP")
+            raise CountryError(f"{where}: {line.strip()[:60]!r} is not a network and a country, such as 1.0.16.0/20 JP")
         address, _, prefix = words[0].partition("/")
         family = 6 if ":" in address else 4
         check_code(words[1], where)

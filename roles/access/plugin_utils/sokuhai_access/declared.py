@@ -1,5 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""What is said about declared values everywhere: nearest names, domains, networks, entries merged by name."""
+"""What the other files share: nearest names, domains, networks, entries merged by name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def network(value):
 
 
 def merged(base, extra, variable):
-    """Return (entries, problems): *extra* merged into *base* by name, new ones before the base's, state absent taken away.
+    """Return (entries, problems): *extra* merged into *base* by name, new ones before the base's, those with state absent removed.
 
     base, extra: lists of dicts. variable: where extra comes from, for the problems, a list of sentences.
     """
@@ -43,7 +43,7 @@ def merged(base, extra, variable):
             problems.append(f"{variable}: an entry needs a name")
         elif given.get("state", "present") == "absent":
             if name not in known:
-                problems.append(f"{variable}: there is no entry {name!r} to take away{near(name, known)}")
+                problems.append(f"{variable}: there is no entry {name!r} to remove{near(name, known)}")
             known.pop(name, None)
         elif name in known:
             known[name].update(given)

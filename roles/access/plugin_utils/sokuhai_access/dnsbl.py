@@ -1,5 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""access_dnsbl: DNS lists merged with the profile's, and what is wrong with them before anybody is asked."""
+"""access_dnsbl: DNSBLs merged with the profile's, and what is wrong with them before any is queried."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def problems(declared):
         name = str(entry["name"])
         fate = declared["dnsbl_fates"].get(name.lower().rstrip("."))
         said = (
-            [f"is not to be asked: {fate}"] if fate else [*_filter(name, entry), *_weight(entry, declared["profile"])]
+            [f"must not be queried: {fate}"] if fate else [*_filter(name, entry), *_weight(entry, declared["profile"])]
         )
         found += [f"access_dnsbl: {name}: {one}" for one in said]
     return found
@@ -39,7 +39,7 @@ def problems(declared):
 def _filter(name, entry):
     pattern = str(entry.get("filter") or "")
     if not is_domain(name):
-        yield "is no zone like zen.spamhaus.org"
+        yield "is not a zone like zen.spamhaus.org"
     if not pattern:
         yield "has no filter; without one any answer counts, the list's own error codes included"
         return
@@ -50,7 +50,7 @@ def _filter(name, entry):
         return
     taken = [code for code in access_codes.REFUSALS if access_codes.takes(ranges, code)]
     if taken:
-        yield f"filter {pattern} takes {taken[0]}, by which lists say that they do not serve this resolver"
+        yield f"filter {pattern} matches {taken[0]}, with which a list refuses a resolver"
     if not any(least <= 127 <= most for least, most in ranges[0]):
         yield f"filter {pattern} is not below 127, where lists answer (RFC 5782)"
 
@@ -59,9 +59,9 @@ def _weight(entry, profile):
     try:
         weight = int(entry.get("weight", 1))
     except (TypeError, ValueError):
-        yield f"weight {entry.get('weight')!r} is no whole number"
+        yield f"weight {entry.get('weight')!r} is not a whole number"
         return
     if weight == 0:
-        yield "weight 0 does nothing; state: absent takes a list away"
+        yield "weight 0 does nothing; state: absent removes a list"
     if weight < 0 and profile == "article":
         yield "a weight below 0 (an allow list) is for postscreen(8), profile current"

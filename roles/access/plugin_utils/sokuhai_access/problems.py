@@ -38,7 +38,7 @@ def problems(declared):
         *traps.problems(declared),
         *_countries(declared),
     ]
-    # of entries that are wrong themselves a sample would only tell the same
+    # where an entry is wrong, a sample would only repeat that
     return found or samples.problems(declared, made)
 
 
@@ -48,13 +48,13 @@ def _sender(entry):
     word = action.split()[0].upper()
     if pattern == "<>":
         if word not in ("DUNNO", *map(str.upper, tables.YES)):
-            yield "refusing <> refuses every bounce"
+            yield "to reject <> is to reject every bounce"
     elif pattern.startswith("."):
-        yield "without the leading dot; a domain holds for what is below it as well"
+        yield "write it without the leading dot; a domain matches what is below it as well"
     elif not pattern or re.search(r"\s", pattern) or (at and not local) or (domain and not DOMAIN.fullmatch(domain)):
-        yield "is no address, no domain and no user@"
+        yield "is not an address, a domain or user@"
     if ":" in action and word not in WITH_TEXT and not word[:3].isdigit():
-        yield f"a table cannot name another table ({action}); Postfix would answer 451. A class can"
+        yield f"a table cannot name another table ({action}), Postfix would reply 451; a class can"
 
 
 def _client(entry):
@@ -62,17 +62,17 @@ def _client(entry):
     if tables.is_network(pattern):
         given = network(pattern)
         if given is None:
-            yield "is no network like 192.0.2.0/24 or 2001:db8::/64"
+            yield "is not a network like 192.0.2.0/24 or 2001:db8::/64"
         elif ipaddress.ip_interface(pattern).ip != given.network_address:
             yield f"has host bits set, the network is {given}; Postfix would skip the entry"
         elif given.prefixlen < (8 if given.version == 4 else 16):
-            yield f"{given} is a large part of the internet; a country is said by access_countries"
+            yield f"{given} is a large part of the internet; for a country use access_countries"
     elif pattern.startswith("."):
-        yield "without the leading dot; a domain holds for what is below it as well"
+        yield "write it without the leading dot; a domain matches what is below it as well"
     elif not is_domain(pattern):
-        yield "is no domain and no network"
+        yield "is not a domain or a network"
     if not str(entry.get("reason") or "").strip():
-        yield "needs a reason; in a year nobody knows why it is refused"
+        yield "needs a reason; in a year nobody knows why it is rejected"
     if not isinstance(entry.get("date"), datetime.date):
         try:
             datetime.date.fromisoformat(str(entry.get("date") or ""))
@@ -86,7 +86,7 @@ def _services(services):
         if name not in SERVICES:
             yield f"access_services: {name!r} is unknown{near(name, SERVICES)}"
         if service and not re.search(r"(^|\s)(inet:\S+:\d+|unix:\S+|\{.*\})", service):
-            yield f"access_services: {name}: {service!r} is no inet:host:port and no unix:path"
+            yield f"access_services: {name}: {service!r} is not inet:host:port or unix:path"
 
 
 def _countries(declared):

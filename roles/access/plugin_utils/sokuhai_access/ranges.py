@@ -15,7 +15,7 @@ FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 def whole(text, least, most):
     """Return *text* as an int. Raises ValueError for what is not within *least* and *most*, or has other than digits (int() takes ' 1_0')."""
     if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
-        raise ValueError(f"{text!r} is no number from {least} to {most}")
+        raise ValueError(f"{text!r} is not a number from {least} to {most}")
     return int(text)
 
 
@@ -24,7 +24,7 @@ def address(text, family):
     try:
         return int.from_bytes(socket.inet_pton(FAMILIES[family], text), "big")
     except OSError:
-        raise ValueError(f"{text!r} is no address of IPv{family}") from None
+        raise ValueError(f"{text!r} is not an address of IPv{family}") from None
 
 
 def network(text, prefix, family):

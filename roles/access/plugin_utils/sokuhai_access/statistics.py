@@ -60,7 +60,7 @@ def parse(text, name, wanted):
     told.append(("its version line", "records", header["records"], records))
     for line, what, said, counted in told:
         if said != counted:
-            raise CountryError(f"{name}: {counted} {what}, {line} says {said}; the file is cut or was changed")
+            raise CountryError(f"{name}: {counted} {what}, {line} has {said}; the file is cut or was changed")
     missing = [kind for kind in ("ipv4", "ipv6") if kind not in summaries]
     if missing:
         raise CountryError(f"{name}: no summary line of {' and '.join(missing)}; the file is cut")
@@ -69,7 +69,7 @@ def parse(text, name, wanted):
 
 def _header(fields):
     if len(fields) != 7 or not re.fullmatch(r"\d+(\.\d+)?", fields[0]):
-        raise ValueError(f"{'|'.join(fields)[:60]!r} is no version line; this is no statistics file")
+        raise ValueError(f"{'|'.join(fields)[:60]!r} is not a version line; this is no statistics file")
     version, registry, _serial, records, _start, end, _offset = fields
     if version.partition(".")[0] != "2":
         raise ValueError(f"version {version} of the format is not known, 2 and 2.x are")
@@ -78,14 +78,14 @@ def _header(fields):
     try:
         date = datetime.date.fromisoformat(end)
     except ValueError:
-        raise ValueError(f"{end!r} is no last day, yyyymmdd") from None
+        raise ValueError(f"{end!r} is not a date, yyyymmdd") from None
     return {"registry": registry, "records": ranges.whole(records, 0, 10**9), "date": date.isoformat()}
 
 
 def _summary(fields, registry):
     if len(fields) != 6 or fields[5] != "summary" or fields[0] != registry or fields[2] not in TYPES:
         raise ValueError(
-            f"{'|'.join(fields)[:60]!r} is no record of 7 fields or more, and no summary of {registry}; the file may be cut"
+            f"{'|'.join(fields)[:60]!r} is not a record of 7 fields or more, or a summary of {registry}; the file may be cut"
         )
     return fields[2], ranges.whole(fields[4], 0, 10**9)
 
@@ -96,9 +96,9 @@ def _record(fields, registry, wanted, found):
     if source != registry:
         raise ValueError(f"a record of {source!r} in the file of {registry}")
     if kind not in TYPES:
-        raise ValueError(f"{kind!r} is none of {', '.join(TYPES)}")
+        raise ValueError(f"{kind!r} is not one of {', '.join(TYPES)}")
     if status not in STATUSES:
-        raise ValueError(f"status {status!r} is none of {', '.join(STATUSES)}; the file may be cut")
+        raise ValueError(f"status {status!r} is not one of {', '.join(STATUSES)}; the file may be cut")
     if country in wanted and kind != "asn" and status in DELEGATED:
         four, six = found.setdefault(country, ([], []))
         if kind == "ipv6":

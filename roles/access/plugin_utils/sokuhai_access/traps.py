@@ -1,5 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""access_traps: addresses for whom every rule is asked, and none decides: RESTRICTION_CLASS_README; generic_checks() of smtpd_check.c for warn_if_reject."""
+"""access_traps: addresses for which every restriction is evaluated and none decides: RESTRICTION_CLASS_README; generic_checks() of smtpd_check.c for warn_if_reject."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .tables import SAFE_YES
 
 #: The lists that a recipient can be known in.
 LISTS = ("client", "helo", "sender", "recipient")
-#: Tables that lead into a class that waits; a trap is asked these instead.
+#: Tables that lead into a class that waits; for a trap these stand instead.
 INSTEAD = {"check_dynamic_client": "trap_dynamic", "country_tarpit": "trap_country"}
 #: RFC 2142, and who runs the host.
 READ = ("root", "postmaster", "abuse", "hostmaster", "mailer-daemon", "nobody")
 
 
 def class_of(items, values, last):
-    """Return a list's *items* as a class that only logs: every rule is asked, none refuses, nothing sleeps, nothing is trained.
+    """Return a list's *items* as a class that only logs: every restriction is evaluated, none rejects, nothing sleeps, nothing is trained.
 
     values: function that gives an item's restrictions. last: how the class ends, permit or what is as safe.
     """
@@ -55,17 +55,17 @@ def problems(declared):
     for trap in map(str, declared["traps"]):
         local, _, domain = trap.lower().rpartition("@")
         if not re.fullmatch(r"[a-z0-9._+=-]+", local) or not is_domain(domain):
-            found.append(f"access_traps: {trap!r} is no address like catch@example.org")
+            found.append(f"access_traps: {trap!r} is not an address like catch@example.org")
             continue
         if here is not None and not any(
             domain == one or (one.startswith(".") and domain.endswith(one)) for one in here
         ):
             found.append(
-                f"access_traps: {trap} would never be counted: {domain} is not delivered on this host ({', '.join(here)}; access_destinations), "
+                f"access_traps: {trap} would never count anything: {domain} is not delivered on this host ({', '.join(here)}; access_destinations), "
                 "and a trap is an alias"
             )
         if local in READ:
-            found.append(f"access_traps: {trap} must be read (RFC 2142), it cannot be a trap")
+            found.append(f"access_traps: {trap} must be read (RFC 2142) and cannot be a trap")
         if local in seen:
             found.append(
                 f"access_traps: {trap}: another trap has the same local part, and an alias holds for every local domain"
