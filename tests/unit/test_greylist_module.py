@@ -62,7 +62,10 @@ class Host:
                 self.ports[name] = free.getsockname()[1]
         (folder / "run").mkdir()
         (folder / "maillog").write_text("")
-        program = folder / "postgrey"
+        self.install()
+
+    def install(self):
+        program = self.folder / "postgrey"
         program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
         os.utime(program, (1, 1))
@@ -74,6 +77,11 @@ class Host:
         argv = [str(word) for word in argv]
         if argv[-1] == "--version":
             return 0, "postgrey 1.37\n", ""
+        if argv[:3] == ["pkg", "info", "-e"]:
+            return int(not (self.folder / "postgrey").exists()), "", ""
+        if argv[:3] == ["pkg", "install", "-y"]:
+            self.install()
+            return 0, "", ""
         if argv[0] == "ps":
             wanted = int(argv[argv.index("-p") + 1])
             rows = [
@@ -120,7 +128,7 @@ class Host:
         return {
             "state": state,
             "program": str(self.folder / "postgrey"),
-            "install": True,
+            "packages": ["postgrey"],
             "user": "root",
             "service": "svc",
             "script": str(self.folder / "rc"),
@@ -330,17 +338,22 @@ def test_a_program_whose_modules_are_missing_is_refused(host, monkeypatch):
         host.play()
 
 
-def test_no_program_is_a_prediction_in_check_mode_and_an_error_otherwise(host):
+def test_a_package_that_is_missing_is_installed_and_predicted_in_check_mode(host):
     (host.folder / "postgrey").unlink()
     made = host.play(check=True)
-    assert made["predicted"] and {entry["after_header"] for entry in made["diff"]} == {
+    assert made["predicted"] and found(made) == {"package postgrey": "not installed"}
+    assert {entry["after_header"] for entry in made["diff"]} == {
         str(host.folder / "rc"),
         str(host.folder / "etc/clients"),
     }
-    with pytest.raises(Refused, match="greylist_install"):
-        host.play()
-    with pytest.raises(Refused, match="greylist_install"):
-        host.play(check=True, install=False)
+    assert set(found(host.play())) == {"package postgrey", MILD, HARSH}
+
+
+def test_no_program_is_refused_where_no_package_brings_it(host):
+    (host.folder / "postgrey").unlink()
+    for check in (True, False):
+        with pytest.raises(Refused, match="greylist_install"):
+            host.play(check=check, packages=[])
 
 
 def test_a_stock_list_that_is_not_there_is_named(host):

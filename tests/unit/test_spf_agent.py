@@ -96,7 +96,7 @@ def agent(host, text=GOOD, name="a", check=False, **params):
         config=str(host / f"etc/sokuhai-{name}.conf"),
         text=text,
         probe=(PROBES / "probe.py").read_text(),
-        **{"results": MARK, "helo": "same", "user": "someone", "service": "policyd_spf", "install": True, **params},
+        **{"results": MARK, "helo": "same", "user": "someone", "service": "policyd_spf", "packages": [], **params},
     )
 
 
@@ -162,14 +162,29 @@ def test_an_agent_that_dies_is_refused(host):
         agent(host).present()
 
 
-def test_no_agent_is_a_prediction_in_check_mode_and_an_error_otherwise(host):
-    (host / "bin/policyd-spf").unlink()
-    made = agent(host, check=True).present()
+def test_a_missing_agent_is_installed_and_predicted_in_check_mode(host, monkeypatch):
+    program = host / "bin/policyd-spf"
+    text = program.read_text()
+    program.unlink()
+    monkeypatch.setattr(spf_agent.pkg, "missing", lambda names: [] if program.exists() else names)
+    made = agent(host, check=True, packages=["spf"]).present()
     assert made["predicted"] and made["changed"] and made["diff"][0]["after"] == GOOD
-    with pytest.raises(Refused, match="spf_install: .*bin/policyd-spf"):
-        agent(host).present()
-    with pytest.raises(Refused, match="spf_install: .*bin/policyd-spf"):
-        agent(host, check=True, install=False).present()
+    assert [one["id"] for one in made["findings"]] == ["package spf"]
+
+    def install(names):
+        assert names == ["spf"]
+        program.write_text(text)
+        program.chmod(0o755)
+
+    monkeypatch.setattr(spf_agent.pkg, "install", install)
+    assert agent(host, packages=["spf"]).present()["answers"]
+
+
+def test_no_agent_is_refused_where_no_package_brings_it(host):
+    (host / "bin/policyd-spf").unlink()
+    for check in (True, False):
+        with pytest.raises(Refused, match="spf_install: .*bin/policyd-spf"):
+            agent(host, check=check).present()
 
 
 def test_a_configuration_that_postfix_still_names_is_kept(host):
@@ -354,7 +369,7 @@ def test_the_perl_agent_is_believed_by_what_it_does(host, monkeypatch, fail, tem
         helo="same",
         user="x",
         service="policyd_spf",
-        install=False,
+        packages=[],
     )
     if said is None:
         made = module.present()

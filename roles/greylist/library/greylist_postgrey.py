@@ -8,14 +8,14 @@ DOCUMENTATION = r"""
 module: greylist_postgrey
 short_description: Instances of postgrey, compared with what is declared by what they are, not by what changed
 description:
-  - With O(state=present), writes white lists, rc script and rc.conf, and starts or restarts each instance that does not run, runs with other arguments, was
+  - With O(state=present), installs the package where it is missing, writes white lists, rc script and rc.conf, and starts or restarts each instance that does not run, runs with other arguments, was
     started before its white lists or its program were last written, or does not answer. Each one started gets a request about a stranger and must greylist
     it, which needs its database; each one left alone gets one about an address that its white list frees. When one fails, the former files come back.
   - With O(state=absent), stops them and removes what it wrote. The databases stay.
 options:
   state: {type: str, choices: [present, absent], default: present}
   program: {type: path, required: true}
-  install: {type: bool, default: true, description: "The package is installed by the role: in check mode its absence is no error."}
+  packages: {type: list, elements: str, default: [], description: "Packages that are installed where they are missing, with O(state=present)."}
   user: {type: str, default: postgrey}
   service: {type: str, required: true, description: Name of the rc script.}
   script: {type: path, required: true, description: Its path.}
@@ -42,7 +42,7 @@ author: sokuhai
 RETURN = r"""
 predicted: {description: postgrey is not installed yet., type: bool, returned: state=present}
 findings:
-  description: "mode of PATH; service postgrey NAME, whose `found` is not running, other arguments, older than PATH, no answer, or white list not read."
+  description: "package NAME; mode of PATH; service postgrey NAME, whose `found` is not running, other arguments, older than PATH, no answer, or white list not read."
   type: list
   elements: dict
   returned: success
@@ -59,7 +59,7 @@ import stat
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import host, process, rc
+from ansible.module_utils.sokuhai import host, pkg, process, rc
 from ansible.module_utils.sokuhai.findings import finding
 
 MARK = "# Written by sokuhai's role greylist"
@@ -220,14 +220,17 @@ class Postgrey:
     def present(self, check):
         """Have everything as declared, unless *check*; return the module's answer."""
         files, keys = self.wanted()
+        missing = pkg.missing(self.p["packages"])
+        if not check:
+            pkg.install(missing)
         if not self.installed():
-            if not (check and self.p["install"]):
+            if not (check and missing):
                 raise host.Refused(
                     "greylist_install: there is no %s; set greylist_install: true, or install postgrey under greylist_prefix"
                     % self.p["program"]
                 )
             diff = [host.difference(path, None, files[path][0]) for path in sorted(files)]
-            return {"changed": True, "predicted": True, "findings": [], "diff": diff}
+            return {"changed": True, "predicted": True, "findings": pkg.findings(missing), "diff": diff}
         self.refuse_missing()
         self.refuse_foreign(files)
         former = {path: host.read(path) for path in files}
@@ -239,7 +242,7 @@ class Postgrey:
         due = [instance for instance in self.p["instances"] if stale[instance["name"]]]
         for instance in due:
             self.refuse_taken_port(instance)
-        findings = [
+        findings = pkg.findings(missing) + [
             finding("mode of %s" % path, "mode of %s" % path, "%04o" % files[path][1], "%04o" % modes[path])
             for path in loose
         ]
@@ -384,7 +387,7 @@ def main():
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "program": {"type": "path", "required": True},
-            "install": {"type": "bool", "default": True},
+            "packages": {"type": "list", "elements": "str", "default": []},
             "user": {"type": "str", "default": "postgrey"},
             "service": {"type": "str", "required": True},
             "script": {"type": "path", "required": True},

@@ -11,7 +11,7 @@ description:
   - Runs the installed agent, as its future user and with its future configuration, once for each SPF result, for HELO and for the sender, with the
     lookup replaced by that result, and compares its answers with what is declared. No name is looked up.
   - Only when they agree is the configuration written. Its name holds a digest of its text, so that a service of Postfix that names another one keeps it.
-  - Agents that were started before the program was last installed are ended; Postfix starts new ones.
+  - The package is installed first where it is missing. Agents that were started before the program was last installed are ended; Postfix starts new ones.
 options:
   agent: {type: str, choices: [python, perl], required: true}
   program: {type: path, required: true}
@@ -22,14 +22,14 @@ options:
   helo: {type: str, choices: [same, mark], default: same}
   user: {type: str, required: true, description: The user that the agent runs as.}
   service: {type: str, required: true, description: Name of the service in master.cf.}
-  install: {type: bool, default: true, description: "The package is installed by the role: in check mode its absence is no error."}
+  packages: {type: list, elements: str, default: [], description: Packages that are installed where they are missing.}
 author: sokuhai
 """
 
 RETURN = r"""
 predicted: {description: The agent is not installed yet., type: bool, returned: success}
 answers: {description: "What the agent answered about the sender, by result.", type: dict, returned: when the agent is installed}
-findings: {description: "mode of the configuration; process spf: program.", type: list, elements: dict, returned: success}
+findings: {description: "package NAME; mode of the configuration; process spf: program.", type: list, elements: dict, returned: success}
 """
 
 import glob
@@ -45,7 +45,7 @@ import subprocess
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import host, process
+from ansible.module_utils.sokuhai import host, pkg, process
 from ansible.module_utils.sokuhai.findings import finding
 
 RESULTS = ("fail", "softfail", "neutral", "permerror", "temperror", "none", "pass")
@@ -244,20 +244,23 @@ class Agent:
 
     def present(self, check, warn):
         """Prove, then write what differs unless *check*; return the module's answer. warn: function that takes a sentence."""
-        config, text = self.p["config"], self.p["text"]
+        config, text, missing = self.p["config"], self.p["text"], pkg.missing(self.p["packages"])
+        findings = pkg.findings(missing)
+        if not check:
+            pkg.install(missing)
         if not os.access(self.p["program"], os.X_OK):
-            if not (check and self.p["install"]):
+            if not (check and missing):
                 raise host.Refused(
                     "spf_install: there is no %s; set spf_install: true, or install the agent under spf_prefix"
                     % self.p["program"]
                 )
-            return {"predicted": True, "changed": True, "findings": [], "diff": self.diff("", text)}
+            return {"predicted": True, "changed": True, "findings": findings, "diff": self.diff("", text)}
         server = elsewhere(host.read("/etc/resolv.conf"))
         if server:
             warn("spf: /etc/resolv.conf sends the agent's queries to %s, not to this host's own named" % server)
         entry = self.account()
         answers = self.prove(entry)
-        findings, former = [], host.read(config) if config else text
+        former = host.read(config) if config else text
         mode = "%04o" % stat.S_IMODE(os.stat(config).st_mode) if config and former is not None else "0644"
         if mode != "0644":
             findings.append(finding("mode of %s" % config, "mode of %s" % config, "0644", mode))
@@ -319,7 +322,7 @@ def main():
             "helo": {"type": "str", "choices": ["same", "mark"], "default": "same"},
             "user": {"type": "str", "required": True},
             "service": {"type": "str", "required": True},
-            "install": {"type": "bool", "default": True},
+            "packages": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
