@@ -42,7 +42,7 @@ def apply(changes, file=None):
     """Set and remove what compare() found, in that order. Raises Refused where sysrc(8) does not, or where another file overrides it."""
     values = {name: value for name, (_now, value) in changes.items() if value is not None}
     gone = sorted(set(changes) - set(values))
-    for words in (["%s=%s" % item for item in sorted(values.items())], ["-x", *gone] if gone else []):
+    for words in (["%s=%s" % item for item in values.items()], ["-x", *gone] if gone else []):
         status, out, err = _sysrc(file, *words) if words else (0, "", "")
         if status:
             raise host.Refused("sysrc %s: %s" % (" ".join(words), (err or out).strip()))

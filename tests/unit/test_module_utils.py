@@ -270,6 +270,11 @@ def test_what_differs_is_set_and_removed(sysrc):
     assert rc.difference({}, "/etc/periodic.conf")["before_header"] == "/etc/periodic.conf"
 
 
+def test_variables_come_into_the_file_in_the_order_in_which_they_are_declared(sysrc):
+    rc.apply(rc.compare({"b_flags": "x", "a_enable": "YES"}))
+    assert ["b_flags=x", "a_enable=YES"] in sysrc.calls
+
+
 def test_a_word_of_checkyesno_counts_in_any_case(sysrc):
     sysrc.values["sshd_enable"] = "Yes"
     assert rc.compare({"sshd_enable": "YES"}) == {} and rc.compare({"sshd_enable": "NO"})
