@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+#: (least, most, why) of each number
+RANGES = {
+    "blocklist_mask_ipv4": (16, 32, "with less, one offender blocks too many neighbours, with more, only itself"),
+    "blocklist_mask_ipv6": (32, 128, "with less, one offender blocks too many neighbours, with more, only itself"),
+    "blocklist_confirm_seconds": (45, 600, "enough time for a new connection, and a lock-out that ends soon"),
+}
 LONGEST = 2**31 - 1  # the daemon keeps seconds in an int (conf_getsecs in contrib/blocklist/bin/conf.c)
 
 
@@ -63,85 +70,69 @@ def remote(entries, mask_ipv4, mask_ipv6):
     return [f"[{n.network_address}]/{n.prefixlen}" if n.version == 6 else str(n) for n in _widest(found)]
 
 
-def _ports(name, ports):
-    bad = [port for port in ports if isinstance(port, bool) or not str(port).isdigit() or not 1 <= int(port) <= 65535]
-    return [f"{name}: {port!r} is not a port; 1 to 65535" for port in bad]
-
-
 def problems(declared):
     """Return what is wrong with *declared* ({variable: value}), one message each, beginning with the variable's name."""
-    found = []
+    return [f"{name}: {message}" for name, wrong, message in _checks(declared) if wrong]
+
+
+def _checks(declared):
+    """Yield (variable, whether it is wrong, message) of each thing to be looked at."""
     services = declared["blocklist_services"]
-    if not services:
-        found.append(
-            "blocklist_services: is empty, so nobody would ever be blocked; set sokuhai_blocklist: false for that"
-        )
-    seen = {}
+    empty = "is empty, so nobody would ever be blocked; set sokuhai_blocklist: false for that"
+    yield "blocklist_services", not services, empty
     for number, one in enumerate(services):
-        where = f"blocklist_services[{number}]"
-        if not re.fullmatch(r"[a-z][a-z0-9_-]*", str(one["name"])):
-            found.append(f"{where}.name: {one['name']!r} must be a word in lower case, like smtp")
-        found += _ports(f"{where}.port", [one["port"]])
-        if one["port"] in seen:
-            found.append(
-                f"{where}.port: {one['port']} is {seen[one['port']]} already; the daemon has one line per port"
-            )
-        seen[one["port"]] = one["name"]
-        if int(one["nfail"]) < 2:
-            found.append(f"{where}.nfail: {one['nfail']} would block a user who mistypes once; 2 or more")
-        found += _duration(f"{where}.duration", one["duration"])
-    for name, least, most in (("blocklist_mask_ipv4", 16, 32), ("blocklist_mask_ipv6", 32, 128)):
-        if not least <= declared[name] <= most:
-            found.append(
-                f"{name}: {declared[name]} must be {least} to {most}: with less, one offender blocks too many neighbours, with more, only itself"
-            )
+        where, port = f"blocklist_services[{number}]", one["port"]
+        word = re.fullmatch(r"[a-z][a-z0-9_-]*", str(one["name"]))
+        yield f"{where}.name", not word, f"{one['name']!r} must be a word in lower case, like smtp"
+        yield f"{where}.port", not _is_port(port), f"{port!r} is not a port; 1 to 65535"
+        same = [other["name"] for other in services[:number] if other["port"] == port]
+        yield f"{where}.port", same, f"{port} is {''.join(same[:1])} already; the daemon has one line per port"
+        nfail = one["nfail"]
+        yield f"{where}.nfail", int(nfail) < 2, f"{nfail} would block a user who mistypes once; 2 or more"
+        yield _duration(f"{where}.duration", one["duration"])
+    for name, (least, most, why) in RANGES.items():
+        value = declared[name]
+        yield name, not least <= value <= most, f"{value} must be {least} to {most}: {why}"
     for name in ("blocklist_allow", "blocklist_mynetworks"):
         for entry in declared[name]:
-            try:
-                networks([entry])
-            except ValueError as problem:
-                text = str(problem)
-                wider = _wider(entry)
-                found.append(f"{name}: {text}{f'; did you mean {wider}' if wider else ''}")
-                continue
-            if ipaddress.ip_network(networks([entry])[0]).prefixlen == 0:
-                found.append(f"{name}: {entry} is everybody, so nobody would ever be blocked")
+            yield name, *_exempt(entry)
     if declared["blocklist_rejects"]:
-        if declared["blocklist_rejects_count"] < 5:
-            found.append(
-                f"blocklist_rejects_count: {declared['blocklist_rejects_count']} is reached by a mailing list with a few dead addresses; 5 or more"
-            )
-        found += _duration("blocklist_rejects_window", declared["blocklist_rejects_window"], 60)
-        found += _duration("blocklist_rejects_duration", declared["blocklist_rejects_duration"], 60)
-        found += _ports("blocklist_rejects_ports", declared["blocklist_rejects_ports"])
-        if not declared["blocklist_rejects_ports"]:
-            found.append("blocklist_rejects_ports: is empty, so it would have no effect; set blocklist_rejects: false")
-    for trap in declared["blocklist_traps"]:
-        if not re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", str(trap)):
-            found.append(f"blocklist_traps: {trap!r} is not an address like trap@example.org")
-    if declared["blocklist_from_traps"] and not declared["blocklist_traps"]:
-        found.append("blocklist_from_traps: is true, but no trap is declared; add one to access_traps")
-    if not 45 <= declared["blocklist_confirm_seconds"] <= 600:
-        found.append(
-            f"blocklist_confirm_seconds: {declared['blocklist_confirm_seconds']} must be 45 to 600: enough time for a new connection, and a lock-out that ends soon"
-        )
-    return found
+        count, ports = declared["blocklist_rejects_count"], declared["blocklist_rejects_ports"]
+        few = f"{count} is reached by a mailing list with a few dead addresses; 5 or more"
+        yield "blocklist_rejects_count", count < 5, few
+        for name in ("blocklist_rejects_window", "blocklist_rejects_duration"):
+            yield _duration(name, declared[name], 60)
+        for port in ports:
+            yield "blocklist_rejects_ports", not _is_port(port), f"{port!r} is not a port; 1 to 65535"
+        none = "is empty, so it would have no effect; set blocklist_rejects: false"
+        yield "blocklist_rejects_ports", not ports, none
+    traps = declared["blocklist_traps"]
+    for trap in traps:
+        good = re.fullmatch(r"[^\s@<>]+@[^\s@<>]+", str(trap))
+        yield "blocklist_traps", not good, f"{trap!r} is not an address like trap@example.org"
+    alone = declared["blocklist_from_traps"] and not traps
+    yield "blocklist_from_traps", alone, "is true, but no trap is declared; add one to access_traps"
+
+
+def _is_port(value):
+    return not isinstance(value, bool) and str(value).isdigit() and 1 <= int(value) <= 65535
 
 
 def _duration(name, value, least=1):
     try:
-        if seconds(value) < least:
-            return [f"{name}: {value} is less than {least} seconds, and the log is read once a minute"]
+        return name, seconds(value) < least, f"{value} is less than {least} seconds, and the log is read once a minute"
     except ValueError as problem:
-        return [f"{name}: {problem}"]
-    return []
+        return name, True, str(problem)
 
 
-def _wider(entry):
+def _exempt(entry):
     try:
-        return str(ipaddress.ip_network(str(entry).replace("[", "").replace("]", ""), strict=False))
-    except ValueError:
-        return None
+        return _network(entry).prefixlen == 0, f"{entry} is everybody, so nobody would ever be blocked"
+    except ValueError as problem:
+        message = str(problem)
+    with contextlib.suppress(ValueError):
+        message += f"; did you mean {ipaddress.ip_network(re.sub('[][]', '', str(entry)), strict=False)}"
+    return True, message
 
 
 class FilterModule:

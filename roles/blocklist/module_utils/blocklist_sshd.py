@@ -44,7 +44,7 @@ class Sshd:
         return process.from_pidfile(self.pidfile)
 
     def is_stale(self):
-        """Return whether sshd runs since before its configuration was written: a run that was killed in between wrote it and told nobody."""
+        """Return whether sshd runs since before its configuration was written: a run that was killed in between wrote it and reloaded nothing."""
         now = self.listener()
         return now is not None and now.older_than(self.path) is not None
 

@@ -34,44 +34,39 @@ PATHS = (
 )
 
 
+#: (what matches, what it must be) of each text: sh(1) and pw(8) take a name, sendmail(1) an argument that is a header, too, and paths stand unquoted
+#: in the rc script and in newsyslog.conf
+PATTERNS = {
+    "monitor_service": (r"[a-z][a-z0-9_]{0,30}", "small letters, digits and _, beginning with a letter"),
+    "monitor_user": (r"[a-z_][a-z0-9_-]{0,30}", "small letters, digits, _ and -, up to 31"),
+    "monitor_alert_to": (
+        r"[A-Za-z0-9_][^\s@<>,;:\"()\\]*(@[A-Za-z0-9.-]+)?",
+        "an address like admin@example.org, or a local name",
+    ),
+    **dict.fromkeys(PATHS, (r"(/[A-Za-z0-9._+-]+)+", "an absolute path of letters, digits and . _ + -")),
+}
+
+
 def problems(declared):
     """Return what is wrong with *declared* ({variable: value}), one message each, beginning with the variable's name."""
-    found = []
+    return [f"{name}: {message}" for name, wrong, message in _checks(declared) if wrong]
+
+
+def _checks(declared):
+    """Yield (variable, whether it is wrong, message) of each thing to be looked at."""
     for name, (least, most, meaning) in RANGES.items():
-        if not least <= declared[name] <= most:
-            found.append(f"{name}: {declared[name]} is outside {least} to {most} ({meaning})")
-    if declared["monitor_idle_seconds"] < declared["monitor_busy_seconds"]:
-        found.append(
-            f"monitor_idle_seconds: {declared['monitor_idle_seconds']} is less than monitor_busy_seconds, {declared['monitor_busy_seconds']}"
-        )
-    for address in declared["monitor_alert_to"]:
-        # it is an argument of sendmail(1), and a header
-        if not re.fullmatch(r"[A-Za-z0-9_][^\s@<>,;:\"()\\]*(@[A-Za-z0-9.-]+)?", str(address)):
-            found.append(f"monitor_alert_to: {address!r} is no address, as admin@example.org, or a local name")
-    # the name of a variable of sh(1) is made of it
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", declared["monitor_service"]):
-        found.append(
-            f"monitor_service: {declared['monitor_service']!r} is to be small letters, digits and _, beginning with a letter"
-        )
-    # pw(8): 32 characters less the end, no upper case
-    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}", declared["monitor_user"]):
-        found.append(
-            f"monitor_user: {declared['monitor_user']!r} is no name that pw(8) takes: small letters, digits, _ and -, up to 31"
-        )
-    elif declared["monitor_user"] in ("root", "toor", "postfix", "bind"):
-        found.append(
-            f"monitor_user: {declared['monitor_user']} has rights that the sampler is not to have; a user of its own is made"
-        )
-    for name in PATHS:
-        # they stand unquoted in the rc script and in newsyslog.conf
-        if not re.fullmatch(r"(/[A-Za-z0-9._+-]+)+", declared[name]):
-            found.append(f"{name}: {declared[name]!r} is to be an absolute path of letters, digits and . _ + -")
-    kilobytes = declared["monitor_file_kilobytes"] * (1 + declared["monitor_files_kept"])
-    if kilobytes > 1048576:
-        found.append(
-            f"monitor_files_kept: {declared['monitor_files_kept']} files of {declared['monitor_file_kilobytes']} kilobytes could take more than a gigabyte before they are compressed"
-        )
-    return found
+        value = declared[name]
+        yield name, not least <= value <= most, f"{value} is outside {least} to {most} ({meaning})"
+    for name, (pattern, meaning) in PATTERNS.items():
+        for text in declared[name] if name == "monitor_alert_to" else [declared[name]]:
+            yield name, not re.fullmatch(pattern, str(text)), f"{text!r} must be {meaning}"
+    idle, busy, user = (declared["monitor_" + name] for name in ("idle_seconds", "busy_seconds", "user"))
+    yield "monitor_idle_seconds", idle < busy, f"{idle} is less than monitor_busy_seconds, {busy}"
+    privileged = user in ("root", "toor", "postfix", "bind")
+    yield "monitor_user", privileged, f"{user} has rights that the sampler must not have; name a user of its own"
+    size, kept = declared["monitor_file_kilobytes"], declared["monitor_files_kept"]
+    much = f"{kept} files of {size} kilobytes could take more than a gigabyte before they are compressed"
+    yield "monitor_files_kept", size * (1 + kept) > 1048576, much
 
 
 class FilterModule:

@@ -227,7 +227,7 @@ class Monitor:
             raise Refused("service %s start: %s" % (self.p["service"], said))
 
         def wrote():
-            # newsyslog may have turned it over meanwhile
+            # newsyslog may have rotated it meanwhile
             now = status(self.samples)
             return now and now.st_mtime >= began - 2 and now.st_size != (before.st_size if before else 0)
 

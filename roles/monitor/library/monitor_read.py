@@ -8,7 +8,7 @@ DOCUMENTATION = r"""
 module: monitor_read
 short_description: What the sampler measured, as columns
 description:
-  - Reads C(samples.csv) and what newsyslog(8) turned it over to, compressed or not. Reads only; check mode is the same as a real run.
+  - Reads C(samples.csv) and what newsyslog(8) rotated it to, compressed or not. Reads only; check mode is the same as a real run.
   - The time asked for is cut into O(points) equal parts. A part in which nothing was measured is left out; of the others a number that counts something
     in an interval is added up, of a gauge the greatest stays, and the least of a limit, a total and of free memory.
   - A line that is broken (a disk was full, the sampler was killed in the middle of it) is left out, and an empty field is unknown, V(null).
@@ -57,7 +57,7 @@ def least(column):
 
 
 def order(path):
-    """Age of a turned over file: samples.csv is 0, samples.csv.0.bz2 is 1."""
+    """Age of a rotated file: samples.csv is 0, samples.csv.0.bz2 is 1."""
     number = os.path.basename(path).replace("samples.csv", "", 1).strip(".").split(".")[0]
     return int(number) + 1 if number.isdigit() else 0
 

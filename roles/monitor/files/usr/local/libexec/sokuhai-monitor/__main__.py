@@ -3,7 +3,7 @@
 """Write a line of measurements of the mail host every few seconds while mail is delivered, every minute otherwise, and mail when a ceiling is near.
 
 Two processes. The first stays root, since Postfix's queue directories are Postfix's (0700), the mail log is root's (0640), and where
-security.bsd.see_other_uids is 0 nobody else sees named's descriptors. It reads fixed places, is told nothing but when, and hands over numbers
+security.bsd.see_other_uids is 0 nobody else sees named's descriptors. It reads fixed places, takes no order but when, and passes on numbers
 and the log's new bytes (look.py). The second is nobody special: it reads those bytes, asks named, writes the file, decides and mails (sampler.py).
 It runs with the host's Python, 3.9 or newer, and its standard library.
 """

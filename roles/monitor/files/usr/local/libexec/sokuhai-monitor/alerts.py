@@ -55,16 +55,16 @@ def ceilings(row, state, settings):
         dns.append([now, row["deferred_dns"]])
     transitions = []
     for name, value, limit, high, low in marks(row, sum(entry[1] for entry in dns), settings):
-        told = {"name": name, "value": value, "limit": limit, "at": now}
+        crossed = {"name": name, "value": value, "limit": limit, "at": now}
         if high and name not in over:
             over[name] = now
-            transitions.append(dict(told, over=True))
+            transitions.append(dict(crossed, over=True))
         if not low or name not in over:
             below.pop(name, None)
         # a clock that was set back must not hold it for ever
         elif not 0 <= now - below.setdefault(name, now) < settings["quiet"]:
             del over[name], below[name]
-            transitions.append(dict(told, over=False))
+            transitions.append(dict(crossed, over=False))
     return transitions, {"over": over, "below": below, "dns": dns}
 
 
@@ -114,7 +114,7 @@ class Alerts:
             pass
 
     def judge(self, row):
-        """Tell of what crossed a ceiling: to syslog always, by mail where somebody is named."""
+        """Report what crossed a ceiling: to syslog always, by mail where somebody is named."""
         transitions, self.state = ceilings(row, self.state, self.settings)
         for transition in transitions:
             level = syslog.LOG_WARNING if transition["over"] else syslog.LOG_NOTICE
@@ -133,7 +133,7 @@ class Alerts:
             waiting["next"] = row["time"] + 60 * waiting["tries"]
             if waiting["tries"] >= TRIES:
                 self.mails.remove(waiting)
-                syslog.syslog(syslog.LOG_ERR, "sendmail took it in none of %d tries: %s" % (TRIES, text))
+                syslog.syslog(syslog.LOG_ERR, "sendmail did not take it in %d tries: %s" % (TRIES, text))
             # one that hangs would hang with each of the others, and nothing is measured meanwhile
             break
         self.write()

@@ -105,11 +105,11 @@ def process_limit():
 def kernel():
     """The columns of the kernel's own tables."""
     lines = (line.partition("=") for line in words("sysctl", "-ie", *KERNEL, *PAGES).splitlines())
-    told = {name: int(value) for name, _equal, value in lines if value.strip().isdigit()}
-    row = {column: told.get(name) for name, column in KERNEL.items()}
-    if set(PAGES) <= set(told):
+    values = {name: int(value) for name, _equal, value in lines if value.strip().isdigit()}
+    row = {column: values.get(name) for name, column in KERNEL.items()}
+    if set(PAGES) <= set(values):
         # inactive pages are given up before anything is swapped
-        row["memory_free"] = (told[FREE] + told[INACTIVE]) * told[PAGE]
+        row["memory_free"] = (values[FREE] + values[INACTIVE]) * values[PAGE]
     row["swap_used"], row["swap_total"] = parse_swap(words("swapinfo", "-k")) or (None, None)
     return row
 
@@ -136,7 +136,7 @@ def recursive_clients(path):
 
 
 def ask_named(port, seconds=5):
-    """parse_named() of what named tells on *port* now, or None; after so many seconds, however slowly it answers."""
+    """parse_named() of what named serves on *port* now, or None; after so many seconds, however slowly it answers."""
 
     def expired(_number, _frame):
         raise TimeoutError
@@ -160,14 +160,14 @@ def parse_named(body):
     Where named does not run, any user of the host may listen on that port: what is no number is not written on.
     """
     try:
-        told = json.loads(body)
+        values = json.loads(body)
         found = {
-            "queries": told["opcodes"]["QUERY"],
-            "servfail": told["rcodes"]["SERVFAIL"],
-            "recursing": told.get("nsstats", {}).get("RecursClients", 0),
+            "queries": values["opcodes"]["QUERY"],
+            "servfail": values["rcodes"]["SERVFAIL"],
+            "recursing": values.get("nsstats", {}).get("RecursClients", 0),
         }
         if not all(type(value) is int and 0 <= value < 2**64 for value in found.values()):
             return None
-        return dict(found, boot=str(told["boot-time"]))
+        return dict(found, boot=str(values["boot-time"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -9,7 +9,7 @@ import time
 from freebsd import arrival, count_files, parse_processes, parse_rlimits, run, words
 from samples import QUEUES
 
-MOST_NAMES = 200000  # directory entries that one look counts; more is told as this many
+MOST_NAMES = 200000  # directory entries that one look counts; more are reported as this many
 MOST_AGES = 20000  # messages of one queue whose arrival is remembered
 NEW_AGES = 2000  # of them read in one look
 SHARE = 100  # a directory whose look took t seconds is looked at again after 100 t: 1 % of a processor
@@ -27,7 +27,7 @@ def open_message(path, flags):
 
 
 class Tail:
-    """The bytes that come into a file after it was first opened, over its being turned over."""
+    """The bytes that come into a file after it was first opened, across rotations."""
 
     def __init__(self, path):
         self.path, self.rest = path, b""
@@ -47,7 +47,7 @@ class Tail:
         except OSError:
             return 0
 
-    def turned(self):
+    def rotated(self):
         try:
             return not os.path.samestat(os.stat(self.path), os.fstat(self.file.fileno()))
         except OSError:
@@ -69,12 +69,12 @@ class Tail:
                 self.file.seek(0, os.SEEK_END)
                 data, missed = b"", True
             data += self.file.read(MOST_LOG - len(data))
-            if len(data) >= MOST_LOG or not self.turned():
+            if len(data) >= MOST_LOG or not self.rotated():
                 break
             self.file.close()
             self.open(os.SEEK_SET)
         whole = data.rfind(b"\n") + 1
-        # a line without an end is none
+        # half a line waits for its end
         self.rest = data[whole:] if len(data) - whole < 65536 else b""
         return data[:whole], missed
 
@@ -178,7 +178,7 @@ class Look:
         named = most([pid for pid, (_parent, command) in running.items() if command == "named"], 1)
         postfix = self.postfix(running)
         asked = [pid for pid in most(postfix, 5) if pid in held]
-        # procstat fails at the first process that has ended meanwhile; what it told of those before, named first, holds
+        # procstat fails at the first process that has ended meanwhile; what it printed of those before, named first, holds
         limits = {}
         if named or asked:
             limits = parse_rlimits(words("procstat", "rlimit", *map(str, named + asked), check=False))
@@ -214,7 +214,7 @@ class Look:
             if asked == b"p":
                 channel.sendall(json.dumps(self.short()).encode() + b"\n")
             elif asked == b"f":
-                told, lines = self.whole()
-                channel.sendall(json.dumps(told).encode() + b"\n" + lines)
+                answer, lines = self.whole()
+                channel.sendall(json.dumps(answer).encode() + b"\n" + lines)
             else:
                 return

@@ -81,7 +81,7 @@ PROGRAMS = {
 }
 DELIVERY = rules((ID + r"to=<.*, dsn=(?P<dsn>[\d.]+), status=(?P<status>\w+) \((?P<why>.*)\)$", delivered))
 POSTGREY = rules((r"action=greylist", ("greylist_hits",)))
-# spf-engine says what it told Postfix, the Perl agent "Policy action=" before it; softfail is none
+# spf-engine logs its answer to Postfix, the Perl agent "Policy action=" before it; softfail does not count
 SPF = rules(
     (r"(?i).*(?:Received-SPF: fail\b|\bspf=fail\b|due to: SPF fail\b)|Policy action=5\d\d ", ("spf_fails",)),
 )

@@ -34,11 +34,11 @@ class Sampler:
         """One answer of the part that is root; SystemExit when it is gone."""
         try:
             self.channel.sendall(what)
-            told = json.loads(self.answers.readline())
-            data = self.answers.read(told.get("bytes", 0))
+            answer = json.loads(self.answers.readline())
+            data = self.answers.read(answer.get("bytes", 0))
         except (OSError, ValueError):
             sys.exit(0)
-        return told, data
+        return answer, data
 
     def when_changed(self, path, ask):
         """ask()'s answer, kept until *path* is written again, or for an hour."""
@@ -52,7 +52,7 @@ class Sampler:
         return kept[2]
 
     def hear(self, answered):
-        """Tell syslog once when named runs and does not tell its counters, three samples in a row (it may just be starting), and once when it does again."""
+        """Log once when named runs and does not serve its counters, three samples in a row (it may just be starting), and once when it does again."""
         before, self.mute = self.mute, 0 if answered else min(MUTE, self.mute + 1)
         where = "127.0.0.1:%d (statistics-channels)" % self.settings["statistics_port"]
         if self.mute == MUTE > before:
@@ -69,16 +69,16 @@ class Sampler:
         row = dict(zip(("named_sockets", "named_descriptors", "named_descriptors_limit"), held))
         path, port = self.settings["named_conf"], self.settings["statistics_port"]
         row["named_recursive_clients_limit"] = self.when_changed(path, lambda: freebsd.recursive_clients(path))
-        told, before = freebsd.ask_named(port) if port else None, self.named
+        answer, before = freebsd.ask_named(port) if port else None, self.named
         if port:
-            self.hear(told is not None)
-        if told:
-            row["named_recursive_clients"] = told["recursing"]
-            self.named = told
+            self.hear(answer is not None)
+        if answer:
+            row["named_recursive_clients"] = answer["recursing"]
+            self.named = answer
             if before:
                 # a named that was started meanwhile began at 0
-                again = before["boot"] == told["boot"]
-                row.update({"named_" + name: told[name] - again * before[name] for name in ("queries", "servfail")})
+                again = before["boot"] == answer["boot"]
+                row.update({"named_" + name: answer[name] - again * before[name] for name in ("queries", "servfail")})
         return row
 
     def of_postfix(self, held, smtp):
@@ -89,20 +89,20 @@ class Sampler:
 
     def measure(self, seconds):
         """One row, {column: number or None}. seconds: since the one before."""
-        told, lines = self.ask(b"f")
+        answer, lines = self.ask(b"f")
         now = int(time.time())
         row = dict.fromkeys(COLUMNS)
         row.update(time=now, seconds=round(seconds, 1))
-        for name, found in told["queue"].items():
+        for name, found in answer["queue"].items():
             if found is not None:
                 row["queue_" + name] = found[0]
                 if "age_" + name in row:
                     row["age_" + name] = max(0, now - found[1]) if found[1] else 0 if found[0] == 0 else None
         self.counts.add(lines)
         counted = self.counts.take()
-        if not told["missed"]:
+        if not answer["missed"]:
             row.update((column, counted[column]) for column in COUNTED)
-        processes = told["processes"]
+        processes = answer["processes"]
         if "named" in processes:
             row.update(self.of_named(processes["named"]))
         if "postfix" in processes:
@@ -110,10 +110,12 @@ class Sampler:
         row.update(freebsd.kernel())
         return row
 
-    def is_busy(self, told, seconds):
+    def is_busy(self, answer, seconds):
         """Whether mail is being delivered: by the messages that wait, or, since one message may have tens of thousands of recipients, by the log's growth."""
-        before, self.log = self.log, told["log"]
-        return told["messages"] >= BUSY_MESSAGES or (before is not None and told["log"] - before > BUSY_LOG * seconds)
+        before, self.log = self.log, answer["log"]
+        return answer["messages"] >= BUSY_MESSAGES or (
+            before is not None and answer["log"] - before > BUSY_LOG * seconds
+        )
 
     def step(self):
         """What is to be done every busy_seconds: look whether mail is delivered, and measure when it is or when it is time. The row, or None."""

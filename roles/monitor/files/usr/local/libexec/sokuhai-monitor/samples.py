@@ -62,7 +62,7 @@ MOST_FILE = 8 * 2**20  # bytes of the file above which newsyslog(8) seems not to
 
 
 class Samples:
-    """The file: each line is one write to a file that is opened for it, so newsyslog(8) may turn it over at any time."""
+    """The file: each line is one write to a file that is opened for it, so newsyslog(8) may rotate it at any time."""
 
     def __init__(self, path):
         self.path, self.trouble, self.fresh = path, None, True
