@@ -24,7 +24,6 @@ from ansible.plugins.callback import CallbackBase
 
 # What modules that return no `findings` yet know beside "changed".
 TOLD = {
-    "limits_apply": ("needs_reboot",),
     "postfix_certificate": ("reason",),
     "postfix_config": ("reasons",),
 }

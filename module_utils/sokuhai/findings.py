@@ -9,7 +9,7 @@ def finding(id, thing, expected="", found="", because=(), remedy=""):
 
     id: stable name within the role ("process master: openfiles"). thing: what a person reads. expected, found: values, not sentences; kept as text.
     because: ids of the findings that this one follows from, which a report leaves out; "main.cf" stands for every "main.cf: NAME", too.
-    remedy: "" is site.yml with the role's tag; else "rebuild", "reboot", "refresh" or "header".
+    remedy: "" is site.yml with the role's tag; else a word of tools/drift_report/remedies.py, such as "rebuild", "reboot" or "refresh".
     """
     return {
         "id": id,

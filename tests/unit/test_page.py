@@ -324,6 +324,18 @@ def test_the_tightest_link_is_the_one_whose_use_came_nearest_to_its_ceiling():
     ]
 
 
+def test_a_link_is_known_by_its_id_whatever_it_is_called():
+    report, other = sample_report.one(), sample_report.one()
+    for link in other["hosts"]["mx.home.example"]["chain"]["links"]:
+        link.update(name="blah", because="blah", mend="blah")
+
+    def numbers(judged):
+        return [{key: row[key] for key in ("use", "peak", "needed", "raise_", "ok")} for row in judged["rows"]]
+
+    assert numbers(judged(report=report)) == numbers(judged(report=other))
+    assert {"files", "named_sockets", "postfix_descriptors"} < {row["use"] for row in judged(report=other)["rows"]}
+
+
 def test_a_broken_link_is_tighter_than_any_other():
     found = judged("mx09.home.example", PAGES["ten"])
     assert found["tight"]["ok"] is False and "maxfilesperproc" in found["tight"]["name"] and found["level"] == "drift"

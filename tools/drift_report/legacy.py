@@ -31,43 +31,13 @@ def postfix_certificate(record, said):
     yield entry(reason if reason.startswith("mode of") else "certificate", "as declared", reason)
 
 
-def limits_apply(record, said):
-    for one in said.get("needs_reboot") or []:
-        yield entry("reboot pending: %s" % one["name"], one.get("wanted"), one.get("running"), remedy="reboot")
-
-
-#: Modules whose result is read only where they would change something
-CHANGED = {"postfix_certificate": postfix_certificate, "postfix_config": postfix_config}
-ALWAYS = {"limits_apply": limits_apply}
+MODULES = {"postfix_certificate": postfix_certificate, "postfix_config": postfix_config}
 
 
 def translated(record):
-    """*record* with `findings`, where its module is one of these; else as it is."""
-    action = record["action"].rpartition(".")[2]
-    read = ALWAYS.get(action) or (record["changed"] and CHANGED.get(action))
-    if not read or "findings" in record:
+    """*record* with `findings`, where its module is one of these and would change something; else as it is."""
+    read = MODULES.get(record["action"]) if record["changed"] and "findings" not in record else None
+    if not read:
         return record
     shown = [part for part in record.get("diff") or [] if part.get("after_header") != "databases"]
     return dict(record, findings=list(read(record, record.get("told") or {})), diff=shown)
-
-
-# ---- links of the chain without an id ----
-
-LABELS = {
-    "UDP source ports of named": "named: source ports",
-    "named (pid": "named: openfiles",
-    "postfix (pid": "postfix: openfiles",
-    "maxfiles >= maxfilesperproc": "kern.maxfiles: kern.maxfilesperproc",
-    "maxfiles >= maxsockets": "kern.maxfiles: kern.ipc.maxsockets",
-    "kern.maxfilesperproc >= bind_openfiles": "kern.maxfilesperproc: bind_openfiles",
-    "kern.maxfilesperproc >= postfix_openfiles": "kern.maxfilesperproc: postfix_openfiles",
-    "openfiles >= FD_SETSIZE": "FD_SETSIZE",
-}
-
-
-def link_id(link):
-    """A link's id, by its label where it has none."""
-    name = link.get("name") or ""
-    return link.get("id") or next(
-        (new for label, new in LABELS.items() if name.startswith(label)), name.partition(" ")[0]
-    )

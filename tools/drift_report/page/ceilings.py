@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from .. import legacy
 from ..samples import columns_of, last_known
 
 NEAR = 0.8  # share of a ceiling above which it counts as near; the same as issue and mail use
@@ -54,7 +53,7 @@ def ceilings(host):
     columns = columns_of(host)
     links = (host.get("chain") or {}).get("links") or []
     uses = {link: use for use, (_, link, _) in CEILINGS.items() if link}
-    rows = [row_of(link, uses.get(legacy.link_id(link)), columns) for link in links]
+    rows = [row_of(link, uses.get(link.get("id")), columns) for link in links]
     shown = {row["use"] for row in rows}
     for use, (ceiling, _, _) in CEILINGS.items():
         if use not in shown and ceiling and pairs(columns, use, ceiling):
@@ -68,7 +67,7 @@ def row_of(link, use, columns):
     """One row of ceilings(), of a link of the chain and the use that is measured of it."""
     row = {key: link.get(key) for key in ("name", "has", "will", "needs", "because", "ok", "mend")}
     has, needs = link.get("has"), link.get("needs")
-    reckoned = has and needs is not None and legacy.link_id(link) not in NEVER_FULL
+    reckoned = has and needs is not None and link.get("id") not in NEVER_FULL
     row.update(use=use, peak=None, now=None, raise_=None, needed=needs / has if reckoned else None)
     if use:
         ceiling, _, row["raise_"] = CEILINGS[use]
