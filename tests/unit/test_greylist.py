@@ -1,5 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""postgrey's arguments, its white lists, and what is refused on the controller."""
+"""postgrey's arguments, its allow lists, and what is refused on the controller."""
 
 import shlex
 import subprocess
@@ -86,7 +86,7 @@ def test_the_shell_reads_the_same_arguments_from_rc_conf():
     assert '"' not in one["rc"] and "$" not in one["rc"]
 
 
-def test_a_white_list_has_its_reasons_above_its_entries():
+def test_an_allow_list_has_its_reasons_above_its_entries():
     entries = [{"entry": "192.0.2.1", "reason": "two\nlines"}, {"entry": "mail.example.net"}]
     lists = {"greylist_clients": entries, "greylist_recipients": entries, "__greylist_probe": "probe@probe.invalid"}
     for name, probe in (("clients", []), ("recipients", ["probe@probe.invalid"])):

@@ -212,7 +212,7 @@ def test_other_arguments_restart_the_one_they_are_for(host):
     assert [entry["after_header"] for entry in made["diff"]] == ["rc.conf"]
 
 
-def test_a_new_white_list_restarts_both(host):
+def test_a_new_allow_list_restarts_both(host):
     host.play()
     made = host.play(clients="192.0.2.1\n")
     path = str(host.folder / "etc/clients")

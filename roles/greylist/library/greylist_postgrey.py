@@ -8,9 +8,9 @@ DOCUMENTATION = r"""
 module: greylist_postgrey
 short_description: Instances of postgrey, compared with what is declared by what they are, not by what changed
 description:
-  - With O(state=present), installs the package where it is missing, writes white lists, rc script and rc.conf, and starts or restarts each instance that does not run, runs with other arguments, was
-    started before its white lists or its program were last written, or does not answer. Each one started gets a request about a stranger and must greylist
-    it, which needs its database; each one left alone gets one about an address that its white list frees. When one fails, the former files come back.
+  - With O(state=present), installs the package where it is missing, writes allow lists, rc script and rc.conf, and starts or restarts each instance that does not run, runs with other arguments, was
+    started before its allow lists or its program were last written, or does not answer. Each one started gets a request about a stranger and must greylist
+    it, which needs its database; each one left alone gets one about an address that its allow list frees. When one fails, the former files come back.
   - With O(state=absent), stops them and removes what it wrote. The databases stay.
 options:
   state: {type: str, choices: [present, absent], default: present}
@@ -33,8 +33,8 @@ options:
     suboptions:
       path: {type: path, required: true}
       text: {type: str, default: ''}
-  stock: {type: list, elements: path, default: [], description: White lists that the package brings.}
-  probe: {type: str, default: '', description: The recipient that the white list frees.}
+  stock: {type: list, elements: path, default: [], description: Allow lists that the package brings.}
+  probe: {type: str, default: '', description: The recipient that the allow list frees.}
   maillog: {type: path, default: /var/log/maillog}
 author: sokuhai
 """
@@ -42,7 +42,7 @@ author: sokuhai
 RETURN = r"""
 predicted: {description: postgrey is not installed yet., type: bool, returned: state=present}
 findings:
-  description: "package NAME; mode of PATH; service postgrey NAME, whose `found` is not running, other arguments, older than PATH, no answer, or white list not read."
+  description: "package NAME; mode of PATH; service postgrey NAME, whose `found` is not running, other arguments, older than PATH, no answer, or allow list not read."
   type: list
   elements: dict
   returned: success
@@ -66,6 +66,8 @@ MARK = "# Written by sokuhai's role greylist"
 # Seconds: how long a start may take, and after how many a service whose process is not there is given up.
 PATIENCE, GONE = 20, 5
 OLDEST = (1, 32)  # --privacy, --ipv4cidr and several --whitelist-x
+#: What is wrong with an answer.
+SILENT, UNREAD = "no answer", "allow list not read"
 
 
 def end(pid):
@@ -107,7 +109,7 @@ class Postgrey:
         return "%s/%s.%s.pid" % (instance["run_directory"], self.p["service"], instance["name"])
 
     def process(self, instance):
-        """Return the Process of *instance*, or None. The pid file is written once, after the white lists were read."""
+        """Return the Process of *instance*, or None. The pid file is written once, after the allow lists were read."""
         return process.from_pidfile(self.pidfile(instance), known_as="postgrey")
 
     def ask(self, instance, sender, recipient, timeout=5):
@@ -136,12 +138,12 @@ class Postgrey:
         return answer.decode(errors="replace").strip().partition("action=")[2]
 
     def answers(self, instance):
-        """Return what is wrong with how *instance* answers about the address that its white list frees, or None."""
+        """Return what is wrong with how *instance* answers about the address that its allow list frees, or None."""
         try:
             freed = self.ask(instance, "probe@probe.invalid", self.p["probe"]).startswith("DUNNO")
-            return None if freed else "white list not read"
+            return None if freed else UNREAD
         except OSError:
-            return "no answer"
+            return SILENT
 
     def differs(self, instance, fresh=()):
         """Return (what is wrong with the running *instance*, ids of the findings it follows from), or None. fresh: paths that are to be written."""
@@ -272,7 +274,7 @@ class Postgrey:
         """Start *instance*, again where it runs, and have it greylist a stranger, which it can only do with its database. Raises Refused."""
         began = os.stat(self.p["maillog"]).st_size if os.path.exists(self.p["maillog"]) else 0
         now, name = self.process(instance), instance["name"]
-        if now and self.answers(instance) == "no answer":
+        if now and self.answers(instance) == SILENT:
             # it need not heed a TERM either, and rc.subr would wait for it without end
             end(now.pid)
         word = "restart" if now else "start"
