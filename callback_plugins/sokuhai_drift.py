@@ -84,7 +84,7 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_start(self, playbook):
         if not context.CLIARGS.get("check"):
             # an exception of a callback is only a warning to Ansible
-            self._display.error("sokuhai_drift: SOKUHAI_DRIFT is set, but this is no check run")
+            self._display.error("sokuhai_drift: SOKUHAI_DRIFT is set, but this is not a check run")
             raise SystemExit(1)
         for play in playbook.get_plays():
             play.ignore_errors = True

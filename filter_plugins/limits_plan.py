@@ -68,7 +68,7 @@ def misplaced(sysctl, loader, measured):
             loader,
             "tunable",
             "writable",
-            "{name} is no loader tunable, the loader's files would be ignored without a word: put it into limits_sysctl",
+            "{name} is not a loader tunable, the loader's files would be ignored without a word: put it into limits_sysctl",
         ),
     )
     for variable, names, flag, other, elsewhere in places:
@@ -103,7 +103,7 @@ def conflicts(settings, explicit, floors):
     """Messages, with file and line, for kernel values that somebody else's line sets to another value.
 
     settings: list of {file, line, name, value} outside our own part of the files. explicit: {name: value} as declared. floors: {name: int}.
-    A line that already gives what a floor asks for is no conflict: the host has it.
+    A line that already gives what a floor asks for is not a conflict: the host has it.
     """
     for entry in settings:
         name, value = ALIASES.get(entry["name"], entry["name"]), entry["value"]

@@ -183,7 +183,7 @@ def whole(name, value, least):
 
 
 def asked_of(declared):
-    """Return Asked of *declared*, {variable: value} with the shared variables. Raises AnsibleFilterError for one that is no number."""
+    """Return Asked of *declared*, {variable: value} with the shared variables. Raises AnsibleFilterError for one that is not a number."""
     shared = ("openfiles", "process_limit", "recursive_clients")
     return Asked(
         **{field: whole(f"sokuhai_{field}", declared[f"sokuhai_{field}"], 1) for field in shared},
@@ -391,7 +391,7 @@ def postfix_tarpit_capacity(waits, process_limit, share=0.5):
     holds one smtpd(8) process for that long, so a_minute / 60 * seconds of them sleep at once (Little's law).
     process_limit: int, default_process_limit. share: 0..1, part of it that may sleep.
 
-    Returns {ok: bool, held: float, allowed: float, held_by: {name: float}}. Raises AnsibleFilterError for a value that is no number.
+    Returns {ok: bool, held: float, allowed: float, held_by: {name: float}}. Raises AnsibleFilterError for a value that is not a number.
     """
     most = whole("sokuhai_process_limit", process_limit, 1)
     try:

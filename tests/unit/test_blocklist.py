@@ -269,7 +269,7 @@ def test_a_fold_of_anything_else_counts_for_nobody():
     ):
         state = {}
         assert rejects.count(lines, SETTINGS, state, now) == [] and not state["listed"], lines
-    # a number that nobody can have reached is no list of that length
+    # a number that nobody can have reached is not a list of that length
     state = {}
     rejects.count(one + [repeated(10**9, now)], SETTINGS, state, now)
     assert list(state["listed"]) == ["198.51.100.7/32"]

@@ -53,7 +53,7 @@ def test_there_are_enough_rows():
         ({"expekt": 1}, "unknown keys expekt"),
         ({"id": "Two Words"}, "an id is made of"),
         ({"client": "198.51.100.1"}, "not in the clients' networks"),
-        ({"client": "203.0.113"}, "no address"),
+        ({"client": "203.0.113"}, "is not an address"),
         ({"from": ...}, "from is missing"),
         ({"name": ...}, "name is missing"),
         ({"profiles": ["articel"]}, "profiles"),

@@ -60,7 +60,7 @@ class Server:
         records = b"".join(
             b"\xc0\x0c" + struct.pack("!2HIH", 1, 1, 60, 4) + socket.inet_aton(address) for address in found
         )
-        # a list may answer through an alias: a record that is no address comes first
+        # a list may answer through an alias: a record that is not an address comes first
         alias = b"\xc0\x0c" + struct.pack("!2HIH", 5, 1, 60, 2) + b"\xc0\x0c"
         return packet[:2] + struct.pack("!5H", flags, 1, len(found) + 1, 0, 0) + question + alias + records
 

@@ -94,7 +94,7 @@ def test_the_callback_refuses_a_run_that_would_change_something(tmp_path):
             "SOKUHAI_DRIFT": str(tmp_path / "records"),
         },
     )
-    assert run.returncode != 0 and "no check run" in run.stdout + run.stderr, run.stdout + run.stderr
+    assert run.returncode != 0 and "SOKUHAI_DRIFT" in run.stdout + run.stderr, run.stdout + run.stderr
 
 
 SLOW = """#!%s

@@ -46,7 +46,7 @@ def worst(hosts, errors):
 
 
 def declared_wrongly(record):
-    """Whether a failed task says that the inventory is wrong, which is no drift."""
+    """Whether a failed task says that the inventory is wrong, which is not drift."""
     return record["action"].rpartition(".")[2] in ("preflight_declared", "validate_argument_spec")
 
 

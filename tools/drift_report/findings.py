@@ -43,7 +43,7 @@ def name_of(entry):
 
 
 def named(record):
-    """Findings that the module itself names. What a host answers may be anything: what is no finding is left out."""
+    """Findings that the module itself names. What a host answers may be anything: what is not a finding is left out."""
     given = record.get("findings")
     for entry in given if isinstance(given, list) else ():
         if isinstance(entry, dict) and isinstance(entry.get("id"), str):

@@ -103,17 +103,17 @@ def accelerator(run=subprocess.run, device="/dev/kvm"):
 
 
 def boot_seconds(accel):
-    """How long a boot may take. Raises VmError for a FREEBSD_BOOT_SECONDS that is no number."""
+    """How long a boot may take. Raises VmError for a FREEBSD_BOOT_SECONDS that is not a number."""
     text = os.environ.get("FREEBSD_BOOT_SECONDS") or str(BOOT_SECONDS[accel])
     if not text.isdecimal() or int(text) < 1:
-        raise VmError(f"FREEBSD_BOOT_SECONDS: {text!r} is no number of seconds")
+        raise VmError(f"FREEBSD_BOOT_SECONDS: {text!r} is not a number of seconds")
     return int(text)
 
 
 def number(name, default):
     text = os.environ.get(name) or str(default)
     if not text.isdecimal() or int(text) < 1:
-        raise VmError(f"{name}: {text!r} is no number")
+        raise VmError(f"{name}: {text!r} is not a number")
     return int(text)
 
 
@@ -223,7 +223,7 @@ def in_bytes(size):
     """20G as a number. Raises VmError."""
     digits, unit = size.rstrip("KMGTkmgt"), size[len(size.rstrip("KMGTkmgt")) :].upper()
     if not digits.isdecimal() or len(unit) > 1:
-        raise VmError(f"{size!r} is no size; 20G, 4096M")
+        raise VmError(f"{size!r} is not a size; 20G, 4096M")
     return int(digits) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[unit]
 
 

@@ -25,7 +25,7 @@ def instance():
     """Name of the instance, from SOKUHAI_VM. Raises VmError when it could not be a folder's name."""
     name = os.environ.get("SOKUHAI_VM") or "vm"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", name):
-        raise VmError(f"SOKUHAI_VM: {name!r} is no name for an instance; letters, digits, _ . -, at most 32")
+        raise VmError(f"SOKUHAI_VM: {name!r} is not a name for an instance; letters, digits, _ . -, at most 32")
     return name
 
 

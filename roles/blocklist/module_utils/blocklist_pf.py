@@ -243,7 +243,7 @@ class Pf:
 
     def refuse_unread(self, old, anchor):
         """Refuse a pf.conf that pf, being on, has not read: to load it for our block's sake would put the rest into force, and what runs now is in no file."""
-        # what `load anchor` brings is printed after the main ruleset, and is no part of it
+        # what `load anchor` brings is printed after the main ruleset, and is not part of it
         printed = self.try_rules(without_loads(old), anchor)[1]
         if top_rules(printed) != top_rules(pfctl("-s", "nat") + pfctl("-s", "rules")):
             raise Refused(

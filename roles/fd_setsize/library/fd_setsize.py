@@ -26,7 +26,7 @@ options:
         type: str
         choices: [raised, original, as_it_is]
         default: raised
-      optional: {description: Whether a header that is not there is no error (no sources installed)., type: bool, default: false}
+      optional: {description: Whether a header that is not there is not an error (no sources installed)., type: bool, default: false}
       installed: {description: "Whether compilers on this host read it (/usr/include), so that packages are judged by it.", type: bool, default: false}
   known_only:
     description: Whether only headers are judged that this module has raised before; then one that it cannot read is a note and not refused.

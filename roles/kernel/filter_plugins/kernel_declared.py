@@ -37,7 +37,7 @@ def kernel_problems(declared):
     ident = declared["kernel_ident"]
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,30}", ident):
         refuse(
-            "kernel_ident", "%s is no name for a kernel: a letter, then letters, digits, _ and -, 31 at most" % ident
+            "kernel_ident", "%s is not a name for a kernel: a letter, then letters, digits, _ and -, 31 at most" % ident
         )
     if ident == declared["kernel_base"]:
         refuse(
@@ -46,13 +46,13 @@ def kernel_problems(declared):
             % ident,
         )
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", declared["kernel_base"]):
-        refuse("kernel_base", "%s is no name of a configuration file: GENERIC" % declared["kernel_base"])
+        refuse("kernel_base", "%s is not the name of a configuration file, such as GENERIC" % declared["kernel_base"])
     for line in declared["kernel_options"]:
         words = line.split()
         if "\n" in line or len(words) < 2 or words[0] not in KEYWORDS:
             refuse(
                 "kernel_options",
-                "`%s` is no line of config(5) for here: a keyword (%s) and what it is about"
+                "`%s` is not a line of config(5) for here: a keyword (%s) and what it is about"
                 % (line, ", ".join(sorted(KEYWORDS))),
             )
         elif words[0] == "nooptions" and {"INCLUDE_CONFIG_FILE", "KDB_UNATTENDED"} & set(words[1:]):

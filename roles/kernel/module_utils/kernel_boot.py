@@ -29,7 +29,7 @@ WATCHDOGS = (
 
 
 def loader_value(text, name):
-    """Return (value, line) of the last `name=` in the text of a loader.conf (None is no text), or None."""
+    """Return (value, line) of the last `name=` in the text of a loader.conf (None: no text), or None."""
     found = None
     for count, line in enumerate((text or "").splitlines(), 1):
         match = re.match(r'^\s*%s\s*=\s*("([^"]*)"|\S+)' % re.escape(name), line)

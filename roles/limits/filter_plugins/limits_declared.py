@@ -23,7 +23,7 @@ def limits_problems(declared):
         for name, value in values[variable].items():
             where = f"limits_{variable}['{name}']"
             if not isinstance(name, str) or not NAME.match(name):
-                messages.append(f"{where}: {name!r} is no name of a kernel value, as kern.maxfiles")
+                messages.append(f"{where}: {name!r} is not the name of a kernel value, like kern.maxfiles")
             elif isinstance(value, bool) or value is None or isinstance(value, (list, dict, float)):
                 messages.append(f"{where} = {value!r}: a whole number or a text is needed")
             elif isinstance(value, str) and (not value or re.search(r"[\n\r\"'#\\]", value)):
@@ -40,7 +40,7 @@ def limits_problems(declared):
         )
     for service in values["services"]:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", service):
-            messages.append(f"limits_services: {service!r} is no name of an rc script")
+            messages.append(f"limits_services: {service!r} is not the name of an rc script")
     return messages
 
 

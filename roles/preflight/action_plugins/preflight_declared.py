@@ -62,7 +62,7 @@ def name_problems(names, options, gone, facts):
         elif role:
             near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
             hint = f"did you mean {near[0]}?" if near else f"roles/{role}/README.md lists what there is"
-            messages.append(f"{name} is no variable of role {role}: {hint}")
+            messages.append(f"{name} is not a variable of role {role}: {hint}")
     return messages
 
 

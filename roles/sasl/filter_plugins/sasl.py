@@ -42,7 +42,7 @@ def user_problems(users):
         scheme = re.match(r"\{([A-Za-z0-9-]+)\}(.*)", secret, re.DOTALL)
         if not scheme:
             problems.append(
-                "%s.password_hash: of %r is no hash with its {SCHEME} in front; a password in clear is refused. %s"
+                "%s.password_hash: of %r is not a hash with its {SCHEME} in front; a password in clear is refused. %s"
                 % (where, name, HOW)
             )
         elif scheme[1] not in SCHEMES:

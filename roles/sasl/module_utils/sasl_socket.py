@@ -25,7 +25,7 @@ def prove(path, owner, group, mechanisms, dialogue):
         raise Refused("%s is not a socket" % path)
     found = (stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid)
     if found != wanted:
-        # Dovecot makes the socket, then gives it its owner: within that moment this is no error yet
+        # Dovecot makes the socket, then gives it its owner: within that moment this is not an error yet
         raise OSError("it has mode %o, owner %d:%d instead of %o, %d:%d" % (found + wanted))
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)

@@ -17,7 +17,7 @@ RANGES = {
 
 
 def name_problem(value, least):
-    """Why *value* is no domain name of at least *least* labels (RFC 1123 2.1), or None."""
+    """Why *value* is not a domain name of at least *least* labels (RFC 1123 2.1), or None."""
     if not value:
         return "a name is needed"
     if len(value) > 253:
@@ -29,7 +29,7 @@ def name_problem(value, least):
     if len(labels) < least:
         return f"it needs at least {least} labels, as mx.example.org"
     if labels[-1].isdigit():
-        return "it ends in a number: an address is no name"
+        return "it ends in a number: an address is not a name"
     return None
 
 

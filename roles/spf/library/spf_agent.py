@@ -62,7 +62,7 @@ def interpreter(program):
     if words and os.path.basename(words[0]) == "env":
         words = words[1:]
     if not words:
-        raise host.Refused("%s is no script: its first line is %r" % (program, first))
+        raise host.Refused("%s is not a script: its first line is %r" % (program, first))
     return words
 
 

@@ -214,7 +214,7 @@ def schema_problems(row):
             if not any(address in ipaddress.ip_network(net) for net in ("203.0.113.0/24", "2001:db8:2::/64")):
                 found.append(f"client {client} is not in the clients' networks")
         except ValueError:
-            found.append(f"client {client!r} is no address")
+            found.append(f"client {client!r} is not an address")
     for step in row.get("play", []):
         options = set(step) - {"do", "needs"}
         if step.get("do") not in STEPS or not options <= STEPS[step["do"]]:

@@ -67,7 +67,7 @@ def country_actions(declared):
 
 
 def check_code(code, where):
-    """Raise CountryError, beginning with *where*, for what is no code of a country."""
+    """Raise CountryError, beginning with *where*, for what is not a code of a country."""
     if code is False:
         raise CountryError(f'{where}: YAML reads NO as "false"; write "NO" in quotes for Norway')
     if code in COUNTRIES or code in REGIONS or re.fullmatch("X[A-Z]", str(code)):

@@ -69,7 +69,7 @@ def parse(text, name, wanted):
 
 def _header(fields):
     if len(fields) != 7 or not re.fullmatch(r"\d+(\.\d+)?", fields[0]):
-        raise ValueError(f"{'|'.join(fields)[:60]!r} is not a version line; this is no statistics file")
+        raise ValueError(f"{'|'.join(fields)[:60]!r} is not a version line; this is not a statistics file")
     version, registry, _serial, records, _start, end, _offset = fields
     if version.partition(".")[0] != "2":
         raise ValueError(f"version {version} of the format is not known, 2 and 2.x are")

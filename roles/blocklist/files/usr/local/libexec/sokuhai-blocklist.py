@@ -71,7 +71,7 @@ def offence(line, traps, from_traps):
 
 
 def network(client, masks):
-    """Return the ipaddress network that *client* (text) stands for; None when it is no address. masks: {4: bits, 6: bits}."""
+    """Return the ipaddress network that *client* (text) stands for; None when it is not an address. masks: {4: bits, 6: bits}."""
     try:
         address = ipaddress.ip_address(client)
     except ValueError:

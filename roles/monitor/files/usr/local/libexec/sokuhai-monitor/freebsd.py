@@ -157,7 +157,7 @@ def ask_named(port, seconds=5):
 def parse_named(body):
     """queries, servfail, recursing (numbers) and boot (str) of named's /json/v1/server; None when it is something else. What named leaves out is 0.
 
-    Where named does not run, any user of the host may listen on that port: what is no number is not written on.
+    Where named does not run, any user of the host may listen on that port: what is not a number is not written on.
     """
     try:
         values = json.loads(body)
