@@ -150,7 +150,9 @@ class FakeHost:
             return 0, "", ""
         if argv[0] == "named-checkconf":
             text = pathlib.Path(argv[-1]).read_text() if os.path.exists(argv[-1]) else "REFUSE"
-            return (1, "named.conf:1: REFUSE", "") if "REFUSE" in text else (0, text if "-p" in argv else "", "")
+            # as 9.18 does, on standard output and with the path
+            remark = "%s:3: option 'files' is deprecated\n" % argv[-1]
+            return (1, "named.conf:1: REFUSE", "") if "REFUSE" in text else (0, remark + text * ("-p" in argv), "")
         if argv[0] == "sysrc":
             if argv[1] == "-x":
                 for name in argv[2:]:
