@@ -32,7 +32,7 @@ options:
 author: sokuhai
 """
 RETURN = r"""
-findings: {description: What no diff shows; the sampler was started or restarted for it., type: list, returned: state=present}
+findings: {description: "What no diff shows; the sampler was started or restarted for it.", type: list, returned: state=present}
 """
 
 import os
@@ -158,11 +158,11 @@ class Monitor:
         if changes:
             diff.append(rc.difference(changes))
         if user is None:
-            diff.append(difference("user " + self.p["user"], None, self.p["user"] + "\n"))
+            name = "user " + self.p["user"]
+            findings.append(finding(name, name, "there", "missing"))
         elif folder:
-            diff.append(
-                difference(self.p["directory"], folder + "\n", "root's, with %s's file and folder\n" % self.p["user"])
-            )
+            wanted = "root's, 0755, with samples.csv and state of %s's" % self.p["user"]
+            findings.append(finding(self.p["directory"], self.p["directory"], wanted, folder))
         result = {"changed": bool(diff or findings), "findings": findings, "diff": diff}
         if self.check_mode or not result["changed"]:
             return result
@@ -170,7 +170,7 @@ class Monitor:
             self.make_user_and_folder()
             self.replace(gone, {path: (self.files[path]["text"], int(self.files[path]["mode"], 8)) for path in new})
             rc.apply(changes)
-            if findings or folder or gone or any(self.files[path]["restart"] for path in new):
+            if findings or gone or any(self.files[path]["restart"] for path in new):
                 self.start()
         except (OSError, Refused) as problem:
             raise Refused("%s. %s" % (str(problem).rstrip("."), self.back(former))) from problem
