@@ -19,7 +19,7 @@ RETURN = r"""
 probe:
   description: >-
     system alone where that is not FreeBSD; else also sysctl, tunable, writable, kenv, ours, settings, classes, login_conf_splits, running, named, pf,
-    jailed, release, disk, pkg, packages
+    jailed, release, disk, kept, pkg, packages
   type: dict
   returned: always
 """
@@ -32,6 +32,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.blocks import set_block
 from ansible.module_utils.sokuhai.limits import MARK, Host, parse_values
+
+#: Where the roles keep what they return to.
+KEPT = "/var/db/sokuhai"
 
 
 def program(*paths):
@@ -118,6 +121,7 @@ def probe(params):
         "jailed": host.sysctl("security.jail.jailed") == "1",
         "release": dict(zip(("kernel", "running", "userland"), release)),
         "disk": {path: disk(path) for path in ("/", "/usr", "/var")},
+        "kept": sorted(os.listdir(KEPT)) if os.path.isdir(KEPT) else [],
         "pkg": installed is not None,
         "packages": installed or [],
     }
