@@ -828,21 +828,6 @@ def test_the_log_is_counted_by_trap_and_rule():
 # --- the page, and what it costs
 
 
-def test_the_page_names_every_item_of_both_profiles_and_every_fate():
-    page = (ROOT / "docs/restrictions.md").read_text()
-    for profile in PROFILES:
-        part = page.split(f"## Profile {profile}")[1].split("\n## ")[0]
-        for name, items in {**DATA[f"__access_lists_{profile}"], **DATA[f"__access_classes_{profile}"]}.items():
-            rows = part.split(f"### {name}\n")[1].split("\n### ")[0] if items else ""
-            assert [line.split("|")[1].strip() for line in rows.splitlines() if line.startswith("| ")][1:] == [
-                item["name"] for item in items
-            ], name
-    for name in DATA["__access_dnsbl_fates"]:
-        assert name in page
-    for entry in DATA["__access_dnsbl_article"] + DATA["__access_dnsbl_current"]:
-        assert entry["name"] in page
-
-
 def test_a_large_country_is_made_into_tables_whole():
     text = "".join(f"{10 + n // 65536}.{n // 256 % 256}.{n % 256}.0/24 JP\n" for n in range(0, 20000, 2))
     result = made("current", country_text=text, countries={"JP": "ease"})

@@ -53,7 +53,7 @@ def unified(before, after, label):
 
 
 def by_value(label, before, after):
-    """Entries of a text that is compared value by value; [] where its values are the same, or there is not a text yet."""
+    """Entries of a text that is compared value by value; [] where its values are the same, or there is no text yet."""
     was, will = BY_VALUE[label](before), BY_VALUE[label](after)
     if not was and label != "rc.conf":
         return []

@@ -81,7 +81,7 @@ def remember(known, **more):
 def operators(now, allow, check_mode):
     """Return the addresses plays came from that are to be written, a list of str.
 
-    Those on record, so that another controller or another day is not a drift; today's takes the place of the oldest when nothing covers it. What a check
+    Those on record, so that another controller or another day is not drift; today's takes the place of the oldest when nothing covers it. What a check
     would write is what is there. now: operator()'s answer; allow: networks as str.
     """
     kept = (record() or {}).get("operators", [])
