@@ -13,7 +13,11 @@ from role_modules import load
 ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles" / "bind"
 
 
-FILTERS = load(ROLE / "filter_plugins" / "bind.py").FilterModule().filters()
+FILTERS = {
+    name: filter_
+    for file in ("bind", "bind_declared")
+    for name, filter_ in load(ROLE / "filter_plugins" / f"{file}.py").FilterModule().filters().items()
+}
 
 
 def defaults():
