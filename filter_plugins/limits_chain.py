@@ -316,7 +316,7 @@ class Chain:
             self.openfiles,
             self.openfiles,
             size if rebuild else 1024,
-            f"sokuhai_fd_setsize = {size}: the rebuild is wanted"
+            f"sokuhai_fd_setsize = {size}: the rebuild is enabled"
             if rebuild
             else "binds nothing in today's named (libuv) and Postfix (kqueue, poll): shown for completeness",
             "none",

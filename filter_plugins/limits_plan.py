@@ -250,7 +250,7 @@ class Plan:
                 self.needs_boot(
                     name,
                     value,
-                    "asked for through the loader (limits_loader)"
+                    "set through the loader (limits_loader)"
                     if asked
                     else "a read-only tunable: only the loader sets it",
                 )

@@ -423,7 +423,7 @@ def postfix_tarpit_problems(waits, process_limit, share=0.5, reason="", connecti
             if seconds > LONGEST_WAIT and not str(reason).strip():
                 found.append(
                     f"{wait['name']}: {seconds} s outlast the {CLIENT_WAITS} s that mail servers wait for an answer to RCPT (RFC 5321 4.5.3.2), so "
-                    f"good mail is refused without a code; at most {LONGEST_WAIT}, or say in access_sleep_reason why"
+                    f"good mail is lost without a reply; at most {LONGEST_WAIT}, or give the reason in access_sleep_reason"
                 )
         result = postfix_tarpit_capacity(waits, process_limit, share)
         held = None if connections is None else whole("access_client_connections", connections, 0)

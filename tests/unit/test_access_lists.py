@@ -825,7 +825,7 @@ def test_the_log_is_counted_by_trap_and_rule():
     assert sum(found["rules"].values()) == 5
 
 
-# --- the page, and what it costs
+# --- size
 
 
 def test_a_large_country_is_made_into_tables_whole():

@@ -186,7 +186,7 @@ def test_the_single_file_of_a_former_version_gives_way_to_the_folder_and_comes_b
         return inner(argv)
 
     util("sokuhai.host").run = former_works
-    with pytest.raises(Refused, match="The former sampler is back"):
+    with pytest.raises(Refused, match="The previous sampler is back"):
         host.present()
     assert host.program.read_text() == TEXT + "former\n"
     host.works, util("sokuhai.host").run = True, host.run
@@ -238,14 +238,14 @@ def test_a_sampler_that_writes_nothing_gives_way_to_the_former_one(host):
         return inner(argv)
 
     util("sokuhai.host").run = start_again
-    with pytest.raises(Refused, match="wrote nothing into .* The former sampler is back"):
+    with pytest.raises(Refused, match="wrote nothing into .* The previous sampler is back"):
         host.present(look="broken\n")
     assert (host.program / "look.py").read_text() == TEXT + "look.py\n"
 
 
 def test_the_first_one_that_writes_nothing_says_that_there_is_no_former_one(host):
     host.works = False
-    with pytest.raises(Refused, match="no former sampler"):
+    with pytest.raises(Refused, match="no previous sampler"):
         host.present()
 
 

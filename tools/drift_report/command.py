@@ -39,7 +39,7 @@ def parser():
         description=__doc__,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Any other option is handed to ansible-playbook: -u, -K, -e @file, --ask-vault-pass, --vault-password-file …",
+        epilog="Any other option is passed to ansible-playbook: -u, -K, -e @file, --ask-vault-pass, --vault-password-file …",
     )
     given.add_argument("-i", "--inventory", action="append", help="as ansible-playbook's; may be given more than once")
     given.add_argument("-l", "--limit", help="only these hosts")
@@ -72,8 +72,8 @@ def parser():
     given.add_argument(
         "--mail",
         action="store_true",
-        help="mail what is new, gone or unreachable since the last mail to those whom monitor_alert_to "
-        "of the inventory names; with --changes what is mailed is not printed",
+        help="mail what is new, gone or unreachable since the last mail, to the addresses in monitor_alert_to; "
+        "with --changes what is mailed is not printed",
     )
     given.add_argument(
         "--smtp", metavar="HOST[:PORT]", help="hand the mail to this host (default: to sendmail(1) of this machine)"
@@ -89,7 +89,7 @@ def arguments(argv):
     given = parser()
     options, options.ansible = given.parse_known_args(argv)
     if (options.smtp or options.sender) and not options.mail:
-        given.error("--smtp and --from say how to mail, and --mail is not given")
+        given.error("--smtp and --from need --mail")
     if options.sender and not mail.ADDRESS.fullmatch(options.sender):
         given.error("--from: %r is not an address" % options.sender)
     try:
@@ -100,7 +100,7 @@ def arguments(argv):
         if HALF.match(word):
             given.error("%s: half a run would pass for a clean one" % word)
     if options.html and not pathlib.Path(options.html).absolute().parent.is_dir():
-        given.error("--html %s: there is no such folder" % options.html)
+        given.error("--html %s: there is no such directory" % options.html)
     if options.state is None:
         home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
         options.state = pathlib.Path(home) / "sokuhai" / "drift"

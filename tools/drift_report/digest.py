@@ -23,7 +23,7 @@ def digest(records):
     results = [r for r in records if r["event"] == "result"]
     names = sorted({r["host"] for r in results} | set(end["hosts"] if end else []))
     if not end:
-        errors.append("the run was broken off before its end")
+        errors.append("the run was interrupted")
     elif not names:
         errors.append("no host of group mailhosts was checked: see the inventory and --limit")
     hosts, findings = {}, []

@@ -181,7 +181,7 @@ WORDS = {
         "で元に戻ります。戻すまで、このホストで root 以外はメールを送れません。",
     ),
     "remedy_header": (
-        "build it anew with the original header: docs/why-fd-setsize.md",
+        "rebuild it with the original header: docs/why-fd-setsize.md",
         "元のヘッダーでビルドし直します（docs/why-fd-setsize.md）。",
     ),
     "remedy_mode": (

@@ -323,7 +323,7 @@ class Postgrey:
     def back(self, files, former, changes, due):
         """Restore the former files and variables and restart the instances with them; return a sentence about it."""
         if former[self.p["script"]] is None:
-            return "There was no former configuration to restore."
+            return "There was no previous configuration to restore."
         try:
             for path, text in former.items():
                 if text is None:
@@ -338,10 +338,10 @@ class Postgrey:
                 if not self.runs(instance):
                     silent.append(instance["name"])
         except (OSError, host.Refused) as problem:
-            return "The former configuration could not be restored either: %s." % problem
+            return "The previous configuration could not be restored either: %s." % problem
         if silent:
-            return "The former configuration is back, but with it %s does not run either." % " and ".join(silent)
-        return "The former configuration is back in force."
+            return "The previous configuration is back, but with it %s does not run either." % " and ".join(silent)
+        return "The previous configuration is back in force."
 
     def runs(self, instance):
         """Return whether *instance* is there and still there a second later: postgrey opens its database after it has gone into the background."""

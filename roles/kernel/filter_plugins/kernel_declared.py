@@ -56,7 +56,7 @@ def kernel_problems(declared):
                 % (line, ", ".join(sorted(KEYWORDS))),
             )
         elif words[0] == "nooptions" and {"INCLUDE_CONFIG_FILE", "KDB_UNATTENDED"} & set(words[1:]):
-            refuse("kernel_options", "`%s` takes away what the trial boot is proved by" % line)
+            refuse("kernel_options", "`%s` removes what proves the trial boot" % line)
     for line in declared["kernel_make_variables"]:
         name = line.partition("=")[0]
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*=[^\n]*", line):

@@ -20,7 +20,7 @@ author: sokuhai
 
 RETURN = r"""
 kept: {description: Whether this kernel boots from now on., type: bool, returned: success}
-removed: {description: Folders of former kernels of the role that were taken away., type: list, returned: success}
+removed: {description: Directories of former kernels of the role that were taken away., type: list, returned: success}
 how: {description: "How a trial ended that the host came back from by itself: expired, running or armed.", type: str, returned: failure}
 return_needed: {description: "Whether the host runs a kernel that is not kept, and has to be rebooted.", type: bool, returned: failure}
 """

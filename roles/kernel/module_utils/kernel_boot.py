@@ -59,7 +59,7 @@ def refuse_foreign(name):
     for path, found, line in _said():
         if path not in (places.LOADER_FILES[0], places.LOADER) and found != name:
             raise Refused(
-                '%s:%d says kernel="%s", role kernel is to say which one boots: remove the line there'
+                '%s:%d says kernel="%s", but role kernel decides which one boots: remove the line there'
                 % (path, line, found)
             )
 

@@ -28,7 +28,7 @@ def limits_problems(declared):
                 messages.append(f"{where} = {value!r}: a whole number or a text is needed")
             elif isinstance(value, str) and (not value or re.search(r"[\n\r\"'#\\]", value)):
                 messages.append(
-                    f"{where} = {value!r}: quotes, # and line breaks cannot stand in sysctl.conf or loader.conf"
+                    f"{where} = {value!r}: quotes, # and line breaks are not possible in sysctl.conf or loader.conf"
                 )
     if values["openfiles"] < 256:
         messages.append(f"limits_openfiles = {values['openfiles']}: 256 or more is needed")

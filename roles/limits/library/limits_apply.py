@@ -234,7 +234,7 @@ class Apply(Change):
         wrong = self.mkdb() + list(self.run(*self.keys))
         now = self.host.sysctls([wanted["name"] for wanted in self.params["guarantee"]])
         wrong += [
-            "%s is %s in the running kernel, %s is wanted%s"
+            "%s is %s in the running kernel, %s is declared%s"
             % (wanted["name"], now.get(wanted["name"]), wanted["value"], errors.get(wanted["name"], ""))
             for wanted in self.params["guarantee"]
             if not kept(now.get(wanted["name"]), wanted)
@@ -242,7 +242,7 @@ class Apply(Change):
         seen = self.host.limit_of_class(self.params["login_class"])
         if not reaches(seen, self.params["openfiles"]):
             wrong.append(
-                "login class %s gives %s descriptors after cap_mkdb, %s are wanted: look for openfiles-cur or openfiles-max in "
+                "login class %s gives %s descriptors after cap_mkdb, %s are needed: look for openfiles-cur or openfiles-max in "
                 "/etc/login.conf" % (self.params["login_class"], seen, self.params["openfiles"])
             )
         return wrong

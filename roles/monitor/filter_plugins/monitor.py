@@ -15,7 +15,7 @@ RANGES = {
     "monitor_file_kilobytes": (
         64,
         4096,
-        "kilobytes; at 8192 the sampler takes newsyslog for dead and begins the file anew",
+        "kilobytes; at 8192 the sampler takes newsyslog for dead and starts the file over",
     ),
     "monitor_files_kept": (1, 100, "files"),
     "monitor_read_since": (60, 31622400, "seconds back from now"),

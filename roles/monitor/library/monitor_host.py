@@ -15,8 +15,8 @@ options:
   state: {type: str, choices: [present, absent], default: present}
   service: {type: str, required: true, description: Name of the rc script.}
   user: {type: str, required: true, description: Whom the sampler runs as.}
-  directory: {type: path, required: true, description: Folder of the samples.}
-  program: {type: path, required: true, description: Folder of the program. Nothing but its files stays there; a former version was a file of that name.}
+  directory: {type: path, required: true, description: Directory of the samples.}
+  program: {type: path, required: true, description: Directory of the program. Nothing but its files stays there; a former version was a file of that name.}
   patience: {type: int, default: 30, description: Seconds within which the first line has to come.}
   silence: {type: int, default: 180, description: Seconds without a line after which it is started anew.}
   files:
@@ -234,7 +234,7 @@ class Monitor:
         # without room it runs, and will write once there is some
         if self.room() and not host.wait_until(wrote, self.p["patience"], 0.5):
             raise Refused(
-                "the sampler wrote nothing into %s within %d seconds; it says why in /var/log/messages (sokuhai-monitor). %s"
+                "the sampler wrote nothing into %s within %d seconds; see /var/log/messages (sokuhai-monitor). %s"
                 % (self.samples, self.p["patience"], said)
             )
 
@@ -265,13 +265,13 @@ class Monitor:
     def back(self, former):
         """Put the former files back and start the sampler with them; return a sentence about it."""
         if not any(path.startswith(self.p["program"]) for path in former):
-            return "There was no former sampler to go back to."
+            return "There was no previous sampler to go back to."
         try:
             self.replace([path for path in self.files if path not in former], former)
             self.start()
         except (OSError, Refused) as problem:
             return "The way back failed as well: %s" % problem
-        return "The former sampler is back."
+        return "The previous sampler is back."
 
     # -- state=absent
 

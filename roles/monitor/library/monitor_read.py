@@ -13,7 +13,7 @@ description:
     in an interval is added up, of a gauge the greatest stays, and the least of a limit, a total and of free memory.
   - A line that is broken (a disk was full, the sampler was killed in the middle of it) is left out, and an empty field is unknown, V(null).
 options:
-  directory: {type: path, default: /var/db/sokuhai_monitor, description: Folder of the samples.}
+  directory: {type: path, default: /var/db/sokuhai_monitor, description: Directory of the samples.}
   since: {type: int, default: 86400, description: Seconds back from now.}
   points: {type: int, default: 400, description: Rows at most.}
 author: sokuhai

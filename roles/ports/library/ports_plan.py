@@ -42,7 +42,7 @@ def judge_tree(settings):
         if settings["fetch"] != "none":
             return "", "predicted: the ports tree is fetched to %s first" % tree
         problem = (
-            "there is no ports tree in %s. Bring it: pkg install -y git-lite && %s (or set ports_tree_fetch to git)"
+            "there is no ports tree in %s. Fetch it: pkg install -y git-lite && %s (or set ports_tree_fetch to git)"
         )
         return problem % (tree, clone), ""
     found = ports_branch.head(tree)[0]

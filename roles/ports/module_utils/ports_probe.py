@@ -32,7 +32,7 @@ def compiled(work, source, compiler, flags):
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if found is None:
-        raise Refused("the probe's object file says nothing")
+        raise Refused("the probe's object file is unreadable")
     return found
 
 

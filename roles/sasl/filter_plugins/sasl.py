@@ -61,7 +61,7 @@ def user_problems(users):
 def mechanism_problems(mechanisms):
     """Return what is wrong with *mechanisms* (a list of names): none at all, or one twice."""
     if not mechanisms:
-        return ["sasl_mechanisms: is empty, so nobody could log in; say sokuhai_submission: false to have no AUTH"]
+        return ["sasl_mechanisms: is empty, so nobody could log in; set sokuhai_submission: false to have no AUTH"]
     return [
         "sasl_mechanisms: %s is declared twice" % name for name in sorted(set(mechanisms)) if mechanisms.count(name) > 1
     ]
