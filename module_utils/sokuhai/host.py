@@ -45,16 +45,17 @@ def answer(module, work, outcome=None):
         module.fail_json(msg="%s: %s" % (type(problem).__name__, problem))
 
 
-def run(argv, timeout=120, env=None, cwd=None):
+def run(argv, timeout=120, env=None, cwd=None, text=None):
     """Run *argv* (list of str) without a terminal; return (exit status, standard output, standard error).
 
-    timeout: seconds. env: the whole environment, ENV where it is None. cwd: the folder to run in. Status 127 is a command that
-    is not there and 126 one that cannot be run, as in sh(1); 124 is one that did not end in time, as in timeout(1), and was killed.
+    timeout: seconds. env: the whole environment, ENV where it is None. cwd: the folder to run in. text: its standard input, /dev/null where it is
+    None. Status 127 is a command that is not there and 126 one that cannot be run, as in sh(1); 124 is one that did not end in time, as in
+    timeout(1), and was killed.
     """
     try:
         done = subprocess.run(
             argv,
-            stdin=subprocess.DEVNULL,
+            **({"stdin": subprocess.DEVNULL} if text is None else {"input": text.encode("utf-8", "surrogateescape")}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             timeout=timeout,
