@@ -8,13 +8,8 @@ import pathlib
 
 import pytest
 import yaml
-from postfix_config import (
-    postfix_base_restrictions,
-    postfix_known_items,
-    postfix_merge,
-    postfix_restriction_items,
-    postfix_table_problems,
-)
+from postfix_items import postfix_base_restrictions, postfix_known_items, postfix_merge, postfix_restriction_items
+from postfix_tables import postfix_table_problems
 from role_modules import load
 from sizing import postfix_tarpit_capacity, postfix_tarpit_problems
 
@@ -187,7 +182,7 @@ def test_no_list_of_ours_is_the_relay_list_and_nothing_in_it_comes_from_ours(pro
     result["restrictions"]["smtpd_relay_restrictions"] = [{"name": "permit"}]
     merged = postfix_restriction_items(postfix_base_restrictions(own, result))
     relay = next(item["value"] for item in merged if item["name"] == "smtpd_relay_restrictions")
-    assert relay == ["permit_mynetworks", "reject_unauth_destination"]
+    assert [entry["value"] for entry in relay] == ["permit_mynetworks", "reject_unauth_destination"]
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -1,13 +1,21 @@
-"""The pure parts of roles/postfix/library/postfix_config.py: what Postfix's own checkers miss."""
+"""roles/postfix/module_utils: what Postfix prints, what its own checkers miss, and the dialogues that prove a set."""
 
+import itertools
+import os
+import pwd
 import shutil
-import subprocess
-import time
+import socketserver
+import stat
+import threading
+import types
 
 import pytest
-from role_modules import load
+from role_modules import util
 
-module = load("roles/postfix/library/postfix_config.py")
+certificate, files, host, judge, plan, proof, smtp, text = (
+    util("postfix_" + name) for name in "certificate files host judge plan proof smtp text".split()
+)
+process = util("sokuhai.process")
 
 
 @pytest.mark.parametrize(
@@ -21,11 +29,11 @@ module = load("roles/postfix/library/postfix_config.py")
     ],
 )
 def test_words_are_split_as_postfix_does(value, parts):
-    assert module.words(value) == parts
+    assert text.words(value) == parts
 
 
 def test_services_of_postconf():
-    services = module.parse_services(
+    services = text.services(
         "smtp inet n - n - - smtpd\n"
         "587 inet n - n - 50 smtpd -o syslog_name=postfix/submission -o { smtpd_relay_restrictions = permit_sasl_authenticated, reject } -o x=\n"
         "policy unix - n n - 0 spawn user=nobody argv=/x\n"
@@ -45,7 +53,7 @@ def test_services_of_postconf():
 
 
 def test_overrides_of_postconf():
-    assert module.parse_overrides("587/inet/smtpd_relay_restrictions = reject\nrelay/unix/syslog_name = a=b\n") == [
+    assert text.overrides("587/inet/smtpd_relay_restrictions = reject\nrelay/unix/syslog_name = a=b\n") == [
         ("587/inet", "smtpd_relay_restrictions", "reject"),
         ("relay/unix", "syslog_name", "a=b"),
     ]
@@ -76,9 +84,8 @@ DEFAULTS = {
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named(name, value):
-    found = module.kind_problems({name: value}, DEFAULTS, [])
-    assert len(found) == 1
-    assert name in found[0]
+    (found,) = judge.kinds([("main.cf", name, value)], DEFAULTS)
+    assert found.startswith("main.cf: %s = %s" % (name, value))
 
 
 @pytest.mark.parametrize(
@@ -97,13 +104,12 @@ def test_a_value_of_the_wrong_kind_is_named(name, value):
     ],
 )
 def test_a_value_of_its_kind_passes(name, value):
-    assert module.kind_problems({name: value}, DEFAULTS, []) == []
+    assert judge.kinds([("main.cf", name, value)], DEFAULTS) == []
 
 
-def test_options_of_services_are_looked_at_too():
-    assert module.kind_problems({}, DEFAULTS, [("587/inet", "soft_bounce", "ye")]) == [
-        "587/inet: soft_bounce = ye: it is yes or no"
-    ]
+def test_a_value_is_named_with_the_service_that_it_is_an_option_of():
+    (found,) = judge.kinds([("587/inet", "soft_bounce", "ye")], DEFAULTS)
+    assert found.startswith("587/inet: soft_bounce = ye: ")
 
 
 @pytest.mark.parametrize(
@@ -122,41 +128,56 @@ def test_options_of_services_are_looked_at_too():
     ],
 )
 def test_restrictions_that_smtpd_understands(value):
-    assert module.restriction_problems("main.cf", "smtpd_recipient_restrictions", value, ["my_class"]) == []
+    assert restrictions(value) == ([], [])
+
+
+def restrictions(value, name="smtpd_recipient_restrictions", version=(3, 11)):
+    return judge.restrictions(("main.cf", name, value), ["my_class"], version)
 
 
 @pytest.mark.parametrize(
-    "value, word",
+    "value",
     [
-        ("permi", "permi"),
-        ("reject_non_fqdn_sende", "reject_non_fqdn_sende"),
-        ("check_client_n", "check_client_n"),
-        ("check_sender_access hash /x", "type:table"),
-        ("check_sender_access", "nothing"),
-        ("check_policy_service unix private/policy", "unix:path"),
-        ("sleep soon", "soon"),
-        ("sleep", "nothing"),
-        ("reject_rbl_client", "domain"),
-        ("hash /x", "hash"),
-        ("MY_CLASS", "MY_CLASS"),
+        "check_sender_access hash /x",
+        "check_sender_access",
+        "check_policy_service unix private/policy",
+        "sleep soon",
+        "sleep",
+        "reject_rbl_client",
     ],
 )
-def test_restrictions_that_smtpd_answers_with_451(value, word):
-    found = module.restriction_problems("main.cf", "smtpd_recipient_restrictions", value, ["my_class"])
-    assert found
-    assert word in found[0]
-    assert found[0].startswith("main.cf: smtpd_recipient_restrictions: ")
+def test_restrictions_without_their_argument(value):
+    problems = restrictions(value)[0]
+    assert len(problems) == 1
+    assert problems[0].startswith("main.cf: smtpd_recipient_restrictions: %s " % value.split()[0])
+
+
+@pytest.mark.parametrize(
+    "value, unknown",
+    [
+        ("permi", [("permi", "")]),
+        ("permi, reject", [("permi", "reject")]),
+        ("check_client_n", [("check_client_n", "")]),
+        ("MY_CLASS", [("MY_CLASS", "")]),
+        (
+            "permit_what_may_come one.example reject",
+            [("permit_what_may_come", "one.example"), ("one.example", "reject")],
+        ),
+    ],
+)
+def test_words_that_only_smtpd_itself_can_judge(value, unknown):
+    label = "main.cf: smtpd_recipient_restrictions"
+    assert restrictions(value) == ([], [(label, *words) for words in unknown])
 
 
 def test_removed_names_depend_on_the_release():
-    arguments = ("main.cf", "smtpd_client_restrictions", "reject_maps_rbl", [])
-    assert module.restriction_problems(*arguments, version=(3, 7)) == []
-    assert "3.9" in module.restriction_problems(*arguments, version=(3, 10))[0]
+    assert restrictions("reject_maps_rbl", version=(3, 8))[0] == []
+    assert len(restrictions("reject_maps_rbl", version=(3, 10))[0]) == 1
 
 
 def test_no_shorthand_at_data():
-    assert module.restriction_problems("main.cf", "smtpd_data_restrictions", "hash:/x", [])
-    assert not module.restriction_problems("main.cf", "smtpd_sender_restrictions", "hash:/x", [])
+    assert len(restrictions("hash:/x", "smtpd_data_restrictions")[0]) == 1
+    assert restrictions("hash:/x", "smtpd_sender_restrictions")[0] == []
 
 
 @pytest.mark.parametrize(
@@ -172,7 +193,7 @@ def test_no_shorthand_at_data():
     ],
 )
 def test_sockets_are_found(value, sockets):
-    assert module.private_sockets(value) == sockets
+    assert text.sockets(value) == sockets
 
 
 @pytest.mark.parametrize(
@@ -190,156 +211,351 @@ def test_sockets_are_found(value, sockets):
     ],
 )
 def test_tables_are_found(value, tables):
-    assert module.table_names(value, module.KNOWN_TYPES) == tables
+    assert text.tables(value, proof.KNOWN_TYPES) == tables
 
 
 @pytest.mark.parametrize(
-    "reply",
-    ["451 4.3.5 Server configuration error", "451 4.3.0 Temporary lookup failure", "421 4.3.0 bye", "451-4.3.5 x"],
+    "code, words", [(451, "4.3.5 Server configuration error"), (451, "4.3.0 Temporary"), (421, "4.3.0 bye")]
 )
-def test_replies_of_a_broken_configuration(reply):
-    assert module.bad_reply(reply)
+def test_replies_of_a_broken_configuration(code, words):
+    assert smtp.fault(code, words)
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "code, words",
     [
-        "250 2.1.5 Ok",
-        "450 4.2.0 Greylisted",
-        "451 4.7.1 try later",
-        "550 5.1.1 no",
-        "554 5.7.1 Relay access denied",
-        "530 5.7.0 STARTTLS first",
+        (250, "2.1.5 Ok"),
+        (450, "4.2.0 Greylisted"),
+        (451, "4.7.1 try later"),
+        (550, "5.1.1 no"),
+        (554, "5.7.1 Relay access denied"),
+        (530, "5.7.0 STARTTLS first"),
     ],
 )
-def test_replies_of_policy(reply):
-    assert module.bad_reply(reply) is None
+def test_replies_of_policy(code, words):
+    assert not smtp.fault(code, words)
 
 
-def test_processes_of_ps_without_the_dead():
-    found = module.parse_processes(
-        "  100     1 Ss   Tue Nov 24 23:47:05 2026 /usr/local/libexec/postfix/master\n"
-        "  101   100 S    Wed Nov  4 09:00:00 2026 qmgr\n"
-        "  102   100 Z    Tue Nov 24 23:47:05 2026 pickup\n"
+@pytest.mark.parametrize(
+    "dump, same",
+    [
+        ("b\tOK\na@example.org\tREJECT no more\n", True),
+        ("b\tOK\n", False),
+        ("b\tOK\na@example.org\tREJECT no more\nc\tOK\n", False),
+        ("b\tDUNNO\na@example.org\tREJECT no more\n", False),
+    ],
+)
+def test_a_database_holds_what_its_text_does(dump, same):
+    written = "# why\nA@example.org REJECT  no  more\nb OK\nb DUNNO\n"
+    assert (text.entries(written, False) == text.dumped(dump, False)) == same
+
+
+def test_a_database_of_aliases_has_keys_of_its_own():
+    wanted = text.entries("root: me@example.org\n", True)
+    assert text.dumped("@:\t@\nYP_MASTER_NAME:\tmx\nroot:\tme@example.org\n", True) == wanted
+    assert text.dumped("@\t@\nroot\tyou@example.org\n", True) != wanted
+
+
+# ---- what is to be done
+
+
+def configuration(services=(), **values):
+    values = {"inet_interfaces": "all", "default_process_limit": "100", **values}
+    services = [{"name": name, "type": kind, "maxproc": maxproc} for name, kind, maxproc in services]
+    return types.SimpleNamespace(values=values, services=services)
+
+
+@pytest.mark.parametrize(
+    "before, after, found",
+    [
+        (configuration(), configuration(soft_bounce="yes"), []),
+        (configuration(), configuration([("587", "inet", "-")]), []),
+        (configuration([("587", "inet", "-")]), configuration(), []),
+        (configuration([("a", "unix", "1")]), configuration([("a", "unix", "2")]), []),
+        (
+            configuration(),
+            configuration(default_process_limit="500"),
+            [("process master: default_process_limit", "500", "100", ["main.cf: default_process_limit"])],
+        ),
+        (
+            configuration([("587", "inet", "50")]),
+            configuration([("587", "inet", "100")], inet_interfaces="127.0.0.1"),
+            [
+                ("process master: inet_interfaces", "127.0.0.1", "all", ["main.cf: inet_interfaces"]),
+                ("process master: maxproc of 587/inet", "100", "50", ["master.cf: 587/inet"]),
+            ],
+        ),
+    ],
+)
+def test_what_master_reads_at_its_start_follows_from_the_parameter(before, after, found):
+    findings = plan.read_at_start(before, after)
+    assert [(one["id"], one["expected"], one["found"], one["because"]) for one in findings] == found
+
+
+RUNNING = types.SimpleNamespace(pid=1, loaded=process.Process(1, 1, 0, "master", "master", since=(100, 102)))
+DECLARED = {"openfiles": 1000, "certificate": "/nowhere", "key": "/nowhere"}
+
+
+def planned(tmp_path, running=RUNNING, openfiles=None, differences=(), stale=(), loaded=()):
+    postfix = types.SimpleNamespace(running=lambda: running, openfiles=lambda _pid: openfiles)
+    declared = types.SimpleNamespace(
+        differences=lambda: {name: ("old", "new") for name in differences},
+        stale=lambda: dict(stale),
+        previous=str(tmp_path / ".previous"),
+        read_at_load=lambda: list(loaded),
     )
-    assert {pid: (ppid, command) for pid, (ppid, started, command) in found.items()} == {
-        100: (1, "master"),
-        101: (100, "qmgr"),
-    }
-    assert found[101][1] == time.mktime((2026, 11, 4, 9, 0, 0, 0, 0, -1))
+    made = plan.Plan(postfix, declared, DECLARED)
+    return made, {one["id"]: one for one in made.findings}
 
 
-def test_this_machines_ps_is_read():
-    out = subprocess.run(
-        ["ps", "-ax", "-o", "pid=", "-o", "ppid=", "-o", "stat=", "-o", "lstart=", "-o", "comm="],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
-    ).stdout
-    lines = [line for line in out.splitlines() if line.split()[2][:1] != "Z"]
-    assert len(module.parse_processes(out)) == len(lines) > 0
+def test_a_host_as_declared_needs_nothing(tmp_path):
+    made, found = planned(tmp_path)
+    assert (made.verb, made.new_set, found, made.diff()) == ("", False, {}, [])
 
 
-def test_a_database_says_what_its_text_says():
-    text = "# why\nA@example.org REJECT  no  more\nb OK\n"
-    assert module.same_entries(text, "b\tOK\na@example.org\tREJECT no more\n", False)
-    assert not module.same_entries(text, "b\tOK\n", False)
-    assert not module.same_entries(text, "b\tOK\na@example.org\tREJECT no more\nc\tOK\n", False)
-    assert not module.same_entries(text, "b\tDUNNO\na@example.org\tREJECT no more\n", False)
+def test_a_stopped_master_is_started_and_nothing_less(tmp_path):
+    made, found = planned(tmp_path, running=None, differences=["main.cf"])
+    assert (made.verb, set(found), made.new_set) == ("start", {"service postfix"}, True)
+    made.want("reload")
+    assert made.verb == "start"
 
 
-def test_a_database_of_aliases_has_a_key_of_its_own():
-    assert module.same_entries("root: me@example.org\n", "@\t@\nroot\tme@example.org\n", True)
-    assert not module.same_entries("root: me@example.org\n", "root\tyou@example.org\n", True)
+def test_too_few_descriptors_need_a_restart_even_where_a_reload_would_do_otherwise(tmp_path):
+    (tmp_path / "main.cf").touch()
+    made, found = planned(tmp_path, openfiles=5, loaded=[str(tmp_path / "main.cf")])
+    assert made.verb == "restart"
+    assert (found["process master: openfiles"]["expected"], found["process master: openfiles"]["found"]) == (
+        "1000",
+        "5",
+    )
+    assert planned(tmp_path, openfiles=1000)[0].verb == ""
 
 
-def values(**changes):
-    return {"inet_interfaces": "all", "default_process_limit": "100", **changes}
+def test_a_master_older_than_its_files_is_a_consequence_of_what_differs_in_them(tmp_path):
+    (tmp_path / "main.cf").touch()
+    made, found = planned(tmp_path, differences=["tables/x", "main.cf"], loaded=[str(tmp_path / "main.cf")])
+    assert found["process master: configuration"]["because"] == ["main.cf", "tables/x", "certificate"]
+    assert [entry["after_header"] for entry in made.diff()] == ["main.cf", "tables/x"]
 
 
-def service(name, maxproc="-", kind="inet"):
-    return {"name": name, "type": kind, "maxproc": maxproc}
+def test_a_killed_run_and_a_stale_database_need_a_new_set(tmp_path):
+    made, found = planned(tmp_path, stale={"aliases": "missing"})
+    assert made.new_set and found["database of aliases"]["found"] == "missing"
+    (tmp_path / ".previous").mkdir()
+    made, found = planned(tmp_path)
+    assert made.new_set and set(found) == {"proof of the set"}
+
+
+# ---- files, with a Postfix that only knows where it is
+
+
+@pytest.fixture
+def declared(tmp_path):
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "dynamicmaps.cf").write_text("port's\n")
+    postfix = types.SimpleNamespace(config=str(tmp_path))
+    tables = [{"name": "senders", "type": "cidr", "text": "::/0 OK\n", "aliases": False, "samples": []}]
+    main_cf = "a = cidr:%s/tables/senders\n" % tmp_path
+    return files.Files(postfix, main_cf, "smtp inet n - n - - smtpd\n", tables)
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_set_is_staged_swapped_and_given_back(declared, tmp_path):
+    (tmp_path / "main.cf").write_text("former = 1\n")
+    (tmp_path / "tables" / "by_hand").write_text("x\n")
+    before = tree(tmp_path)
+    assert set(declared.differences()) == {"main.cf", "master.cf", "tables/senders", "tables/by_hand"}
+    stage = tmp_path / ".stage-1" / "set"
+    declared.stage(str(stage))
+    # the staged set names the staged table, and what the port left there
+    assert (stage / "main.cf").read_text() == "a = cidr:%s/tables/senders\n" % stage
+    assert (stage / "dynamicmaps.cf").read_text() == "port's\n"
+    declared.keep()
+    declared.swap(str(stage))
+    shutil.rmtree(stage.parent)
+    assert declared.differences() == {}
+    assert declared.undeclared() == []
+    declared.restore()
+    assert tree(tmp_path) == before
+
+
+def test_what_is_built_of_a_declared_table_is_declared(declared, tmp_path):
+    declared.tables[0]["type"] = "lmdb"
+    for name in ("senders", "senders.lmdb", "senders.lmdb-lock", "senders.db"):
+        (tmp_path / "tables" / name).touch()
+    assert declared.undeclared() == ["senders.db"]
+
+
+# ---- dialogues
+
+SMTPD = """#!/bin/sh
+# smtpd -S: knows one restriction of its own, and one with an argument
+while [ $# -gt 0 ]; do case $1 in -o) case $2 in smtpd_helo_restrictions=*) list=${2#*=};; esac;; esac; shift; done
+printf '220 here\r\n'
+while read -r verb rest; do
+    case $verb in
+    EHLO)
+        case $list in
+        permit_tomorrow) printf '250-here\r\n250 DSN\r\n' ;;
+        check_tomorrow) echo 'smtpd: warning: restriction check_tomorrow requires an argument' >&2; printf '250 here\r\n' ;;
+        'check_tomorrow one.example') printf '250 here\r\n' ;;
+        dies) echo 'smtpd: fatal: no' >&2; exit 1 ;;
+        *) echo "smtpd: warning: unknown smtpd restriction: $list" >&2; printf '451 4.3.5 Server configuration error\r\n' ;;
+        esac ;;
+    QUIT*) printf '221 bye\r\n'; exit ;;
+    esac
+done
+"""
+
+
+@pytest.fixture
+def by_hand(tmp_path):
+    """A Proof with the smtpd above."""
+    (tmp_path / "smtpd").write_text(SMTPD)
+    (tmp_path / "smtpd").chmod(0o755)
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    paths = dict.fromkeys(
+        ("config_directory", "queue_directory", "command_directory", "daemon_directory"), str(tmp_path)
+    )
+    postfix = host.Postfix({**paths, "mail_owner": me}, "postfix", str(tmp_path / "maillog"))
+    return proof.Proof(postfix, None, {"hostname": "mx.home.example", "domain": "home.example"})
+
+
+def word(*words):
+    return ("main.cf: smtpd_client_restrictions", *words)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="smtpd is run as another user, by root")
+@pytest.mark.parametrize(
+    "unknown, refused",
+    [
+        ([word("permit_tomorrow", "")], []),
+        ([word("permit_tomorrow", "reject")], []),
+        ([word("permi", "reject")], ["permi"]),
+        ([word("check_tomorrow", "one.example"), word("one.example", "")], []),
+        ([word("check_tomorrow", ""), word("one.example", "")], ["one.example"]),
+        ([word("permi", "permit_tomorrow"), word("permit_tomorrow", "")], ["permi"]),
+    ],
+)
+def test_a_word_of_a_future_postfix_is_refused_only_by_its_smtpd(by_hand, tmp_path, unknown, refused):
+    problems = by_hand.unknown_words(str(tmp_path), unknown)
+    assert [problem.split(": ")[2].split()[0] for problem in problems] == refused
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="smtpd is run as another user, by root")
+def test_an_smtpd_that_dies_says_why(by_hand, tmp_path):
+    replies, log = smtp.smtpd(
+        by_hand.postfix, str(tmp_path), {"name": "a", "options": {"smtpd_helo_restrictions": "dies"}}, {}, ["EHLO a"]
+    )
+    assert replies == [(220, "here")]
+    assert smtp.severe(log) == ["fatal: no"]
+
+
+def test_an_smtpd_that_is_silent_is_ended(by_hand, tmp_path):
+    (tmp_path / "smtpd").write_text("#!/bin/sh\nexec sleep 1000\n")
+    replies, log = smtp.smtpd(by_hand.postfix, str(tmp_path), {"name": "a", "options": {}}, {}, ["QUIT"], seconds=0.2)
+    assert replies == [] and len(smtp.severe(log, "fatal")) == 1
+
+
+class Listener(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in itertools.chain([""], iter(lambda: self.rfile.readline().decode().strip(), "")):
+            reply = self.server.replies.get(line.split(":")[0].split(" ")[0].upper(), "250 ok")
+            if not reply:
+                return
+            self.wfile.write(reply.encode() + b"\r\n")
+
+
+@pytest.fixture
+def listening():
+    """A function that starts a server of fixed replies, {verb: reply, "" for its greeting}, and says what listener() finds there."""
+    servers = []
+
+    def listen(**replies):
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Listener)
+        server.replies = {"": "220 here", **replies}
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return smtp.listener(*server.server_address, False, "mx.home.example", "home.example")
+
+    yield listen
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.mark.parametrize(
-    "before, after, why",
+    "replies, shows",
     [
-        ((values(), [service("smtp")]), (values(soft_bounce="yes"), [service("smtp")]), None),
-        ((values(), [service("smtp")]), (values(), [service("smtp"), service("587")]), None),
-        ((values(), [service("smtp"), service("587")]), (values(), [service("smtp")]), None),
-        ((values(), []), (values(inet_interfaces="127.0.0.1"), []), "inet_interfaces"),
-        ((values(), []), (values(default_process_limit="500"), []), "default_process_limit"),
-        ((values(), [service("587", "50")]), (values(), [service("587", "100")]), "maxproc of 587"),
-        ((values(), [service("a", "1", "unix")]), (values(), [service("a", "2", "unix")]), None),
+        ({}, ""),
+        ({"RCPT": "550 5.1.1 unknown"}, ""),
+        ({"RCPT": "451 4.3.5 Server configuration error"}, "451 4.3.5"),
+        ({"MAIL": "451-4.3.0 twice\r\n451 4.3.0 told"}, "451 4.3.0"),
+        ({"EHLO": "421 4.3.0 bye"}, "421"),
+        ({"": "554 no"}, "554 no"),
+        ({"EHLO": "250-here\r\n250 STARTTLS", "STARTTLS": "454 4.7.0 no"}, "454"),
     ],
 )
-def test_what_needs_a_restart(before, after, why):
-    found = module.must_restart(before, after)
-    assert (why in found) if why else found is None
+def test_a_listener_is_judged_by_its_replies(listening, replies, shows):
+    found = listening(**replies)
+    assert (shows in found) if shows else found == ""
 
 
-def test_mailer_conf_names_every_program_that_postfix_has():
-    lines = [
-        line.split() for line in module.mailer_text("/usr/local/sbin/sendmail").splitlines() if not line.startswith("#")
-    ]
-    assert {line[0] for line in lines} == {"sendmail", "send-mail", "mailq", "newaliases"}
-    assert {line[1] for line in lines} == {"/usr/local/sbin/sendmail"}
+def test_a_listener_that_hangs_up_is_an_error(listening):
+    with pytest.raises(OSError):
+        listening(RCPT="")
 
 
-# --- the certificate, with this machine's openssl
+def test_that_nothing_comes_in_time_is_told_from_other_errors(listening, monkeypatch):
+    monkeypatch.setattr(smtp, "PATIENCE", 0.2)
+    monkeypatch.setattr(Listener, "handle", lambda self: threading.Event().wait(1))
+    with pytest.raises(OSError) as error:
+        listening()
+    assert smtp.timed_out(error.value)
+    assert not smtp.timed_out(ConnectionResetError())
 
 
-class Module:
-    """As much of AnsibleModule as postfix_certificate needs."""
+def test_what_was_logged_since_explains_a_failure(tmp_path):
+    log = tmp_path / "maillog"
+    postfix = host.Postfix({"config_directory": "/c", "queue_directory": "/q"}, "postfix", str(log))
+    assert postfix.logged(postfix.log_end()) == ""
+    log.write_text("Nov 30 00:00:01 mx postfix/smtpd[1]: fatal: before\n")
+    since = postfix.log_end()
+    assert postfix.logged(since) == ""
+    with log.open("a") as out:
+        out.write(
+            "Nov 30 00:00:02 mx postfix/submission/smtpd[1]: fatal: no\nNov 30 00:00:02 mx postfix/qmgr[1]: active\n"
+        )
+    assert postfix.logged(since) == "; logged: submission/smtpd[1]: fatal: no"
 
-    def __init__(self, **params):
-        self.params = {"days": 825, "renew_days": 30, **params}
 
-    def run_command(self, command):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout, done.stderr
-
-    def fail_json(self, **result):
-        raise AssertionError(result)
+# ---- the certificate, with this machine's openssl
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl on this machine")
 def test_a_certificate_is_made_kept_and_renewed(tmp_path):
-    certificate = load("roles/postfix/library/postfix_certificate.py")
-    openssl = shutil.which("openssl")
-    where = {
-        "certificate": str(tmp_path / "tls/a.crt"),
-        "key": str(tmp_path / "tls/a.key"),
-        "hostname": "mx.home.example",
-    }
-    assert "missing" in certificate.why(Module(**where), openssl)
-    certificate.make(Module(**where), openssl)
-    assert certificate.why(Module(**where), openssl) == ""
-    assert (tmp_path / "tls/a.key").stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / "tls/a.crt").stat().st_mode & 0o777 == 0o644
+    def found(name="a", key="a", hostname="mx.home.example", renew_days=30):
+        return certificate.Certificate(
+            str(tmp_path / f"tls/{name}.crt"), str(tmp_path / f"tls/{key}.key"), hostname, 825, renew_days
+        )
+
+    def ids(one):
+        return [entry["id"] for entry in one.findings()]
+
+    assert ids(found()) == ["certificate"]
+    found().repair()
+    assert ids(found()) == []
     assert sorted(path.name for path in (tmp_path / "tls").iterdir()) == ["a.crt", "a.key"]
-    assert "not for" in certificate.why(Module(**{**where, "hostname": "mail.home.example"}), openssl)
-    assert "ends" in certificate.why(Module(**where, renew_days=900), openssl)
-    other = {**where, "key": str(tmp_path / "tls/b.key"), "certificate": str(tmp_path / "tls/b.crt")}
-    certificate.make(Module(**other), openssl)
-    assert "belong" in certificate.why(Module(**{**where, "key": other["key"]}), openssl)
+    assert stat.S_IMODE((tmp_path / "tls/a.key").stat().st_mode) == 0o600
+    assert ids(found(hostname="mail.home.example")) == ids(found(renew_days=900)) == ["certificate"]
+    found("b", "b").repair()
+    assert ids(found(key="b")) == ["certificate"]
 
-
-@pytest.mark.parametrize(
-    "wanted, verb",
-    [
-        (["reload", "restart"], "restart"),
-        (["restart", "reload"], "restart"),
-        (["start", "reload"], "start"),
-        (["reload"], "reload"),
-        ([], None),
-    ],
-)
-def test_the_strongest_way_to_bring_master_to_it_wins(wanted, verb):
-    plan = object.__new__(module.Plan)
-    plan.verb, plan.reasons = None, []
-    for one in wanted:
-        plan.want(one, "why")
-    assert plan.verb == verb
-    assert plan.reasons == ["why"] * len(wanted)
+    (tmp_path / "tls/a.key").chmod(0o644)
+    (entry,) = found().findings()
+    assert (entry["id"], entry["expected"], entry["found"]) == (f"mode of {tmp_path}/tls/a.key", "0600", "0644")
+    found().repair()
+    assert ids(found()) == []

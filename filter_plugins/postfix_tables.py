@@ -1,0 +1,141 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Tables and networks of Postfix: what is wrong with those that are declared, before any host is contacted.
+
+Pure functions. Rules of the files: cidr_table(5), regexp_table(5), pcre_table(5), postmap(1) of Postfix 3.7 to 3.11; how a table is written:
+roles/postfix/templates/usr/local/etc/postfix/tables.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import warnings
+
+
+def postfix_typed(tables, map_type):
+    """Return the tables {name, type, entries, samples} with *map_type* for those without a type; of two with one name the later counts."""
+    return [
+        {**table, "type": table.get("type") or map_type}
+        for table in {table["name"]: table for table in tables}.values()
+    ]
+
+
+def network_problem(value):
+    """Return what is wrong with an address or a network as cidr_table(5) and mynetworks take it, or None."""
+    plain = re.sub(r"^\[([^\]]*)\]", r"\1", str(value).strip().removeprefix("!"))
+    try:
+        network = ipaddress.ip_network(plain, strict=False)
+    except ValueError:
+        return f"{value!r} is not an address and not a network like 192.0.2.0/24 or 2001:db8::/64"
+    if ipaddress.ip_interface(plain).ip != network.network_address:
+        return f"{value!r} has host bits set, the network is {network}"
+    return None
+
+
+def postfix_network_problems(mynetworks):
+    """Return what is wrong with the list of clients that may relay, a list of sentences that begin with postfix_mynetworks."""
+    found = [network_problem(value) for value in mynetworks]
+    found += [
+        f"{value!r} is the whole internet, which makes an open relay"
+        for value in mynetworks
+        if str(value).endswith("/0")
+    ]
+    if not mynetworks:
+        found = ["empty; the host itself (127.0.0.0/8, ::1/128) must stay in it or its own mail is refused"]
+    return [f"postfix_mynetworks: {problem}" for problem in found if problem]
+
+
+def postfix_table_problems(tables, variable="postfix"):
+    """Return what is wrong with tables {name, type, entries: [{pattern, action}]}: entries that Postfix would skip, ignore or read otherwise.
+
+    A list of sentences that begin with *variable* and _tables.
+    """
+    return [f"{variable}_tables{problem}" for problem in _table_problems(tables or [])]
+
+
+def _table_problems(tables):
+    seen = set()
+    for table in tables:
+        name, kind = str(table["name"]), table.get("type") or ""
+        where = f" ({name})"
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            yield f"{where}: name {name!r} is not a plain file name (letters, digits, dot, hyphen, underscore)"
+        if name == "aliases":
+            yield f"{where}: this name is taken by postfix_aliases"
+        if name in seen:
+            yield f"{where}: the name stands twice"
+        seen.add(name)
+        yield from (f"{where}: {problem}" for problem in _entry_problems(kind, table.get("entries") or []))
+
+
+def _entry_problems(kind, entries):
+    patterns, depth = {}, 0
+    for number, entry in enumerate(entries, 1):
+        pattern, action = str(entry.get("pattern") or ""), str(entry.get("action") or "").strip()
+        here = f"entry {number} ({pattern})"
+        if not pattern.strip():
+            yield f"entry {number} has no pattern"
+            continue
+        if pattern != pattern.strip() or "\n" in pattern:
+            yield f"{here}: the pattern has white space at an end or a line end, Postfix would read another line"
+            continue
+        if pattern.startswith("#"):
+            yield f"{here}: a line that begins with # is a comment to Postfix, the entry would be ignored"
+            continue
+        command = pattern.split()[0].lower() if kind in ("cidr", "regexp", "pcre") else ""
+        if command in ("if", "endif"):
+            depth += 1 if command == "if" else -1
+            if depth < 0:
+                yield f"{here}: endif without if"
+                depth = 0
+            continue
+        if not action:
+            yield f"{here}: no action; Postfix would skip the entry"
+        if "\n" in action:
+            yield f"{here}: the action has more than one line"
+        if kind == "cidr":
+            problem = network_problem(pattern)
+        elif kind in ("regexp", "pcre"):
+            problem = _expression_problem(kind, pattern.removeprefix("!"))
+        else:
+            problem = None
+            yield from (f"{here}: {problem}" for problem in _key_problems(pattern, patterns.get(pattern.lower())))
+            patterns[pattern.lower()] = number
+        if problem:
+            yield f"{here}: {problem}; Postfix would skip the entry"
+    if depth > 0:
+        yield f"{depth} if without endif"
+
+
+def _key_problems(key, before):
+    if re.search(r"\s", key):
+        yield "an indexed table's key has no white space, the rest would become the action"
+    if re.fullmatch(r"!?[0-9a-fA-F.:]+/\d+", key):
+        yield "an indexed table never matches a network in / notation; use type cidr"
+    if before:
+        yield f"the key stands twice (entry {before}), Postfix keeps only one"
+
+
+def _expression_problem(kind, pattern):
+    """What no dialect of regular expressions takes; everything finer is the host's own library to judge."""
+    end = pattern.rfind(pattern[:1])
+    if end > 0:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                re.compile(pattern[1:end])
+        except re.error as error:
+            if re.search(r"unterminated|unbalanced|missing \)", str(error)):
+                return f"the expression does not compile ({error.msg})"
+    if end < 1 or pattern[0].isalnum() or not re.fullmatch(r"[A-Za-z]*", pattern[end + 1 :]):
+        return f"a {kind} pattern stands between two delimiters, like /^dyn/"
+    return None
+
+
+class FilterModule:
+    def filters(self):
+        return {
+            "postfix_typed": postfix_typed,
+            "postfix_network_problems": postfix_network_problems,
+            "postfix_table_problems": postfix_table_problems,
+        }
