@@ -22,11 +22,6 @@ import time
 from ansible import context
 from ansible.plugins.callback import CallbackBase
 
-# What modules that return no `findings` yet know beside "changed".
-TOLD = {
-    "postfix_certificate": ("reason",),
-    "postfix_config": ("reasons",),
-}
 # What of a task's arguments names the thing that it is about, where its module says nothing
 NAMED = ("name", "path", "dest")
 # What report and page show beside what is judged. A record of its own, so that none of these, when it fails, is taken for drift.
@@ -106,9 +101,8 @@ class CallbackModule(CallbackBase):
         if self.shown(result, action.rpartition(".")[2], status):
             return
         short = action.rpartition(".")[2]
-        told = {key: data[key] for key in TOLD.get(short, ()) if key in data}
         changed = bool(data.get("changed"))
-        if status == "ok" and not (changed or told or data.get("notes") or "findings" in data):
+        if status == "ok" and not (changed or data.get("notes") or "findings" in data):
             return
         record = {
             "event": "result",
@@ -130,7 +124,6 @@ class CallbackModule(CallbackBase):
                 msg=str(data.get("msg", "")),
                 diff=data.get("diff") or [],
                 given={key: given[key] for key in NAMED if key in given},
-                told=told,
                 **{key: data[key] for key in ("findings", "notes") if key in data},
             )
         self.write(record)

@@ -7,7 +7,7 @@ modules name nothing, so their arguments do.
 
 from __future__ import annotations
 
-from . import diffs, legacy, remedies
+from . import diffs, remedies
 
 HIDDEN = "(hidden: no_log)"
 
@@ -72,7 +72,6 @@ def of_arguments(record):
 
 def of_result(record):
     """Findings of a task that ended well; [] also where it would change something and does not say what."""
-    record = legacy.translated(record)
     found = [*named(record), *(in_diff(record) if record["changed"] else ())]
     tells = record.get("hidden") or (record.get("given") or {}).get("name")
     if record["changed"] and not found and "findings" not in record and tells:
