@@ -6,6 +6,8 @@ import time
 import hostlib
 import pytest
 
+SAMPLES = "/var/db/sokuhai_monitor/samples.csv"
+NEWSYSLOG = "/usr/local/etc/newsyslog.conf.d/sokuhai_monitor.conf"
 READ = """
 import json, sys
 lines = open(sys.argv[1]).read().splitlines()
@@ -23,7 +25,7 @@ def monitor(declared):
 
 def last_sample(host, monitor):
     """The last sample as {column: text}."""
-    names, fields, _number = json.loads(hostlib.python(host, READ, f"{monitor['monitor_directory']}/samples.csv"))
+    names, fields, _number = json.loads(hostlib.python(host, READ, SAMPLES))
     assert names[:2] == ["time", "seconds"] and len(names) == len(fields)
     return dict(zip(names, fields))
 
@@ -34,8 +36,8 @@ def sample(host, monitor):
 
 
 def test_it_starts_at_boot_and_runs(host, monitor):
-    assert hostlib.rcvar(host, f"{monitor['monitor_service']}_enable").upper() == "YES"
-    assert "is running as pid" in hostlib.output(host, f"service {monitor['monitor_service']} status")
+    assert hostlib.rcvar(host, "sokuhai_monitor_enable").upper() == "YES"
+    assert "is running as pid" in hostlib.output(host, "service sokuhai_monitor status")
 
 
 def test_what_reads_the_log_and_decides_is_nobody_special(host, monitor):
@@ -43,7 +45,7 @@ def test_what_reads_the_log_and_decides_is_nobody_special(host, monitor):
     mine = {
         user
         for user, _pid, command in lines
-        if command.startswith("/usr/local/bin/python3 -IB " + monitor["monitor_program"])
+        if command.startswith("/usr/local/bin/python3 -IB /usr/local/libexec/sokuhai-monitor")
     }
     # ps(1) cuts a long name
     assert (
@@ -110,5 +112,5 @@ def test_nothing_that_can_be_known_is_unknown(host, monitor, sample):
 
 
 def test_newsyslog_knows_the_file(host, monitor):
-    assert f"{monitor['monitor_directory']}/samples.csv" in hostlib.output(host, f"cat {monitor['monitor_newsyslog']}")
-    assert "Processing " + monitor["monitor_newsyslog"] in hostlib.output(host, "newsyslog -nv 2>&1")
+    assert SAMPLES in hostlib.output(host, f"cat {NEWSYSLOG}")
+    assert f"Processing {NEWSYSLOG}" in hostlib.output(host, "newsyslog -nv 2>&1")

@@ -94,7 +94,7 @@ def test_greylisting_puts_a_stranger_off(host, declared, service):
 
 
 def test_greylisting_starts_at_boot(host, declared, service):
-    rc = declared["greylist_service"]
+    rc = "sokuhai_postgrey"
     assert hostlib.rcvar(host, f"{rc}_enable").upper() == "YES"
     assert hostlib.output(host, f"service {rc} status {service[0]}")
 

@@ -325,12 +325,6 @@ def test_declared_values(value, zero, mends):
     assert mends is None or (found[0].startswith("x_fd_setsize = ") and mends in found[0])
 
 
-@pytest.mark.parametrize("headers, path", [([], ""), (["/a.h", "/a.h"], "/a.h"), (["sys/select.h"], "sys/select.h")])
-def test_declared_headers(headers, path):
-    found = words.fd_setsize_header_problems([{"path": one} for one in headers])
-    assert len(found) == 1 and found[0].startswith("fd_setsize_headers: ") and path in found[0]
-
-
 @pytest.fixture(scope="module")
 def zig(tmp_path_factory):
     """A compiler for FreeBSD with FreeBSD's own headers; returns compile(include folder, flags, target) -> the object's bytes."""

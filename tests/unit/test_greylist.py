@@ -99,11 +99,7 @@ def test_an_allow_list_has_its_reasons_above_its_entries():
 
 def test_the_rc_script_runs_each_instance_with_its_own_database_and_is_sound(tmp_path):
     values = {
-        "greylist_service": "sokuhai_postgrey",
-        "greylist_prefix": "/usr/local",
         "greylist_user": "postgrey",
-        "greylist_run_directory": "/var/run/postgrey",
-        "greylist_database": "/var/db/postgrey",
         "__greylist_instances": [{"name": "mild"}, {"name": "harsh"}],
     }
     text = role_modules.rendered("greylist", "usr/local/etc/rc.d/sokuhai_postgrey.j2", **values)
@@ -201,9 +197,6 @@ def test_an_entry_twice_is_a_mistake():
         ({"text": "50%x"}, ("greylist_text", "%s")),
         ({"text": " "}, ("greylist_text",)),
         ({"user": "root"}, ("greylist_user",)),
-        ({"database": "/var/db/my greylist"}, ("greylist_database",)),
-        ({"service": "postgrey"}, ("greylist_service", "postgrey")),
-        ({"service": "sokuhai-postgrey"}, ("greylist_service",)),
     ],
 )
 def test_what_cannot_be_is_refused_by_the_variables_name(changes, words):

@@ -17,18 +17,8 @@ GOOD = {
     "monitor_file_kilobytes": 2048,
     "monitor_files_kept": 8,
     "monitor_user": "sokuhai_monitor",
-    "monitor_service": "sokuhai_monitor",
-    "monitor_statistics_port": 8053,
     "monitor_read_since": 86400,
     "monitor_read_points": 400,
-    "monitor_directory": "/var/db/sokuhai_monitor",
-    "monitor_program": "/usr/local/libexec/x",
-    "monitor_config": "/usr/local/etc/x.json",
-    "monitor_newsyslog": "/usr/local/etc/newsyslog.conf.d/x.conf",
-    "monitor_maillog": "/var/log/maillog",
-    "monitor_queue_directory": "/var/spool/postfix",
-    "monitor_main_cf": "/usr/local/etc/postfix/main.cf",
-    "monitor_named_conf": "/usr/local/etc/namedb/named.conf",
 }
 
 
@@ -48,12 +38,8 @@ def test_the_defaults_are_right():
         {"monitor_alert_to": ["a@b\nBcc: c@d"]},
         {"monitor_user": "root"},
         {"monitor_user": "Upper"},
-        {"monitor_service": "with-hyphen"},
-        {"monitor_directory": "relative"},
-        {"monitor_program": "/a b"},
         {"monitor_files_kept": 0},
         {"monitor_file_kilobytes": 9000},
-        {"monitor_statistics_port": 70000},
     ],
 )
 def test_what_cannot_be_right_is_named(wrong):

@@ -1,6 +1,8 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What preflight refuses before any host is asked, what it reads from a host's answers, and what role limits' own check refuses."""
 
+import re
+
 import pytest
 import yaml
 from role_modules import ROOT, load, util
@@ -60,6 +62,27 @@ def test_what_is_gone_is_gone_and_what_is_named_instead_exists():
     assert known & set(GONE) == set()
     for name, instead in GONE.items():
         assert " " in instead or instead in known, name
+
+
+def test_no_text_tells_anybody_to_use_what_is_gone():
+    named = re.compile(r"\b(%s)\b" % "|".join(GONE))
+    files = [
+        path
+        for folder in ("roles", "playbooks", "docs", "inventory", "lab/inventory", "vm/inventory")
+        for path in (ROOT / folder).rglob("*")
+    ]
+    own = ROOT / "roles/preflight/vars/gone.yml"
+    texts = {path: path.read_bytes().decode(errors="replace") for path in files if path.is_file() and path != own}
+    assert {
+        str(path.relative_to(ROOT)): named.findall(text) for path, text in texts.items() if named.search(text)
+    } == {}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("roles/*/filter_plugins/*.py")), ids=lambda path: path.parts[-3])
+def test_what_a_role_has_to_say_of_its_values_is_asked(path):
+    role = path.parts[-3]
+    if f'"{role}_problems"' in path.read_text():
+        assert f"{role}_problems" in of_role(role, "vars/main.yml")[f"__{role}_problems"]
 
 
 def test_declared_names_facts_and_strangers_pass():

@@ -229,9 +229,9 @@ def test_an_unknown_scheme_is_refused_before_anything_is_written(host):
 
 
 def test_a_missing_queue_directory_or_user_is_named(host):
-    with pytest.raises(Refused, match="sasl_queue_directory"):
+    with pytest.raises(Refused, match="sokuhai_queue_directory"):
         host(socket=f"{host.folder}/nowhere/auth").present()
-    with pytest.raises(Refused, match="sasl_socket_owner"):
+    with pytest.raises(Refused, match="no user or group"):
         host(socket_owner="nobody-has-this-name").present()
 
 

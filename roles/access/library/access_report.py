@@ -149,7 +149,7 @@ def main():
         logs = [name for path in module.params["logs"] for name in rotated(path, module.params["rotated"]) + [path]]
         found = counts(read(logs, missing), module.params["traps"])
     except (OSError, EOFError) as error:
-        module.fail_json(msg="access_maillog: %s" % error)
+        module.fail_json(msg="sokuhai_maillog: %s" % error)
     module.exit_json(changed=False, missing=missing, **found)
 
 

@@ -11,23 +11,6 @@ def fd_setsize_to_be(headers, sources, installed):
     return [dict(header, state=installed if header.get("installed") else sources) for header in headers]
 
 
-def fd_setsize_header_problems(headers):
-    """What is wrong with the declared headers ([{path, ...}]); messages (list of str)."""
-    paths = [header.get("path") or "" for header in headers]
-    found = []
-    if not paths:
-        found.append(
-            "fd_setsize_headers: is empty; the default names /usr/include/sys/select.h and /usr/src/sys/sys/select.h"
-        )
-    found += [
-        f"fd_setsize_headers: {path!r} is not the absolute path of a header"
-        for path in paths
-        if not path.startswith("/") or not path.endswith(".h")
-    ]
-    twice = sorted({path for path in paths if paths.count(path) > 1})
-    return found + [f"fd_setsize_headers: {path} is listed twice" for path in twice]
-
-
 def day(seconds, form="%Y-%m-%d"):
     return time.strftime(form, time.localtime(seconds))
 
@@ -65,6 +48,5 @@ class FilterModule:
     def filters(self):
         return {
             "fd_setsize_to_be": fd_setsize_to_be,
-            "fd_setsize_header_problems": fd_setsize_header_problems,
             "fd_setsize_warnings": fd_setsize_warnings,
         }

@@ -9,7 +9,6 @@ import re
 # Exim retries after 15 minutes, Postfix after 5 (minimal_backoff_time): a longer delay costs most senders one more round.
 LONG_DELAY = 300  # s
 
-PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+")
 LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
 DOMAIN = re.compile(rf"{LABEL}(\.{LABEL})*")
 # The text stands in single quotes within double quotes in rc.conf, where the shell reads it twice, and goes into an SMTP reply.
@@ -161,7 +160,7 @@ def _delays(declared):
 
 
 def _words(declared):
-    address, text, service, user = (declared[name] for name in ("address", "text", "service", "user"))
+    address, text, user = (declared[name] for name in ("address", "text", "user"))
     try:
         loopback = ipaddress.IPv4Address(address).is_loopback
     except ValueError:
@@ -174,11 +173,6 @@ def _words(declared):
         yield f"greylist_text: postgrey fills in %s (seconds left) and %r (the recipient's domain), and {text!r} has another %"
     if user == "root" or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", user):
         yield f"greylist_user: {user!r} is not the name of an unprivileged user"
-    for name in ("database", "run_directory", "list_directory", "prefix"):
-        if not PATH.fullmatch(declared[name]):
-            yield f"greylist_{name}: {declared[name]!r} is not an absolute path of letters, digits and . _ + - alone"
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", service) or service == "postgrey":
-        yield f"greylist_service: {service!r} cannot name the rc script: small letters, digits and _, and not the port's own postgrey"
 
 
 def _lists(declared):

@@ -174,10 +174,7 @@ class Postgrey:
         for path in paths:
             text = host.read(path)
             if text is not None and MARK not in text:
-                raise host.Refused(
-                    "greylist_service: %s is there and was not written by this role; move it away, or choose another name"
-                    % path
-                )
+                raise host.Refused("%s is there and was not written by role greylist; move it away" % path)
 
     def refuse_missing(self):
         try:
@@ -228,7 +225,7 @@ class Postgrey:
         if not self.installed():
             if not (check and missing):
                 raise host.Refused(
-                    "greylist_install: there is no %s; set greylist_install: true, or install postgrey under greylist_prefix"
+                    "greylist_install: there is no %s; set greylist_install: true, or install postgrey"
                     % self.p["program"]
                 )
             diff = [host.difference(path, None, files[path][0]) for path in sorted(files)]

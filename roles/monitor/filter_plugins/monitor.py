@@ -20,30 +20,15 @@ RANGES = {
     "monitor_files_kept": (1, 100, "files"),
     "monitor_read_since": (60, 31622400, "seconds back from now"),
     "monitor_read_points": (1, 20160, "rows; two weeks by the minute"),
-    "monitor_statistics_port": (0, 65535, "a port, or 0 for none"),
 }
-PATHS = (
-    "monitor_directory",
-    "monitor_program",
-    "monitor_config",
-    "monitor_newsyslog",
-    "monitor_maillog",
-    "monitor_queue_directory",
-    "monitor_main_cf",
-    "monitor_named_conf",
-)
 
-
-#: (what matches, what it must be) of each text: sh(1) and pw(8) take a name, sendmail(1) an argument that is a header, too, and paths stand unquoted
-#: in the rc script and in newsyslog.conf
+#: (what matches, what it must be) of each text: pw(8) takes a name, sendmail(1) an argument that is a header, too
 PATTERNS = {
-    "monitor_service": (r"[a-z][a-z0-9_]{0,30}", "small letters, digits and _, beginning with a letter"),
     "monitor_user": (r"[a-z_][a-z0-9_-]{0,30}", "small letters, digits, _ and -, up to 31"),
     "monitor_alert_to": (
         r"[A-Za-z0-9_][^\s@<>,;:\"()\\]*(@[A-Za-z0-9.-]+)?",
         "an address like admin@example.org, or a local name",
     ),
-    **dict.fromkeys(PATHS, (r"(/[A-Za-z0-9._+-]+)+", "an absolute path of letters, digits and . _ + -")),
 }
 
 

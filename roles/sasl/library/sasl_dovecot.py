@@ -119,7 +119,7 @@ class Dovecot:
         declared = rc.read(["dovecot_config"]).get("dovecot_config", "").split()
         if declared and self.config not in declared:
             raise Refused(
-                "sasl_config: rc.conf starts Dovecot with dovecot_config=%r, not with %s; make them agree"
+                "rc.conf starts Dovecot with dovecot_config=%r, not with %s; make them agree"
                 % (" ".join(declared), self.config)
             )
 
@@ -130,12 +130,12 @@ class Dovecot:
             grp.getgrnam(self.p["socket_group"])
         except KeyError:
             raise Refused(
-                "sasl_socket_owner: this host has no user or group %s:%s; Postfix is installed before Dovecot"
+                "this host has no user or group %s:%s; Postfix is installed before Dovecot"
                 % (self.p["socket_owner"], self.p["socket_group"])
             ) from None
         if not os.path.isdir(directory):
             raise Refused(
-                "sasl_queue_directory: %s does not exist; Postfix is installed before Dovecot, and its queue_directory must be this"
+                "sokuhai_queue_directory: %s does not exist; Postfix is installed before Dovecot, and its queue_directory must be this"
                 % directory
             )
 
@@ -172,10 +172,7 @@ class Dovecot:
             pkg.install(missing)
         version, old = self.version(), read(self.config)
         if version is None and not self.check_mode:
-            raise Refused(
-                "sasl_install: there is no %s; set sasl_install: true, or install Dovecot under sasl_prefix"
-                % self.program
-            )
+            raise Refused("sasl_install: there is no %s; set sasl_install: true, or install Dovecot" % self.program)
         text = self.syntax(version or self.p["predicted_version"])
         self.refuse_foreign(old)
         files = {}

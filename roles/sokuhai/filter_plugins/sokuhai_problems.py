@@ -45,8 +45,10 @@ def sokuhai_problems(declared):
     for name, least in (("sokuhai_domain", 1), ("sokuhai_hostname", 2)):
         if name not in found:
             found[name] = name_problem(declared[name], least)
-    if not str(declared["sokuhai_queue_directory"]).startswith("/"):
-        found["sokuhai_queue_directory"] = "an absolute path is needed"
+    for name in ("sokuhai_queue_directory", "sokuhai_maillog"):
+        # they stand unquoted in configuration files
+        if name not in found and not re.fullmatch(r"(/[A-Za-z0-9._+-]+)+", declared[name]):
+            found[name] = "an absolute path of letters, digits and . _ + - is needed"
     if not declared["rebuild_parts"]:
         found["rebuild_parts"] = "one or more of bind, postfix and kernel is needed"
     return [f"{name} = {declared[name]!r}: {why}" for name, why in found.items() if why]

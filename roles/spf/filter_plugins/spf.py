@@ -114,9 +114,6 @@ def _service(declared):
         yield f"spf_user: spawn(8) refuses {declared['user']}; an unprivileged user such as nobody works"
     elif not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", declared["user"]):
         yield f"spf_user: {declared['user']!r} is not a user's name"
-    for name in ("config_directory", "prefix"):
-        if not re.fullmatch(r"(/[A-Za-z0-9._+-]+)+", declared[name]):
-            yield f"spf_{name}: {declared[name]!r} becomes part of a line of master.cf: an absolute path of letters, digits and . _ + - only"
 
 
 class FilterModule:

@@ -251,8 +251,7 @@ class Agent:
         if not os.access(self.p["program"], os.X_OK):
             if not (check and missing):
                 raise host.Refused(
-                    "spf_install: there is no %s; set spf_install: true, or install the agent under spf_prefix"
-                    % self.p["program"]
+                    "spf_install: there is no %s; set spf_install: true, or install the agent" % self.p["program"]
                 )
             return {"predicted": True, "changed": True, "findings": findings, "diff": self.diff("", text)}
         server = elsewhere(host.read("/etc/resolv.conf"))
