@@ -144,7 +144,7 @@ def named(*findings, role="postfix", diff=()):
 
 
 def test_a_consequence_is_left_out_where_its_cause_is_reported():
-    young = found("process master: configuration", because=["main.cf", "tables/"])
+    young = found("process master: configuration", because=["main.cf", "tables/x"])
     assert set(judged(named(young))[1]) == {"postfix: process master: configuration"}
     for path, name in (("main.cf", "main.cf: a"), ("tables/x", "tables/x")):
         assert set(judged(named(young, diff=[text(path, "a = 1\nb\n", "a = 2\nb\n")]))[1]) == {"postfix: " + name}

@@ -89,8 +89,8 @@ def merged(findings):
 
 
 def covers(cause, name):
-    """Whether *cause* of a `because` means the finding *name*: itself; "main.cf" each "main.cf: …"; "/etc/" each file below."""
-    return name == cause or name.startswith(cause if cause.endswith("/") else cause + ": ")
+    """Whether *cause* of a `because` means the finding *name*: itself or, by "main.cf", each "main.cf: …"."""
+    return name == cause or name.startswith(cause + ": ")
 
 
 def without_consequences(findings):
