@@ -122,6 +122,6 @@ def test_a_second_run_changes_nothing(upgraded, former, tmp_path):
 
 
 def test_a_variable_that_is_gone_is_refused_by_its_successors_name(upgraded, former, tmp_path):
-    done = play((former, ROOT, tmp_path), upgraded[0], "site.yml", "-e", "postfix_maillog=/var/log/mail")
-    assert done.returncode != 0 and "postfix_maillog" in message(done)
+    done = play((former, ROOT, tmp_path), upgraded[0], "site.yml", "-e", "preflight_openfiles=65535")
+    assert done.returncode != 0 and "preflight_openfiles is gone: use sokuhai_openfiles" in message(done)
     assert done.summary["remote_commands"] == 0 and HOST in done.stdout
