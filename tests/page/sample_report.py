@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Reports as tools/drift makes them, of hosts that do not exist: made by chance from a fixed seed, so that a test sees the same each time."""
 
-from __future__ import annotations
-
 import math
 import random
 

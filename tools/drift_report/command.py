@@ -5,8 +5,6 @@ Exit status: 0 all as declared, 2 drift, 3 a host could not be reached, 1 an err
 What it reports, and what it cannot see: docs/drift.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import fcntl

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What a module's diff says, one difference after the other. Pure."""
 
-from __future__ import annotations
-
 import difflib
 import json
 

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """From the callback's records to hosts, each with its status, and findings. Pure."""
 
-from __future__ import annotations
-
 from . import findings as of
 from .samples import sane
 

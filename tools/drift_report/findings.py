@@ -5,8 +5,6 @@ A module names what differs in its result `findings` (module_utils/sokuhai/findi
 modules name nothing, so their arguments do.
 """
 
-from __future__ import annotations
-
 from . import diffs, remedies
 
 HIDDEN = "(hidden: no_log)"

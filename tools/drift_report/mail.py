@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """One mail of tools/drift: what it says, and how it is handed over."""
 
-from __future__ import annotations
-
 import email.message
 import email.policy
 import email.utils

@@ -5,8 +5,6 @@ What a recipient was mailed is kept apart from what the last run found: a run by
 recipients one of whose mail was not taken, only that one is written to again.
 """
 
-from __future__ import annotations
-
 import os
 import pathlib
 import secrets

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What puts a finding right: a word that a module gives as its `remedy`, the command it stands for, and words.py's sentence about it. Pure."""
 
-from __future__ import annotations
-
 from . import words
 
 #: remedy -> command, None where there is none to type. "" is what site.yml puts back.

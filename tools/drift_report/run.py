@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The check run: playbooks/drift.yml, and what the callback recorded of it."""
 
-from __future__ import annotations
-
 import json
 import os
 import pathlib

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What a host answered for its samples and traps, in the form of docs/drift.schema.json: checked, and no more rows than a report holds. Pure."""
 
-from __future__ import annotations
-
 import math
 
 POINTS = 800  # most samples of one host that report and page hold: more than a chart has pixels

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What the last run found: the files that are kept, and what is other than they say."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The report's lines: the whole of it for a terminal, or what is other than at the last run, for cron and mail. Pure."""
 
-from __future__ import annotations
-
 
 def short(text, width=100):
     """*text* on one line, its end left out beyond *width* characters."""

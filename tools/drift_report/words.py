@@ -4,8 +4,6 @@
 What hosts and roles say (names, values, diffs, messages) is not translated: it is what an operator will search for.
 """
 
-from __future__ import annotations
-
 WORDS = {
     # frame
     "title": ("Mail hosts: drift and ceilings", "メールホストの状態：差異と上限"),

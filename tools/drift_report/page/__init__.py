@@ -6,8 +6,6 @@ host        its section, of chain, charts and traps; summary has all hosts
 elements, language, pieces   HTML, words in both languages, and what stands in many places
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

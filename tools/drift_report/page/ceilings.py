@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The chain of limits with what was used of each link, and which of them is the tightest. Pure."""
 
-from __future__ import annotations
-
 from ..samples import columns_of, last_known
 
 NEAR = 0.8  # share of a ceiling above which it counts as near; the same as issue and mail use

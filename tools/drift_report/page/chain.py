@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """How near the ceilings are: the tightest link in a sentence and a figure, and the chain of limits as a table."""
 
-from __future__ import annotations
-
 from .ceilings import NEAR
 from .elements import el
 from .language import say

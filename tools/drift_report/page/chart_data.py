@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The numbers of the charts, and of the table of hosts, from a host's samples. Pure."""
 
-from __future__ import annotations
-
 from ..samples import last_known, rounded, thinned
 
 # Charts: (name, unit, [series]); a series is (column, how). how: "is" as sampled, "rate" per second, "minute" per minute,

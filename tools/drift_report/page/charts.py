@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The places where the script draws, each with its legend: a table that says last and most without the script."""
 
-from __future__ import annotations
-
 from ..words import forms
 from .chart_data import CHARTS
 from .elements import el

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """HTML by elements. Whatever is not an element is text and is escaped, so nothing that came from a host can become markup."""
 
-from __future__ import annotations
-
 import html
 import json
 import re

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The section of one host: what is wrong, what to do, what could not be known."""
 
-from __future__ import annotations
-
 from .. import remedies
 from ..terminal import refusal, short
 from . import chain, charts, traps

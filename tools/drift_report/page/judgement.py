@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What the page says of one host: how it is, what is near, what is wrong, what to do. Pure."""
 
-from __future__ import annotations
-
 import datetime
 
 from .. import remedies

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The words of the page as elements, both languages side by side: the style sheet shows the one that <html lang> names."""
 
-from __future__ import annotations
-
 import re
 
 from ..words import forms

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Small things that stand in many places of the page: numbers, times, levels, commands, bars."""
 
-from __future__ import annotations
-
 import datetime
 import re
 

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """All hosts: a line for each, and the verdict over them."""
 
-from __future__ import annotations
-
 from ..samples import rounded
 from .chart_data import peak_rate, queue_total
 from .elements import el

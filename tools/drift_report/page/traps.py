@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What the traps caught, by rule and by trap."""
 
-from __future__ import annotations
-
 from .ceilings import NEAR
 from .elements import el
 from .language import say
