@@ -14,7 +14,7 @@ places, kernel_boot, kernel_file, kernel_host, kernel_needs = (
 kernel_plan, kernel_build, kernel_arm, kernel_judge, kernel_undo = (
     load(f"roles/kernel/library/kernel_{name}.py") for name in ("plan", "build", "arm", "judge", "undo")
 )
-shared, job, serving, trial = (util(name) for name in ("sokuhai.host", "sokuhai.job", "kernel_serving", "kernel_trial"))
+shared, job, serving = (util(name) for name in ("sokuhai.host", "sokuhai.job", "kernel_serving"))
 Refused = shared.Refused
 #: As they are on a real host.
 PLACES = {name: value for name, value in vars(places).items() if name.isupper() and name != "RECORD"}
@@ -92,8 +92,8 @@ class Host:
         monkeypatch.setattr(shared.time, "sleep", lambda seconds: None)
         monkeypatch.setattr(serving, "dns_answers", lambda server: self.answers["dns"])
         monkeypatch.setattr(serving, "smtp_greets", lambda server: self.answers["smtp"])
-        monkeypatch.setattr(trial, "alive", lambda pidfile: 4242 if self.path(pidfile).exists() else None)
-        monkeypatch.setattr(trial, "stop", lambda pidfile: shared.remove(pidfile))
+        monkeypatch.setattr(kernel_boot, "alive", lambda pidfile: 4242 if self.path(pidfile).exists() else None)
+        monkeypatch.setattr(kernel_boot, "stop", lambda pidfile: shared.remove(pidfile))
         monkeypatch.setattr(job, "detach", lambda function: function())
         monkeypatch.setattr(job.Work, "command", lambda work, argv, what, hold: self.command(work, argv, what))
         monkeypatch.setattr(os, "uname", lambda: os.uname_result(("FreeBSD", "x", "15.0-RELEASE", "x", "amd64")))

@@ -279,17 +279,14 @@ def test_undo_touches_nothing_more_when_no_repository_took_the_packages_place(tm
 
     monkeypatch.setattr(undo, "must", must)
     monkeypatch.setattr(pkg, "installed", lambda: [dict(there)])
-    monkeypatch.setattr(pkg, "annotations", lambda name: {"sokuhai_built": "1"})
+    monkeypatch.setattr(pkg, "annotations", lambda name: {"sokuhai_built": "1", "flavor": "x"})
     monkeypatch.setattr(pkg, "options", lambda name: {})
     if takes:
-        answer = undo.undo([ITEM], settings, False)
-        assert answer["changed"] and done == ["unlock", "install", "annotate"]
-        assert [one["id"] for one in answer["findings"]] == [
-            "port mail/postfix: make_conf",
-            "port mail/postfix: package",
-        ]
+        assert undo.undo(ITEM, settings, True)["after"] == "A=1\n" and done == []
+        assert undo.undo(ITEM, settings, False)["after"] == "A=1\n"
+        assert done == ["unlock", "install", "annotate"]
         assert conf.read_text() == "A=1\n" and not there["locked"]
     else:
-        with pytest.raises(Refused, match="mail/postfix: "):
-            undo.undo([ITEM], settings, False)
+        with pytest.raises(Refused, match="pkg install -f postfix"):
+            undo.undo(ITEM, settings, False)
         assert done == ["unlock", "install", "lock"] and conf.read_text() == block and there["locked"]

@@ -3,6 +3,7 @@
 
 import jinja2
 import pytest
+from drift_records import judged, record
 from role_modules import ROOT, load, util
 
 judge, make, branch, options, state = (
@@ -427,3 +428,13 @@ def test_a_package_of_ones_own_repository_is_installed_when_it_is_of_another(mon
     assert repository_kinds(monkeypatch, [mine], flavor="sasl") == (["repository"], True)
     # reported, and not tried again and again
     assert repository_kinds(monkeypatch, [mine], options_set=["PCRE2"]) == (["options"], False)
+
+
+def test_plan_and_build_are_reported_once_and_the_file_stands_for_its_block(monkeypatch):
+    port = state.Port(ITEM, SETTINGS, [])
+    port.differences = {"make_conf": ("the declared block", "missing"), "unlocked": ("locked", "unlocked")}
+    conf = {"before_header": "/etc/make.conf", "before": "", "after": "# BEGIN sokuhai ports mail/postfix\n"}
+    of_plan = record(role="ports", action="ports_plan", findings=port.findings())
+    of_build = record(role="ports", action="followed", changed=True, findings=port.findings(), diff=[conf])
+    assert set(judged(of_plan)[1]) == {"ports: port mail/postfix: make_conf", "ports: port mail/postfix: unlocked"}
+    assert set(judged(of_plan, of_build)[1]) == {"ports: /etc/make.conf", "ports: port mail/postfix: unlocked"}

@@ -25,7 +25,7 @@ default: {description: The kernel to which a failed trial returns., type: str, r
 import json
 import os
 
-from ansible.module_utils import kernel_boot, kernel_file, kernel_serving, kernel_trial
+from ansible.module_utils import kernel_boot, kernel_file, kernel_serving
 from ansible.module_utils import kernel_places as places
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kernel_host import OPTIONS, Kernel
@@ -43,7 +43,7 @@ def arm(kernel, script, seconds, check):
         and os.path.exists(places.state("trial.json"))
     ):
         # of a trial that no run judged (the controller was killed): it is tried again
-        kernel_trial.disarm([name])
+        kernel_boot.disarm([name])
     if not kernel.there():
         raise Refused("%s is not installed whole: nothing is booted" % name)
     if kernel.builds and host.sha256(kernel.file) != kernel.record().get("sha256"):
@@ -64,7 +64,7 @@ def arm(kernel, script, seconds, check):
     places.put(places.SCRIPT, script, 0o555)
     status, out, err = host.run(["nextboot", "-k", name])
     if status or not kernel_boot.counts_once(name):
-        kernel_trial.disarm([name])
+        kernel_boot.disarm([name])
         said = (err or out).strip() or "wrote nothing"
         raise Refused("nextboot -k %s: %s. The next boot is %s, as before" % (name, said, default))
     return {"changed": True, "default": default}

@@ -28,7 +28,7 @@ return_needed: {description: "Whether the host runs a kernel that is not kept, a
 import os
 import time
 
-from ansible.module_utils import kernel_boot, kernel_file, kernel_serving, kernel_trial
+from ansible.module_utils import kernel_boot, kernel_file, kernel_serving
 from ansible.module_utils import kernel_places as places
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kernel_host import OPTIONS, Kernel, discard
@@ -75,7 +75,7 @@ def judge(want, check):
         problems = wrong(kernel, trial)
     if problems:
         return give_up(kernel, "; ".join(problems), check)
-    if os.path.exists(places.state("running")) and not kernel_trial.alive(places.TIMER):
+    if os.path.exists(places.state("running")) and not kernel_boot.alive(places.TIMER):
         return refused(
             "the trial's time ran out while it was judged: the host reboots into the old kernel; kernel_trial_seconds is too short"
         )
@@ -88,7 +88,7 @@ def judge(want, check):
 
 def keep(kernel, loader_conf):
     """Have the kernel that runs boot from now on, and take away those of ours that neither run nor boot."""
-    changed = kernel_trial.disarm([kernel.name])
+    changed = kernel_boot.disarm([kernel.name])
     changed = places.put(places.LOADER, loader_conf) or changed
     changed = kernel.mark("kept") or changed
     stay = {kernel.running, kernel.default, "kernel", "kernel.old"}
@@ -118,7 +118,7 @@ def came_back(kernel, trial, rejected, check):
     why = LOST[how] % trial
     if not check:
         kernel.mark("failed", why)
-        kernel_trial.disarm([kernel.name])
+        kernel_boot.disarm([kernel.name])
     said = "%s failed its trial: %s. The host runs %s again, and boots it from now on"
     return dict(refused(said % (kernel.name, why, kernel.running)), how=how)
 

@@ -31,7 +31,7 @@ userland: {description: Version of the world., type: str, returned: success}
 import os
 import shutil
 
-from ansible.module_utils import kernel_boot, kernel_file, kernel_trial
+from ansible.module_utils import kernel_boot, kernel_file
 from ansible.module_utils import kernel_places as places
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kernel_host import OPTIONS, Kernel, discard, stock_behind
@@ -62,7 +62,7 @@ def undo(kernel, check):
     elsewhere = kernel.running != returns
     stock, other = stock_behind(kernel.userland) if elsewhere else ("", False)
     if todo and not check:
-        kernel_trial.disarm([*own, kernel.name])
+        kernel_boot.disarm([*own, kernel.name])
         host.remove(*files)
         for name in kernels:
             discard(name)
