@@ -133,7 +133,7 @@ class Work:
             os.replace(self.job.log, self.job.log + ".0")
         with open(self.job.log, "ab") as self._log:
             self.record["pid"] = os.getpid()
-            self.say("=> sokuhai: %s" % time.strftime("%Y-%m-%d %H:%M:%S"))
+            self.say("=> sokuhai: from phase %s, %s" % (self.record["phase"], time.strftime("%Y-%m-%d %H:%M:%S")))
             try:
                 result = function(self) or {}
                 self.phase("done", finished=int(time.time()), **result)
