@@ -141,10 +141,12 @@ def postfix_restriction_items(base, extra=None):
 
 
 def seconds(value):
-    """Return a time of Postfix (a number with an optional unit s m h d w) in seconds. Raises ValueError."""
-    match = re.fullmatch(r"(\d+)\s*([smhdw]?)", postfix_value(value))
+    """Return a time of Postfix (a number with an optional unit s m h d w), one second or more, in seconds. Raises ValueError."""
+    match = re.fullmatch(r"0*([1-9]\d*)\s*([smhdw]?)", postfix_value(value))
     if not match:
-        raise ValueError(f"{value!r} is not a time; it is a number with an optional unit s, m, h, d or w")
+        raise ValueError(
+            f"{value!r} is not a time of one second or more: a number with an optional unit s, m, h, d or w"
+        )
     return int(match[1]) * TIME_UNITS[match[2] or "s"]
 
 
@@ -155,6 +157,8 @@ def rate(per_minute, unit_seconds):
     something else. Raises ValueError with the nearest rates that can be set.
     """
     below, rest = divmod(per_minute * unit_seconds, 60)
+    if per_minute < 0:
+        raise ValueError(f"{per_minute} is not a whole number a minute (0: no limit)")
     if not rest:
         return below
     low, high = -(-below * 60 // unit_seconds), -(-(below + 1) * 60 // unit_seconds)
@@ -331,16 +335,12 @@ def rate_problems(declared):
     unit = "1s" if declared["postfix_profile"] == "article" else "60s"
     try:
         unit = seconds(override.get("anvil_rate_time_unit", {}).get("value", unit))
-        if unit < 1:
-            raise ValueError("1 second is the least")
     except ValueError as error:
         yield f"postfix_main_cf: anvil_rate_time_unit: {error}"
         return
     for kind, value in declared["postfix_rates_per_minute"].items():
         try:
             rate(int(value), unit)
-            if int(value) < 0:
-                yield f"postfix_rates_per_minute: {kind} is {value}; it is a whole number a minute (0: no limit)"
         except ValueError as error:
             yield f"postfix_rates_per_minute: {kind}: {error}"
     for kind, name in RATES.items():

@@ -191,7 +191,7 @@ def test_times_of_postfix(value, number):
     assert seconds(value) == number
 
 
-@pytest.mark.parametrize("value", ["1y", "", "s", "-1", "1.5"])
+@pytest.mark.parametrize("value", ["1y", "", "s", "-1", "1.5", "0", "0s"])
 def test_no_times_of_postfix(value):
     with pytest.raises(ValueError):
         seconds(value)

@@ -30,7 +30,7 @@ class Files:
     def __init__(self, postfix, main_cf, master_cf, tables):
         self.postfix = postfix
         self.tables = tables
-        self.folder = os.path.join(postfix.config, "tables")
+        self.table_directory = os.path.join(postfix.config, "tables")
         self.previous = os.path.join(postfix.config, ".previous")
         self.wanted = {"main.cf": main_cf, "master.cf": master_cf}
         self.wanted.update(("tables/" + table["name"], table["text"]) for table in tables)
@@ -47,7 +47,7 @@ class Files:
     def undeclared(self):
         """Return the names in tables/ that are neither declared nor built from a declared table."""
         ours = {table["name"] + end for table in self.tables for end in ("", *SUFFIXES.get(table["type"], ()))}
-        return sorted(set(os.listdir(self.folder)) - ours) if os.path.isdir(self.folder) else []
+        return sorted(set(os.listdir(self.table_directory)) - ours) if os.path.isdir(self.table_directory) else []
 
     def indexed(self, directory):
         """Yield (table, path of its text, path of its database) of the tables below *directory* that are built."""
@@ -87,7 +87,7 @@ class Files:
     def read_at_load(self):
         """Return the paths of what Postfix reads when it is loaded; it looks after its databases itself."""
         return [os.path.join(self.postfix.config, name) for name in CONFIGURATION] + [
-            os.path.join(self.folder, table["name"]) for table in self.tables if table["type"] not in SUFFIXES
+            os.path.join(self.table_directory, table["name"]) for table in self.tables if table["type"] not in SUFFIXES
         ]
 
     # ---- staged
@@ -98,7 +98,7 @@ class Files:
         for name, text in self.wanted.items():
             if name in CONFIGURATION:
                 # a table named by its full path must be the staged one, too
-                text = text.replace(self.folder + "/", os.path.join(directory, "tables") + "/")
+                text = text.replace(self.table_directory + "/", os.path.join(directory, "tables") + "/")
             host.write(os.path.join(directory, name), text, 0o644)
         # A main.cf younger than two seconds is read again, and what was set before the first reading, the configuration
         # directory, is forgotten for the compiled one (dict_load_file_xt() of dict.c): $config_directory/tables would be the
@@ -131,29 +131,29 @@ class Files:
         for name in CONFIGURATION:
             with contextlib.suppress(FileNotFoundError):
                 shutil.copy2(os.path.join(self.postfix.config, name), scratch)
-        if os.path.isdir(self.folder):
-            shutil.copytree(self.folder, os.path.join(scratch, "tables"))
+        if os.path.isdir(self.table_directory):
+            shutil.copytree(self.table_directory, os.path.join(scratch, "tables"))
         os.rename(scratch, self.previous)
 
     def swap(self, directory):
         """Rename the staged files into place: tables before the files that name them."""
-        os.makedirs(self.folder, 0o755, exist_ok=True)
+        os.makedirs(self.table_directory, 0o755, exist_ok=True)
         staged = os.path.join(directory, "tables")
         # a text before its database: an older database is what Postfix warns of
         for name in sorted(os.listdir(staged), key=lambda entry: (entry.count("."), entry)):
-            os.rename(os.path.join(staged, name), os.path.join(self.folder, name))
+            os.rename(os.path.join(staged, name), os.path.join(self.table_directory, name))
         for _table, _source, base in self.indexed(self.postfix.config):
             os.utime(base)
         for name in CONFIGURATION:
             host.write(os.path.join(self.postfix.config, name), self.wanted[name], 0o644)
         for name in self.undeclared():
-            os.unlink(os.path.join(self.folder, name))
+            os.unlink(os.path.join(self.table_directory, name))
 
     def restore(self):
         """Return to the set that keep() copied."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.table_directory, ignore_errors=True)
         if os.path.isdir(os.path.join(self.previous, "tables")):
-            shutil.copytree(os.path.join(self.previous, "tables"), self.folder)
+            shutil.copytree(os.path.join(self.previous, "tables"), self.table_directory)
         for name in CONFIGURATION:
             text, path = host.read(os.path.join(self.previous, name)), os.path.join(self.postfix.config, name)
             if text is None:

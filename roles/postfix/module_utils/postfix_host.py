@@ -8,9 +8,8 @@ import re
 import time
 
 from ansible.module_utils import postfix_text
-from ansible.module_utils.sokuhai import host, process
+from ansible.module_utils.sokuhai import host, limits, process
 from ansible.module_utils.sokuhai.host import Refused
-from ansible.module_utils.sokuhai.limits import parse_rlimits
 
 #: Must not run beside Postfix: both want port 25.
 REPLACES = "sendmail"
@@ -87,10 +86,10 @@ class Postfix:
 
     def openfiles(self, pid):
         """Return the descriptors that a running process may have, the lower of soft and hard limit; None when there is no limit."""
-        _status, out, err = host.run(["procstat", "rlimit", str(pid)])
-        if pid not in parse_rlimits(out):
-            raise Refused("procstat rlimit %d shows no openfiles: %s" % (pid, (err or out).strip()))
-        return min((number for number in parse_rlimits(out)[pid] if number is not None), default=None)
+        found = limits.descriptors(pid)
+        if pid not in found:
+            raise Refused("procstat rlimit %d shows no openfiles" % pid)
+        return min((number for number in found[pid] if number is not None), default=None)
 
     def rc(self, verb):
         """service(8) with the one… verbs: a plain start of a service that is not enabled does nothing and exits 0."""

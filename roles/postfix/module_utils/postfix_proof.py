@@ -116,10 +116,10 @@ class Proof:
 
         In a set of its own, the bare paths, whatever else is wrong in the staged one; at EHLO, so that no other daemon is needed.
         """
-        folder = os.path.join(directory, ".word")
-        os.makedirs(folder, 0o755, exist_ok=True)
+        alone = os.path.join(directory, ".word")
+        os.makedirs(alone, 0o755, exist_ok=True)
         paths = ["%s = %s\n" % item for item in self.postfix.paths.items() if item[0] != "config_directory"]
-        host.write(os.path.join(folder, "main.cf"), "".join(paths), 0o644)
+        host.write(os.path.join(alone, "main.cf"), "".join(paths), 0o644)
         options = {
             "smtpd_helo_restrictions": " ".join(restriction),
             "smtpd_delay_reject": "no",
@@ -131,7 +131,7 @@ class Proof:
         }
         replies, log = smtp.smtpd(
             self.postfix,
-            folder,
+            alone,
             {"name": "word", "options": {}},
             options,
             ["EHLO " + self.p["hostname"], "QUIT"],
