@@ -82,7 +82,8 @@ def values(result, name):
 
 
 def parameter(result, name):
-    return next(item["value"] for item in result["main_cf"] if item["name"] == name)
+    value = next(item["value"] for item in result["main_cf"] if item["name"] == name)
+    return [part["value"] if isinstance(part, dict) else part for part in value] if isinstance(value, list) else value
 
 
 def table(result, name):

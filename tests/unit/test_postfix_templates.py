@@ -74,6 +74,7 @@ def test_a_list_has_its_reasons_and_a_long_one_a_line_for_each_entry():
         "    " + "y" * 60,
     ]
     assert main_cf({"name": "a", "value": [{"value": "b"}]})[1:] == ["a = b"]
+    assert main_cf({"name": "a", "value": [{"value": "b", "reason": "c"}]})[1:] == ["a =", "    # c", "    b"]
 
 
 def test_a_value_cannot_smuggle_in_a_parameter():

@@ -17,7 +17,7 @@ def service_of(services, name):
 
 
 def access_set(declared, healthy):
-    """Return what role postfix is to write, as {restrictions: {parameter: [{name, value, weight}]}, main_cf, master_cf,
+    """Return what role postfix is to write, as {restrictions: {parameter: [{name, value, reason, weight}]}, main_cf, master_cf,
     tables: [{name, type, entries, samples}], aliases}.
 
     declared: the role's public variables without the prefix access_, and its data (lists, classes, helo_rules, dynamic_rules,
@@ -33,11 +33,18 @@ def access_set(declared, healthy):
     addresses = [str(trap).lower() for trap in declared["traps"]]
     restrictions, classes = {}, []
     for name in LISTS:
-        items = [{"name": item["name"], "value": ", ".join(values(item))} for item in lists[name] if values(item)]
+        items = [
+            {"name": item["name"], "value": ", ".join(values(item)), "reason": item.get("reason", "")}
+            for item in lists[name]
+            if values(item)
+        ]
         if addresses and name in traps.LISTS:
             table = f"trap_{name}"
             found[table] = [{"pattern": address, "action": table} for address in addresses]
-            items.insert(0, {"name": "traps", "value": f"check_recipient_access {tables.place(table)}"})
+            reason = "traps: what would have caught their mail is counted"
+            items.insert(
+                0, {"name": "traps", "value": f"check_recipient_access {tables.place(table)}", "reason": reason}
+            )
             last = tables.SAFE_YES if name == "recipient" else "permit"
             classes.append((table, traps.class_of(lists[name], values, last)))
         restrictions[f"smtpd_{name}_restrictions"] = [
@@ -45,7 +52,8 @@ def access_set(declared, healthy):
         ]
     for name in declared["classes"]:
         # a class without a rule says nothing, but Postfix wants one; permit and reject would say something
-        classes.append((name, [value for item in lists[name] for value in values(item)] or ["sleep 0"]))
+        entries = [{"value": value, "reason": item.get("reason", "")} for item in lists[name] for value in values(item)]
+        classes.append((name, entries or ["sleep 0"]))
 
     main = [{**item, "group": "Access", "weight": 390} for item in declared["main"]]
     main.append(_restriction("smtpd_restriction_classes", [name for name, _ in classes], 395))
