@@ -7,21 +7,15 @@ import re
 import subprocess
 import sys
 
-import jinja2
 import pytest
 from limits_plan import RAISE_ONLY, conflicts, limits_names, limits_plan, misplaced
-from role_modules import ROOT, load, util
+from role_modules import ROOT, load, rendered, util
 from sizing import holds, in_order, number
 
 limits_apply = load("roles/limits/library/limits_apply.py")
 preflight_probe = load("roles/preflight/library/preflight_probe.py")
 limits, blocks = util("sokuhai.limits"), util("sokuhai.blocks")
-TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(ROOT / "roles/limits/templates"),
-    trim_blocks=True,
-    keep_trailing_newline=True,
-    undefined=jinja2.StrictUndefined,
-)
+
 
 FLOORS = {
     "kern.maxfiles": 68985,
@@ -243,9 +237,9 @@ def planned(host, floors, declared):
     return plan
 
 
-def rendered(name, plan, openfiles=65535):
+def file_text(name, plan, openfiles=65535):
     values = {"__limits_plan": plan, "limits_login_class": "sokuhai", "limits_openfiles": openfiles}
-    return TEMPLATES.get_template(name + ".j2").render(values)
+    return rendered("limits", name + ".j2", **values)
 
 
 def go(host, check=False, floors=FLOORS, sysctl=(), loader=(), openfiles=65535):
@@ -254,10 +248,10 @@ def go(host, check=False, floors=FLOORS, sysctl=(), loader=(), openfiles=65535):
     work = limits_apply.Apply(
         host,
         {
-            "sysctl_conf": rendered("etc/sysctl.conf", plan),
-            "loader_conf": rendered("boot/loader.conf.d/sokuhai.conf", plan),
-            "login_conf": rendered("etc/login.conf", plan),
-            "rc_conf": rendered("etc/rc.conf.d/postfix", plan, openfiles),
+            "sysctl_conf": file_text("etc/sysctl.conf", plan),
+            "loader_conf": file_text("boot/loader.conf.d/sokuhai.conf", plan),
+            "login_conf": file_text("etc/login.conf", plan),
+            "rc_conf": file_text("etc/rc.conf.d/postfix", plan, openfiles),
             "apply": plan["apply"],
             "guarantee": plan["guarantee"],
             "reboot": plan["reboot"],
@@ -668,7 +662,7 @@ def test_what_rc_conf_says_already(host, line, refused):
 
 
 def shell(before, after="echo $(ulimit -Sn) $(ulimit -Hn)", openfiles=600):
-    script = "\n".join(["set -u", before, rendered("etc/rc.conf.d/postfix", None, openfiles), after])
+    script = "\n".join(["set -u", before, file_text("etc/rc.conf.d/postfix", None, openfiles), after])
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     return done.stdout.split()
@@ -683,8 +677,8 @@ def may_raise_hard_limits():
 
 def test_the_fragment_passes_shellcheck():
     program = pathlib.Path(sys.executable).parent / "shellcheck"
-    text = rendered("etc/rc.conf.d/postfix", None)
-    done = subprocess.run([program, "-s", "sh", "-"], input=text, capture_output=True, text=True, cwd=ROOT)
+    script = file_text("etc/rc.conf.d/postfix", None)
+    done = subprocess.run([program, "-s", "sh", "-"], input=script, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout
 
 
@@ -714,7 +708,7 @@ def test_the_fragment_raises_the_hard_limit_as_root():
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 def test_the_fragment_stays_silent_for_a_user():
-    script = "\n".join(["ulimit -n 300", rendered("etc/rc.conf.d/postfix", None, 600), "ulimit -Hn"])
+    script = "\n".join(["ulimit -n 300", file_text("etc/rc.conf.d/postfix", None, 600), "ulimit -Hn"])
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False, user=65534, group=65534)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "300", "")
 

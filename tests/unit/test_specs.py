@@ -150,6 +150,12 @@ def test_every_python_requirement_is_pinned():
     assert direct <= pinned
 
 
+def test_no_filter_is_named_like_a_variable():
+    paths = [*ROOT.glob("roles/*/filter_plugins/*.py"), *ROOT.glob("filter_plugins/*.py")]
+    filters = {name for path in paths for name in load(path).FilterModule().filters()}
+    assert filters & {name for role in ROLES for name in options(role)} == set()
+
+
 def test_modules_and_filters_say_what_they_take():
     """A reader of a module or a filter finds its types, units and sources in the docstring."""
     import ast

@@ -118,4 +118,4 @@ def _service(declared):
 
 class FilterModule:
     def filters(self):
-        return {"spf_results": results, "spf_level": level, "spf_problems": problems}
+        return {"spf_actions": results, "spf_level": level, "spf_problems": problems}
