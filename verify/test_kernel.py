@@ -7,8 +7,8 @@ import pytest
 @pytest.fixture
 def own(host, declared):
     """Name of the kernel that this host is to run: kept by role kernel."""
-    if not declared.get("rebuild_enabled") or "kernel" not in declared.get("rebuild_parts", ["kernel"]):
-        pytest.skip("rebuild_enabled is off, or the kernel is none of rebuild_parts")
+    if not declared["rebuild_enabled"] or "kernel" not in declared["rebuild_parts"]:
+        pytest.skip("rebuild_enabled is off, or the kernel is not one of rebuild_parts")
     text = hostlib.output(host, "cat /boot/loader.conf.d/sokuhai-kernel.conf 2>/dev/null || :")
     if "kernel=" not in text:
         pytest.skip("no kernel has been kept: it waits for kernel_reboot, or failed its trial")
@@ -17,7 +17,7 @@ def own(host, declared):
 
 def test_the_kept_kernel_runs(host, own, declared):
     assert hostlib.output(host, "sysctl -n kern.bootfile").strip() == f"/boot/{own}/kernel"
-    if declared.get("kernel_build", True):
+    if declared["kernel_build"]:
         assert hostlib.output(host, "uname -i").strip() == declared["kernel_ident"]
         config = hostlib.output(host, "sysctl -n kern.conftxt")
         for line in [
@@ -39,7 +39,7 @@ def test_the_running_kernel_is_as_patched_as_the_host(host, own):
     if not built:
         pytest.skip("this kernel was not built by role kernel, which records the version of its sources")
     assert built == hostlib.output(host, "freebsd-version -u").strip(), (
-        "freebsd-update patches only kernels that FreeBSD ships: build it anew"
+        "freebsd-update patches only kernels that FreeBSD ships: rebuild it"
     )
 
 

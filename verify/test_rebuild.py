@@ -17,30 +17,27 @@ def role_filters():
     return module
 
 
-def truth(value):
-    return str(value).lower() in ("true", "yes", "1")
-
-
 @pytest.fixture(scope="module")
 def rebuilt(declared):
-    if not truth(declared.get("rebuild_enabled", False)):
+    if not declared["rebuild_enabled"]:
         pytest.skip("rebuild_enabled is false: nothing is built on this host")
     return declared
 
 
 @pytest.fixture(scope="module")
 def value(rebuilt):
-    return int(rebuilt.get("sokuhai_fd_setsize", 16384))
+    return rebuilt["sokuhai_fd_setsize"]
 
 
 @pytest.fixture(scope="module")
 def ports(rebuilt, value):
     """The declared ports, as role ports merges them, by origin."""
-    if rebuilt.get("ports_method", "ports") != "ports":
+    if rebuilt["ports_method"] != "ports":
         pytest.skip("ports_method is repository: the packages are built elsewhere")
     known = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__ports_known"]
-    parts = rebuilt.get("rebuild_parts", ["bind", "postfix", "kernel"])
-    found = role_filters().ports_merge(known, rebuilt.get("ports_list") or [], parts, [f"-DFD_SETSIZE={value}"])
+    found = role_filters().ports_merge(
+        known, rebuilt["ports_list"], rebuilt["rebuild_parts"], [f"-DFD_SETSIZE={value}"]
+    )
     if not found:
         pytest.skip("rebuild_parts names no port")
     return {port["origin"]: port for port in found}
@@ -60,12 +57,12 @@ def of(ports, origin):
 
 
 def make(host, origin, variable, declared):
-    tree = declared.get("ports_tree", "/usr/ports")
+    tree = declared["ports_tree"]
     return hostlib.output(host, f"make -C {tree}/{origin} -V {variable}").strip()
 
 
 def test_the_headers_say_the_declared_number(host, rebuilt, value):
-    restored = truth(rebuilt.get("fd_setsize_restore_after_build", False))
+    restored = rebuilt["fd_setsize_restore_after_build"]
     installed, source = "/usr/include/sys/select.h", "/usr/src/sys/sys/select.h"
     for path in (installed, source):
         if path == source and host.run(f"env {hostlib.PATH} test -e {path}").rc:
@@ -78,7 +75,7 @@ def test_the_headers_say_the_declared_number(host, rebuilt, value):
 
 
 def test_the_compiler_takes_the_number_from_the_header_alone(host, rebuilt, value):
-    if truth(rebuilt.get("fd_setsize_restore_after_build", False)):
+    if rebuilt["fd_setsize_restore_after_build"]:
         pytest.skip("fd_setsize_restore_after_build: the installed header is FreeBSD's again")
     text = hostlib.output(host, "echo '#include <sys/select.h>' | cc -E -dM -")
     defines = [line.split()[2] for line in text.splitlines() if line.startswith("#define FD_SETSIZE ")]
@@ -92,7 +89,7 @@ def test_make_conf_gives_the_port_its_flags(host, ports, rebuilt, origin):
 
 
 def test_make_conf_gives_them_to_no_other_port(host, ports, rebuilt):
-    tree = rebuilt.get("ports_tree", "/usr/ports")
+    tree = rebuilt["ports_tree"]
     for other in ("dns/bind-tools", "mail/postfix-policyd-spf-perl", "mail/postgrey"):
         if host.run(f"env {hostlib.PATH} test -d {tree}/{other}").rc == 0:
             assert "FD_SETSIZE" not in make(host, other, "CFLAGS", rebuilt), other
@@ -105,9 +102,7 @@ def test_the_package_is_the_ports_own_locked_and_its_probe_recorded(host, ports,
     name, repository, locked = packages[origin]
     # pkg(8) after 2.8.4 prints nothing for a package from a file
     assert repository in ("", "unknown-repository"), f"{name} is the package of repository {repository}"
-    assert locked == ("1" if truth(rebuilt.get("ports_lock", True)) else "0"), (
-        f"{name} is not locked: pkg upgrade replaces it"
-    )
+    assert locked == ("1" if rebuilt["ports_lock"] else "0"), f"{name} is not locked: pkg upgrade replaces it"
     notes = dict(
         line.split("=", 1) for line in hostlib.output(host, f"pkg query '%At=%Av' {name}").splitlines() if "=" in line
     )
@@ -118,7 +113,7 @@ def test_the_package_is_the_ports_own_locked_and_its_probe_recorded(host, ports,
 
 def test_named_says_that_it_was_built_with_the_flags(host, ports, rebuilt):
     flags = of(ports, "dns/bind920")["cflags"]
-    if not truth(rebuilt.get("ports_prove_programs", True)):
+    if not rebuilt["ports_prove_programs"]:
         pytest.skip("ports_prove_programs is false: the programs claim nothing")
     text = hostlib.output(host, "/usr/local/sbin/named -V")
     assert [flag for flag in flags if flag not in text] == [], text
@@ -126,7 +121,7 @@ def test_named_says_that_it_was_built_with_the_flags(host, ports, rebuilt):
 
 def test_postfix_says_that_it_was_made_with_the_flags(host, ports, rebuilt):
     flags = of(ports, "mail/postfix")["cflags"]
-    if not truth(rebuilt.get("ports_prove_programs", True)):
+    if not rebuilt["ports_prove_programs"]:
         pytest.skip("ports_prove_programs is false: the programs claim nothing")
     text = hostlib.output(host, f"cat {hostlib.postconf(host, 'meta_directory')['meta_directory']}/makedefs.out")
     assert [flag for flag in flags if flag not in text] == [], text

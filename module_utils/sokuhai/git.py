@@ -1,5 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""One commit of a repository, fetched and checked, in a folder that is there whole or not at all."""
+"""One commit of a repository, fetched and checked, in a directory that is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def bring():
         pkg.install(["git-lite"])
 
 
-def fetch(folder, url, branch, commit=""):
-    """Have the repository *folder* at the head of *branch* of *url*, or at *commit*; return the commit. Raises Refused, also for another commit."""
-    git("-C", folder, "fetch", "--quiet", "--depth", "1", url, commit or "refs/heads/" + branch)
-    found = git("-C", folder, "rev-parse", "FETCH_HEAD^{commit}")
+def fetch(directory, url, branch, commit=""):
+    """Have the repository *directory* at the head of *branch* of *url*, or at *commit*; return the commit. Raises Refused, also for another commit."""
+    git("-C", directory, "fetch", "--quiet", "--depth", "1", url, commit or "refs/heads/" + branch)
+    found = git("-C", directory, "rev-parse", "FETCH_HEAD^{commit}")
     if commit and found != commit:
         raise Refused("%s gave commit %s, not %s" % (url, found, commit))
-    git("-C", folder, "checkout", "--quiet", "-B", branch, found)
+    git("-C", directory, "checkout", "--quiet", "-B", branch, found)
     return found
 
 
 def clone(path, url, branch, commit, prove):
-    """Put the tree into *path*, an empty folder or none, once prove(folder, commit), which raises Refused, lets it pass; return the commit."""
+    """Put the tree into *path*, an empty directory or none, once prove(directory, commit), which raises Refused, lets it pass; return the commit."""
     new = path.rstrip("/") + ".sokuhai-new"
     shutil.rmtree(new, ignore_errors=True)  # what a killed run left
     os.makedirs(new)

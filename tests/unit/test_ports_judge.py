@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Role ports: what differs and what is to be built for it, make.conf's block, the tree's branch, what is declared."""
 
+import finding_lines
 import jinja2
 import pytest
 from drift_records import judged, record
@@ -438,3 +439,13 @@ def test_plan_and_build_are_reported_once_and_the_file_stands_for_its_block(monk
     of_build = record(role="ports", action="followed", changed=True, findings=port.findings(), diff=[conf])
     assert set(judged(of_plan)[1]) == {"ports: port mail/postfix: make_conf", "ports: port mail/postfix: unlocked"}
     assert set(judged(of_plan, of_build)[1]) == {"ports: /etc/make.conf", "ports: port mail/postfix: unlocked"}
+
+
+def test_a_playbook_prints_findings_without_their_consequences():
+    port = state.Port(ITEM, SETTINGS, [])
+    port.differences = {"make_conf": ("the declared block", "missing"), "unlocked": ("locked", "unlocked")}
+    conf = {**port.findings()[1], "id": "/etc/make.conf", "thing": "/etc/make.conf", "expected": ""}
+    assert finding_lines.finding_lines([*port.findings(), conf]) == [
+        "port mail/postfix: unlocked: found unlocked, declared locked",
+        "/etc/make.conf: found unlocked, declared nothing",
+    ]

@@ -54,8 +54,8 @@ def by_git(want, wanted):
     """Bring the sources of release *wanted* (str) into want["path"]. Raises Refused."""
     branch = branch_of(wanted)
 
-    def prove(folder, _commit):
-        found = sources.release(folder)
+    def prove(directory, _commit):
+        found = sources.release(directory)
         if found != wanted:
             raise Refused(
                 "%s of %s is %s, this host is %s: bring the host to that patch level first (freebsd-update fetch install), or name the commit of "

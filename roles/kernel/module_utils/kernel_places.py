@@ -12,13 +12,13 @@ from ansible.module_utils.sokuhai import host
 BOOT = "/boot"
 #: Where installkernel puts the symbols of a kernel in BOOT.
 DEBUG = "/usr/lib/debug/boot"
-#: loader.conf(5), in the order in which they are read; between the second and the last come those of a folder.
+#: loader.conf(5), in the order in which they are read; between the second and the last come those of a directory.
 LOADER_FILES = ("/boot/defaults/loader.conf", "/boot/loader.conf", "/boot/loader.conf.local")
 LOADER_FOLDER = "/boot/loader.conf.d"
 #: Ours, which says the kernel that was kept.
 LOADER = "/boot/loader.conf.d/sokuhai-kernel.conf"
 NEXTBOOT = "/boot/nextboot.conf"
-#: In a kernel's folder: what it was built from, and what became of its trial.
+#: In a kernel's directory: what it was built from, and what became of its trial.
 RECORD = "sokuhai.json"
 STATE = "/var/db/sokuhai/kernel"
 LOGS = "/var/log/sokuhai/kernel"
@@ -31,7 +31,7 @@ NOSHUTDOWN = "/var/run/noshutdown"
 
 
 def folder(name):
-    """Return the folder of the kernel *name*."""
+    """Return the directory of the kernel *name*."""
     return os.path.join(BOOT, name)
 
 
@@ -41,7 +41,7 @@ def state(name):
 
 
 def put(path, text, mode=0o644):
-    """Write *path*, in folders that are made where they are missing; return whether it was otherwise before."""
+    """Write *path*, in directories that are made where they are missing; return whether it was otherwise before."""
     if host.read(path) == text and stat.S_IMODE(os.stat(path).st_mode) == mode:
         return False
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)

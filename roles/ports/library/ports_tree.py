@@ -59,7 +59,7 @@ def resolve(want):
 
 
 def prove(tree, commit):
-    """Raise Refused where the folder *tree*, at *commit*, is not a ports tree."""
+    """Raise Refused where the directory *tree*, at *commit*, is not a ports tree."""
     if not ports_branch.there(tree):
         raise Refused("commit %s has no %s: it is not a ports tree" % (commit, ports_branch.MARK))
 

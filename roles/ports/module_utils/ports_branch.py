@@ -9,12 +9,12 @@ import time
 
 from ansible.module_utils.sokuhai import host
 
-#: What makes a folder a ports tree.
+#: What makes a directory a ports tree.
 MARK = "Mk/bsd.port.mk"
 
 
 def there(tree):
-    """Return whether a ports tree is in the folder *tree*."""
+    """Return whether a ports tree is in the directory *tree*."""
     return os.path.exists(os.path.join(tree, MARK))
 
 
