@@ -7,7 +7,7 @@ FEW = ["bind : ", "postfix : "]
 
 
 @pytest.mark.parametrize(
-    "role", FEW + ["limits : Put", "sasl : ", "Let the host ask its own named", "Stage, prove, swap, prove again"]
+    "role", FEW + ["limits : Put", "sasl : ", "Run named, and let the host ask it", "Stage, prove, swap, prove again"]
 )
 def test_next_run_ends_in_the_same_state(lab, full, role):
     if role not in FEW and not full:
