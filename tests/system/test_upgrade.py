@@ -15,7 +15,7 @@ from practice import HOST, PLAYBOOK, ROOT, bring_up, changed, full_only, message
 pytestmark = full_only("two releases provision a host of their own: under SOKUHAI_FULL=1")
 
 #: The last commit of 0.1.0.
-FORMER = "257b637d1f18"
+FORMER = "257b637e46607f9f28da6bb3dddda62647bc76fd"
 
 
 def play(release, lab, book, *options):
