@@ -21,6 +21,7 @@ RULES = {
     "roles/*/action_plugins/*.py": {"ansible"},
     "filter_plugins/*.py": {"ansible.errors"},
     "action_plugins/*.py": {"ansible"},
+    "lookup_plugins/*.py": {"ansible"},
     "callback_plugins/*.py": {"ansible"},
     "verify/*.py": {"pytest", "testinfra", "yaml"},
     "tools/drift_report/**/*.py": set(),
