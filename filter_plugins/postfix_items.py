@@ -251,8 +251,8 @@ def relay_problem(value):
             return None
         if word and word.lower() not in RELAY_PERMITS:
             return (
-                f"{word!r} stands before {RELAY_GUARDS[0]}: only {', '.join(RELAY_PERMITS[:3])} and the like may, "
-                "because a table, a class or a plain permit that says OK there makes an open relay"
+                f"{word!r} comes before {RELAY_GUARDS[0]}: only {', '.join(RELAY_PERMITS[:3])} and the like may, "
+                "because a table, a class or a plain permit that answers OK there makes an open relay"
             )
     return f"it has none of {', '.join(RELAY_GUARDS)}: this host would relay for anyone"
 
@@ -289,7 +289,7 @@ def host_problems(declared):
         try:
             if value in ("all", "loopback-only"):
                 if len(interfaces) > 1:
-                    yield f"postfix_inet_interfaces: {value} stands alone or not at all"
+                    yield f"postfix_inet_interfaces: {value} cannot be combined with other entries"
             else:
                 ipaddress.ip_address(value.strip("[]"))
         except ValueError:
@@ -393,7 +393,7 @@ def twice(variable, names):
     """What more than one item of a list is called."""
     for name, count in collections.Counter(names).items():
         if count > 1:
-            yield f"{variable}: {name} stands twice; one item holds all that is declared about it"
+            yield f"{variable}: {name} is listed twice; one item has everything that is declared about it"
 
 
 def postfix_problems(declared, own, asked):

@@ -63,7 +63,7 @@ def _table_problems(tables):
         if name == "aliases":
             yield f"{where}: this name is taken by postfix_aliases"
         if name in seen:
-            yield f"{where}: the name stands twice"
+            yield f"{where}: the name is listed twice"
         seen.add(name)
         yield from (f"{where}: {problem}" for problem in _entry_problems(kind, table.get("entries") or []))
 
@@ -113,7 +113,7 @@ def _key_problems(key, before):
     if re.fullmatch(r"!?[0-9a-fA-F.:]+/\d+", key):
         yield "an indexed table never matches a network in / notation; use type cidr"
     if before:
-        yield f"the key stands twice (entry {before}), Postfix keeps only one"
+        yield f"the key is listed twice (entry {before}), Postfix keeps only one"
 
 
 def _expression_problem(kind, pattern):
@@ -128,7 +128,7 @@ def _expression_problem(kind, pattern):
             if re.search(r"unterminated|unbalanced|missing \)", str(error)):
                 return f"the expression does not compile ({error.msg})"
     if end < 1 or pattern[0].isalnum() or not re.fullmatch(r"[A-Za-z]*", pattern[end + 1 :]):
-        return f"a {kind} pattern stands between two delimiters, like /^dyn/"
+        return f"a {kind} pattern is written between two delimiters, like /^dyn/"
     return None
 
 

@@ -346,7 +346,7 @@ def test_more_good_values(changes):
         ({"mynetworks": ["::/0"]}, ["postfix_mynetworks", "open relay"]),
         ({"mynetworks": []}, ["postfix_mynetworks", "empty"]),
         ({"inet_interfaces": ["al"]}, ["postfix_inet_interfaces", "did you mean all"]),
-        ({"inet_interfaces": ["all", "127.0.0.1"]}, ["postfix_inet_interfaces", "alone"]),
+        ({"inet_interfaces": ["all", "127.0.0.1"]}, ["postfix_inet_interfaces", "combined"]),
         ({"inet_interfaces": []}, ["postfix_inet_interfaces"]),
         ({"destinations": ["home,example"]}, ["postfix_destinations"]),
         ({"tls_cert": "/a"}, ["postfix_tls_cert", "postfix_tls_key"]),
