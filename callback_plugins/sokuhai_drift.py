@@ -87,7 +87,7 @@ class CallbackModule(CallbackBase):
 
     def record(self, result, status):
         data = result._result
-        # playbooks/drift.yml says by this who is to be told of a host, before any host is spoken to
+        # playbooks/drift.yml says by this who is to hear of a host, before any host is contacted
         if "__drift_alert_to" in data.get("ansible_facts", {}):
             self.write(
                 {"event": "alert", "host": result._host.get_name(), "to": data["ansible_facts"]["__drift_alert_to"]}

@@ -367,7 +367,7 @@ class Chain:
             found["most"],
             found["most"],
             self.asked.process_limit,
-            "memory and processors, as filter_plugins/sizing.py reckons them",
+            "memory and CPUs, as filter_plugins/sizing.py computes them",
             "postfix",
             f"sokuhai_process_limit: {found['most']}",
         )

@@ -15,7 +15,7 @@ from sizing import BY_NAME, KERNEL_VALUES, holds, in_order, number, same
 
 #: The kernel refuses a lower value at run time (uipc_socket.c, kern_mbuf.c): only a boot lowers these.
 RAISE_ONLY = ("kern.ipc.maxsockets", "kern.ipc.nmbclusters")
-#: What boot_values() reckons with, and capacity() of sizing.py.
+#: What boot_values() counts, and capacity() of sizing.py.
 READ_TOO = ("hw.physmem", "hw.ncpu", "kern.maxusers", "kern.ipc.maxmbufmem")
 
 #: One value under two names (sys/kern/uipc_socket.c): only the second is written.
@@ -68,7 +68,7 @@ def misplaced(sysctl, loader, measured):
             loader,
             "tunable",
             "writable",
-            "{name} is not a loader tunable, the loader's files would be ignored without a word: put it into limits_sysctl",
+            "{name} is not a loader tunable, the loader's files would be silently ignored: put it into limits_sysctl",
         ),
     )
     for variable, names, flag, other, elsewhere in places:

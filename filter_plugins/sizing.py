@@ -2,7 +2,7 @@
 """What everything that runs on the host comes to at its busiest: processes, files, sockets, buffers, pf states, memory, waits, kernel values.
 
 One table of services, one of kernel values, and one place for their numbers. Who needs a sum asks here: the chain of limits, Dovecot's
-client_limit, pf's states, the tarpit's waits. What else is to be reckoned with is a row of SERVICES, or of KERNEL_VALUES.
+client_limit, pf's states, the tarpit's waits. What else counts is a row of SERVICES, or of KERNEL_VALUES.
 
 Where the numbers come from: Postfix 3.10.13 with TLS on, 100 sessions held open after RCPT and a running queue, private memory
 (Private_Clean + Private_Dirty of /proc/PID/smaps_rollup): smtpd 2,163 KiB (2,070 without a TLS session), smtp 1,902 KiB, cleanup 649 to
@@ -31,7 +31,7 @@ SUBMISSION = 100
 #: named's outstanding queries hold one socket each; a quarter more for listeners, TCP and prefetch.
 NAMED_SPARE = 1.25
 #: named 9.20 draws a port at random for each query and answers SERVFAIL when six draws are all in use (lib/dns/dispatch.c): with every query
-#: outstanding that is 0.9 % at 2.2 ports a query, 26 % at 1.25 (reckoned; what was measured is in roles/bind/README.md).
+#: outstanding that is 0.9 % at 2.2 ports a query, 26 % at 1.25 (computed; what was measured is in roles/bind/README.md).
 PORTS_PER_QUERY = 2.2
 PORT_LAST = 65535
 PORT_FIRST = 1024  # IPPORT_RESERVED: in_pcb.c refuses a range below it

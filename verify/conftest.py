@@ -1,4 +1,4 @@
-"""What the inventory declares, handed over by playbooks/verify.yml, which also knows the roles' defaults."""
+"""What the inventory declares, passed in by playbooks/verify.yml, which also knows the roles' defaults."""
 
 import json
 import os

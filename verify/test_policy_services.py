@@ -44,7 +44,7 @@ def ask(host, where, **attributes):
 def service(request, declared):
     """(name, port, delay) of a greylisting service."""
     if not declared["greylist_enabled"]:
-        pytest.skip("greylist_enabled is false: greylisting is not asked for")
+        pytest.skip("greylist_enabled is false: greylisting is not enabled")
     return (
         request.param,
         int(declared[f"greylist_{request.param}_port"]),
@@ -55,7 +55,7 @@ def service(request, declared):
 @pytest.fixture
 def spf(declared):
     if declared["spf_mode"] == "none":
-        pytest.skip("spf_mode is none: SPF is not asked for")
+        pytest.skip("spf_mode is none: SPF is not checked")
     return declared
 
 
@@ -115,7 +115,7 @@ def test_spf_answers_through_postfixs_socket(host, spf):
         sender="verify@probe.invalid",
         recipient="verify@probe.invalid",
     )
-    # loopback is not checked, and a header says so: no name is asked for this
+    # loopback is not checked, and a header says so: this queries nothing
     assert answer.lower().startswith(("prepend x-comment: spf", "prepend authentication-results: ")), answer
 
 

@@ -26,7 +26,7 @@ def settings(host):
 @pytest.mark.parametrize("name", sorted(ARTICLE))
 def test_article_value_is_in_force(host, declared, settings, name):
     if declared["postfix_profile"] != "article":
-        pytest.skip(f"postfix_profile is {declared['postfix_profile']}: the article's values are not asked for")
+        pytest.skip(f"postfix_profile is {declared['postfix_profile']}: the article's values are not declared")
     if name == "default_process_limit":
         wanted = str(declared.get("sokuhai_process_limit", ARTICLE[name]))
     else:

@@ -45,7 +45,7 @@ def test_trial_boot_of_a_missing_kernel_is_refused(run):
 
 def test_nextboot_asked_for_nothing_or_wrongly(run):
     if run("test -e /boot/nextboot.conf").rc == 0:
-        pytest.skip("a trial boot is already asked for on this host")
+        pytest.skip("a trial boot is already set up on this host")
     assert run("nextboot").rc == 0 and run("test -e /boot/nextboot.conf").rc == 1
     for words in ("kernel", "-Z"):
         answer = run(f"nextboot {words}")
@@ -54,7 +54,7 @@ def test_nextboot_asked_for_nothing_or_wrongly(run):
 
 def test_trial_boot_is_written_and_taken_back(run, keep):
     if run("test -e /boot/nextboot.conf").rc == 0:
-        pytest.skip("a trial boot is already asked for on this host")
+        pytest.skip("a trial boot is already set up on this host")
     if run("test -e /boot/kernel/kernel").rc:
         pytest.skip("this host's kernel is not /boot/kernel")
     try:

@@ -6,7 +6,7 @@
 
 When a process began is known to a moment or to a second or two, so `since` is a pair, (not before, not after):
 
-- A pid file that its daemon writes once, at its start or whenever it reads its configuration anew, has that moment as its time of change.
+- A pid file that its daemon writes once, at its start or whenever it reads its configuration again, has that moment as its time of change.
 - ps(1) gives whole seconds: etimes is the second of now less the second of the start (elapseds() of FreeBSD's bin/ps/print.c), so the start lies
   within one second on either side of now less etimes.
 - What a program says itself in whole seconds (rndc status) is within the second that begins there: at_second().

@@ -362,10 +362,10 @@ def test_who_is_refused_too_often_loses_port_25_and_no_other(in_force):
     reason="two plays and a wait; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host",
 )
 def test_a_play_that_dies_before_the_confirmation_is_mended_by_the_next(in_force):
-    """The rules change, and the play ends before it has come in anew: what waits is taken back first, then the change is made again."""
+    """The rules change, and the play ends before it has come in again: what waits is taken back first, then the change is made again."""
     lab = in_force
     shell(lab, "sed -i.bak '/BEGIN sokuhai/,/END sokuhai/d' /etc/pf.conf; rm /etc/pf.conf.bak")
-    assert killed(lab, "Come in anew"), "it never came to the confirmation"
+    assert killed(lab, "Connect again"), "it never came to the confirmation"
     assert shell(lab, "ls /var/run/sokuhai-blocklist/*/armed")
     applied_book("blocklist_only.yml", lab, **WANTED)
     assert shell(lab, "ls /var/run/sokuhai-blocklist/*/confirmed") and 'anchor "sokuhai"' in shell(

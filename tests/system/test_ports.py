@@ -335,7 +335,9 @@ def test_everything_that_can_drift_is_named_by_a_check_run_and_mended_by_the_nex
     # what pcre2 would need to be built is in no repository, and nobody asks for it
     assert package(lab, "bind920").endswith("|1") and package(lab, "pcre2") and not package(lab, "nothing")
     assert record(lab, "bind920") == was[0][0][1], "bind920 was built for nothing"
-    assert package(lab, "postfix").split("|")[0] != version, "what was linked with a library that is gone is built anew"
+    assert package(lab, "postfix").split("|")[0] != version, (
+        "what was linked with a library that is gone is built again"
+    )
 
 
 @full_only("in make test-full; both together above")

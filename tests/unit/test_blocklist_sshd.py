@@ -54,7 +54,7 @@ def sshd(made):
     age(pid, 60)  # written in the same tick as the configuration, it would count as younger
 
     def tell(reports=True, check_mode=False):
-        """Return (whether something was to be done, whether sshd was told to read anew)."""
+        """Return (whether something was to be done, whether sshd was told to read again)."""
         one, running = sshds.Sshd(reports), pid.exists()
         made.log()
         due = one.new != one.old or one.is_stale()

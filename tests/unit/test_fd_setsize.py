@@ -377,7 +377,7 @@ def test_sizeof_fd_set_as_freebsds_compiler_has_it(zig, target, machine):
         ("header alone", 16384, []),
         ("flag alone", 1024, ["-DFD_SETSIZE=16384"]),
         ("both", 16384, ["-O2", "-DFD_SETSIZE=16384"]),
-        ("the flag taken away", 16384, ["-DFD_SETSIZE=16384", "-UFD_SETSIZE"]),
+        ("the flag removed", 16384, ["-DFD_SETSIZE=16384", "-UFD_SETSIZE"]),
     ):
         data = zig(value, flags, target)
         assert data[:4] == b"\x7fELF" and int.from_bytes(data[18:20], "little") == machine
@@ -387,5 +387,5 @@ def test_sizeof_fd_set_as_freebsds_compiler_has_it(zig, target, machine):
         "header alone": (16384, 16384, 0),
         "flag alone": (16384, 16384, 16384),
         "both": (16384, 16384, 16384),
-        "the flag taken away": (16384, 16384, 0),
+        "the flag removed": (16384, 16384, 0),
     }

@@ -146,7 +146,7 @@ class Run:
                     options, self.addressed, report["hosts"], self.findings, report["started"]
                 )
             except OSError as problem:
-                # nobody is told by mail then, so it is printed
+                # nobody gets mail then, so it is printed
                 error = "what was mailed cannot be kept: %s" % problem
                 self.addressed, self.mails = {}, [recipients.entry_of("anybody", error=error)]
         if options.mail:

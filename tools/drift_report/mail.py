@@ -1,5 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""One mail of tools/drift: what it says, and how it is handed over."""
+"""One mail of tools/drift: what it says, and how it is sent."""
 
 import email.message
 import email.policy
@@ -17,9 +17,9 @@ import subprocess
 
 #: Where sendmail(1) lives beside cron's PATH, which is /usr/bin:/bin
 SBIN = "/usr/sbin:/usr/local/sbin:/usr/lib:/usr/local/bin"
-#: Seconds that one mail may take to be handed over, connection and dialogue each
+#: Seconds that one mail may take to be sent, connection and dialogue each
 PATIENCE = 60
-#: Lines of one mail; a host that was installed anew has hundreds of findings
+#: Lines of one mail; a host that was reinstalled has hundreds of findings
 LINES = 400
 #: One address as an envelope has it, or a local name, in ASCII; never an option of sendmail(1), never a second header line
 ADDRESS = re.compile(r"(?!-)[!#%*+./0-9=?@A-Z^_a-z{}~-]+")

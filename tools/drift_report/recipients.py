@@ -91,7 +91,7 @@ def entry_of(to, hosts=(), subject="", error="", lines=()):
 
 
 def not_mailed(moved, to_whom):
-    """The transitions of hosts of which nobody is told by mail."""
+    """The transitions of hosts about which nobody gets mail."""
     mailed = {name for names in to_whom.values() for name in names}
     return {key: [entry for entry in entries if entry["host"] not in mailed] for key, entries in moved.items()}
 

@@ -12,7 +12,7 @@ vm accel                  kvm or tcg, and why
 vm probe                  ask the machine what it has, for the inventory; prints it as JSON
 vm test [STEP…]           the scenario on the machine that is up: every step, or those named, whose results join what it has shown
                           since it was started; `vm test --list` names them
-vm proved [FILE]          take a run's results (default: the last run's) into vm/results and write docs/proved-on-freebsd.md anew
+vm proved [FILE]          take a run's results (default: the last run's) into vm/results and write docs/proved-on-freebsd.md again
 vm help
 
   --offline    the machine reaches no network, it is only reached (and may still join the simulated internet)
@@ -22,7 +22,7 @@ vm help
 
 FREEBSD_IMAGE=PATH         qcow2 or raw, also packed as .xz or .zst; without it the official image of
 FREEBSD_RELEASE=15.1       (images.toml; default the newest)
-FREEBSD_SSH_KEY=PATH       the private key that the image lets in; without it one is made and handed over by the seed
+FREEBSD_SSH_KEY=PATH       the private key that the image lets in; without it one is made and passed in by the seed
 FREEBSD_USER=root          who it lets in
 FREEBSD_BOOT_SECONDS=600   how long a boot may take (1200 where the processor is emulated)
 FREEBSD_MEMORY=4096  FREEBSD_CPUS=2  FREEBSD_ACCEL=kvm|tcg  FREEBSD_UEFI=CODE,VARS

@@ -194,7 +194,7 @@ def download(url, target, digest, where, say):
     transfer(url, part)
     if sha512(part) != digest and resumed:
         # what was there may have been another version's beginning
-        say("the resumed file is not the right one; fetching it anew")
+        say("the resumed file is not the right one; fetching it again")
         part.unlink()
         transfer(url, part)
     found = sha512(part)

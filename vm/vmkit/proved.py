@@ -117,7 +117,7 @@ def name(data):
 
 
 def add(path):
-    """Take a run's results in and write the page anew. Returns the file's new place."""
+    """Take a run's results in and write the page again. Returns the file's new place."""
     data = json.loads(path.read_text())
     data.pop("run", None)
     RESULTS.mkdir(exist_ok=True)

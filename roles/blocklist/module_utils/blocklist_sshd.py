@@ -38,7 +38,7 @@ class Sshd:
     def listener(self):
         """Return the Process that listens, or None.
 
-        At SIGHUP sshd executes itself anew and writes its pid file again (sighup_restart and main in crypto/openssh/sshd.c), so that file's time is that
+        At SIGHUP sshd executes itself again and writes its pid file again (sighup_restart and main in crypto/openssh/sshd.c), so that file's time is that
         of its last reading.
         """
         return process.from_pidfile(self.pidfile)
@@ -71,7 +71,7 @@ class Sshd:
             )
 
         def has_read():
-            # it removes its pid file, begins anew under its old number, and writes the file last
+            # it removes its pid file, starts over under its old number, and writes the file last
             now = self.listener()
             return now is not None and now.older_than(self.path) is None
 

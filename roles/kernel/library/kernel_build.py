@@ -58,7 +58,7 @@ def make(kernel, target, jobs):
 
 
 def build(kernel, jobs, work):
-    """The job: built, installed, recorded. What it leaves in /boot when it fails is taken away again."""
+    """The job: built, installed, recorded. What it leaves in /boot when it fails is removed again."""
     began = time.time()
     try:
         for target in ("buildkernel", "installkernel"):

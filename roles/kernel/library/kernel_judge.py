@@ -20,7 +20,7 @@ author: sokuhai
 
 RETURN = r"""
 kept: {description: Whether this kernel boots from now on., type: bool, returned: success}
-removed: {description: Directories of former kernels of the role that were taken away., type: list, returned: success}
+removed: {description: Directories of former kernels of the role that were removed., type: list, returned: success}
 how: {description: "How a trial ended that the host came back from by itself: expired, running or armed.", type: str, returned: failure}
 return_needed: {description: "Whether the host runs a kernel that is not kept, and has to be rebooted.", type: bool, returned: failure}
 """
@@ -87,7 +87,7 @@ def judge(want, check):
 
 
 def keep(kernel, loader_conf):
-    """Have the kernel that runs boot from now on, and take away those of ours that neither run nor boot."""
+    """Have the kernel that runs boot from now on, and remove those of ours that neither run nor boot."""
     changed = kernel_boot.disarm([kernel.name])
     changed = places.put(places.LOADER, loader_conf) or changed
     changed = kernel.mark("kept") or changed

@@ -17,7 +17,7 @@ author: sokuhai
 """
 
 RETURN = r"""
-removed: {description: What was taken away., type: list, returned: success}
+removed: {description: What was removed., type: list, returned: success}
 running: {description: "The kernel that runs, where it is not the one of the next boot; else empty.", type: str, returned: success}
 default: {description: The kernel of the next boot., type: str, returned: success}
 again: {description: Whether a kernel of ours runs and is left until this is run again after a reboot., type: bool, returned: success}

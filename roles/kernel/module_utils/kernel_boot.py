@@ -51,7 +51,7 @@ def _said():
 
 
 def default(without=None):
-    """Return the kernel (str) of the next boot. without: a file that is going to be taken away."""
+    """Return the kernel (str) of the next boot. without: a file that is going to be removed."""
     return ([name for path, name, _line in _said() if path != without] or ["kernel"])[-1]
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""One host, its kernels, and the one that is wanted."""
+"""One host, its kernels, and the declared one."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def awaited(want):
 
 
 def refuse_source(want, userland):
-    """Raise Refused unless the sources are of *userland*, this host's version, and give the kernel that is wanted."""
+    """Raise Refused unless the sources are of *userland*, this host's version, and give the declared kernel."""
     source, machine, base = want["source"], os.uname().machine, want["base"]
     if not os.path.exists(source + "/Makefile.inc1") or not os.path.isdir(source + "/sys"):
         raise Refused(

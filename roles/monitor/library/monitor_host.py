@@ -18,7 +18,7 @@ options:
   directory: {type: path, required: true, description: Directory of the samples.}
   program: {type: path, required: true, description: Directory of the program. Nothing but its files stays there; a former version was a file of that name.}
   patience: {type: int, default: 30, description: Seconds within which the first line has to come.}
-  silence: {type: int, default: 180, description: Seconds without a line after which it is started anew.}
+  silence: {type: int, default: 180, description: Seconds without a line after which it is restarted.}
   files:
     type: list
     elements: dict
@@ -218,7 +218,7 @@ class Monitor:
         return found.st_mode if found else 0
 
     def start(self):
-        """Start the sampler anew and wait for its first line."""
+        """Restart the sampler and wait for its first line."""
         self.stop()
         began, before = time.time(), status(self.samples)
         code, out, err = host.run(["service", self.p["service"], "start"])
@@ -242,7 +242,7 @@ class Monitor:
         """End the watcher, and with it the sampler, whatever state they are in."""
         if self.watcher() is not None:
             host.run(["service", self.p["service"], "onestop"])
-        # a script that was removed or a watcher that was killed leaves them; the watcher first, or it would start the sampler anew
+        # a script that was removed or a watcher that was killed leaves them; the watcher first, or it would restart the sampler
         for find in (self.watcher, self.child):
             for number in (15, 9):
                 if self.ends(find, number):

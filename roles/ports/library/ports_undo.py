@@ -45,7 +45,7 @@ def replace(package):
 
 
 def undo(item, settings, check):
-    """Return an entry of the module's diff, or None where nothing of the port is left to take away. Raises Refused."""
+    """Return an entry of the module's diff, or None where nothing of the port is left to remove. Raises Refused."""
     job, path = job_of(item, settings), settings["make_conf_file"]
     if job.running():
         raise Refused("a build is running (%s): wait for it, or end it, first" % job.log)

@@ -45,7 +45,7 @@ def ceilings(host):
     """The chain's links in its order, each with its use: a list of dicts.
 
     name, has, will, needs, because, ok, mend as in the chain (None where unknown); use (a key of CEILINGS or None); peak {at, used, limit, share} and
-    now (the same) where it is measured; needed: the share of what it has that a full delivery needs, by reckoning, or None;
+    now (the same) where it is measured; needed: the share of what it has that a full delivery needs, as computed, or None;
     raise_: what to raise. A ceiling that is sampled but is no link of the chain comes at the end.
     """
     columns = columns_of(host)
@@ -79,7 +79,7 @@ def row_of(link, use, columns):
 
 
 def tightest(rows):
-    """The link that is nearest to its ceiling: by what was measured, or else by what is reckoned; None when neither is known.
+    """The link that is nearest to its ceiling: by what was measured, or else by what is computed; None when neither is known.
 
     A broken link is tighter than any other: it does not hold what it has to.
     """

@@ -14,7 +14,7 @@ from . import countries, ranges, statistics
 
 
 class NotBelieved(Exception):
-    """A file that may not be used: what was expected of it, what was found, and whether it is to be fetched anew."""
+    """A file that may not be used: what was expected of it, what was found, and whether it is to be fetched again."""
 
     def __init__(self, expected, found, damaged=False):
         super().__init__(expected, found)
@@ -47,7 +47,7 @@ def registry_verdict(downloads, codes, now, former, max_age, min_share, max_chan
     covers. min_share: percent of the former records that a file must have. max_change: percent by which a declared country's addresses, IPv4
     and IPv6 each, may differ from the former.
 
-    Returns {ok: bool, findings: what is not believed (ids "registry NAME", "countries", "country CC: IPv4"), damaged: [path] to be fetched anew,
+    Returns {ok: bool, findings: what is not believed (ids "registry NAME", "countries", "country CC: IPv4"), damaged: [path] to be fetched again,
     text: the new file of countries ('' unless ok), summary: [str]}.
     """
     findings, damaged, parsed = [], [], []

@@ -30,7 +30,7 @@ def sample(settings, user, channel):
     try:
         Sampler(settings, channel).run()
     except Exception as problem:
-        # nobody sees its standard error; the one that is root ends as well, and daemon(8) starts both anew
+        # nobody sees its standard error; the one that is root ends as well, and daemon(8) restarts both
         where = problem.__traceback__
         while where.tb_next:
             where = where.tb_next
@@ -66,7 +66,7 @@ def main():
     except OSError:
         pass
     here.close()
-    # daemon(8) starts both anew
+    # daemon(8) restarts both
     return 0 if os.waitpid(child, 0)[1] == 0 else 1
 
 

@@ -58,7 +58,7 @@ COLUMNS = (
 # what is counted in the log
 COUNTED = tuple(c for c in COLUMNS if c.startswith(("deferred_", "mails_")) or c.endswith(("_hits", "_fails")))
 HEADER = ",".join(COLUMNS) + "\n"
-MOST_FILE = 8 * 2**20  # bytes of the file above which newsyslog(8) seems not to run, and the file is begun anew
+MOST_FILE = 8 * 2**20  # bytes of the file above which newsyslog(8) seems not to run, and the file is started over
 
 
 class Samples:
