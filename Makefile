@@ -10,8 +10,8 @@ help:
 	@echo 'make test       all tests, the heavy ones in a reduced number (under 20 minutes)'
 	@echo 'make test-full  all tests at full size (under 80 minutes)'
 	@echo 'make vm         all of it on a real FreeBSD in a virtual machine (docs/vm.md)'
-	@echo 'make lint       ansible-lint, yamllint, syntax'
-	@echo 'make drift      what on the hosts is no longer as the inventory declares it (tools/drift has options)'
+	@echo 'make lint       ruff, shellcheck, ansible-lint, yamllint'
+	@echo 'make drift      what on the hosts no longer matches the inventory (tools/drift has options)'
 	@echo 'make sh HOST=h  a shell in the lab; make hosts lists its hosts; make down takes it down'
 	@echo 'make clean      take the lab down and remove the virtual environment'
 
