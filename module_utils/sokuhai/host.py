@@ -11,6 +11,7 @@ import pwd
 import re
 import stat
 import subprocess
+import tempfile
 import time
 
 #: Where FreeBSD and its packages have their commands. What becomes root by doas(1), or runs below cron(8), has a shorter one.
@@ -45,19 +46,19 @@ def answer(module, work, outcome=None):
         module.fail_json(msg="%s: %s" % (type(problem).__name__, problem))
 
 
-def run(argv, timeout=120, env=None, cwd=None, text=None):
+def run(argv, timeout=120, env=None, cwd=None, text=None, output=None):
     """Run *argv* (list of str) without a terminal; return (exit status, standard output, standard error).
 
     timeout: seconds. env: the whole environment, ENV where it is None. cwd: the folder to run in. text: its standard input, /dev/null where it is
-    None. Status 127 is a command that is not there and 126 one that cannot be run, as in sh(1); 124 is one that did not end in time, as in
+    None. output: an open file for what it prints on both, which are empty then. Status 127 is a command that is not there and 126 one that cannot be run, as in sh(1); 124 is one that did not end in time, as in
     timeout(1), and was killed.
     """
     try:
         done = subprocess.run(
             argv,
             **({"stdin": subprocess.DEVNULL} if text is None else {"input": text.encode("utf-8", "surrogateescape")}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=output or subprocess.PIPE,
+            stderr=output or subprocess.PIPE,
             timeout=timeout,
             check=False,
             env=ENV if env is None else env,
@@ -69,7 +70,8 @@ def run(argv, timeout=120, env=None, cwd=None, text=None):
         return 124, "", "%s: still running after %d s" % (argv[0], timeout)
     except OSError as problem:
         return 126, "", "%s: %s" % (argv[0], problem.strerror)
-    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    out, err = ((text or b"").decode("utf-8", "replace") for text in (done.stdout, done.stderr))
+    return done.returncode, out, err
 
 
 def environment(**more):
@@ -144,6 +146,17 @@ def hold(path, seconds=0):
         return descriptor
     os.close(descriptor)
     return None
+
+
+def service(name, verb, *more):
+    """Have service(8) do *verb*; return (exit status, all that it printed, on one line).
+
+    Its output goes to a file, not to a pipe: what a daemon keeps open for its life, as Dovecot does, would hold run() until its time is over.
+    """
+    with tempfile.TemporaryFile() as printed:
+        status, out, err = run(["service", name, verb, *more], output=printed)
+        printed.seek(0)
+        return status, " ".join((printed.read().decode("utf-8", "replace") + out + err).split())
 
 
 def service_pid(name):

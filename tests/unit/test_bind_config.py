@@ -122,7 +122,7 @@ class FakeHost:
         os.utime(self.pidfile, (self.clock, self.clock))
         return 0
 
-    def run(self, argv, timeout=60, env=None):
+    def run(self, argv, timeout=60, env=None, output=None):
         argv = [os.path.basename(argv[0]), *argv[1:]]
         reads = (
             argv[0] in ("ps", "procstat", "sysctl", "limits") or argv[1:2] == ["status"] or argv[:2] == ["sysrc", "-i"]

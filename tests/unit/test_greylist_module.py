@@ -73,7 +73,7 @@ class Host:
     def pidfile(self, name):
         return self.folder / "run" / f"svc.{name}.pid"
 
-    def run(self, argv, *_rest):
+    def run(self, argv, *_rest, **_options):
         argv = [str(word) for word in argv]
         if argv[-1] == "--version":
             return 0, "postgrey 1.37\n", ""
@@ -167,7 +167,7 @@ def found(made):
 def host(tmp_path, monkeypatch):
     monkeypatch.setattr(greylist_postgrey.pwd, "getpwnam", lambda name: pwd.getpwuid(os.geteuid()))
     made = Host(tmp_path)
-    monkeypatch.setattr(shared, "run", lambda argv, *rest: made.run(argv, *rest))
+    monkeypatch.setattr(shared, "run", lambda argv, *rest, **options: made.run(argv, *rest))
     monkeypatch.setattr(greylist_postgrey, "GONE", 0.3)
     monkeypatch.setattr(greylist_postgrey.Postgrey, "runs", lambda self, instance: self.process(instance) is not None)
     yield made

@@ -5,6 +5,7 @@ import ast
 import configparser
 import os
 import pathlib
+import signal
 import socket
 import struct
 import subprocess
@@ -168,6 +169,18 @@ def test_a_command_runs_in_the_folder_it_is_given(tmp_path):
 def test_commands_are_found_and_speak_english_whatever_the_caller_has():
     assert host.run(["sh", "-c", "echo $PATH $LC_ALL"])[1].split() == [host.PATH, "C"]
     assert host.run(["sh", "-c", "echo $A $LC_ALL"], env={"A": "b", "PATH": host.PATH})[1] == "b\n"
+
+
+def test_a_service_has_started_though_its_daemon_keeps_the_output_open(tmp_path, monkeypatch):
+    rc_script = tmp_path / "service"
+    rc_script.write_text('#!/bin/sh\nsleep 600 &\necho $! >"%s/pid"\necho "$1 $2"\necho said >&2\n' % tmp_path)
+    rc_script.chmod(0o755)
+    monkeypatch.setattr(host, "ENV", {"PATH": "%s:%s" % (tmp_path, host.PATH)})
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    try:
+        assert host.service("dovecot", "start") == (0, "dovecot start said")
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
 def test_a_check_is_called_until_it_is_true_or_time_is_over():

@@ -57,7 +57,7 @@ class Host:
         (self.folder / name).write_text("#!/bin/sh\n" + body)
         (self.folder / name).chmod(0o755)
 
-    def run(self, argv, *rest):
+    def run(self, argv, *rest, **_options):
         if argv[0] not in ("service", "sysrc", "pkg"):
             return self.real_run(argv, *rest)
         if argv[:2] == ["sysrc", "-i"]:

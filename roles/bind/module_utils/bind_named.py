@@ -174,9 +174,7 @@ class Named:
     # -- acting
 
     def service(self, verb, name="named"):
-        status, out, err = host.run(["service", name, verb])
-        self.said = " ".join((out + err).split())
-        return status
+        self.said = host.service(name, verb)[1]
 
     def make_room(self):
         """Stop who holds named's port, right before named starts."""

@@ -21,7 +21,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.blocklist_daemon import MARK
 from ansible.module_utils.blocklist_pf import ANCHOR, Pf, pfctl, place_of, without_block
 from ansible.module_utils.blocklist_sshd import Sshd
-from ansible.module_utils.sokuhai import rc
+from ansible.module_utils.sokuhai import host, rc
 from ansible.module_utils.sokuhai.host import answer, difference, read, remove, run, write
 
 STATE = blocklist_operator.STATE_FOLDER + "/blocklist-rejects.json"
@@ -89,13 +89,13 @@ def is_minimal(rest):
 def put_daemon_back(daemon, before, installed):
     ran = before["daemon_enable"].upper() == "YES"
     if not ran and daemon.process():
-        run(["service", daemon.name, "onestop"])
+        host.service(daemon.name, "onestop")
     rc.apply(rc.compare({daemon.enable: before["daemon_enable"], daemon.flags: before["daemon_flags"]}))
     previous = read(daemon.config + ".previous")
     if previous is not None and MARK in (read(daemon.config) or ""):
         write(daemon.config, previous, 0o644)
     if ran and installed:
-        run(["service", daemon.name, "restart"])
+        host.service(daemon.name, "restart")
 
 
 def put_rules_back(pf, before, ours):

@@ -134,9 +134,9 @@ class Daemon:
 
     def start(self):
         """Start the daemon, or restart one that runs, and wait until its socket answers. Raises Refused."""
-        _status, out, err = run(["service", self.name, "restart" if self.process() else "start"])
+        _status, printed = host.service(self.name, "restart" if self.process() else "start")
         if not host.wait_until(lambda: self.process() and self.answers(), 20, 0.2):
-            raise Refused("%s is not running: %s; see /var/log/messages" % (self.name, (out + err).strip()))
+            raise Refused("%s is not running: %s; see /var/log/messages" % (self.name, printed))
 
     def answers(self):
         """Return whether somebody listens on the daemon's socket."""

@@ -61,13 +61,13 @@ class Sshd:
             finally:
                 host.remove(staged)
         runs = self.listener() is not None
-        status, out, err = run(["service", "sshd", "reload"])
+        status, printed = host.service("sshd", "reload")
         if not runs:
             return
         if status:
             raise Refused(
                 "blocklist_sshd: %s is written, but sshd did not read it (service sshd reload: exit %d): %s"
-                % (self.path, status, (err or out).strip())
+                % (self.path, status, printed)
             )
 
         def has_read():

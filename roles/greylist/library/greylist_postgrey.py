@@ -275,7 +275,7 @@ class Postgrey:
             # it need not heed a TERM either, and rc.subr would wait for it without end
             end(now.pid)
         word = "restart" if now else "start"
-        status, out, err = host.run(["service", self.p["service"], word, name])
+        status, printed = host.service(self.p["service"], word, name)
         start = time.monotonic()
         while True:
             try:
@@ -293,7 +293,7 @@ class Postgrey:
                         trouble,
                         self.p["service"],
                         word,
-                        " ".join((out + err).split()),
+                        printed,
                         self.logged(began),
                     )
                 )
@@ -330,7 +330,7 @@ class Postgrey:
             rc.apply(rc.compare({name: was for name, (was, _wanted) in changes.items()}))
             silent = []
             for instance in due:
-                host.run(["service", self.p["service"], "restart", instance["name"]])
+                host.service(self.p["service"], "restart", instance["name"])
                 # on which port it is to listen is in the former variables, which the rc script read: that it runs is what can be asked
                 if not self.runs(instance):
                     silent.append(instance["name"])
@@ -361,7 +361,7 @@ class Postgrey:
             for instance in running:
                 # the rc script may be gone already, where a run was killed
                 if os.path.exists(script):
-                    host.run(["service", service, "onestop", instance["name"]])
+                    host.service(service, "onestop", instance["name"])
                 now = self.process(instance)
                 if now:
                     end(now.pid)

@@ -93,14 +93,13 @@ class Postfix:
 
     def rc(self, verb):
         """service(8) with the one… verbs: a plain start of a service that is not enabled does nothing and exits 0."""
-        status, out, err = host.run(["service", self.service, "one" + verb])
-        return status, (out + err).strip()
+        return host.service(self.service, "one" + verb)
 
     def bring(self, verb):
         """start, restart or reload; return the Master once it runs (with a new qmgr). Raises Refused."""
         before, log_end = self.running(), self.log_end()
         if verb == "start" and host.run(["service", REPLACES, "onestatus"])[0] == 0:
-            host.run(["service", REPLACES, "onestop"])
+            host.service(REPLACES, "onestop")
         status, said = self.rc(verb)
         # postfix start waits for master itself and exits non-zero without one
         deadline, missing = time.monotonic() + (30 if status == 0 else 3), 0

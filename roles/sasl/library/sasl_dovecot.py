@@ -263,7 +263,7 @@ class Dovecot:
         """Start Dovecot, or restart it where it is older than its files, and prove it; else bring the text *former* back. Raises Refused."""
         master, printed = self.master(), ""
         if master is None or master.older_than(self.config, program=self.program):
-            printed = self.service("start" if master is None else "restart")
+            printed = host.service("dovecot", "start" if master is None else "restart")[1]
         try:
             self.prove(dialogue)
         except Refused as reason:
@@ -278,14 +278,8 @@ class Dovecot:
     def restore(self, former):
         """Return whether a master runs with the text *former*."""
         write(self.config, former, 0o644, (0, 0))
-        self.service("restart")
+        host.service("dovecot", "restart")
         return bool(host.wait_until(self.master, PATIENCE))
-
-    @staticmethod
-    def service(verb):
-        """Return what service(8) printed."""
-        _status, out, err = host.run(["service", "dovecot", verb])
-        return " ".join((out + err).split())
 
     def prove(self, dialogue):
         """Ask at the socket, which a service that was just started makes a moment later. Raises Refused."""
@@ -320,7 +314,7 @@ class Dovecot:
 
     def end_master(self):
         """The port's rc script does nothing at all, not even onestop, once dovecot_enable is NO: then the master is asked itself."""
-        printed = self.service("onestop")
+        printed = host.service("dovecot", "onestop")[1]
 
         def gone():
             return self.master() is None
