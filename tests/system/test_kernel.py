@@ -134,7 +134,7 @@ def test_a_kernel_that_panics_gives_way_by_itself_and_is_not_tried_again(stock):
     assert running(lab) == "/boot/kernel/kernel"
 
 
-@full_only("two reboots: in make test-full; tests/unit/test_kernel.py has the module's part")
+@full_only("two reboots: in make test-full; tests/unit/test_kernel_trial.py has the module's part")
 def test_a_kernel_that_ones_own_tasks_refuse_gives_way_and_is_not_tried_again(stock, tmp_path):
     lab = stock
     tasks = tmp_path / "prove.yml"
@@ -155,7 +155,7 @@ def test_a_kernel_that_ones_own_tasks_refuse_gives_way_and_is_not_tried_again(st
     assert kept.returncode == 0 and running(lab) == "/boot/kernel.trial/kernel", message(kept)
 
 
-@full_only("as in tests/unit/test_kernel.py, but with the whole play: in make test-full")
+@full_only("as in tests/unit/test_kernel_trial.py, but with the whole play: in make test-full")
 def test_a_file_that_the_loader_could_not_load_is_never_booted(stock):
     lab = stock
     boots = lab.sh("sysctl", "-n", "kern.boottime").stdout
@@ -165,7 +165,7 @@ def test_a_file_that_the_loader_could_not_load_is_never_booted(stock):
     assert lab.sh("sysctl", "-n", "kern.boottime").stdout == boots
 
 
-@full_only("as in tests/unit/test_kernel.py, but with the whole play: in make test-full")
+@full_only("as in tests/unit/test_kernel_trial.py, but with the whole play: in make test-full")
 def test_a_build_that_fails_leaves_everything_as_it_was(stock):
     lab = stock
     before = lab.sh("ls", "-lR", "/boot").stdout
@@ -204,7 +204,9 @@ def test_unasked_it_is_built_and_not_booted(stock):
     assert "kernel.SOKUHAI-" in stock.sh("ls", "/boot").stdout and "nextboot.conf" not in state(stock)
 
 
-@full_only("a reboot each: in make test-full; tests/unit/test_kernel.py kills the module after each of its writes")
+@full_only(
+    "a reboot each: in make test-full; tests/unit/test_kernel_trial.py kills the module after each of its writes"
+)
 @pytest.mark.parametrize("task", ["Prepare one boot", "Boot it", "Compare what serves", "Build the kernel"])
 def test_a_run_that_is_killed_is_finished_by_the_next(stock, task):
     lab = stock
@@ -220,7 +222,7 @@ def test_a_run_that_is_killed_is_finished_by_the_next(stock, task):
     assert "sokuhai_trial" not in state(lab)
 
 
-@full_only("refused as in tests/unit/test_kernel.py: in make test-full")
+@full_only("refused as in tests/unit/test_kernel_trial.py: in make test-full")
 def test_without_anybody_at_the_console_nothing_starts(stock):
     result = rebuild(stock, dict(THERE, kernel_console_access=False))
     assert result.returncode != 0 and "kernel_console_access" in message(result)

@@ -7,6 +7,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import pathlib
+import subprocess
 import sys
 
 import ansible.module_utils
@@ -58,3 +59,11 @@ def rendered(role, template, **variables):
     for path in sorted((ROOT / "roles" / role).glob("filter_plugins/*.py")):
         environment.filters.update(load(path).FilterModule().filters())
     return environment.get_template(template).render(**variables)
+
+
+def shellcheck(script, severity="style"):
+    """Fail with what shellcheck has to say of the text of a script of sh(1), from *severity* on."""
+    program = pathlib.Path(sys.executable).with_name("shellcheck")
+    command = [program, "-s", "sh", "-S", severity, "--rcfile", ROOT / ".shellcheckrc", "-"]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -42,27 +42,33 @@ def ps(monkeypatch):
 # ---- older ----
 
 
-def test_a_file_that_came_after_the_start_is_newer_and_named(tmp_path):
+@pytest.mark.parametrize(
+    "began, written, surely, perhaps",
+    [
+        # seconds from now: between which two the process began, and when the file was written
+        ((-50, -50), -10, True, True),
+        ((-5, -5), -10, False, False),
+        # what the clocks cannot tell
+        ((-13, -11), -10, True, True),
+        ((-11, -9), -10, False, True),
+        ((-9, -7), -10, False, False),
+        # the same moment tells nothing
+        ((-10, -10), -10, False, True),
+        # nor does a file from the future
+        ((-5, -5), 3600, False, False),
+    ],
+)
+def test_a_file_that_came_after_the_start_is_newer(tmp_path, began, written, surely, perhaps):
+    now = int(time.time())
+    path, running = at(tmp_path / "a", now + written), one((now + began[0], now + began[1]))
+    assert running.older_than(path) == (path if surely else None)
+    assert running.perhaps_older_than(path) == (path if perhaps else None)
+
+
+def test_the_newest_of_several_files_is_named(tmp_path):
     now = time.time()
     old, new = at(tmp_path / "old", now - 100), at(tmp_path / "new", now - 10)
-    assert one((now - 50, now - 50)).older_than(old, new) == new
-    assert one((now - 5, now - 5)).older_than(old, new) is None
     assert one((now - 200, now - 200)).older_than(old, new, str(tmp_path / "missing")) == new
-
-
-def test_what_the_clocks_cannot_tell_is_older_perhaps_and_not_surely(tmp_path):
-    now = time.time()
-    path = at(tmp_path / "a", now - 10)
-    unsure = one((now - 11, now - 9))
-    assert unsure.older_than(path) is None and unsure.perhaps_older_than(path) == path
-    assert one((now - 9, now - 7)).perhaps_older_than(path) is None
-    assert one((now - 13, now - 11)).older_than(path) == path
-
-
-def test_the_same_moment_tells_nothing(tmp_path):
-    when = time.time() - 10
-    path = at(tmp_path / "a", when)
-    assert one((when, when)).older_than(path) is None and one((when, when)).perhaps_older_than(path) == path
 
 
 def test_a_second_that_a_program_names_holds_the_whole_second(tmp_path):
@@ -71,11 +77,6 @@ def test_a_second_that_a_program_names_holds_the_whole_second(tmp_path):
     assert one((0, 0)).at_second(second).perhaps_older_than(path) == path
     assert one((0, 0)).at_second(second).older_than(path) is None
     assert one((0, 0)).at_second(second - 1).older_than(path) == path
-
-
-def test_a_file_from_the_future_tells_nothing(tmp_path):
-    path = at(tmp_path / "a", time.time() + 3600)
-    assert one((1, 1)).older_than(path) is None and one((1, 1)).perhaps_older_than(path) is None
 
 
 def test_a_program_is_as_old_as_its_change_of_status(tmp_path):

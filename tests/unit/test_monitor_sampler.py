@@ -4,7 +4,6 @@
 import contextlib
 import errno
 import os
-import pathlib
 import socket
 import struct
 import threading
@@ -15,10 +14,11 @@ import pytest
 from role_modules import load
 from sampler_modules import freebsd, look, sampler, samples
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 reader = load("roles/monitor/library/monitor_read.py")
-problems = load("roles/monitor/filter_plugins/monitor.py").problems
+#: What named's statistics channel answers.
 COUNTERS = b'{"boot-time": "x", "opcodes": {"QUERY": 7}, "rcodes": {"SERVFAIL": 2}, "nsstats": {"RecursClients": 3}}'
+SWAP = "Device          1K-blocks     Used    Avail Capacity\n"
+SIZE = b"C" + bytes([93]) + b" " * 93
 
 
 # ---- what FreeBSD prints ----
@@ -28,60 +28,66 @@ def xfile(pid, kind):
     return struct.pack("=QiIiiQhh", 128, pid, 53, 3, 0, 0, kind, 0).ljust(128, b"\0")
 
 
-def test_descriptors_and_sockets_are_counted_by_process():
-    table = xfile(7, 2) * 3 + xfile(7, 1) + xfile(9, 1)
-    assert freebsd.count_files(table) == {7: [4, 3], 9: [1, 0]}
-    assert freebsd.count_files(table + b"half a row") == {7: [4, 3], 9: [1, 0]}
+FILES = xfile(7, 2) * 3 + xfile(7, 1) + xfile(9, 1)
 
 
-@pytest.mark.parametrize("table", [b"", b"short", struct.pack("=Q", 56) * 40])
-def test_a_table_of_another_form_is_unknown(table):
-    assert freebsd.count_files(table) is None
+@pytest.mark.parametrize(
+    "parse, printed, found",
+    [
+        # a process's descriptors and, among them, sockets
+        (freebsd.count_files, FILES, {7: [4, 3], 9: [1, 0]}),
+        (freebsd.count_files, FILES + b"half a row", {7: [4, 3], 9: [1, 0]}),
+        # a table of another form
+        (freebsd.count_files, b"", None),
+        (freebsd.count_files, b"short", None),
+        (freebsd.count_files, struct.pack("=Q", 56) * 40, None),
+        (
+            freebsd.parse_rlimits,
+            "  PID COMM             RLIMIT                  SOFT             HARD     \n"
+            "  374 named            openfiles              20000            20000     \n"
+            "  375 named            openfiles              infinity         infinity  \n  374 named  maxprocesses 5 5\n",
+            {374: 20000},
+        ),
+        (
+            freebsd.parse_processes,
+            "  1     0 init\n 807     1 master\n813 807 smtp\nrubbish\n",
+            {1: (0, "init"), 807: (1, "master"), 813: (807, "smtp")},
+        ),
+        (
+            freebsd.parse_swap,
+            SWAP + "/dev/ada0p3       1000      10    990     1%\n/dev/ada1p3  500 5 495 1%\nTotal 1500 15 1485 1%\n",
+            (15360, 1536000),
+        ),
+        (freebsd.parse_swap, SWAP, (0, 0)),
+        (freebsd.parse_swap, "", None),
+        (freebsd.parse_named, COUNTERS, {"queries": 7, "servfail": 2, "recursing": 3, "boot": "x"}),
+        (
+            freebsd.parse_named,
+            COUNTERS.replace(b', "nsstats": {"RecursClients": 3}', b""),
+            {"queries": 7, "servfail": 2, "recursing": 0, "boot": "x"},
+        ),
+        (freebsd.parse_named, b"404 No such URL.", None),
+        (freebsd.parse_named, b"", None),
+        (freebsd.parse_named, b"[]", None),
+        (freebsd.parse_named, b"[" * 100000, None),
+        # when a message arrived is in its queue file's own record of the time
+        (freebsd.arrival, SIZE + b"T\x111795897222 123456" + b"A\x03abc", 1795897222),
+        (freebsd.arrival, b"T\x0a1795897222", 1795897222),
+        (freebsd.arrival, b"", None),
+        (freebsd.arrival, b"From nobody", None),
+        (freebsd.arrival, SIZE, None),
+        (freebsd.arrival, b"C\xff\xff\xff", None),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_is_printed_is_read_or_unknown(parse, printed, found):
+    assert parse(printed) == found
 
 
-def test_limits_and_processes():
-    assert freebsd.parse_rlimits(
-        "  PID COMM             RLIMIT                  SOFT             HARD     \n  374 named            openfiles              20000            20000     \n"
-        "  375 named            openfiles              infinity         infinity  \n  374 named  maxprocesses 5 5\n"
-    ) == {374: 20000}
-    assert freebsd.parse_processes("  1     0 init\n 807     1 master\n813 807 smtp\nrubbish\n") == {
-        1: (0, "init"),
-        807: (1, "master"),
-        813: (807, "smtp"),
-    }
-
-
-def test_swap():
-    assert freebsd.parse_swap(
-        "Device          1K-blocks     Used    Avail Capacity\n/dev/ada0p3       1000      10    990     1%\n/dev/ada1p3  500 5 495 1%\nTotal 1500 15 1485 1%\n"
-    ) == (15360, 1536000)
-    assert freebsd.parse_swap("Device          1K-blocks     Used    Avail Capacity\n") == (0, 0)
-    assert freebsd.parse_swap("") is None
-
-
-def test_named_counters_and_what_is_none():
-    assert freebsd.parse_named(
-        b'{"boot-time": "x", "opcodes": {"QUERY": 7}, "rcodes": {"SERVFAIL": 2}, "nsstats": {"RecursClients": 3}}'
-    ) == {"queries": 7, "servfail": 2, "recursing": 3, "boot": "x"}
-    assert (
-        freebsd.parse_named(b'{"boot-time": "x", "opcodes": {"QUERY": 7}, "rcodes": {"SERVFAIL": 2}}')["recursing"] == 0
-    )
-    assert freebsd.parse_named(b"404 No such URL.") is freebsd.parse_named(b"") is freebsd.parse_named(b"[]") is None
-
-
-@pytest.mark.parametrize("value", ['"7"', "null", "true", "-1", "1e99", "NaN", "[7]", "9" * 30])
+@pytest.mark.parametrize("value", [b'"7"', b"null", b"true", b"-1", b"1e99", b"NaN", b"[7]", b"9" * 30])
 def test_what_somebody_else_on_nameds_port_says_is_a_number_or_nothing(value):
-    assert (
-        freebsd.parse_named(b'{"boot-time": "x", "opcodes": {"QUERY": %s}, "rcodes": {"SERVFAIL": 2}}' % value.encode())
-        is None
-    )
-    assert (
-        freebsd.parse_named(
-            b'{"boot-time": "x", "opcodes": {"QUERY": 1}, "rcodes": {"SERVFAIL": 2}, "nsstats": %s}' % value.encode()
-        )
-        is None
-    )
-    assert freebsd.parse_named(b"[" * 100000) is None
+    assert freebsd.parse_named(COUNTERS.replace(b"7", value)) is None
+    assert freebsd.parse_named(COUNTERS.replace(b'{"RecursClients": 3}', value)) is None
 
 
 @pytest.mark.parametrize(
@@ -115,38 +121,26 @@ def test_whoever_listens_on_nameds_port_is_listened_to_for_so_long(answer, pause
 
 
 def test_what_a_command_that_failed_has_printed_is_kept_where_that_is_asked_for():
-    assert (
-        freebsd.words("sh", "-c", "echo 5; exit 1", check=False) == "5\n"
-        and freebsd.words("sh", "-c", "echo 5; exit 1") == ""
-    )
-
-
-def test_arrival_is_read_from_the_queue_files_own_record():
-    size = b"C" + bytes([93]) + b" " * 93
-    assert freebsd.arrival(size + b"T\x111795897222 123456" + b"A\x03abc") == 1795897222
-    assert freebsd.arrival(b"T\x0a1795897222") == 1795897222
-    assert (
-        freebsd.arrival(b"")
-        is freebsd.arrival(b"From nobody")
-        is freebsd.arrival(size)
-        is freebsd.arrival(b"C\xff\xff\xff")
-        is None
-    )
+    fails = ("sh", "-c", "echo 5; exit 1")
+    assert (freebsd.words(*fails, check=False), freebsd.words(*fails)) == ("5\n", "")
 
 
 # ---- the part that is root ----
 
 
-def test_the_log_is_followed_over_its_being_turned_over(tmp_path):
+def append(path, text):
+    with path.open("a") as file:
+        file.write(text)
+
+
+def test_the_log_is_followed_over_its_being_rotated(tmp_path):
     log = tmp_path / "maillog"
     log.write_text("before\n")
     tail = look.Tail(str(log))
     assert tail.read() == (b"", False)
-    with log.open("a") as file:
-        file.write("one\ntw")
+    append(log, "one\ntw")
     assert tail.read()[0] == b"one\n"
-    with log.open("a") as file:
-        file.write("o\nlast of the old\n")
+    append(log, "o\nlast of the old\n")
     log.rename(tmp_path / "maillog.0")
     log.write_text("first of the new\n")
     assert tail.read()[0] == b"two\nlast of the old\nfirst of the new\n"
@@ -166,13 +160,10 @@ def test_a_log_that_is_far_ahead_is_read_on_from_its_end_and_that_is_said(tmp_pa
     tail = look.Tail(str(log))
     log.write_text("x" * 9 + "\n" + "y" * 2000)
     assert tail.read() == (b"", True)
-    with log.open("a") as file:
-        file.write("\n" + "a line\n" * 40)
-    data, missed = tail.read()
-    assert not missed and len(data) <= 100
-    assert b"".join(tail.read()[0] for _ in range(5)).endswith(b"a line\n"), (
-        "what was not read comes with the next looks"
-    )
+    append(log, "\n" + "a line\n" * 40)
+    looks = [tail.read() for _ in range(6)]
+    assert not looks[0][1] and len(looks[0][0]) <= 100
+    assert b"".join(data for data, _missed in looks[1:]).endswith(b"a line\n"), "what was not read comes with the next"
 
 
 def message(path, arrived):
@@ -187,12 +178,12 @@ def test_a_queue_is_counted_with_its_hashed_directories_and_its_oldest_message(t
     assert queue.look() == [2, 1000]
     (tmp_path / "deferred" / "B" / "B12").unlink()
     queue.due = 0
-    assert queue.look() == [1, 2000]
-    assert queue.count(1) == 1
-    assert (
-        look.Queue(str(tmp_path / "none"), True).look() is None
-        and look.Queue(str(tmp_path / "none"), True).count(5) == 0
-    )
+    assert queue.look() == [1, 2000] and queue.count(1) == 1
+
+
+def test_a_queue_that_is_not_there_is_unknown(tmp_path):
+    queue = look.Queue(str(tmp_path / "none"), True)
+    assert queue.look() is None and queue.count(5) == 0
 
 
 def test_a_large_queue_costs_a_share_and_what_is_counted_and_remembered_is_bounded(tmp_path, monkeypatch):
@@ -213,29 +204,20 @@ def test_a_large_queue_costs_a_share_and_what_is_counted_and_remembered_is_bound
 
 def test_daemons_that_do_not_run_are_left_out_and_a_missing_table_is_unknown(tmp_path, monkeypatch):
     (tmp_path / "log").write_text("")
-    one = look.Look({"maillog": str(tmp_path / "log"), "queue_directory": str(tmp_path)})
-    monkeypatch.setattr(look, "words", lambda *argv, **more: "1 0 init\n")
-    monkeypatch.setattr(look, "run", lambda *argv: None)
-    assert one.processes() == {}
-    monkeypatch.setattr(
-        look, "words", lambda *argv, **more: "5 1 named\n8 1 master\n9 8 smtp\n" if argv[0] == "ps" else ""
-    )
     (tmp_path / "pid").mkdir()
     (tmp_path / "pid" / "master.pid").write_text("       8\n")
+    one = look.Look({"maillog": str(tmp_path / "log"), "queue_directory": str(tmp_path)})
+    printed = {"ps": "1 0 init\n", "procstat": ""}
+    table = None
+    monkeypatch.setattr(look, "words", lambda *argv, **more: printed[argv[0]])
+    monkeypatch.setattr(look, "run", lambda *argv: table)
+    assert one.processes() == {}
+    printed["ps"] = "5 1 named\n8 1 master\n9 8 smtp\n"
     assert one.processes() == {"named": [None, None, None], "postfix": [None, None, None], "smtp": 1}
-    monkeypatch.setattr(look, "run", lambda *argv: xfile(5, 2) * 7 + xfile(8, 2) * 3 + xfile(9, 1) * 2)
-    monkeypatch.setattr(
-        look,
-        "words",
-        lambda *argv, **more: (
-            "5 1 named\n8 1 master\n9 8 smtp\n"
-            if argv[0] == "ps"
-            else "8 master openfiles 1000 1000\n9 smtp openfiles 2 2\n5 named openfiles 9 9\n"
-        ),
-    )
-    assert one.processes() == {"named": [7, 7, 9], "postfix": [3, 2, 2], "smtp": 1}, (
-        "smtp is nearer its limit than master, which holds more"
-    )
+    table = xfile(5, 2) * 7 + xfile(8, 2) * 3 + xfile(9, 1) * 2
+    printed["procstat"] = "8 master openfiles 1000 1000\n9 smtp openfiles 2 2\n5 named openfiles 9 9\n"
+    # smtp is nearer its limit than master, which holds more
+    assert one.processes() == {"named": [7, 7, 9], "postfix": [3, 2, 2], "smtp": 1}
 
 
 # ---- the file ----
@@ -245,9 +227,13 @@ def row(at, **values):
     return dict(dict.fromkeys(samples.COLUMNS), time=at, seconds=5.0, **values)
 
 
-def test_a_line_a_sample_and_a_header_whenever_the_file_is_new(tmp_path):
+@pytest.fixture
+def file(tmp_path):
     (tmp_path / "samples.csv").touch()
-    file = samples.Samples(str(tmp_path / "samples.csv"))
+    return samples.Samples(str(tmp_path / "samples.csv"))
+
+
+def test_a_line_a_sample_and_a_header_whenever_the_file_is_new(file, tmp_path):
     file.append(row(1, files=7))
     file.append(row(2))
     (tmp_path / "samples.csv").rename(tmp_path / "samples.csv.0")
@@ -258,42 +244,36 @@ def test_a_line_a_sample_and_a_header_whenever_the_file_is_new(tmp_path):
     assert len((tmp_path / "samples.csv.0").read_text().splitlines()) == 3
 
 
-def test_a_full_disk_costs_the_line_and_is_told_once(tmp_path, monkeypatch):
-    said = []
-    monkeypatch.setattr(samples.syslog, "syslog", lambda *what: said.append(what[1]))
-    (tmp_path / "samples.csv").touch()
-    file = samples.Samples(str(tmp_path / "samples.csv"))
-    file.append(row(1))
-    write = os.write
+def test_a_full_disk_costs_the_line_and_is_reported_once(file, tmp_path, monkeypatch):
+    said, write = [], os.write
 
     def full(handle, data):
         write(handle, data[:10])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(samples.os, "write", full)
-    file.append(row(2))
-    file.append(row(3))
-    monkeypatch.setattr(samples.os, "write", write)
+    monkeypatch.setattr(samples.syslog, "syslog", lambda *what: said.append(what[1]))
+    file.append(row(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(samples.os, "write", full)
+        file.append(row(2))
+        file.append(row(3))
     file.append(row(4))
     assert len(said) == 2 and "No space left" in said[0] and "written again" in said[1]
     found = reader.collect(str(tmp_path), 10, 400, 10)
     assert found["columns"]["time"] == [1, 4] and found["broken"] == 2
 
 
-def test_where_newsyslog_does_not_run_the_file_is_begun_anew(tmp_path, monkeypatch):
+def test_where_newsyslog_does_not_run_the_file_is_begun_again(file, tmp_path, monkeypatch):
     monkeypatch.setattr(samples, "MOST_FILE", 2000)
-    (tmp_path / "samples.csv").touch()
-    file = samples.Samples(str(tmp_path / "samples.csv"))
     for at in range(201):
         file.append(row(at))
-    assert [path.name for path in tmp_path.iterdir()] == ["samples.csv"] and 0 < (
-        tmp_path / "samples.csv"
-    ).stat().st_size < 4000
+    (left,) = tmp_path.iterdir()
+    assert left.name == "samples.csv" and 0 < left.stat().st_size < 4000
 
 
-def test_columns_of_another_version_get_a_header_of_their_own(tmp_path):
+def test_columns_of_another_version_get_a_header_of_their_own(file, tmp_path):
     (tmp_path / "samples.csv").write_text("time,seconds,gone\n1,5.0,9\n2,5.0")
-    samples.Samples(str(tmp_path / "samples.csv")).append(row(3, files=4))
+    file.append(row(3, files=4))
     found = reader.collect(str(tmp_path), 10, 400, 10)
     assert found["columns"]["gone"] == [9, None] and found["columns"]["files"] == [None, 4] and found["broken"] == 1
 
@@ -332,7 +312,6 @@ class Steps(sampler.Sampler):
             "missed": False,
         }
         self.lines, self.counters = b"", None
-        Steps.latest = self
 
     def ask(self, what):
         return (dict(self.told), b"") if what == b"p" else (self.whole, self.lines)
@@ -340,16 +319,21 @@ class Steps(sampler.Sampler):
 
 @pytest.fixture
 def clock(monkeypatch):
-    monkeypatch.setattr(freebsd, "kernel", dict)
-    monkeypatch.setattr(freebsd, "ask_named", lambda port: Steps.latest.counters)
     now = types.SimpleNamespace(at=1000.0)
     monkeypatch.setattr(sampler.time, "monotonic", lambda: now.at)
     monkeypatch.setattr(sampler.time, "time", lambda: now.at + 1795897000)
     return now
 
 
-def test_every_few_seconds_during_a_delivery_and_every_minute_otherwise(tmp_path, clock):
-    steps = Steps(tmp_path)
+@pytest.fixture
+def steps(tmp_path, clock, monkeypatch):
+    made = Steps(tmp_path)
+    monkeypatch.setattr(freebsd, "kernel", dict)
+    monkeypatch.setattr(freebsd, "ask_named", lambda port: made.counters)
+    return made
+
+
+def test_every_few_seconds_during_a_delivery_and_every_minute_otherwise(steps, clock):
     rows = []
     for second in range(0, 600, 5):
         clock.at = 1000 + second
@@ -359,8 +343,7 @@ def test_every_few_seconds_during_a_delivery_and_every_minute_otherwise(tmp_path
         found = steps.step()
         if found:
             rows.append((second, found["seconds"]))
-    idle = [second for second, _seconds in rows if second < 200]
-    assert idle == [5, 65, 125, 185]
+    assert [second for second, _seconds in rows if second < 200] == [5, 65, 125, 185]
     assert {seconds for second, seconds in rows if 205 < second < 360} == {5.0}
     assert [seconds for second, seconds in rows if second > 370] == [60.0] * 4
     steps.told["messages"] = 12
@@ -368,62 +351,56 @@ def test_every_few_seconds_during_a_delivery_and_every_minute_otherwise(tmp_path
     assert steps.step(), "ten messages in the queue are a delivery as well"
 
 
-def test_daemons_that_are_stopped_leave_fields_empty_and_never_zero(tmp_path, clock):
-    steps = Steps(tmp_path)
+def test_daemons_that_are_stopped_leave_fields_empty_and_never_zero(steps):
     steps.whole["queue"] = dict.fromkeys(samples.QUEUES)
     found = steps.measure(5)
     assert {name for name, value in found.items() if value is not None} == {"time", "seconds", *samples.COUNTED}
+    # a log that was not read is not a log without lines
     steps.whole["missed"] = True
-    assert all(steps.measure(5)[name] is None for name in samples.COUNTED), (
-        "a log that was not read is not a log without lines"
-    )
+    assert all(steps.measure(5)[name] is None for name in samples.COUNTED)
 
 
-def test_named_counts_are_of_the_interval_also_when_named_began_anew(tmp_path, clock):
-    steps = Steps(tmp_path)
+def test_named_counts_are_of_the_interval_also_when_named_was_restarted(steps, tmp_path):
     (tmp_path / "named.conf").write_text("options {\n\t# recursive-clients 5;\n\trecursive-clients 20000;\n};\n")
     steps.whole["processes"] = {"named": [5, 9, 100]}
-    steps.counters = {"queries": 100, "servfail": 7, "recursing": 3, "boot": "a"}
-    first = steps.measure(5)
-    assert (
-        first["named_queries"] is None
-        and first["named_recursive_clients"] == 3
-        and first["named_recursive_clients_limit"] == 20000
-    )
-    steps.counters = {"queries": 150, "servfail": 9, "recursing": 0, "boot": "a"}
-    assert (steps.measure(5)["named_queries"], steps.measure(5)["named_servfail"]) == (50, 0)
-    steps.counters = {"queries": 4, "servfail": 1, "recursing": 0, "boot": "b"}
-    assert steps.measure(5)["named_queries"] == 4
+    answers = [(100, 7, 3, "a"), (150, 9, 0, "a"), (150, 9, 0, "a"), (4, 1, 0, "b")]
+    found = []
+    for answer in answers:
+        steps.counters = dict(zip(("queries", "servfail", "recursing", "boot"), answer))
+        found.append(steps.measure(5))
+    assert [(one["named_queries"], one["named_servfail"]) for one in found] == [(None, None), (50, 2), (0, 0), (4, 1)]
+    assert (found[0]["named_recursive_clients"], found[0]["named_recursive_clients_limit"]) == (3, 20000)
     steps.counters = None
     assert steps.measure(5)["named_queries"] is None
 
 
-def test_a_named_that_tells_nothing_is_told_of_once(tmp_path, clock, monkeypatch):
-    told = []
-    monkeypatch.setattr(sampler.syslog, "syslog", lambda _priority, text: told.append(text))
-    steps = Steps(tmp_path)
-    steps.measure(5)
-    assert told == [], "a named that does not run is not one that is silent"
+def test_a_named_that_answers_nothing_is_reported_once(steps, monkeypatch):
+    said = []
+    monkeypatch.setattr(sampler.syslog, "syslog", lambda _priority, text: said.append(text))
+
+    def after(looks):
+        for _ in range(looks):
+            steps.measure(5)
+        return len(said)
+
+    assert after(1) == 0, "a named that does not run is not one that is silent"
     steps.whole["processes"] = {"named": [5, 9, 100]}
-    for _ in range(2):
-        steps.measure(5)
-    assert told == [], "it may just be starting"
-    for _ in range(10):
-        steps.measure(5)
-    assert len(told) == 1 and "127.0.0.1:8053" in told[0]
+    assert after(2) == 0, "it may just be starting"
+    assert after(10) == 1 and "127.0.0.1:8053" in said[0]
     steps.counters = {"queries": 1, "servfail": 0, "recursing": 0, "boot": "a"}
-    for _ in range(10):
-        steps.measure(5)
-    assert len(told) == 2 and "again" in told[1]
-    quiet = Steps(tmp_path, statistics_port=0)
+    assert after(10) == 2 and "again" in said[1]
+
+
+def test_a_named_whose_counters_nobody_wants_is_not_reported(steps, tmp_path, monkeypatch):
+    said, quiet = [], Steps(tmp_path, statistics_port=0)
+    monkeypatch.setattr(sampler.syslog, "syslog", lambda _priority, text: said.append(text))
     quiet.whole["processes"] = {"named": [5, 9, 100]}
     for _ in range(10):
         quiet.measure(5)
-    assert len(told) == 2, "nobody asked for counters"
+    assert said == []
 
 
-def test_ages_of_queues(tmp_path, clock):
-    steps = Steps(tmp_path)
+def test_ages_of_queues(steps):
     steps.whole["queue"].update(incoming=[1, 1795897990], active=[2, None], deferred=[0, None])
     found = steps.measure(5)
     assert (found["age_incoming"], found["age_active"], found["age_deferred"]) == (10, None, 0)
