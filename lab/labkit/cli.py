@@ -18,6 +18,7 @@ The environment variable SOKUHAI_LAB names the instance (default: lab); SOKUHAI_
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -28,7 +29,8 @@ import time
 
 from . import LabError, inside, net
 from .connect import enter, keeper, state_dir
-from .updown import TOP, down, need_root, read_json, result, say, up, wait_ssh
+from .files import read_json, say
+from .updown import TOP, down, need_root, result, up, wait_ssh
 
 PLACES = net.NAMESPACES
 
@@ -38,85 +40,65 @@ PLACES = net.NAMESPACES
 
 def rows(description, running):
     """(name, address, reverse name, what it plays) of everyone, practice hosts first."""
-    entries = (
-        [h for h in description["hosts"] if h["name"] in running]
-        if running
-        else [h for h in description["hosts"] if h.get("default")]
-    )
-    for entry in [*entries, description["operator"], *description["internet"]]:
+    hosts = [h for h in description["hosts"] if (h["name"] in running if running else h.get("default"))]
+    for entry in [*hosts, description["operator"], *description["internet"]]:
         for address in entry["addresses"]:
             yield entry["name"], address, entry.get("reverse", entry["name"]), entry["role"]
+    plays = "SMTP clients: any address of the net can be used; internet/zones.yml names some"
     for own in description["net"]["clients"]["own"]:
-        yield (
-            "clients",
-            own,
-            "by address",
-            "SMTP clients: any address of the net can be used; internet/zones.yml names some",
-        )
-    for router in (a for where in description["net"].values() for a in where["router"]):
-        yield "switch", router.split("/")[0], "-", "router"
+        yield "clients", own, "by address", plays
+    for where in description["net"].values():
+        for address in where["router"]:
+            yield "switch", address.partition("/")[0], "-", "router"
 
 
-def hosts_table():
+def hosts_table(_args):
     state = state_dir()
-    running = (read_json(f"{state}/status.json") or {}).get("hosts", {}) if keeper(state) else {}
+    running = read_json(f"{state}/status.json").get("hosts", {}) if keeper(state) else {}
     table = [("NAME", "ADDRESS", "REVERSE NAME", "PLAYS"), *rows(net.load(), running)]
-    widths = [max(len(row[i]) for row in table) for i in range(3)]
+    widths = [max(map(len, column)) for column in zip(*table)][:3] + [0]
     for row in table:
-        print("  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3]]).rstrip())
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
     if not running:
         say(f"{os.path.basename(state)} is not up: this is what `lab up` would make")
     return 0
 
 
+def state_of(state, pid):
+    if pid:
+        return "up" if os.path.exists(f"{state}/ready.json") else "starting"
+    return "stale" if os.path.isdir(state) else "down"
+
+
 def status(args):
     state = state_dir()
     pid = keeper(state)
-    info = {
-        "instance": os.path.basename(state),
-        "state": "up"
-        if pid and os.path.exists(f"{state}/ready.json")
-        else "starting"
-        if pid
-        else "stale"
-        if os.path.isdir(state)
-        else "down",
-        "pid": pid,
-    }
-    if info["state"] == "up":
-        info.update(read_json(f"{state}/status.json") or {})
-        info["since"] = (read_json(f"{state}/keeper.json") or {}).get("since")
-        info["internet"] = ask(state, {"op": "status"}).get("internet", False)
-        for name in info["hosts"]:
-            info["hosts"][name].update(
-                {
-                    k: v
-                    for k, v in (read_json(f"{state}/{name}.json") or {}).items()
-                    if k in ("pid", "boots", "booted", "halted")
-                }
-            )
+    info = {"instance": os.path.basename(state), "state": state_of(state, pid), "pid": pid}
+    is_up = info["state"] == "up"
+    if is_up:
+        info |= read_json(f"{state}/status.json")
+        info["since"] = read_json(f"{state}/keeper.json").get("since")
+        info["internet"] = ask(state, {"op": "status"})["internet"]
+        for name, host in info["hosts"].items():
+            record = read_json(f"{state}/{name}.json")
+            host |= {key: record[key] for key in ("pid", "boots", "booted", "halted") if key in record}
     if args.json:
         print(json.dumps(info, indent=1))
     else:
-        print(
-            f"{info['instance']}: {info['state']}"
-            + (
-                f" (keeper {pid}, {info['generation']}, {info['descriptors']} descriptors per process, "
-                f"internet {'running' if info['internet'] else 'not running'})"
-                if info["state"] == "up"
-                else ""
-            )
-        )
-        for name, host in info.get("hosts", {}).items():
-            print(
-                f"  {name}  {host['addresses'][0]}  "
-                + (
-                    "a machine from elsewhere"
-                    if host.get("outside")
-                    else f"{host['generation']}  boots: {host.get('boots')}{'  halted' if host.get('halted') else ''}"
-                )
-            )
-    return 0 if info["state"] == "up" else 3
+        print("\n".join(status_lines(info)))
+    return 0 if is_up else 3
+
+
+def status_lines(info):
+    yield f"{info['instance']}: {info['state']}" + (
+        f" (keeper {info['pid']}, {info['generation']}, {info['descriptors']} descriptors per process, "
+        f"internet {'running' if info['internet'] else 'not running'})"
+        if info["state"] == "up"
+        else ""
+    )
+    for name, host in info.get("hosts", {}).items():
+        what = f"{host['generation']}  boots: {host.get('boots')}{'  halted' if host.get('halted') else ''}"
+        yield f"  {name}  {host['addresses'][0]}  {'a machine from elsewhere' if host['outside'] else what}"
 
 
 def ask(state, request, limit=240):
@@ -141,21 +123,21 @@ def need_up(state):
     return pid
 
 
+def hosts_of(state):
+    return read_json(f"{state}/status.json").get("hosts", {})
+
+
 def full_name(state, name):
     """A practice host's name from its full or short form. Raises LabError."""
-    names = list((read_json(f"{state}/status.json") or {}).get("hosts", {}))
-    fitting = [n for n in names if n == name] or [n for n in names if n.split(".")[0] == name]
+    names = list(hosts_of(state))
+    fitting = [n for n in names if name in (n, n.partition(".")[0])]
     if len(fitting) != 1:
         raise LabError(f"no host {name!r} in this lab; there are: {', '.join([*names, *PLACES])}")
     return fitting[0]
 
 
-def is_outside(state, name):
-    return (read_json(f"{state}/status.json") or {}).get("hosts", {}).get(name, {}).get("outside", False)
-
-
 def hand_over(state, name, command):
-    """Replace this process by the command with which the machine in a host's place runs one: what joined it wrote that down."""
+    """Replace this process by the command with which the machine in a host's place runs one, as what joined it recorded."""
     joined = read_json(f"{state}/{name}.outside")
     if not joined:
         raise LabError(f"no machine is in the place of {name}: SOKUHAI_VM=… vm/vm join")
@@ -178,6 +160,7 @@ def sh(argv):
     need_root()
     state = state_dir()
     pid = need_up(state)
+    where = os.getcwd()
     env = {
         "PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin",
         "HOME": "/root",
@@ -187,7 +170,6 @@ def sh(argv):
         "LANG": "C.UTF-8",
         "SHELL": "/bin/sh",
     }
-    where = os.getcwd()
     if place in PLACES:
         enter(pid, state, place)
         env.update({k: v for k, v in os.environ.items() if k not in env}, SOKUHAI_LAB=os.path.basename(state))
@@ -195,16 +177,80 @@ def sh(argv):
             os.chdir(where)
     else:
         name = full_name(state, place)
-        if is_outside(state, name):
+        if hosts_of(state)[name]["outside"]:
             hand_over(state, name, command)
-        inside.enter_host(pid, name, read_json(f"{state}/{name}.json") or {})
+        inside.enter_host(pid, name, read_json(f"{state}/{name}.json"))
         os.chdir("/")
     terminal = not command and os.isatty(0) and os.isatty(1)
     command = command or (["/bin/sh", "-i"] if terminal else ["/bin/sh"])
     return inside.in_terminal(command, env) if terminal else inside.plainly(command, env)
 
 
+# --- what root does
+
+
+def down_all(args):
+    need_root()
+    if not args.all:
+        return down()
+    return max([down(path.name) for path in sorted(pathlib.Path(TOP).glob("*")) if path.is_dir()], default=0)
+
+
+def asked(args):
+    """A request to the keeper that has the command's name."""
+    need_root()
+    state = state_dir()
+    need_up(state)
+    ask(state, {"op": args.command})
+    return 0
+
+
+def power(args):
+    """lab reboot, lab halt"""
+    need_root()
+    state = state_dir()
+    need_up(state)
+    name = full_name(state, args.host)
+    if hosts_of(state)[name]["outside"]:
+        raise LabError(f"{args.host} is a machine of its own: vm/vm reboot")
+    boots = read_json(f"{state}/{name}.json").get("boots", 0)
+    started = time.monotonic()
+    ask(state, {"op": args.command, "host": name, "hard": args.hard})
+    if args.command == "reboot":
+        wait_ssh(state, name, boots + 1)
+        result(f"{name} is back after {time.monotonic() - started:.1f} s")
+    return 0
+
+
 # --- the command
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(prog="lab", usage="lab help")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def add(name, function):
+        command = commands.add_parser(name)
+        command.set_defaults(function=function, hard=False)
+        return command
+
+    command = add("up", up)
+    command.add_argument("--generation", choices=net.GENERATIONS)
+    command.add_argument("--host", action="append", default=[])
+    command.add_argument("--outside", action="append", default=[])
+    add("down", down_all).add_argument("--all", action="store_true")
+    add("hosts", hosts_table)
+    add("status", status).add_argument("--json", action="store_true")
+    command = add("reboot", power)
+    command.add_argument("host")
+    command.add_argument("--hard", action="store_true")
+    add("halt", power).add_argument("host")
+    command = add("connect", None)  # lab/lab answers it itself, unless something is wrong with it
+    command.add_argument("host")
+    command.add_argument("port")
+    add("sync", asked)
+    add("internet", asked)
+    return parser.parse_args(argv)
 
 
 def main(argv):
@@ -214,64 +260,15 @@ def main(argv):
             return 0 if argv else 2
         if argv[0] == "sh":
             return sh(argv[1:])
-        parser = argparse.ArgumentParser(prog="lab", usage="lab help")
-        commands = parser.add_subparsers(dest="command", required=True)
-        p = commands.add_parser("up")
-        p.add_argument("--generation", choices=("trixie", "bookworm"))
-        p.add_argument("--host", action="append", default=[])
-        p.add_argument("--outside", action="append", default=[])
-        p = commands.add_parser("down")
-        p.add_argument("--all", action="store_true")
-        commands.add_parser("hosts")
-        p = commands.add_parser("status")
-        p.add_argument("--json", action="store_true")
-        p = commands.add_parser("reboot")
-        p.add_argument("host")
-        p.add_argument("--hard", action="store_true")
-        p = commands.add_parser("halt")
-        p.add_argument("host")
-        commands.add_parser("sync")
-        commands.add_parser("internet")
-        p = commands.add_parser("connect")
-        p.add_argument("host")
-        p.add_argument("port")
-        args = parser.parse_args(argv)
-        if args.command == "up":
-            return up(args)
-        if args.command == "hosts":
-            return hosts_table()
-        if args.command == "status":
-            return status(args)
-        need_root()
-        if args.command == "down":
-            if args.all:
-                return max([down(p.name) for p in sorted(pathlib.Path(TOP).glob("*")) if p.is_dir()], default=0)
-            return down()
-        state = state_dir()
-        need_up(state)
-        if args.command in ("reboot", "halt") and is_outside(state, full_name(state, args.host)):
-            raise LabError(f"{args.host} is a machine of its own: vm/vm reboot")
-        if args.command == "reboot":
-            name = full_name(state, args.host)
-            boots = (read_json(f"{state}/{name}.json") or {}).get("boots", 0)
-            started = time.monotonic()
-            ask(state, {"op": "reboot", "host": name, "hard": args.hard})
-            wait_ssh(state, name, boots + 1)
-            result(f"{name} is back after {time.monotonic() - started:.1f} s")
-        elif args.command == "halt":
-            ask(state, {"op": "halt", "host": full_name(state, args.host)})
-        else:
-            ask(state, {"op": args.command})
-        return 0
+        args = parse(argv)
+        return args.function(args)
     except (LabError, ValueError) as e:
-        print(f"lab: {e}", file=sys.stderr)
-        return 1
+        text = str(e)
     except subprocess.CalledProcessError as e:
-        print(f"lab: {e.cmd[0]}: exit {e.returncode}", file=sys.stderr)
-        return 1
+        text = f"{e.cmd[0]}: exit {e.returncode}"
     except OSError as e:
-        hint = "; the disk or the memory file system is full" if e.errno == 28 else ""
-        print(f"lab: {e}{hint}", file=sys.stderr)
-        return 1
+        text = f"{e}{'; the disk or the memory file system is full' if e.errno == errno.ENOSPC else ''}"
     except KeyboardInterrupt:
         return 130
+    print(f"lab: {text}", file=sys.stderr)
+    return 1

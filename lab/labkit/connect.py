@@ -3,12 +3,13 @@
 Meant as ssh's ProxyCommand, so it is quick and imports little.
 """
 
+import contextlib
 import os
 import re
-import select
 import signal
 import socket
 import sys
+import threading
 
 from . import ns
 
@@ -40,78 +41,32 @@ def keeper(state):
 def enter(pid, state, name):
     """Enter the lab's PID, mount, UTS and IPC namespaces and the network namespace `name`; children are in all of them."""
     base = f"/proc/{pid}"
-    fds = [(os.open(f"{base}/root{state}/m/ns/{name}", os.O_RDONLY), ns.NEWNET)]
-    fds += [
-        (os.open(f"{base}/ns/{kind}", os.O_RDONLY), flag)
-        for kind, flag in (("pid", ns.NEWPID), ("uts", ns.NEWUTS), ("ipc", ns.NEWIPC), ("mnt", ns.NEWNS))
-    ]
-    for fd, flag in fds:
-        ns.setns(fd, flag)
-        os.close(fd)
+    network = {f"{base}/root{state}/m/ns/{name}": ns.NEWNET}
+    ns.enter(network | {f"{base}/ns/{kind}": flag for kind, flag in ns.KINDS.items()})
 
 
 def address(state, host):
     try:
         with open(f"{state}/hosts") as f:
-            for line in f:
-                fields = line.split()
-                if host in fields:
-                    return fields[0]
+            return next((line.split()[0] for line in f if host in line.split()), host)
     except OSError:
-        pass
-    return host
+        return host
 
 
 def pump(sock):
     """Copy stdin to the socket and the socket to stdout until the far end closes."""
-    ends = {0: sock.fileno(), sock.fileno(): 1}
-    pending = {0: b"", sock.fileno(): b""}
-    for fd in (0, 1, sock.fileno()):
-        os.set_blocking(fd, False)
-    poll = select.poll()
-    open_reads = set(ends)
-    while True:
-        want = {}
-        for reader, writer in ends.items():
-            if pending[reader]:
-                want[writer] = want.get(writer, 0) | select.POLLOUT
-            elif reader in open_reads:
-                want[reader] = want.get(reader, 0) | select.POLLIN
-        if sock.fileno() not in open_reads and not pending[sock.fileno()]:
-            return
-        for fd in (0, 1, sock.fileno()):
-            if fd in want:
-                poll.register(fd, want[fd])
-            else:
-                try:
-                    poll.unregister(fd)
-                except KeyError:
-                    pass
-        ready = dict(poll.poll())
-        for reader, writer in ends.items():
-            if pending[reader]:
-                if ready.get(writer):
-                    try:
-                        pending[reader] = pending[reader][os.write(writer, pending[reader]) :]
-                    except BlockingIOError:
-                        pass
-            elif reader in open_reads and ready.get(reader):
-                try:
-                    data = os.read(reader, CHUNK)
-                except BlockingIOError:
-                    continue
-                except ConnectionResetError:
-                    data = b""
-                pending[reader] = data
-                if not data:
-                    open_reads.discard(reader)
-            if reader == 0 and 0 not in open_reads and not pending[0] and 0 in ends:
-                try:
-                    sock.shutdown(socket.SHUT_WR)
-                except OSError:
-                    pass
-                del ends[0]
-                break
+
+    def send():
+        with contextlib.suppress(OSError):
+            while data := os.read(0, CHUNK):
+                sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+
+    threading.Thread(target=send, daemon=True).start()
+    with open(1, "wb", closefd=False) as out:
+        while data := sock.recv(CHUNK):
+            out.write(data)
+            out.flush()
 
 
 def main(host, port):
@@ -134,6 +89,7 @@ def main(host, port):
             try:
                 ns.prctl(ns.PR_SET_PDEATHSIG, signal.SIGKILL)
                 with socket.create_connection((target, int(port)), timeout=10) as sock:
+                    sock.settimeout(None)
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     pump(sock)
                 status = 0
@@ -150,10 +106,8 @@ def main(host, port):
         os.close(fd)
 
     def forward(number, _frame):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(child, number)
-        except ProcessLookupError:
-            pass
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, forward)

@@ -1,7 +1,6 @@
 """What becomes process 1 of a practice host: it makes the host's view of the world and goes on as its init."""
 
 import os
-import signal
 import socket
 import traceback
 
@@ -17,40 +16,28 @@ DROPPED_CAPABILITIES = {
     "SYSLOG": 34,
     "BPF": 39,
 }
+UNPRIVILEGED = ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC
 
 
-def become_init(host, first):
+def become_init(host):
     """In the new namespaces: make the host's view of the world and become its process 1. Never returns."""
     try:
         root = host["root"]
         ns.mount(None, "/", flags=ns.MS_REC | ns.MS_PRIVATE)
         socket.sethostname(host["name"])
-        ns.mount(root, root, flags=ns.MS_BIND)
-        ns.mount("proc", f"{root}/proc", "proc", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
+        ns.bind(root, root)
+        ns.mount("proc", f"{root}/proc", "proc", UNPRIVILEGED)
         # kernel-wide settings are the machine's, not the host's; those of the network namespace are the host's own
-        ns.mount(f"{root}/proc/sys", f"{root}/proc/sys", flags=ns.MS_BIND)
-        ns.mount(f"{root}/proc/sys/net", f"{root}/proc/sys/net", flags=ns.MS_BIND)
-        ns.mount(
-            None,
-            f"{root}/proc/sys",
-            flags=ns.MS_BIND | ns.MS_REMOUNT | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC,
-        )
-        for path in ("/proc/sysrq-trigger",):
-            if os.path.exists(root + path):
-                ns.mount(root + path, root + path, flags=ns.MS_BIND)
-                ns.mount(
-                    None,
-                    root + path,
-                    flags=ns.MS_BIND | ns.MS_REMOUNT | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC,
-                )
+        ns.bind(f"{root}/proc/sys", f"{root}/proc/sys")
+        ns.bind(f"{root}/proc/sys/net", f"{root}/proc/sys/net")
+        ns.remount(f"{root}/proc/sys", ns.MS_RDONLY | UNPRIVILEGED)
+        trigger = f"{root}/proc/sysrq-trigger"
+        if os.path.exists(trigger):
+            ns.bind(trigger, trigger, ns.MS_RDONLY | UNPRIVILEGED)
         if host["compiler"]:
             os.makedirs(f"{root}/usr/libexec/ziglang", exist_ok=True)
-            ns.mount(host["compiler"], f"{root}/usr/libexec/ziglang", flags=ns.MS_BIND)
-            ns.mount(
-                None,
-                f"{root}/usr/libexec/ziglang",
-                flags=ns.MS_BIND | ns.MS_REMOUNT | ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV,
-            )
+            flags = ns.MS_RDONLY | ns.MS_NOSUID | ns.MS_NODEV
+            ns.bind(host["compiler"], f"{root}/usr/libexec/ziglang", flags)
         make_dev(f"{root}/dev")
         for path, options in (("/run", "mode=755"), ("/tmp", "mode=1777")):
             ns.mount("tmpfs", root + path, "tmpfs", ns.MS_NOSUID | ns.MS_NODEV, options)
@@ -63,19 +50,11 @@ def become_init(host, first):
         for number in DROPPED_CAPABILITIES.values():
             if number <= last:
                 ns.prctl(ns.PR_CAPBSET_DROP, number)
-        null = os.open("/dev/null", os.O_RDONLY)
-        os.dup2(null, 0)
+        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
         os.closerange(3, 4096)
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        python = next(
-            p
-            for p in ("/usr/libexec/standins/python3", "/usr/bin/python3", "/usr/local/bin/python3")
-            if os.access(p, os.X_OK)
-        )
         os.execve(
-            python,
-            [python, "-BIS", "/sbin/init", *(["--first"] if first else [])],
+            "/usr/libexec/standins/python3",
+            ["python3", "-BIS", "/sbin/init"],
             {"PATH": "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin", "HOME": "/root"},
         )
     except BaseException:

@@ -17,6 +17,7 @@ import sys
 import tarfile
 
 from . import LabError, ns, rootfs
+from .files import put
 from .paths import LAB, REPOSITORY
 
 PORTS = LAB / "standins" / "ports"
@@ -27,11 +28,15 @@ COMMIT = "5f0c2d7e9a4b1836c7d2e5f8a9b0c1d2e3f40516"
 TARGET = "x86_64-freebsd-none"
 
 
+def files_of(top):
+    """The files of a tree, without what an editor or Python left there."""
+    return [p for p in sorted(top.rglob("*")) if p.is_file() and not p.name.endswith((".pyc", "~"))]
+
+
 def compiler():
     """Path of the ziglang package (str), of the project's own venv or of the running Python; None where neither has it."""
-    places = sorted((REPOSITORY / ".venv" / "lib").glob("python3*/site-packages")) + [
-        pathlib.Path(p) for p in sys.path if p.endswith("-packages")
-    ]
+    places = sorted((REPOSITORY / ".venv" / "lib").glob("python3*/site-packages"))
+    places += [pathlib.Path(p) for p in sys.path if p.endswith("-packages")]
     return next((str(p / "ziglang") for p in places if os.access(p / "ziglang" / "zig", os.X_OK)), None)
 
 
@@ -48,20 +53,28 @@ def headers(wheel, in_use=()):
             if (part / name).exists():
                 digest.update((part / name).read_bytes())
     layer = rootfs.cache_dir() / f"headers-{digest.hexdigest()[:12]}"
-    if not layer.is_dir():
-        with rootfs.locked():
-            if not layer.is_dir():
-                temp = rootfs.cache_dir() / f".building-{layer.name}"
-                shutil.rmtree(temp, ignore_errors=True)
-                for part in parts:
-                    shutil.copytree(part, temp / "usr" / "include", symlinks=True, dirs_exist_ok=True)
-                for name in ("sys/param.h", "osreldate.h"):
-                    version(temp / "usr" / "include" / name)
-                temp.rename(layer)
-                for old in rootfs.cache_dir().glob("headers-*"):
-                    if old != layer and str(old) not in in_use:
-                        shutil.rmtree(old)
+    if layer.is_dir():
+        return str(layer)
+    with rootfs.locked():
+        temp = layer.with_name(f".building-{layer.name}")
+        shutil.rmtree(temp, ignore_errors=True)
+        for part in parts:
+            shutil.copytree(part, temp / "usr" / "include", symlinks=True, dirs_exist_ok=True)
+        for name in ("sys/param.h", "osreldate.h"):
+            version(temp / "usr" / "include" / name)
+        keep(temp, layer, in_use)
     return str(layer)
+
+
+def keep(temp, path, in_use=()):
+    """Give what was made under another name its own in the cache, and remove what it replaces."""
+    try:
+        temp.rename(path)
+    except OSError:  # another lab was quicker
+        shutil.rmtree(temp)
+    for old in path.parent.glob(f"{path.name.partition('-')[0]}-*"):
+        if old != path and str(old) not in in_use:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def version(path):
@@ -94,16 +107,8 @@ def distfile(top):
         for path in sorted((PORTS / "source").iterdir()):
             entry = tarfile.TarInfo(f"{top}/{path.name}")
             entry.size = path.stat().st_size
-            with open(path, "rb") as f:
-                archive.addfile(entry, f)
+            archive.addfile(entry, io.BytesIO(path.read_bytes()))
     return packed.getvalue()
-
-
-def put(path, content):
-    """Write text or bytes, in directories that are made where they are missing."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as f:
-        f.write(content if isinstance(content, bytes) else content.encode())
 
 
 def lay_ports(root):
@@ -120,11 +125,10 @@ def lay_ports(root):
         "@PERL_SERIES@": ".".join(have["perl"].split(".")[:2]),
     }
     places = {"dns/bind/": f"dns/bind{words['@BIND_SERIES@']}/", "lang/perl/": f"lang/perl{words['@PERL_SERIES@']}/"}
-    for path in sorted(p for p in PORTS.rglob("*") if p.is_file()):
-        relative = str(path.relative_to(PORTS))
-        if relative.startswith("source/") or relative.endswith((".pyc", "~")):
+    for path in files_of(PORTS):
+        relative, text = str(path.relative_to(PORTS)), path.read_text()
+        if relative.startswith("source/"):
             continue
-        text = path.read_text()
         for word, value in words.items():
             text = text.replace(word, value)
         for place, named in places.items():
@@ -137,27 +141,24 @@ def lay_ports(root):
         ("devel/pcre2", "", f"pcre2-{have['pcre2']}"),
         (f"lang/perl{words['@PERL_SERIES@']}", "", f"perl5-{have['perl']}"),
     ):
-        content = distfile(name)
+        content, file = distfile(name), f"{subdir}{name}.tar.gz"
         put(f"{root}/usr/share/standins/distfiles/{name}.tar.gz", content)
-        put(
-            f"{root}/usr/ports/{port}/distinfo",
-            f"SHA256 ({subdir}{name}.tar.gz) = {hashlib.sha256(content).hexdigest()}\nSIZE ({subdir}{name}.tar.gz) = {len(content)}\n",
-        )
+        sums = f"SHA256 ({file}) = {hashlib.sha256(content).hexdigest()}\nSIZE ({file}) = {len(content)}\n"
+        put(f"{root}/usr/ports/{port}/distinfo", sums)
     put(f"{root}/usr/ports/.git/HEAD", f"ref: refs/heads/{BRANCH}\n")
     put(f"{root}/usr/ports/.git/refs/heads/{BRANCH}", COMMIT + "\n")
 
 
 def lay_src(root, again):
     """Make /usr/src of a host; select.h and param.h are those of its /usr/include. again: leave select.h and newvers.sh as they are."""
-    for path in sorted(p for p in SOURCES.rglob("*") if p.is_file()):
-        relative = str(path.relative_to(SOURCES))
-        if not (again and relative == "sys/conf/newvers.sh") and not relative.endswith((".pyc", "~")):
+    for path in files_of(SOURCES):
+        relative = path.relative_to(SOURCES)
+        if not (again and str(relative) == "sys/conf/newvers.sh"):
             put(f"{root}/usr/src/{relative}", path.read_bytes())
-    for name in ("select.h", "param.h"):
-        header = f"{root}/usr/include/sys/{name}"
-        if os.path.exists(header) and not again:
-            with open(header, "rb") as f:
-                put(f"{root}/usr/src/sys/sys/{name}", f.read())
+    for name in () if again else ("select.h", "param.h"):
+        header = pathlib.Path(f"{root}/usr/include/sys/{name}")
+        if header.exists():
+            put(f"{root}/usr/src/sys/sys/{name}", header.read_bytes())
 
 
 def lay(root, again=False):
@@ -172,11 +173,8 @@ def lay(root, again=False):
 def kernel_path(host):
     """Where the cache has, or will have, the stock kernel for a host (str): it depends on sources, headers and compiler alone."""
     digest = hashlib.sha256(f"{host['headers']} {os.path.getsize(host['compiler'] + '/zig')}".encode())
-    tools = (
-        LAB / "standins" / "root" / "usr" / "sbin" / "config",
-        LAB / "standins" / "root" / "usr" / "libexec" / "standins" / "lib" / "kernel.py",
-    )
-    for path in [*sorted(p for p in SOURCES.rglob("*") if p.is_file()), *tools]:
+    tools = LAB / "standins" / "root" / "usr"
+    for path in (*files_of(SOURCES), tools / "sbin" / "config", tools / "libexec" / "standins" / "lib" / "kernel.py"):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return str(rootfs.cache_dir() / f"kernel-{digest.hexdigest()[:12]}")
 
@@ -186,45 +184,35 @@ def stock_kernel(root, wheel, cached):
     if not wheel:
         put(f"{root}/boot/kernel/kernel", "made without a compiler\n")
         return
-    if not os.path.isdir(cached):
-        zig, objects = f"{root}/usr/libexec/ziglang", f"{root}/usr/obj"
-        os.makedirs(zig, exist_ok=True)
-        ns.mount(wheel, zig, flags=ns.MS_BIND)
-        try:
-            done = subprocess.run(
-                [
-                    "chroot",
-                    root,
-                    "/usr/bin/make",
-                    "-C",
-                    "/usr/src",
-                    "buildkernel",
-                    "installkernel",
-                    "INSTKERNNAME=stock",
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=120,
-                check=False,
-                env={"PATH": "/sbin:/bin:/usr/sbin:/usr/bin", "HOME": "/root"},
-            )
-        finally:
-            ns.umount(zig)
-        if done.returncode:
-            raise LabError(
-                "the practice host's own kernel could not be built:\n  " + "\n  ".join(done.stdout.splitlines()[-12:])
-            )
-        temp = f"{os.path.dirname(cached)}/.building-{os.path.basename(cached)}.{os.getpid()}"
+    cached = pathlib.Path(cached)
+    if not cached.is_dir():
+        build_kernel(root, wheel)
+        temp = cached.with_name(f".building-{cached.name}.{os.getpid()}")
         shutil.copytree(f"{root}/boot/stock", temp)
-        try:
-            os.rename(temp, cached)
-        except OSError:  # another lab was quicker
-            shutil.rmtree(temp)
-        for old in pathlib.Path(cached).parent.glob("kernel-*"):
-            if str(old) != cached:
-                shutil.rmtree(old, ignore_errors=True)
+        keep(temp, cached)
         shutil.rmtree(f"{root}/boot/stock")
-        shutil.rmtree(objects)
+        shutil.rmtree(f"{root}/usr/obj")
     shutil.copytree(cached, f"{root}/boot/kernel", dirs_exist_ok=True)
+
+
+def build_kernel(root, wheel):
+    zig = f"{root}/usr/libexec/ziglang"
+    make = "/usr/bin/make -C /usr/src buildkernel installkernel INSTKERNNAME=stock"
+    os.makedirs(zig, exist_ok=True)
+    ns.bind(wheel, zig)
+    try:
+        done = subprocess.run(
+            ["chroot", root, *make.split()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+            env={"PATH": "/sbin:/bin:/usr/sbin:/usr/bin", "HOME": "/root"},
+        )
+    finally:
+        ns.umount(zig)
+    if done.returncode:
+        last = "\n  ".join(done.stdout.splitlines()[-12:])
+        raise LabError(f"the practice host's own kernel could not be built:\n  {last}")

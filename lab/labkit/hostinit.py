@@ -4,21 +4,19 @@ It runs the boot sequence, adopts and reaps what is left by others, keeps sshd r
 SIGINT reboots (exit 0), SIGUSR1 and SIGUSR2 halt (exit 3), as FreeBSD's init(8) has them.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 
 BOOT = "/usr/libexec/standins/boot"
 HALT = "/usr/libexec/standins/halt"
-FIRSTBOOT = "/usr/libexec/lab-firstboot"
 SSHD = "/usr/sbin/sshd"
 BOOTED = "/run/lab.booted"
 BOOT_LIMIT = 120
 HALT_LIMIT = 40
 SSHD_GRACE = 15
-
 FATE = "/var/db/standins/fate"
 
 EXIT_REBOOT, EXIT_HALT = 0, 3
@@ -33,7 +31,7 @@ def say(text):
 
 
 def fate():
-    """What boot found that the kernel comes to: good, panic, hang, nonetwork or stuck."""
+    """What becomes of the kernel, as boot found out: good, panic, hang, nonetwork or stuck."""
     try:
         with open(FATE) as f:
             return f.read().strip()
@@ -50,23 +48,19 @@ def ask(number, _frame):
 def reap(until_pid=None):
     """Reap every dead child; the status of until_pid if it was among them, else None."""
     found = None
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return found
-        if pid == 0:
-            return found
-        if pid == until_pid:
-            found = status
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == until_pid:
+                found = ended[1]
+    return found
 
 
-def run(argv, limit, what, until=lambda: False):
+def run(program, limit, until=lambda: False):
     """Run a program, reaping all the while; its exit code, or None when it took longer than `limit` seconds or `until` came true."""
     try:
-        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=ENVIRONMENT, start_new_session=True)
+        child = subprocess.Popen([program], stdin=subprocess.DEVNULL, env=ENVIRONMENT, start_new_session=True)
     except OSError as e:
-        say(f"{what}: {e}")
+        say(f"{program}: {e}")
         return 127
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline or fate() in ("hang", "stuck"):
@@ -76,25 +70,20 @@ def run(argv, limit, what, until=lambda: False):
         if status is not None:
             child.returncode = code = os.waitstatus_to_exitcode(status)
             if code:
-                say(f"{what}: exit {code}")
+                say(f"{program}: exit {code}")
             return code
         time.sleep(0.02)
-    say(f"{what}: not done after {limit} s; going on without it")
+    say(f"{program}: not done after {limit} s; going on without it")
     return None
 
 
 def listening(port):
     """True when some socket listens on the TCP port (state 0A in /proc/net/tcp and tcp6)."""
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            with open(table) as f:
-                next(f)
-                for line in f:
-                    fields = line.split()
-                    if fields[3] == "0A" and int(fields[1].rsplit(":", 1)[1], 16) == port:
-                        return True
-        except (OSError, StopIteration):
-            pass
+        with contextlib.suppress(OSError), open(table) as f:
+            for _, local, _, state, *_ in map(str.split, f):
+                if state == "0A" and int(local.rpartition(":")[2], 16) == port:
+                    return True
     return False
 
 
@@ -107,36 +96,27 @@ def main():
         f.write("init")
     os.chdir("/")
     os.umask(0o022)
-    try:
+    with contextlib.suppress(OSError):
         os.unlink(FATE)  # the last boot's
-    except OSError:
-        pass
-    failed = False
-    if "--first" in sys.argv and os.access(FIRSTBOOT, os.X_OK):
-        failed = run([FIRSTBOOT], BOOT_LIMIT, FIRSTBOOT) != 0
-    if os.access(BOOT, os.X_OK):
-        code = run([BOOT], BOOT_LIMIT, BOOT, until=lambda: wanted is not None)
-        if code == BOOT_PANIC:
-            os._exit(EXIT_REBOOT)
-        failed = failed or code not in (0, None)
+    code = run(BOOT, BOOT_LIMIT, until=lambda: wanted is not None)
+    if code == BOOT_PANIC:
+        os._exit(EXIT_REBOOT)
+    failed = code not in (0, None)
     with open(BOOTED, "w") as f:
         f.write("failed\n" if failed else "ok\n")
     say("boot sequence failed" if failed else "boot sequence done")
 
-    missing_since = 0.0 if not os.access(BOOT, os.X_OK) else time.monotonic()
+    missing_since = time.monotonic()
     next_look = 0.0
     while wanted is None:
         reap()
         now = time.monotonic()
         if now >= next_look:
             next_look = now + 2
-            if listening(22):
-                missing_since = None
-            elif fate() != "good":
-                pass  # it is to be found out that nobody can reach it
-            elif missing_since is None:
+            # whether nobody can reach a kernel that is not good is what a trial boot is to find out
+            if listening(22) or fate() != "good":
                 missing_since = now
-            elif now - missing_since >= (SSHD_GRACE if missing_since else 0) and os.access(SSHD, os.X_OK):
+            elif now - missing_since >= SSHD_GRACE and os.access(SSHD, os.X_OK):
                 # a host that nobody can reach cannot be repaired either
                 say("nothing listens on port 22: starting sshd")
                 os.makedirs("/run/sshd", exist_ok=True)
@@ -146,8 +126,7 @@ def main():
         time.sleep(0.1)
 
     say("going down")
-    if os.access(HALT, os.X_OK):
-        run([HALT], HALT_LIMIT, HALT)
+    run(HALT, HALT_LIMIT)
     for number, pause in ((signal.SIGTERM, 1.0), (signal.SIGKILL, 0.2)):
         try:
             os.kill(-1, number)

@@ -28,21 +28,9 @@ def enter_host(pid, name, info):
     inner = f"{base}/{info['pid']}"
     with open(f"{inner}/limits") as f:
         files = next(line.split()[3:5] for line in f if line.startswith("Max open files"))
-    fds = [
-        (os.open(f"{inner}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC), flag)
-        for kind, flag in (
-            ("pid", ns.NEWPID),
-            ("net", ns.NEWNET),
-            ("uts", ns.NEWUTS),
-            ("ipc", ns.NEWIPC),
-            ("mnt", ns.NEWNS),
-        )
-    ]
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, tuple(int(n) for n in files))
-    for fd, flag in fds:
-        ns.setns(fd, flag)
-        os.close(fd)
+    ns.enter({f"{inner}/ns/{kind}": flag for kind, flag in {**ns.KINDS, "net": ns.NEWNET}.items()})
 
 
 def become(command, env):

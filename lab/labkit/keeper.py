@@ -4,8 +4,10 @@ It owns the network namespaces, the file systems of the practice hosts (overlays
 outlive a reboot of the host), the hosts themselves and the servers of the internet. It answers on a Unix socket.
 """
 
+import contextlib
 import json
 import os
+import pathlib
 import resource
 import select
 import signal
@@ -16,6 +18,7 @@ import time
 import traceback
 
 from . import LabError, freebsd, net, ns
+from .files import put, read_json, record, tail
 from .first import become_init
 from .paths import LAB
 from .tree import copy_tree, is_configuration
@@ -24,6 +27,7 @@ INTERNET_LIMIT = 60
 HALT_LIMIT = 60
 NOFILE_AIM = 131072
 
+STANDINS = str(LAB / "standins" / "root")
 CLONE_HOST = ns.NEWNS | ns.NEWPID | ns.NEWUTS | ns.NEWIPC
 
 
@@ -45,7 +49,7 @@ def raise_descriptors():
 def launch(plan):
     """Start the keeper as a process of its own. Returns (pid, start time); whether it gets ready is in its state directory."""
     state = plan["state"]
-    record(state, "plan.json", plan)
+    record(f"{state}/plan.json", plan)
     with open(f"{state}/keeper.log", "a") as log:
         done = subprocess.run(
             [sys.executable, "-BIS", str(LAB / "lab"), "keeper", state],
@@ -59,10 +63,9 @@ def launch(plan):
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"},
         )
     if done.returncode:
-        with open(f"{state}/keeper.log", errors="replace") as f:
-            last = (f.read().splitlines() or ["it ended at once"])[-1]
         raise LabError(
-            f"the keeper could not be started: {last}\n  The lab needs root with the right to make namespaces; see {state}/keeper.log"
+            f"the keeper could not be started: {tail(f'{state}/keeper.log', 1) or 'it ended immediately'}\n"
+            f"  The lab needs root with the right to make namespaces; see {state}/keeper.log"
         )
     pid, start = done.stdout.split()
     return int(pid), int(start)
@@ -70,9 +73,8 @@ def launch(plan):
 
 def start(state):
     """What `lab keeper STATE` runs: fork the keeper into new namespaces, write down who it is, say so on stdout."""
-    with open(f"{state}/plan.json") as f:
-        plan = json.load(f)
-    ns.unshare(ns.NEWNS | ns.NEWPID | ns.NEWUTS | ns.NEWIPC | ns.NEWNET)
+    plan = read_json(f"{state}/plan.json")
+    ns.unshare(CLONE_HOST | ns.NEWNET)
     go_read, go_write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -85,10 +87,9 @@ def start(state):
         os._exit(1)
     born = ns.start_time(child)
     if born is None:
-        raise LabError("the keeper ended at once")
+        raise LabError("the keeper ended immediately")
     record(
-        state,
-        "keeper.json",
+        f"{state}/keeper.json",
         {
             "pid": child,
             "start": born,
@@ -100,15 +101,6 @@ def start(state):
     os.write(go_write, b"g")
     print(child, born, flush=True)
     return 0
-
-
-def record(directory, name, value):
-    """Write a JSON file so that a reader sees the old one or the new one, never half of it."""
-    temp = os.path.join(directory, f".{name}.new")
-    with open(temp, "w") as f:
-        json.dump(value, f, indent=1)
-        f.write("\n")
-    os.rename(temp, os.path.join(directory, name))
 
 
 class Keeper:
@@ -154,7 +146,7 @@ class Keeper:
             print(f"keeper: no overlayfs here ({e.strerror}): {host['name']} gets a full copy in memory", flush=True)
             for layer in reversed(layers):
                 subprocess.run(["cp", "-a", layer + "/.", root], check=True)
-        copy_tree(str(LAB / "standins" / "root"), root)
+        copy_tree(STANDINS, root)
         freebsd.lay(root)
         freebsd.stock_kernel(root, host["compiler"], host["kernel"])
         self.furnish(host, root)
@@ -162,163 +154,101 @@ class Keeper:
     def furnish(self, host, root):
         """What an installer would have asked: name, network, keys."""
 
-        def put(path, text, mode=0o644, only_if_missing=False):
-            full = root + path
-            if only_if_missing and os.path.lexists(full):
-                return
-            os.makedirs(os.path.dirname(full), exist_ok=True)
-            if os.path.lexists(full):
-                os.unlink(full)
-            with open(full, "w") as f:
-                f.write(text)
-            os.chmod(full, mode)
-
         name, v4 = host["name"], host["addresses"][0]
-        short = name.split(".")[0]
-        put("/etc/hosts", f"::1\t\tlocalhost\n127.0.0.1\tlocalhost\n{v4}\t{name} {short}\n")
-        put("/etc/hostname", name + "\n")
-        if os.path.exists(f"{root}/etc/resolv.conf") and not os.path.exists(f"{root}/usr/libexec/standins/boot"):
-            os.unlink(f"{root}/etc/resolv.conf")
-        put("/etc/resolv.conf", "nameserver 198.51.100.153\n", only_if_missing=True)
-        with open(host["authorized_keys"]) as f:
-            put("/root/.ssh/authorized_keys", f.read(), 0o600)
+        put(f"{root}/etc/hosts", f"::1\t\tlocalhost\n127.0.0.1\tlocalhost\n{v4}\t{name} {name.partition('.')[0]}\n")
+        put(f"{root}/etc/hostname", name + "\n")
+        put(f"{root}/root/.ssh/authorized_keys", pathlib.Path(host["authorized_keys"]).read_bytes(), 0o600)
         os.chmod(root + "/root/.ssh", 0o700)
         for suffix, mode in (("", 0o600), (".pub", 0o644)):
-            with open(host["host_key"] + suffix) as f:
-                put("/etc/ssh/ssh_host_ed25519_key" + suffix, f.read(), mode)
-        rc_conf = root + "/etc/rc.conf"
-        text = ""
-        if os.path.exists(rc_conf):
-            with open(rc_conf) as f:
-                text = f.read()
-        present = {line.split("=", 1)[0].strip() for line in text.splitlines() if "=" in line}
-        added = {"hostname": name, "ifconfig_vtnet0": "DHCP", "sshd_enable": "YES"}
-        put("/etc/rc.conf", text + "".join(f'{k}="{v}"\n' for k, v in added.items() if k not in present))
-        with open(LAB / "labkit" / "hostinit.py") as f:
-            put("/sbin/init", f.read(), 0o755)
+            key = pathlib.Path(host["host_key"] + suffix).read_bytes()
+            put(f"{root}/etc/ssh/ssh_host_ed25519_key{suffix}", key, mode)
+        with open(root + "/etc/rc.conf", "a") as f:
+            f.write(f'hostname="{name}"\nifconfig_vtnet0="DHCP"\n')
+        put(f"{root}/sbin/init", (LAB / "labkit" / "hostinit.py").read_bytes(), 0o755)
 
     # --- hosts
 
     def boot(self, host):
         """Start a host's process 1 in namespaces of its own; its pid as this namespace sees it."""
-        first = not host["boots"]
         host.update(boots=host["boots"] + 1, halted=False)
-        console = os.open(f"{self.state}/{host['name']}.console", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        log = f"{self.state}/{host['name']}.console"
         read_end, write_end = os.pipe()
-        middle = os.fork()
-        if middle == 0:
+        if os.fork() == 0:
             try:
-                os.close(read_end)
-                os.dup2(console, 1)
-                os.dup2(console, 2)
-                net._enter(f"{self.mem}/ns/{host['name']}")
+                with open(log, "a") as console:
+                    os.dup2(console.fileno(), 1)
+                    os.dup2(console.fileno(), 2)
+                ns.enter({f"{self.mem}/ns/{host['name']}": ns.NEWNET})
                 ns.unshare(CLONE_HOST)
                 child = os.fork()
                 if child == 0:
-                    os.close(write_end)
-                    become_init(host, first)
+                    become_init(host)
                 os.write(write_end, str(child).encode())
             except BaseException:
                 traceback.print_exc()
             finally:
                 os._exit(0)
         os.close(write_end)
-        os.close(console)
         answer = os.read(read_end, 64)
         os.close(read_end)
         if not answer:
-            raise LabError(f"{host['name']} could not be started: see {self.state}/{host['name']}.console")
+            raise LabError(f"{host['name']} could not be started: see {log}")
         host["pid"] = int(answer)
         self.publish(host)
 
     def publish(self, host):
-        record(
-            self.state,
-            f"{host['name']}.json",
-            {
-                "name": host["name"],
-                "addresses": host["addresses"],
-                "generation": host["generation"],
-                "pid": host["pid"],
-                "start": ns.start_time(host["pid"]) if host["pid"] else None,
-                "boots": host["boots"],
-                "booted": int(time.time()),
-                "halted": host["halted"],
-            },
-        )
+        about = {key: host[key] for key in ("name", "addresses", "generation", "pid", "boots", "halted")}
+        start = ns.start_time(host["pid"]) if host["pid"] else None
+        record(f"{self.state}/{host['name']}.json", {**about, "start": start, "booted": int(time.time())})
 
     # --- the internet
 
     def start_internet(self):
-        if not self.plan["internet"]:
-            print("keeper: no labkit/internet: the hosts stand alone", flush=True)
-            return
-        ready, log = f"{self.state}/internet.ready", f"{self.state}/internet.log"
-        if os.path.exists(ready):
-            os.unlink(ready)
-        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        pid = os.fork()
-        if pid == 0:
-            try:
-                net._enter(f"{self.mem}/ns/inet")
-                os.setsid()
-                os.dup2(out, 1)
-                os.dup2(out, 2)
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                python = self.plan["python"]
-                os.execve(
-                    python,
-                    [python, "-B", "-m", "labkit.internet", "serve", "--instance-dir", self.state],
-                    {
-                        **os.environ,
-                        "PYTHONPATH": str(LAB),
-                        "PYTHONUNBUFFERED": "1",
-                        "SOKUHAI_LAB": self.plan["instance"],
-                    },
-                )
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(1)
-        os.close(out)
-        self.internet = pid
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self.state}/internet.ready")
+        serve = [self.plan["python"], "-B", "-m", "labkit.internet", "serve", "--instance-dir", self.state]
+        more = {"PYTHONPATH": str(LAB), "PYTHONUNBUFFERED": "1", "SOKUHAI_LAB": self.plan["instance"]}
+        with open(f"{self.state}/internet.log", "a") as log:
+            self.internet = subprocess.Popen(
+                ["nsenter", f"--net={self.mem}/ns/inet", *serve],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **more},
+            )
 
     def wait_internet(self):
-        deadline = time.monotonic() + INTERNET_LIMIT
-        while self.plan["internet"] and not os.path.exists(f"{self.state}/internet.ready"):
-            self.reap()
-            if self.internet is None or time.monotonic() > deadline:
-                tail = ""
-                try:
-                    with open(f"{self.state}/internet.log", errors="replace") as f:
-                        tail = "\n  ".join(f.read().splitlines()[-12:])
-                except OSError:
-                    pass
-                what = "ended" if self.internet is None else f"not ready after {INTERNET_LIMIT} s"
-                raise LabError(f"the servers of the internet: {what}. The end of {self.state}/internet.log:\n  {tail}")
-            time.sleep(0.05)
+        ready, log = f"{self.state}/internet.ready", f"{self.state}/internet.log"
+        self.reap_until(lambda: self.internet is None or os.path.exists(ready), INTERNET_LIMIT)
+        if self.internet is None or not os.path.exists(ready):
+            what = "ended" if self.internet is None else f"not ready after {INTERNET_LIMIT} s"
+            raise LabError(f"the servers of the internet: {what}. The end of {log}:\n  {tail(log)}")
 
     # --- living
 
     def reap(self):
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            code = os.waitstatus_to_exitcode(status)
-            if pid == self.internet:
-                self.internet = None
-                print(f"keeper: the internet's servers ended ({code})", flush=True)
-            for host in self.hosts.values():
-                if host["pid"] == pid:
-                    host["pid"] = None
-                    host["halted"] = code not in (0, -signal.SIGHUP) and not host["booting"]
-                    print(f"keeper: {host['name']} ended ({code})", flush=True)
-                    self.publish(host)
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                self.note_end(ended[0], os.waitstatus_to_exitcode(ended[1]))
+
+    def note_end(self, pid, code):
+        if self.internet and pid == self.internet.pid:
+            self.internet = None
+            print(f"keeper: the internet's servers ended ({code})", flush=True)
+        for host in self.hosts.values():
+            if host["pid"] == pid:
+                host["pid"] = None
+                host["halted"] = code not in (0, -signal.SIGHUP) and not host["booting"]
+                print(f"keeper: {host['name']} ended ({code})", flush=True)
+                self.publish(host)
+
+    def reap_until(self, ended, limit):
+        """Reap until ended() is true or the time is over."""
+        deadline = time.monotonic() + limit
+        while not ended() and time.monotonic() < deadline:
+            self.reap()
+            time.sleep(0.02)
 
     def tend(self):
         """Boot again what has ended by a reboot."""
@@ -328,21 +258,24 @@ class Keeper:
 
     def stop_host(self, host, hard):
         host["booting"] = True
+        number = signal.SIGKILL if hard else signal.SIGINT
         try:
-            if host["pid"]:
-                os.kill(host["pid"], signal.SIGKILL if hard else signal.SIGINT)
-            deadline = time.monotonic() + HALT_LIMIT
             while host["pid"]:
-                self.reap()
-                if time.monotonic() > deadline:
-                    os.kill(host["pid"], signal.SIGKILL)
-                    deadline += HALT_LIMIT
-                time.sleep(0.02)
+                os.kill(host["pid"], number)
+                self.reap_until(lambda: not host["pid"], HALT_LIMIT)
+                number = signal.SIGKILL
         finally:
             host["booting"] = False
 
+    def stop_internet(self):
+        for number, limit in ((signal.SIGTERM, 5), (signal.SIGKILL, INTERNET_LIMIT)):
+            if self.internet:
+                os.kill(self.internet.pid, number)
+                self.reap_until(lambda: not self.internet, limit)
+
     def answer(self, request):
         op = request.get("op")
+        answer = {"ok": True}
         if op in ("reboot", "halt"):
             host = self.hosts[request["host"]]
             self.stop_host(host, request.get("hard", False))
@@ -351,31 +284,19 @@ class Keeper:
                 self.boot(host)
             else:
                 self.publish(host)
-            return {"ok": True}
-        if op == "sync":
+        elif op == "sync":
             for host in self.hosts.values():
-                copy_tree(str(LAB / "standins" / "root"), host["root"], skip=is_configuration)
+                copy_tree(STANDINS, host["root"], skip=is_configuration)
                 freebsd.lay(host["root"], again=True)
-            return {"ok": True}
-        if op == "internet":
-            if self.internet:
-                os.kill(self.internet, signal.SIGTERM)
-                end = time.monotonic() + 5
-                while self.internet and time.monotonic() < end:
-                    self.reap()
-                    time.sleep(0.02)
-                if self.internet:
-                    os.kill(self.internet, signal.SIGKILL)
-                    while self.internet:
-                        self.reap()
-                        time.sleep(0.02)
-            self.plan["internet"] = os.path.exists(LAB / "labkit" / "internet" / "__main__.py")
+        elif op == "internet":
+            self.stop_internet()
             self.start_internet()
             self.wait_internet()
-            return {"ok": True}
-        if op == "status":
-            return {"ok": True, "internet": self.internet is not None}
-        return {"error": f"unknown request {op!r}"}
+        elif op == "status":
+            answer["internet"] = self.internet is not None
+        else:
+            answer = {"error": f"unknown request {op!r}"}
+        return answer
 
     def serve(self):
         server = socket.socket(socket.AF_UNIX)
@@ -383,39 +304,36 @@ class Keeper:
         os.chmod(f"{self.state}/control", 0o600)
         server.listen(8)
         server.setblocking(False)
-        wake_read, wake_write = os.pipe()
-        os.set_blocking(wake_read, False)
-        os.set_blocking(wake_write, False)
+        # a child's end wakes select()
+        wake_read, wake_write = socket.socketpair()
+        wake_read.setblocking(False)
+        wake_write.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        record(self.state, "ready.json", {"at": time.time()})
+        record(f"{self.state}/ready.json", {"at": time.time()})
         while True:
             self.reap()
             self.tend()
-            readable, _, _ = select.select([server, wake_read], [], [], 30)
-            if wake_read in readable:
-                try:
-                    os.read(wake_read, 4096)
-                except BlockingIOError:
-                    pass
-            if server in readable:
-                try:
-                    peer, _ = server.accept()
-                except BlockingIOError:
-                    continue
+            select.select([server, wake_read], [], [], 30)
+            with contextlib.suppress(BlockingIOError):
+                wake_read.recv(4096)
+            with contextlib.suppress(OSError):
+                peer, _ = server.accept()
                 with peer:
-                    peer.settimeout(10)
-                    try:
-                        try:
-                            reply = self.answer(json.loads(peer.makefile().readline()))
-                        except Exception as e:  # the keeper must outlive any single request
-                            traceback.print_exc()
-                            reply = {"error": f"{type(e).__name__}: {e}" if not isinstance(e, LabError) else str(e)}
-                        peer.sendall(json.dumps(reply).encode() + b"\n")
-                    except OSError:
-                        pass
+                    self.serve_one(peer)
+
+    def serve_one(self, peer):
+        peer.settimeout(10)
+        try:
+            reply = self.answer(json.loads(peer.makefile().readline()))
+        except LabError as e:
+            reply = {"error": str(e)}
+        except Exception as e:  # the keeper must outlive any single request
+            traceback.print_exc()
+            reply = {"error": f"{type(e).__name__}: {e}"}
+        peer.sendall(json.dumps(reply).encode() + b"\n")
 
 
 def main(plan):
@@ -424,8 +342,7 @@ def main(plan):
         keeper = Keeper(plan)
         descriptors = keeper.prepare()
         record(
-            state,
-            "status.json",
+            f"{state}/status.json",
             {
                 "instance": plan["instance"],
                 "descriptors": descriptors,
@@ -444,6 +361,6 @@ def main(plan):
     except BaseException as e:
         traceback.print_exc()
         sys.stderr.flush()
-        record(state, "failed.json", {"error": str(e) or type(e).__name__, "known": isinstance(e, LabError)})
+        record(f"{state}/failed.json", {"error": str(e) or type(e).__name__, "known": isinstance(e, LabError)})
     finally:
         os._exit(1)

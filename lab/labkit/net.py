@@ -8,13 +8,13 @@ Only the keeper calls what changes something, in namespaces that are its own.
 """
 
 import ipaddress
-import os
 import subprocess
 import tomllib
 
 from . import LabError, ns
 from .paths import LAB
 
+GENERATIONS = ("trixie", "bookworm")  # of Debian, under the practice hosts; the first unless another is given
 SWITCH = "switch"
 BRIDGE = "lan"
 NAMESPACES = ("operator", "inet", "clients", SWITCH)
@@ -25,25 +25,20 @@ def load():
     """net.toml as a dictionary, ranges expanded: every entry has `name`, `addresses` (list of str) and `role`."""
     with open(LAB / "labkit" / "net.toml", "rb") as f:
         net = tomllib.load(f)
-    internet = []
-    for entry in net["internet"]:
-        if "range" not in entry:
-            internet.append(entry)
-            continue
-        first, last = (ipaddress.IPv4Address(a) for a in entry["range"])
-        for number in range(int(first), int(last) + 1):
-            v4 = ipaddress.IPv4Address(number)
-            octet = str(v4).rsplit(".", 1)[1]
-            internet.append(
-                {
-                    "name": f"{entry['name']}{number - int(first):02d}",
-                    "role": entry["role"],
-                    "reverse": entry["reverse"],
-                    "addresses": [str(v4), f"{entry['range6']}{octet}"],
-                }
-            )
-    net["internet"] = internet
+    net["internet"] = [one for entry in net["internet"] for one in (_range(entry) if "range" in entry else [entry])]
     return net
+
+
+def _range(entry):
+    first, last = (ipaddress.IPv4Address(a) for a in entry["range"])
+    for number in range(int(last) - int(first) + 1):
+        v4 = str(first + number)
+        yield {
+            "name": f"{entry['name']}{number:02d}",
+            "role": entry["role"],
+            "reverse": entry["reverse"],
+            "addresses": [v4, entry["range6"] + v4.rpartition(".")[2]],
+        }
 
 
 def pick(net, names, generation, outside=()):
@@ -60,18 +55,12 @@ def pick(net, names, generation, outside=()):
     return [{**h, "generation": h.get("generation") or generation, "outside": h["name"] in outside} for h in chosen]
 
 
-def _ip(*batches):
-    for lines in batches:
-        done = subprocess.run(
-            ["ip", "-batch", "-"],
-            input="\n".join(lines) + "\n",
-            text=True,
-            capture_output=True,
-            timeout=30,
-            check=False,
-        )
-        if done.returncode:
-            raise LabError(f"ip: {done.stderr.strip()}")
+def _ip(lines):
+    done = subprocess.run(
+        ["ip", "-batch", "-"], input="\n".join(lines) + "\n", text=True, capture_output=True, timeout=30, check=False
+    )
+    if done.returncode:
+        raise LabError(f"ip: {done.stderr.strip()}")
 
 
 def _sysctl(values):
@@ -80,27 +69,10 @@ def _sysctl(values):
             f.write(value)
 
 
-def _enter(path):
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        ns.setns(fd, ns.NEWNET)
-    finally:
-        os.close(fd)
-
-
-def _quiet_v6():
-    # addresses are ours alone: no router is asked, no duplicate looked for, so they can be used at once
-    values = {}
-    for which in ("all", "default"):
-        values.update(
-            {
-                f"ipv6/conf/{which}/accept_ra": "0",
-                f"ipv6/conf/{which}/accept_dad": "0",
-                f"ipv6/conf/{which}/autoconf": "0",
-                f"ipv4/conf/{which}/rp_filter": "0",
-            }
-        )
-    _sysctl(values)
+def _quiet():
+    # addresses are ours alone: no router is asked and no duplicate is looked for, so they can be used immediately
+    names = ("ipv6/conf/%s/accept_ra", "ipv6/conf/%s/accept_dad", "ipv6/conf/%s/autoconf", "ipv4/conf/%s/rp_filter")
+    _sysctl({name % which: "0" for which in ("all", "default") for name in names})
 
 
 def make_namespace(path):
@@ -109,7 +81,7 @@ def make_namespace(path):
         pass
     ns.unshare(ns.NEWNET)
     ns.mount("/proc/self/ns/net", path, flags=ns.MS_BIND)
-    _quiet_v6()
+    _quiet()
     _ip(["link set lo up"])
 
 
@@ -139,9 +111,9 @@ def build(net, hosts, directory):
 
     gateways = {where: [a.split("/")[0] for a in net["net"][where]["router"]] for where in net["net"]}
     for name, inner, addresses in lan_members:
-        _enter(f"{directory}/{name}")
+        ns.enter({f"{directory}/{name}": ns.NEWNET})
         _ip(_member(inner, addresses, gateways["lan"], net["net"]["lan"]["router"]))
-    _enter(f"{directory}/inet")
+    ns.enter({f"{directory}/inet": ns.NEWNET})
     _ip(
         _member(
             "eth0", [a for e in net["internet"] for a in e["addresses"]], gateways["inet"], net["net"]["inet"]["router"]
@@ -150,22 +122,22 @@ def build(net, hosts, directory):
 
     # The nets of the clients are routed to their namespace, where each address is local; between the two only
     # link-local addresses, because a neighbour with an address of its own net would be local too.
-    _enter(f"{directory}/clients")
+    ns.enter({f"{directory}/clients": ns.NEWNET})
     _sysctl({"ipv6/ip_nonlocal_bind": "1", "ipv4/ip_nonlocal_bind": "1"})
-    lines = ["link set eth0 up", f"address add {CLIENTS_LL}/64 dev eth0 nodad"]
-    for own in net["net"]["clients"]["own"]:
-        lines.append(f"route add local {own} dev lo")
-    source = str(ipaddress.ip_network(net["net"]["clients"]["own"][0])[2])
-    source6 = str(ipaddress.ip_network(net["net"]["clients"]["own"][1])[2])
-    lines += [
+    v4, v6 = net["net"]["clients"]["own"]
+    source, source6 = ipaddress.ip_network(v4)[2], ipaddress.ip_network(v6)[2]
+    lines = [
+        "link set eth0 up",
+        f"address add {CLIENTS_LL}/64 dev eth0 nodad",
+        f"route add local {v4} dev lo",
+        f"route add local {v6} dev lo",
         f"address add {source}/32 dev lo",
         f"address add {source6}/128 dev lo nodad",
         f"route add 0.0.0.0/0 via inet6 {ROUTER_LL} dev eth0",
         f"route add ::/0 via {ROUTER_LL} dev eth0 src {source6}",
     ]
     _ip(lines)
-    _enter(f"{directory}/{SWITCH}")
-    v4, v6 = net["net"]["clients"]["own"]
+    ns.enter({f"{directory}/{SWITCH}": ns.NEWNET})
     _ip([f"route add {v4} via inet6 {CLIENTS_LL} dev clients", f"route add {v6} via {CLIENTS_LL} dev clients"])
 
 

@@ -8,13 +8,14 @@ NEWUTS = 0x04000000
 NEWIPC = 0x08000000
 NEWPID = 0x20000000
 NEWNET = 0x40000000
+# those of a practice host and of the lab beside the network, by their names in /proc/PID/ns
+KINDS = {"pid": NEWPID, "uts": NEWUTS, "ipc": NEWIPC, "mnt": NEWNS}
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
-PR_SET_NAME = 15
 PR_CAPBSET_DROP = 24
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -35,12 +36,31 @@ def setns(fd, kind=0):
     _check(_libc.setns(fd, kind), "setns")
 
 
+def enter(namespaces):
+    """Enter namespaces, {path: kind}. All are opened first: behind a mount namespace the paths are others."""
+    opened = [(os.open(path, os.O_RDONLY | os.O_CLOEXEC), kind) for path, kind in namespaces.items()]
+    for fd, kind in opened:
+        setns(fd, kind)
+        os.close(fd)
+
+
 def mount(source, target, fstype=None, flags=0, data=None):
     args = [None if a is None else os.fsencode(a) for a in (source, target, fstype)]
     _check(
         _libc.mount(args[0], args[1], args[2], ctypes.c_ulong(flags), None if data is None else data.encode()),
         f"mount {fstype or 'bind'} on {target}",
     )
+
+
+def bind(source, target, flags=0):
+    """A bind mount; mount(2) ignores the other flags of one until it is mounted again."""
+    mount(source, target, flags=MS_BIND)
+    if flags:
+        remount(target, flags)
+
+
+def remount(target, flags):
+    mount(None, target, flags=MS_BIND | MS_REMOUNT | flags)
 
 
 def umount(target, flags=0):
@@ -52,7 +72,7 @@ def pivot_root(new, old):
 
 
 def prctl(option, arg):
-    _check(_libc.prctl(option, ctypes.c_ulong(arg) if isinstance(arg, int) else ctypes.c_char_p(arg), 0, 0, 0), "prctl")
+    _check(_libc.prctl(option, ctypes.c_ulong(arg), 0, 0, 0), "prctl")
 
 
 def start_time(pid, proc="/proc"):

@@ -6,22 +6,20 @@ starts with `.building-` and get their own name by one rename.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import pathlib
 import re
 import shutil
 import subprocess
-import sys
 import time
 
 from . import LabError
+from .files import flock, say, tail
 from .paths import LAB
 
-GENERATIONS = ("trixie", "bookworm")
-DEFAULT_GENERATION = "trixie"
 STANDINS = LAB / "standins"
+SETUP = STANDINS / "setup.sh"
 
 # What a practice host cannot do without; standins/packages adds to it.
 PACKAGES = ("ca-certificates", "iproute2", "openssh-server", "procps", "python3")
@@ -63,33 +61,23 @@ rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/log/apt /var/log/dpkg.log 
 def cache_dir():
     """Path of the cache: $SOKUHAI_CACHE, else ~/.cache/sokuhai."""
     named = os.environ.get("SOKUHAI_CACHE")
-    return pathlib.Path(named) if named else pathlib.Path(os.path.expanduser("~/.cache/sokuhai"))
+    return pathlib.Path(named or os.path.expanduser("~/.cache/sokuhai"))
 
 
 def packages():
     """Names of the Debian packages inside, sorted."""
-    names = set(PACKAGES)
-    listed = STANDINS / "packages"
-    if listed.exists():
-        for line in listed.read_text().splitlines():
-            names.update(line.split("#", 1)[0].split())
-    return sorted(names)
+    lines = (STANDINS / "packages").read_text().splitlines()
+    return sorted({*PACKAGES, *(name for line in lines for name in line.partition("#")[0].split())})
 
 
 def _digest(*parts):
-    h = hashlib.sha256()
-    for part in parts:
-        h.update(part if isinstance(part, bytes) else part.encode())
-        h.update(b"\0")
-    return h.hexdigest()[:12]
+    return hashlib.sha256("".join(part + "\0" for part in parts).encode()).hexdigest()[:12]
 
 
 def keys(generation):
     """(name of the base layer, name of the finished root file system) for a generation."""
     base = _digest(*packages(), DPKG_CONF, APT_CONF, INSTALL)
-    setup = STANDINS / "setup.sh"
-    full = _digest(base, setup.read_bytes() if setup.exists() else b"")
-    return f"base-{generation}-{base}", f"rootfs-{generation}-{full}"
+    return f"base-{generation}-{base}", f"rootfs-{generation}-{_digest(base, SETUP.read_text())}"
 
 
 def mirrors():
@@ -110,15 +98,15 @@ def mirrors():
             check=False,
         ).stdout
         for line in listing.splitlines():
-            uri, codename, component, label = (line.split("|") + [""] * 4)[:4]
+            uri, codename, component, label = line.split("|")
+            uri = uri.rstrip("/")
             if component != "main" or not re.match(r"https?://", uri):
                 continue
-            uri = uri.rstrip("/")
-            if codename.endswith("-security"):
-                if label in ("", "Debian-Security"):
-                    security = security or uri
-            elif label == "Debian" or (not label and uri.endswith("/debian")):
-                main = main or uri
+            if not codename.endswith("-security"):
+                if label == "Debian" or (not label and uri.endswith("/debian")):
+                    main = main or uri
+            elif label in ("", "Debian-Security"):
+                security = security or uri
     if not main:
         raise LabError(
             "this machine's apt names no Debian archive to build the practice host from: set SOKUHAI_MIRROR to the URL of one "
@@ -135,50 +123,33 @@ def apt_proxy():
     return "".join(line + "\n" for line in dump.splitlines() if re.match(r'Acquire::https?::(.*::)?Proxy ".+"', line))
 
 
-def _say(text):
-    print(f"lab: {text}", file=sys.stderr, flush=True)
-
-
-def _run(title, argv, log, env=None, input_text=None):
+def _run(title, argv, log, env, script=""):
     """Run one build step in namespaces of its own, so that nothing it mounts or leaves running outlives it, or us."""
-    _say(title)
-    wrapped = [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        "unshare",
-        "--mount",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--ipc",
-        "--uts",
-        "--propagation",
-        "private",
-        *argv,
-    ]
+    say(title)
+    alone = (
+        "setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --ipc --uts --propagation private".split()
+    )
     try:
         done = subprocess.run(
-            wrapped,
+            [*alone, *argv],
             stdout=log,
             stderr=subprocess.STDOUT,
             env=env,
             timeout=BUILD_TIMEOUT,
             check=False,
-            **({"input": input_text.encode()} if input_text is not None else {"stdin": subprocess.DEVNULL}),
+            input=script,
+            text=True,
         )
     except subprocess.TimeoutExpired:
         raise LabError(f"{title}: not done after {BUILD_TIMEOUT} s; is the mirror reachable? log: {log.name}") from None
     if done.returncode:
-        log.flush()
-        tail = pathlib.Path(log.name).read_text(errors="replace").splitlines()[-15:]
-        raise LabError(f"{title}: failed (exit {done.returncode}). The end of {log.name}:\n  " + "\n  ".join(tail))
+        raise LabError(f"{title}: failed (exit {done.returncode}). The end of {log.name}:\n  {tail(log.name, 15)}")
 
 
 def _chroot(root, title, script, args, log):
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TERM": "dumb", "LC_ALL": "C.UTF-8"}
     inner = 'root=$1; shift; mount -t proc proc "$root/proc" && exec chroot "$root" /bin/sh -s -- "$@"'
-    _run(title, ["/bin/sh", "-c", inner, "sh", str(root), *args], log, env=env, input_text=script)
+    _run(title, ["/bin/sh", "-c", inner, "sh", str(root), *args], log, env, script)
 
 
 def _build_base(generation, target, log):
@@ -188,7 +159,9 @@ def _build_base(generation, target, log):
     if not os.path.exists(KEYRING):
         raise LabError(f"{KEYRING} is missing: apt-get install debian-archive-keyring")
     main, security = mirrors()
-    argv = ["debootstrap", "--variant=minbase", f"--keyring={KEYRING}", f"--cache-dir={_debs(target.parent)}"]
+    debs = target.with_name(".debs")
+    debs.mkdir(exist_ok=True)
+    argv = ["debootstrap", "--variant=minbase", f"--keyring={KEYRING}", f"--cache-dir={debs}"]
     if main.startswith("https:"):
         argv.append("--include=ca-certificates")
     env = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy")}
@@ -200,7 +173,7 @@ def _build_base(generation, target, log):
         f"debootstrap {generation} from {main} (once; about a minute)",
         [*argv, generation, str(target), main],
         log,
-        env=env,
+        env,
     )
     (target / "etc/dpkg/dpkg.cfg.d/lab").write_text(DPKG_CONF)
     (target / "etc/apt/apt.conf.d/90lab").write_text(APT_CONF)
@@ -218,29 +191,15 @@ def _build_base(generation, target, log):
     (target / "etc/apt/apt.conf.d/91lab-proxy").unlink()
 
 
-def _debs(cache):
-    path = cache / ".debs"
-    path.mkdir(exist_ok=True)
-    return path
-
-
-def _remove(path):
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+def _remove(paths):
+    for path in paths:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def locked():
     """One at a time among all that build something in the cache."""
-    with _locked(cache_dir()):
-        yield
-
-
-@contextlib.contextmanager
-def _locked(cache):
+    cache = cache_dir()
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as e:
@@ -248,19 +207,8 @@ def _locked(cache):
             f"cannot make the cache {cache}: {e.strerror}; set SOKUHAI_CACHE to a directory that can be written"
         ) from None
     with open(cache / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _say("another lab builds a root file system; waiting for it")
-            deadline = time.monotonic() + 2 * BUILD_TIMEOUT
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise LabError(f"another build holds {lock.name} for too long") from None
-                    time.sleep(0.5)
+        refusal = f"another build holds {lock.name} for too long"
+        flock(lock, 2 * BUILD_TIMEOUT, refusal, "another lab builds a root file system; waiting for it")
         yield
 
 
@@ -269,51 +217,45 @@ def ensure(generation, in_use=()):
 
     in_use: paths that running labs stand on; they are not pruned. Raises LabError.
     """
-    if generation not in GENERATIONS:
-        raise LabError(f"unknown generation {generation!r}; there are {', '.join(GENERATIONS)}")
     cache = cache_dir()
     base_name, name = keys(generation)
     done = cache / name
     if done.is_dir():
         return done
-    with _locked(cache):
+    with locked():
         if done.is_dir():
             return done
-        for stale in cache.glob(".building-*"):
-            _remove(stale)
+        _remove(cache.glob(".building-*"))
         if shutil.disk_usage(cache).free < FREE_BYTES:
             raise LabError(
                 f"{cache} has less than {FREE_BYTES // 10**9} GB free; free some, or set SOKUHAI_CACHE to a larger disk"
             )
         started = time.monotonic()
-        log_path = cache / f"build-{generation}.log"
         try:
-            with open(log_path, "w") as log:
-                base = cache / base_name
-                if not base.is_dir():
-                    temp = cache / f".building-{base_name}"
-                    _build_base(generation, temp, log)
-                    _remove(cache / ".debs")
-                    temp.rename(base)
-                temp = cache / f".building-{name}"
-                _say(f"setting up the {generation} host")
-                subprocess.run(
-                    ["cp", "-a", str(base), str(temp)], check=True, stdout=log, stderr=subprocess.STDOUT, timeout=300
-                )
-                setup = STANDINS / "setup.sh"
-                if setup.exists():
-                    _chroot(temp, "standins/setup.sh", setup.read_text(), [generation], log)
-                temp.rename(done)
+            with open(cache / f"build-{generation}.log", "w") as log:
+                build(generation, cache / base_name, done, log)
         except BaseException:
-            for stale in cache.glob(".building-*"):
-                shutil.rmtree(stale, ignore_errors=True)
+            _remove(cache.glob(".building-*"))
             if shutil.disk_usage(cache).free < 50_000_000:
                 raise LabError(
                     f"the disk of {cache} is full; free some, or set SOKUHAI_CACHE to a larger disk"
                 ) from None
             raise
-        for old in [*cache.glob(f"rootfs-{generation}-*"), *cache.glob(f"base-{generation}-*")]:
-            if old.name not in (base_name, name) and str(old) not in {str(p) for p in in_use}:
-                _remove(old)
-        _say(f"root file system {name} ready after {time.monotonic() - started:.0f} s")
+        keep = {cache / base_name, done, *map(pathlib.Path, in_use)}
+        _remove({*cache.glob(f"rootfs-{generation}-*"), *cache.glob(f"base-{generation}-*")} - keep)
+        say(f"root file system {name} ready after {time.monotonic() - started:.0f} s")
     return done
+
+
+def build(generation, base, done, log):
+    """Make both layers, each under a name of its own until all of it is there."""
+    if not base.is_dir():
+        temp = base.with_name(f".building-{base.name}")
+        _build_base(generation, temp, log)
+        _remove([base.with_name(".debs")])
+        temp.rename(base)
+    temp = done.with_name(f".building-{done.name}")
+    say(f"setting up the {generation} host")
+    subprocess.run(["cp", "-a", base, temp], check=True, stdout=log, stderr=subprocess.STDOUT, timeout=300)
+    _chroot(temp, "standins/setup.sh", SETUP.read_text(), [generation], log)
+    temp.rename(done)
