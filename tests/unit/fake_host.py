@@ -1,5 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""A folder in place of a host, for modules that run commands: each command is a shell script that notes how it was called."""
+"""What stands for a host where a module runs commands: a folder of shell scripts that note how they were called, and rc.conf."""
 
 import os
 
@@ -33,3 +33,18 @@ class FakeHost:
         """Write a file and return its path."""
         (self.path / name).write_text(text)
         return str(self.path / name)
+
+
+class FakeRc(dict):
+    """The variables of rc.conf, and what sysrc(8) does with them."""
+
+    def sysrc(self, words):
+        """Return what the command with these *words* returns as run() of sokuhai.host does."""
+        if words[0] == "-i":
+            return 0, "".join("%s: %s\n" % (name, self[name]) for name in words[1:] if name in self), ""
+        if words[0] == "-x":
+            for name in words[1:]:
+                del self[name]
+        else:
+            self.update(word.split("=", 1) for word in words)
+        return 0, "", ""

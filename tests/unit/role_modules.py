@@ -3,15 +3,20 @@
 Ansible ships a module together with what it imports from ansible.module_utils; here that name finds the project's own folder and the roles'.
 """
 
+import contextlib
 import importlib
 import importlib.machinery
 import importlib.util
+import io
+import json
 import pathlib
 import subprocess
 import sys
 
 import ansible.module_utils
 import jinja2
+import pytest
+from ansible.module_utils.testing import patch_module_args
 from ansible.plugins.filter import core
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -41,6 +46,14 @@ def load(path, name=None):
 def util(name):
     """Return ansible.module_utils.NAME as the modules import it, so that what a test replaces there is replaced for them."""
     return importlib.import_module("ansible.module_utils." + name)
+
+
+def answer_of(module, check_mode=False, **params):
+    """Run main() of an Ansible module with these parameters, and its own defaults for others; return its answer (dict), with `failed` in any case."""
+    params = {**params, "_ansible_check_mode": check_mode, "_ansible_no_log": True}
+    with patch_module_args(params), contextlib.redirect_stdout(io.StringIO()) as printed, pytest.raises(SystemExit):
+        module.main()
+    return {"failed": False, **json.loads(printed.getvalue())}
 
 
 def rendered(role, template, **variables):
