@@ -1,15 +1,19 @@
 """The health of DNS lists: what the answers mean, and that all lists together cost one bounded wait."""
 
 import socket
-import struct
+import socketserver
 import threading
 
+import dns.flags
+import dns.message
+import dns.query
+import dns.rcode
+import dns.rrset
 import pytest
 from role_modules import load, util
 
 HEALTH = load("roles/access/library/access_dnsbl_health.py")
-dns, host, codes = util("sokuhai.dns"), util("sokuhai.host"), util("access_codes")
-RCODE = {name: number for number, name in dns.RCODES.items()}
+host, codes = util("sokuhai.host"), util("access_codes")
 
 
 class Server:
@@ -19,86 +23,62 @@ class Server:
     to be there before the first is answered.
     """
 
-    def __init__(self, answers, family=socket.AF_INET, held=0):
-        self.answers, self.asked, self.waiting, self.held = answers, [], [], held
-        host = "127.0.0.1" if family == socket.AF_INET else "::1"
-        self.tcp = socket.socket(family, socket.SOCK_STREAM)
-        self.tcp.bind((host, 0))
-        self.tcp.listen(5)
-        self.port = self.tcp.getsockname()[1]
-        self.udp = socket.socket(family, socket.SOCK_DGRAM)
-        self.udp.bind((host, self.port))
+    def __init__(self, answers, address="127.0.0.1", held=1):
+        self.answers, self.asked, self.all_there = answers, [], threading.Barrier(held)
+        both = {"address_family": socket.AF_INET6 if ":" in address else socket.AF_INET, "daemon_threads": True}
+        self.tcp = type("Tcp", (socketserver.ThreadingTCPServer,), both)((address, 0), self.over_tcp)
+        self.port = self.tcp.server_address[1]
+        self.udp = type("Udp", (socketserver.ThreadingUDPServer,), both)((address, self.port), self.over_udp)
 
     def __enter__(self):
-        for target in (self.serve_udp, self.serve_tcp):
-            threading.Thread(target=target, daemon=True).start()
+        for server in (self.udp, self.tcp):
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *_):
-        self.udp.close()
-        self.tcp.close()
+        for server in (self.udp, self.tcp):
+            server.shutdown()
+            server.server_close()
 
-    def reply(self, packet, tcp):
-        labels, at = [], 12
-        while packet[at]:
-            labels.append(packet[at + 1 : at + 1 + packet[at]].decode())
-            at += 1 + packet[at]
-        name, question = ".".join(labels), packet[12 : at + 5]
-        self.asked.append(name)
-        what, flags, found = self.answers.get(name, "NXDOMAIN" if name else ["127.0.0.1"]), 0x8180, []
+    def reply(self, query, tcp=False):
+        """The answer to a question, as dnspython's messages, or None."""
+        name = query.question[0].name
+        text = name.to_text(omit_final_dot=True)
+        self.asked.append(text)
+        what = self.answers.get(text, ["127.0.0.1"] if text == "." else "NXDOMAIN")
+        answer = dns.message.make_response(query, recursion_available=True)
+        # a list may answer through an alias: a record that is not an address comes first
+        answer.answer.append(dns.rrset.from_text(name, 60, "IN", "CNAME", "alias.test."))
         if what == "silent":
             return None
-        if isinstance(what, list):
-            found = what
-        elif what.startswith("once:"):
-            self.answers[name] = ["127.0.0.2"]
-            flags |= RCODE[what[5:]]
-        elif what.startswith("truncated:"):
-            found, flags = ([what[10:]], flags) if tcp else ([], flags | 0x0200)
-        else:
-            flags |= RCODE[what]
-        records = b"".join(
-            b"\xc0\x0c" + struct.pack("!2HIH", 1, 1, 60, 4) + socket.inet_aton(address) for address in found
-        )
-        # a list may answer through an alias: a record that is not an address comes first
-        alias = b"\xc0\x0c" + struct.pack("!2HIH", 5, 1, 60, 2) + b"\xc0\x0c"
-        return packet[:2] + struct.pack("!5H", flags, 1, len(found) + 1, 0, 0) + question + alias + records
+        if isinstance(what, str):
+            word, _, value = what.rpartition(":")
+            if word == "once":
+                self.answers[text] = ["127.0.0.2"]
+            if word != "truncated":
+                answer.set_rcode(dns.rcode.from_text(value))
+            elif not tcp:
+                answer.flags |= dns.flags.TC
+            what = [value] if word == "truncated" and tcp else []
+        if what:
+            answer.answer.append(dns.rrset.from_text(name, 60, "IN", "A", *what))
+        return answer
 
-    def serve_udp(self):
-        while True:
-            try:
-                self.waiting.append(self.udp.recvfrom(4096))
-                if len(self.waiting) < self.held:
-                    continue
-                self.held = 0
-                for packet, peer in self.waiting:
-                    answer = self.reply(packet, tcp=False)
-                    if not answer:
-                        continue
-                    # noise before the answer: another's identifier, another's question, rubbish
-                    self.udp.sendto(bytes([answer[0] ^ 255]) + answer[1:], peer)
-                    self.udp.sendto(
-                        answer[:2]
-                        + struct.pack("!5H", 0x8183, 1, 0, 0, 0)
-                        + dns.question(0, "2.0.0.127.other.test", "A")[12:],
-                        peer,
-                    )
-                    self.udp.sendto(answer[:9], peer)
-                    self.udp.sendto(answer, peer)
-                self.waiting.clear()
-            except OSError:
-                return
+    def over_udp(self, request, peer, _server):
+        query, sock = dns.message.from_wire(request[0]), request[1]
+        self.all_there.wait()
+        answer = self.reply(query)
+        if not answer:
+            return
+        good = answer.to_wire()
+        other = dns.message.make_response(dns.message.make_query("2.0.0.127.other.test", "A", id=query.id))
+        # noise before the answer: another's identifier, another's question, rubbish
+        for packet in (bytes([good[0] ^ 255]) + good[1:], other.to_wire(), good[:9], good):
+            sock.sendto(packet, peer)
 
-    def serve_tcp(self):
-        while True:
-            try:
-                connection, _peer = self.tcp.accept()
-                with connection:
-                    (length,) = struct.unpack("!H", connection.recv(2))
-                    answer = self.reply(connection.recv(length), tcp=True)
-                    connection.sendall(struct.pack("!H", len(answer)) + answer)
-            except OSError:
-                return
+    def over_tcp(self, connection, _peer, _server):
+        query, _when = dns.query.receive_tcp(connection)
+        dns.query.send_tcp(connection, self.reply(query, tcp=True))
 
 
 def zone(name="l.test", filter="127.0.0.2", kind="block"):
@@ -170,11 +150,11 @@ def test_all_lists_are_asked_at_the_same_time():
 def test_healthy_lists_are_asked_twice_and_no_more():
     with Server({"2.0.0.127.l.test": ["127.0.0.2"]}) as server:
         HEALTH.check([zone()], ["127.0.0.1"], 60, server.port)
-    assert sorted(server.asked) == ["", "1.0.0.127.l.test", "2.0.0.127.l.test"]
+    assert sorted(server.asked) == [".", "1.0.0.127.l.test", "2.0.0.127.l.test"]
 
 
 def test_the_second_name_server_is_asked_when_the_first_does_not_answer():
-    with Server({"2.0.0.127.l.test": ["127.0.0.2"]}, socket.AF_INET6) as server:
+    with Server({"2.0.0.127.l.test": ["127.0.0.2"]}, "::1") as server:
         # nothing listens at this port of 127.0.0.1
         assert HEALTH.check([zone()], ["127.0.0.1", "::1"], 60, server.port) == {"l.test": ("ok", "")}
 
@@ -185,7 +165,7 @@ def test_a_host_without_a_resolver_tells_nothing_of_the_lists(monkeypatch):
         gone.bind(("127.0.0.1", 0))
         port = gone.getsockname()[1]
     assert HEALTH.check([zone()], ["127.0.0.1"], 0.5, port) is None
-    with Server({"": "SERVFAIL", "2.0.0.127.l.test": "SERVFAIL", "1.0.0.127.l.test": "SERVFAIL"}) as server:
+    with Server({".": "SERVFAIL", "2.0.0.127.l.test": "SERVFAIL", "1.0.0.127.l.test": "SERVFAIL"}) as server:
         assert HEALTH.check([zone()], ["127.0.0.1"], 60, server.port) is None, (
             "believed the second time, not at the deadline"
         )
