@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""Role blocklist and pf: where the block goes in a stranger's pf.conf, what is refused of one, and what the templates say."""
+"""Role blocklist: what is refused of its variables, what the templates make of them, where the block goes in a stranger's pf.conf, and what is refused of one."""
 
+import contextlib
 import types
 
 import pytest
@@ -19,9 +20,62 @@ DECLARED = {
     "blocklist_services": SERVICES,
     "blocklist_mask_ipv4": 32,
     "blocklist_mask_ipv6": 64,
+    "blocklist_allow": [],
+    "blocklist_mynetworks": ["127.0.0.0/8", "[::1]/128"],
     "blocklist_rejects": True,
+    "blocklist_rejects_count": 30,
+    "blocklist_rejects_window": "10m",
+    "blocklist_rejects_duration": "6h",
     "blocklist_rejects_ports": [25, 2525],
+    "blocklist_traps": [],
+    "blocklist_from_traps": False,
+    "blocklist_confirm_seconds": 90,
 }
+SMTP = SERVICES[0]
+
+
+# -- what is declared ---------------------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_good():
+    assert filters.problems(DECLARED) == []
+
+
+@pytest.mark.parametrize(
+    "name, value, says",
+    [
+        ("blocklist_services", [], "sokuhai_blocklist"),
+        ("blocklist_services", [dict(SMTP, nfail=1)], "mistypes"),
+        ("blocklist_services", [dict(SMTP, port=70000)], "70000"),
+        ("blocklist_services", [dict(SMTP, duration="soon")], "'soon'"),
+        ("blocklist_services", [dict(SMTP, duration="0")], "at least 1"),
+        ("blocklist_services", [SMTP, dict(SMTP, name="mail")], "is smtp already"),
+        ("blocklist_services", [dict(SMTP, name="SMTP in")], "SMTP in"),
+        ("blocklist_mask_ipv4", 8, "16 to 32"),
+        ("blocklist_mask_ipv6", 129, "32 to 128"),
+        ("blocklist_allow", ["192.0.2.10/24"], "192.0.2.0/24"),
+        ("blocklist_allow", ["home.example"], "home.example"),
+        ("blocklist_allow", ["::/0"], "everybody"),
+        ("blocklist_mynetworks", ["[2001:db8::]/33x"], "2001:db8"),
+        ("blocklist_rejects_count", 2, "mailing list"),
+        ("blocklist_rejects_window", "30", "once a minute"),
+        ("blocklist_rejects_ports", [], "no effect"),
+        ("blocklist_traps", ["trap"], "'trap'"),
+        ("blocklist_from_traps", True, "access_traps"),
+        ("blocklist_confirm_seconds", 10, "45 to 600"),
+    ],
+)
+def test_a_wrong_value_is_named(name, value, says):
+    (problem,) = filters.problems({**DECLARED, name: value})
+    assert problem.startswith(name) and says in problem
+
+
+@pytest.mark.parametrize(
+    "text, seconds",
+    [("90", 90), ("90s", 90), ("10m", 600), ("12h", 43200), ("1d", 86400), ("1d12h30m", 131400), (60, 60)],
+)
+def test_durations_are_the_daemons(text, seconds):
+    assert filters.seconds(text) == seconds
 
 
 def template(path, exempt=(), daemon="blocklistd", own="", **variables):
@@ -39,13 +93,9 @@ def template(path, exempt=(), daemon="blocklistd", own="", **variables):
 
 def rows(text, part):
     """The columns of a part's lines."""
-    section, found = "local", []
-    for line in text.splitlines():
-        if line in ("[local]", "[remote]"):
-            section = line[1:-1]
-        elif line and not line.startswith("#") and section == part:
-            found.append(line.split("\t"))
-    return found
+    local, _, remote = text.partition("[local]\n")[2].partition("[remote]\n")
+    lines = {"local": local, "remote": remote}[part].splitlines()
+    return [line.split("\t") for line in lines if line and not line.startswith("#")]
 
 
 def test_each_service_has_a_line_for_each_family_and_seven_columns():
@@ -92,22 +142,25 @@ def test_the_anchor_lets_the_allowed_by_and_closes_the_ports_to_the_refused():
     }
 
 
+@pytest.mark.parametrize(
+    "line, is_one",
+    [
+        ('anchor "blocklistd/*" in', True),
+        ("anchor blocklistd", True),
+        ('  anchor "/blocklistd/*" in on em0', True),
+        ('anchor "blocklistd" all', True),
+        ('# anchor "blocklistd/*"', False),
+        ('anchor "blocklistd2"', False),
+        ('pass in # anchor "blocklistd"', False),
+        ('anchor "blacklistd/*"', False),
+    ],
+)
+def test_a_line_that_evaluates_the_daemons_anchor_is_known(line, is_one):
+    assert pf.own_anchor(f"pass all\n{line}\n", "blocklistd") == (line.strip() if is_one else "")
+
+
 def test_the_daemons_anchor_is_not_evaluated_twice():
     assert "blocklistd" not in template("etc/pf.sokuhai.conf.j2", ["::1"], own='anchor "blocklistd/*" in')
-    for line in (
-        'anchor "blocklistd/*" in',
-        "anchor blocklistd",
-        '  anchor "/blocklistd/*" in on em0',
-        'anchor "blocklistd" all',
-    ):
-        assert pf.own_anchor("pass all\n" + line + "\n", "blocklistd") == line.strip(), line
-    for line in (
-        '# anchor "blocklistd/*"',
-        'anchor "blocklistd2"',
-        'pass in # anchor "blocklistd"',
-        'anchor "blacklistd/*"',
-    ):
-        assert pf.own_anchor(line + "\n", "blocklistd") == "", line
 
 
 @pytest.mark.parametrize(
@@ -159,8 +212,7 @@ def placed(text):
 
 def test_the_block_stands_before_the_first_filter_rule_and_nothing_else_is_touched():
     text = placed(RULES)
-    lines = text.splitlines()
-    assert pf.place_of(text) + len(BLOCK) == lines.index("antispoof quick for $ext_if")
+    assert text.splitlines()[pf.place_of(text) + len(BLOCK)] == "antispoof quick for $ext_if"
     assert pf.without_block(text) == RULES and pf.marked(text) == BLOCK and pf.place_of(RULES) is None
 
 
@@ -194,12 +246,18 @@ def test_what_may_hide_the_first_rule_is_the_second_choice():
     assert pf.places(text) == [3, 0, 1]
 
 
-def test_only_an_anchor_that_comes_first_is_good():
+@pytest.mark.parametrize(
+    "rules, good",
+    [
+        ('anchor "sokuhai" all\nblock drop all\n', True),
+        ('block drop all\nanchor "sokuhai" all\n', False),
+        ('anchor "other" all\nanchor "sokuhai" all\n', False),
+        ("", False),
+    ],
+)
+def test_only_an_anchor_that_comes_first_is_good(rules, good):
     options = 'ext_if = "em0"\nset skip on { lo }\nscrub in all fragment reassemble\nnat on em0 inet from 10.9.0.0/24 to any -> (em0) round-robin\n'
-    assert pf.comes_first(options + 'anchor "sokuhai" all\nblock drop all\n')
-    assert not pf.comes_first(options + 'block drop all\nanchor "sokuhai" all\n')
-    assert not pf.comes_first(options + 'anchor "other" all\nanchor "sokuhai" all\n')
-    assert not pf.comes_first(options)
+    assert pf.comes_first(options + rules) is good
 
 
 def test_the_minimal_file_holds_our_block_and_lets_everything_pass():
@@ -228,14 +286,20 @@ def made(monkeypatch):
 KEEPS = "pass all flags S/SA keep state\n"
 
 
-def test_too_few_states_are_refused_only_where_states_are_kept(made):
-    made.pf().refuse_few_states('set limit states 100\nanchor "sokuhai" all\n', 21000)
-    made.pf().refuse_few_states("set limit states 30000\n" + KEEPS, 21000)
-    with pytest.raises(Refused, match="set limit states 21000"):
-        made.pf().refuse_few_states("set limit states 10000\n" + KEEPS, 21000)
+@pytest.mark.parametrize(
+    "limit, rules, refused",
+    [
+        ("set limit states 100\n", 'anchor "sokuhai" all\n', None),
+        ("set limit states 30000\n", KEEPS, None),
+        ("set limit states 10000\n", KEEPS, r"\b10000\b.*set limit states 21000"),
+        # where the file sets none, pf's own
+        ("", KEEPS, r"\b9000\b.*set limit states 21000"),
+    ],
+)
+def test_too_few_states_are_refused_only_where_states_are_kept(made, limit, rules, refused):
     made.said = {"-s memory": "states        hard limit     9000\n"}
-    with pytest.raises(Refused, match=r"\b9000\b.*set limit states 21000"):
-        made.pf().refuse_few_states(KEEPS, 21000)
+    with pytest.raises(Refused, match=refused) if refused else contextlib.nullcontext():
+        made.pf().refuse_few_states(limit + rules, 21000)
 
 
 def test_an_anchor_in_an_included_file_is_seen_by_pf_alone(made):
@@ -249,11 +313,13 @@ def test_an_anchor_in_an_included_file_is_seen_by_pf_alone(made):
     assert one.find_own_anchor('include "/etc/more"\n', "blocklistd") == ""
 
 
-def test_a_ruleset_that_evaluates_our_anchor_is_known(made):
-    made.said = {"-s rules": 'anchor "sokuhai" all\n'}
-    assert made.pf().evaluates_anchor()
-    made.said = {"-s rules": 'anchor "blocklistd/*" in all\nanchor "sokuhai2" all\n'}
-    assert not made.pf().evaluates_anchor()
+@pytest.mark.parametrize(
+    "rules, evaluates",
+    [('anchor "sokuhai" all\n', True), ('anchor "blocklistd/*" in all\nanchor "sokuhai2" all\n', False)],
+)
+def test_a_ruleset_that_evaluates_our_anchor_is_known(made, rules, evaluates):
+    made.said = {"-s rules": rules}
+    assert made.pf().evaluates_anchor() is evaluates
 
 
 def test_pf_reads_pf_conf_with_the_flags_that_it_has_at_boot(made, tmp_path):
@@ -292,22 +358,26 @@ def test_a_file_that_pf_has_not_read_is_left_alone(made, monkeypatch, file, rule
         one, "try_rules", lambda text, anchor: (True, file + ("pass in all\n" if "load anchor" in text else ""), "")
     )
     made.said = {"-s nat": nat, "-s rules": rules}
-    if good:
+    with contextlib.nullcontext() if good else pytest.raises(Refused, match="service pf reload"):
         one.refuse_unread(load + "pass all\n", "")
-    else:
-        with pytest.raises(Refused, match="service pf reload"):
-            one.refuse_unread(load + "pass all\n", "")
 
 
-def test_the_anchor_is_compared_by_its_rules_and_by_its_lists(made):
-    text = template("etc/pf.sokuhai.conf.j2", ["192.0.2.1", "::1"])
-    rules = 'anchor "/blocklistd/*" in from ! <sokuhai_allow> to any\n'
-    made.said = {"-nvf": "table <sokuhai_allow> persist\n" + rules, "-s rules": rules, "-T show": " ::1\n 192.0.2.1\n"}
-    assert not made.pf().anchor_differs(text)
-    for words, other in (("-s rules", rules + "pass all\n"), ("-T show", " ::1\n"), ("-T show", None)):
-        had, made.said[words] = made.said[words], other
-        assert made.pf().anchor_differs(text), (words, other)
-        made.said[words] = had
+INSIDE = 'anchor "/blocklistd/*" in from ! <sokuhai_allow> to any\n'
+
+
+@pytest.mark.parametrize(
+    "other, differs",
+    [
+        ({}, False),
+        ({"-s rules": INSIDE + "pass all\n"}, True),
+        ({"-T show": " ::1\n"}, True),
+        ({"-T show": None}, True),
+    ],
+)
+def test_the_anchor_is_compared_by_its_rules_and_by_its_lists(made, other, differs):
+    read = {"-nvf": "table <sokuhai_allow> persist\n" + INSIDE}
+    made.said = {**read, "-s rules": INSIDE, "-T show": " ::1\n 192.0.2.1\n", **other}
+    assert made.pf().anchor_differs(template("etc/pf.sokuhai.conf.j2", ["192.0.2.1", "::1"])) is differs
 
 
 def test_the_block_is_tried_where_it_may_stand_and_pf_has_the_last_word(made, monkeypatch):
