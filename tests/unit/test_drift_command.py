@@ -126,6 +126,8 @@ def test_a_run_that_is_broken_off_ends_ansible_and_leaves_nothing_behind(tmp_pat
         env=dict(os.environ, TMPDIR=str(folder), STARTED=str(started)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # a shell that runs the tests in the background has them ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not (started.exists() and started.read_text()):
