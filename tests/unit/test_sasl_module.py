@@ -7,7 +7,7 @@ import grp
 import os
 import pathlib
 import shutil
-import socket
+import socketserver
 import tempfile
 import threading
 import time
@@ -124,10 +124,80 @@ def ids(result):
     return [found["id"] for found in result["findings"]]
 
 
+def replace_program(host):
+    os.utime(host.folder / "etc/dovecot.conf", (0, 0))
+    host.program("sbin/dovecot", "echo 2.4.2\n")
+    os.utime(host.folder / "sbin/dovecot", (0, 0))  # a package keeps the build's mtime
+    host.running_since(-0.5)
+
+
+RESTART, START = ["service dovecot restart", "dialogue"], ["service dovecot start", "dialogue"]
+
+
+@pytest.mark.parametrize(
+    "damage, found, calls",
+    [
+        (lambda host: host.packages.clear(), ["package dovecot"], ["pkg install -y dovecot", "dialogue"]),
+        (lambda host: host.running_since(-3600), ["process dovecot: configuration"], RESTART),
+        (replace_program, ["process dovecot: program"], RESTART),
+        (lambda host: (host.folder / "run/master.pid").unlink(), ["service dovecot"], START),
+        (lambda host: (host.folder / "etc/users").chmod(0o644), ["mode of users"], ["dialogue"]),
+        (lambda host: (host.folder / "etc/dovecot.conf").chmod(0o600), ["mode of dovecot.conf"], ["dialogue"]),
+    ],
+    ids=["package", "older than its file", "older than its program", "stopped", "users' mode", "dovecot.conf's mode"],
+)
+def test_what_differs_is_a_finding_and_put_right_with_no_more_than_it_needs(host, damage, found, calls):
+    host().present()
+    damage(host)
+    predicted = host(check_mode=True).present()
+    assert predicted["changed"] and host.calls == []
+    assert [one.replace(f"{host.folder}/etc/", "") for one in ids(predicted)] == found
+    assert ids(host().present()) == ids(predicted) and host.calls == calls
+    assert not host().present()["changed"]
+
+
+@pytest.mark.parametrize(
+    "params, word",
+    [
+        ({"users": [{"name": "alice", "password_hash": "{ARGON2ID}$argon2id$x"}]}, "ARGON2ID"),
+        ({"socket": "/nowhere/auth"}, "sokuhai_queue_directory"),
+        ({"socket_owner": "nobody-has-this-name"}, "no user or group"),
+    ],
+)
+def test_what_this_host_cannot_have_is_refused_before_anything_is_written(host, params, word):
+    with pytest.raises(Refused, match=word):
+        host(**params).present()
+    assert host.files() == {}
+
+
+@pytest.mark.parametrize(
+    "damage, word",
+    [
+        (lambda host: host.program("sbin/dovecot", "echo '2.2.36 (1f10bfa63)'\n"), "2.2.36"),
+        (lambda host: host.rc.update(dovecot_config="/usr/local/etc/dovecot/other.conf"), "other.conf"),
+    ],
+    ids=["too old for either syntax", "another instance in rc.conf"],
+)
+def test_a_host_where_dovecot_cannot_be_ours_is_refused(host, damage, word):
+    damage(host)
+    with pytest.raises(Refused, match=word):
+        host().present()
+
+
+def test_a_foreign_configuration_is_taken_over_only_when_asked(host):
+    foreign = {"dovecot.conf": "protocols = imap\n"}
+    (host.folder / "etc/dovecot.conf").write_text(foreign["dovecot.conf"])
+    with pytest.raises(Refused, match="sasl_replace_config"):
+        host().present()
+    assert not host().absent()["changed"] and host.calls == [] and host.files() == foreign
+    host(replace=True).present()
+    assert host.files()["dovecot.conf.previous"] == foreign["dovecot.conf"]
+
+
 def test_the_first_run_writes_starts_and_proves_and_the_second_changes_nothing(host):
     first = host().present()
     assert first["changed"] and not first["predicted"] and first["version"].startswith("2.4.1")
-    assert ids(first) == ["service dovecot"]
+    assert ids(first) == ["service dovecot"] and first["findings"][0]["because"] == ["rc.conf: dovecot_enable"]
     assert host.files() == {"dovecot.conf": SYNTAXES["2.4"], "users": f"alice:{HASH}\n"}, "a staged file was left"
     assert (host.folder / "etc/users").stat().st_mode & 0o777 == 0o640
     # the rc script answers nothing before it is enabled
@@ -152,11 +222,6 @@ def test_check_mode_before_installation_predicts(host):
         host(packages=[]).present()
 
 
-def test_a_missing_package_is_installed(host):
-    host.packages.clear()
-    assert ids(host().present())[0] == "package dovecot" and host.calls[0] == "pkg install -y dovecot"
-
-
 @pytest.mark.parametrize(
     "version, key",
     [("2.3.19.1 (9b53102964)", "2.3"), ("2.4.1-4 (7d8c0e5759)", "2.4"), ("2.5.0", "2.4"), ("3.0.0", "2.4")],
@@ -167,19 +232,11 @@ def test_the_syntax_is_the_one_this_dovecot_reads(host, version, key):
     assert host.files()["dovecot.conf"] == SYNTAXES[key]
 
 
-def test_a_dovecot_too_old_for_either_syntax_is_refused(host):
-    host.program("sbin/dovecot", "echo '2.2.36 (1f10bfa63)'\n")
-    with pytest.raises(Refused, match="2.2.36"):
-        host().present()
-
-
 def test_no_hash_is_in_a_diff_and_a_new_user_needs_no_restart(host):
     host().present()
-    dovecot = host(users=[{"name": "alice", "password_hash": HASH + "z"}, {"name": "bob", "password_hash": HASH}])
-    result = dovecot.present()
+    result = host(users=[{"name": name, "password_hash": HASH + "z"} for name in ("alice", "bob")]).present()
     (users,) = result["diff"]
-    assert HASH not in repr(result)
-    assert users["after"].splitlines() == ["alice (new hash)", "bob (new hash)"]
+    assert HASH not in repr(result) and users["after"].splitlines() == ["alice (new hash)", "bob (new hash)"]
     assert host.calls == ["dialogue"]
 
 
@@ -212,102 +269,34 @@ def test_without_a_previous_configuration_there_is_no_way_back(host):
     assert host.calls == ["handshake"]
 
 
-def test_a_foreign_configuration_is_taken_over_only_when_asked(host):
-    foreign = "protocols = imap\n"
-    (host.folder / "etc/dovecot.conf").write_text(foreign)
-    with pytest.raises(Refused, match="sasl_replace_config"):
-        host().present()
-    assert host.files() == {"dovecot.conf": foreign}
-    host(replace=True).present()
-    assert host.files()["dovecot.conf.previous"] == foreign
+class Auth(socketserver.StreamRequestHandler):
+    """Dovecot's side of the dialogue: a greeting, and the server's one answer to whoever wants to log in."""
 
-
-def test_an_unknown_scheme_is_refused_before_anything_is_written(host):
-    with pytest.raises(Refused, match="ARGON2ID"):
-        host(users=[{"name": "alice", "password_hash": "{ARGON2ID}$argon2id$x"}]).present()
-    assert host.files() == {}
-
-
-def test_a_missing_queue_directory_or_user_is_named(host):
-    with pytest.raises(Refused, match="sokuhai_queue_directory"):
-        host(socket=f"{host.folder}/nowhere/auth").present()
-    with pytest.raises(Refused, match="no user or group"):
-        host(socket_owner="nobody-has-this-name").present()
-
-
-def test_another_instance_in_rc_conf_is_refused(host):
-    host.rc["dovecot_config"] = "/usr/local/etc/dovecot/other.conf"
-    with pytest.raises(Refused, match="other.conf"):
-        host().present()
-
-
-def test_a_master_older_than_its_configuration_is_restarted_though_nothing_changed(host):
-    host().present()
-    host.running_since(-3600)
-    result = host(check_mode=True).present()
-    assert ids(result) == ["process dovecot: configuration"] and result["changed"] and host.calls == []
-    host().present()
-    assert host.calls == ["service dovecot restart", "dialogue"]
-    assert not host().present()["changed"]
-
-
-def test_a_master_older_than_its_program_is_restarted(host):
-    host().present()
-    os.utime(host.folder / "etc/dovecot.conf", (0, 0))
-    host.program("sbin/dovecot", "echo 2.4.2\n")
-    os.utime(host.folder / "sbin/dovecot", (0, 0))  # a package keeps the build's mtime
-    host.running_since(-0.5)
-    assert ids(host().present()) == ["process dovecot: program"]
-
-
-def test_a_master_that_was_stopped_is_started(host):
-    host().present()
-    (host.folder / "run/master.pid").unlink()
-    result = host().present()
-    assert ids(result) == ["service dovecot"] and result["findings"][0]["because"] == ["rc.conf: dovecot_enable"]
-    assert host.calls == ["service dovecot start", "dialogue"]
-
-
-def test_a_mode_that_was_changed_is_put_right_without_a_restart(host):
-    host().present()
-    (host.folder / "etc/users").chmod(0o644)
-    (host.folder / "etc/dovecot.conf").chmod(0o600)
-    assert ids(host().present()) == [f"mode of {host.folder}/etc/{name}" for name in ("users", "dovecot.conf")]
-    assert host.calls == ["dialogue"] and not host().present()["changed"]
+    def handle(self):
+        self.wfile.write(self.server.greeting.encode())
+        for line in self.rfile:
+            self.server.seen.append(line.decode().rstrip("\n").split("\t"))
+            if line.startswith(b"AUTH"):
+                self.wfile.write(self.server.answer.encode())
 
 
 @pytest.fixture
 def server(host):
-    """Answer on the socket with given text; *answer* is what an AUTH line gets."""
-    sockets = []
+    """A function that serves the socket, and returns what is read from it, line by line."""
+    servers = []
 
-    def start(greeting=GREETING, answer=None, mode=0o660):
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(f"{host.folder}/queue/private/auth")
-        os.chmod(f"{host.folder}/queue/private/auth", mode)
-        listener.listen()
-        sockets.append(listener)
-        seen = []
-
-        def serve():
-            try:
-                while True:
-                    client, _ = listener.accept()
-                    with client:
-                        client.sendall(greeting.encode())
-                        for line in client.makefile(encoding="utf-8"):
-                            seen.append(line.rstrip("\n").split("\t"))
-                            if answer and line.startswith("AUTH"):
-                                client.sendall(answer.encode())
-            except OSError:
-                return
-
-        threading.Thread(target=serve, daemon=True).start()
-        return seen
+    def start(greeting=GREETING, answer="", mode=0o660):
+        made = socketserver.ThreadingUnixStreamServer(f"{host.folder}/queue/private/auth", Auth)
+        made.daemon_threads, made.greeting, made.answer, made.seen = True, greeting, answer, []
+        os.chmod(made.server_address, mode)
+        threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(made)
+        return made.seen
 
     yield start
-    for listener in sockets:
-        listener.close()
+    for made in servers:
+        made.shutdown()
+        made.server_close()
 
 
 def proved(host, dialogue=False):
@@ -318,10 +307,7 @@ def test_the_handshake_is_postfixs(host, server):
     seen = server()
     proved(host)
     # the answer came with the connection, so what was sent may still be on its way into the other thread
-    deadline = time.monotonic() + 10
-    while ["VERSION", "1", "1"] not in seen and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert ["VERSION", "1", "1"] in seen
+    assert base.wait_until(lambda: ["VERSION", "1", "1"] in seen, 60, 0.01)
 
 
 @pytest.mark.parametrize("old, new", [("MECH\tLOGIN\tplaintext\n", ""), ("VERSION\t1", "VERSION\t9")])
@@ -331,42 +317,30 @@ def test_other_mechanisms_or_another_protocol_are_no_proof(host, server, old, ne
         proved(host)
 
 
-@pytest.mark.parametrize(
-    "answer, good",
-    [
-        ("FAIL\t1\tuser=x\n", True),
-        ("FAIL\t1\tuser=x\tcode=temp_fail\n", False),
-        ("FAIL\t1\tuser=x\ttemp\n", False),
-        ("OK\t1\tuser=x\n", False),
-    ],
-)
-def test_an_invented_user_must_be_rejected_for_good(host, server, answer, good):
-    seen = server(answer=answer)
-    if good:
-        proved(host, dialogue=True)
-    else:
-        with pytest.raises(Refused):
-            proved(host, dialogue=True)
+def test_an_invented_user_must_be_rejected_for_good(host, server):
+    seen = server(answer="FAIL\t1\tuser=x\n")
+    proved(host, dialogue=True)
     (request,) = [fields for fields in seen if fields[0] == "AUTH"]
     user = base64.b64decode(request[-1].removeprefix("resp=")).split(b"\0")[1]
     assert user.startswith(b"nobody-"), "never a name that somebody has"
 
 
-def test_an_open_socket_is_no_proof_yet(host, server):
+@pytest.mark.parametrize("answer", ["FAIL\t1\tuser=x\tcode=temp_fail\n", "FAIL\t1\tuser=x\ttemp\n", "OK\t1\tuser=x\n"])
+def test_another_answer_to_an_invented_user_is_no_proof(host, server, answer):
+    server(answer=answer)
+    with pytest.raises(Refused):
+        proved(host, dialogue=True)
+
+
+def test_no_socket_and_one_that_is_open_to_all_are_no_proof_yet(host, server):
+    with pytest.raises(OSError, match="No such file"):
+        proved(host)
     server(mode=0o666)
     with pytest.raises(OSError, match="mode 666"):
         proved(host)
 
 
-def test_no_socket_is_no_proof_yet(host):
-    with pytest.raises(OSError):
-        proved(host)
-
-
-def test_taking_it_away_touches_only_what_is_ours(host):
-    (host.folder / "etc/dovecot.conf").write_text("protocols = imap\n")
-    assert not host().absent()["changed"] and host.calls == []
-    (host.folder / "etc/dovecot.conf").unlink()
+def test_it_is_taken_away(host):
     host().present()
     assert host(check_mode=True).absent()["changed"] and host.calls == []
     assert host().absent()["changed"]
