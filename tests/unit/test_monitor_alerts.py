@@ -23,68 +23,52 @@ def named(value):
     return {"named_descriptors": value, "named_descriptors_limit": 100}
 
 
-def test_a_crossing_is_told_once_and_its_end_once():
-    rows = [
-        (0, named(79)),
-        (5, named(80)),
-        (10, named(99)),
-        (15, named(69)),
-        (70, named(20)),
-        (80, named(0)),
-        (200, named(0)),
-    ]
-    assert play(rows) == [(5, "named_descriptors", True), (80, "named_descriptors", False)]
+GONE = {"named_descriptors": None, "named_descriptors_limit": None}
+FULL = {"postfix_processes": 500, "postfix_processes_limit": 500}
+DEFERRED = [(at, {"deferred_dns": 10 if at < 60 else 0}) for at in range(0, 1000, 10)]
 
 
-def test_what_goes_up_and_down_is_not_told_each_time():
-    rows = [(at, named(85 if at % 20 else 30)) for at in range(0, 400, 5)] + [
-        (at, named(10)) for at in range(400, 500, 5)
-    ]
-    assert [entry[1:] for entry in play(rows)] == [("named_descriptors", True), ("named_descriptors", False)]
-
-
-def test_between_the_two_marks_nothing_ends():
-    assert play([(0, named(90)), (100, named(75)), (300, named(71))]) == [(0, "named_descriptors", True)]
-
-
-def test_what_is_unknown_changes_nothing():
-    gone = {"named_descriptors": None, "named_descriptors_limit": None}
-    assert play([(0, named(90)), (100, gone), (500, gone), (505, named(10)), (566, named(10))]) == [
-        (0, "named_descriptors", True),
-        (566, "named_descriptors", False),
-    ]
-
-
-def test_dns_deferrals_add_up_over_ten_minutes():
-    rows = [(at, {"deferred_dns": 10}) for at in range(0, 60, 10)] + [
-        (at, {"deferred_dns": 0}) for at in range(60, 1000, 10)
-    ]
-    told = play(rows)
-    assert (
-        told[0] == (40, "deferred_dns", True)
-        and told[1][1:] == ("deferred_dns", False)
-        and 600 < told[1][0] <= 720
-        and len(told) == 2
-    )
-    assert play(rows, dict(SETTINGS, deferred_dns=0)) == []
+@pytest.mark.parametrize(
+    "rows, told",
+    [
+        (
+            [(at, named(value)) for at, value in zip((0, 5, 10, 15, 70, 80, 200), (79, 80, 99, 69, 20, 0, 0))],
+            [(5, "named_descriptors", True), (80, "named_descriptors", False)],
+        ),
+        # it goes up and down, and then stays down
+        (
+            [(at, named(85 if at % 20 and at < 400 else 30)) for at in range(0, 500, 5)],
+            [(5, "named_descriptors", True), (460, "named_descriptors", False)],
+        ),
+        # between the two marks nothing ends
+        ([(0, named(90)), (100, named(75)), (300, named(71))], [(0, "named_descriptors", True)]),
+        # what is unknown changes nothing
+        (
+            [(0, named(90)), (100, GONE), (500, GONE), (505, named(10)), (566, named(10))],
+            [(0, "named_descriptors", True), (566, "named_descriptors", False)],
+        ),
+        # a clock that was set back does not hold a ceiling
+        (
+            [(1000, named(90)), (1005, named(1)), (10, named(1))],
+            [(1000, "named_descriptors", True), (10, "named_descriptors", False)],
+        ),
+        # names that were not resolved add up over ten minutes
+        (DEFERRED, [(40, "deferred_dns", True), (690, "deferred_dns", False)]),
+        # smtp's processes may fill their limit
+        ([(0, FULL)], []),
+    ],
+    ids=["once each way", "up and down", "between", "unknown", "clock", "deferred", "processes"],
+)
+def test_a_crossing_is_told_once_and_its_end_once(rows, told):
+    assert play(rows) == told
 
 
 def test_a_ceiling_that_is_no_longer_watched_is_forgotten_without_a_word():
-    over = {"deferred_dns": 1, "an_old_one": 1, "named_descriptors": 1}
-    told, state = alerts.ceilings({"time": 9}, {"over": over}, dict(SETTINGS, deferred_dns=0))
-    assert told == [] and state["over"] == {"named_descriptors": 1}
-    assert alerts.ceilings({"time": 9, "deferred_dns": 45}, {"over": over}, SETTINGS)[1]["over"] == {
-        "deferred_dns": 1,
-        "named_descriptors": 1,
-    }
-
-
-def test_smtp_processes_may_fill_their_limit():
-    assert play([(0, {"postfix_processes": 500, "postfix_processes_limit": 500})]) == []
-
-
-def test_a_clock_that_was_set_back_does_not_hold_a_ceiling():
-    assert play([(1000, named(90)), (1005, named(1)), (10, named(1))])[-1] == (10, "named_descriptors", False)
+    over, unwatched = {"deferred_dns": 1, "an_old_one": 1, "named_descriptors": 1}, {**SETTINGS, "deferred_dns": 0}
+    told, state = alerts.ceilings({"time": 9}, {"over": over}, unwatched)
+    assert told == [] and state["over"] == {"named_descriptors": 1} and play(DEFERRED, unwatched) == []
+    _told, state = alerts.ceilings({"time": 9, "deferred_dns": 45}, {"over": over}, SETTINGS)
+    assert state["over"] == {"deferred_dns": 1, "named_descriptors": 1}
 
 
 def alerting(tmp_path, **settings):

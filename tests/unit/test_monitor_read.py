@@ -86,22 +86,10 @@ def test_there_are_as_many_rows_as_asked_for_at_most_and_none_for_a_time_without
 
 def test_broken_lines_are_left_out(tmp_path):
     good = line(10, files=3)
-    written(
-        tmp_path,
-        "samples.csv",
-        HEADER
-        + line(20, files=2)
-        + "1795,5\n"
-        + good[:20]
-        + "\n"
-        + "x" * 30
-        + "\n"
-        + good.replace("5.0", "five")
-        + good
-        + line(5, files=9)[:-4],
-    )
+    broken = ("1795,5\n", good[:20] + "\n", "x" * 30 + "\n", good.replace("5.0", "five"), line(5, files=9)[:-4])
+    written(tmp_path, "samples.csv", HEADER + line(20, files=2) + "".join(broken[:-1]) + good + broken[-1])
     found = collect(tmp_path)
-    assert found["rows_read"] == 2 and found["broken"] == 5 and found["columns"]["files"] == [3]
+    assert found["rows_read"] == 2 and found["broken"] == len(broken) and found["columns"]["files"] == [3]
 
 
 @pytest.mark.parametrize("ending, opener", [(".gz", gzip.open), (".bz2", bz2.open), (".xz", lzma.open), ("", open)])
@@ -131,27 +119,29 @@ def test_a_compressed_file_that_ends_too_early_gives_what_it_has(tmp_path):
     assert found["columns"]["files"][-1] == 7 and found["rows_read"] > 1
 
 
-def test_near_ceilings_come_from_the_samplers_state(tmp_path):
-    assert reader.near(str(tmp_path)) == {}
+STATE = json.dumps({"ceilings": {"over": {"files": 17}}, "mails": []})
+
+
+@pytest.fixture
+def state(tmp_path):
     (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "state.json").write_text(json.dumps({"ceilings": {"over": {"files": 17}}, "mails": []}))
-    assert reader.near(str(tmp_path)) == {"files": 17}
-    (tmp_path / "state" / "state.json").write_text("[")
+    return tmp_path / "state" / "state.json"
+
+
+@pytest.mark.parametrize("text, found", [(STATE, {"files": 17}), ("[", {}), ("[" * 100000, {})])
+def test_near_ceilings_come_from_the_samplers_state(state, tmp_path, text, found):
     assert reader.near(str(tmp_path)) == {}
+    state.write_text(text)
+    assert reader.near(str(tmp_path)) == found
 
 
-def test_what_the_samplers_user_puts_in_place_of_its_state_is_neither_followed_nor_waited_for(tmp_path):
-    state = tmp_path / "state" / "state.json"
-    state.parent.mkdir()
-    (tmp_path / "other").write_text(json.dumps({"ceilings": {"over": {"files": 17}}}))
+def test_what_the_samplers_user_puts_in_place_of_its_state_is_neither_followed_nor_waited_for(state, tmp_path):
+    (tmp_path / "other").write_text(STATE)
     state.symlink_to(tmp_path / "other")
     assert reader.near(str(tmp_path)) == {}
     state.unlink()
     os.mkfifo(state)
     assert reader.near(str(tmp_path)) == {}, "without O_NONBLOCK it would hang here"
-    state.unlink()
-    state.write_text("[" * 100000)
-    assert reader.near(str(tmp_path)) == {}
 
 
 def test_as_many_rows_as_the_longest_report_asks_for_may_be_asked_for():

@@ -58,46 +58,56 @@ class Agent:
         return spf_agent.Agent(self.params).present(self.check, self.warnings.append)
 
 
+def script(path, text):
+    path.write_text(text)
+    path.chmod(0o755)
+
+
 @pytest.fixture
 def host(tmp_path, monkeypatch):
     """A host with an agent, its library and a postconf that says what *service* holds."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "spf.py").write_text(LIBRARY)
-    program = tmp_path / "bin/policyd-spf"
-    program.write_text(AGENT.format(python=sys.executable))
-    program.chmod(0o755)
-    postconf = tmp_path / "bin/postconf"
-    postconf.write_text(f'#!/bin/sh\n[ "$1" = -h ] && echo postfix || cat {tmp_path}/service 2>/dev/null\n')
-    postconf.chmod(0o755)
+    script(tmp_path / "bin/policyd-spf", AGENT.format(python=sys.executable))
+    script(
+        tmp_path / "bin/postconf", f'#!/bin/sh\n[ "$1" = -h ] && echo postfix || cat {tmp_path}/service 2>/dev/null\n'
+    )
     monkeypatch.setitem(shared.ENV, "PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     monkeypatch.setattr(process, "table", lambda: {})
-    environment = subprocess.run
+    real = subprocess.run
 
     def run(*arguments, **options):
         # the agent finds its library; what the module asks besides is the host's
         if "input" in options:
             options["env"] = dict(options["env"], PYTHONPATH=str(tmp_path))
-        return environment(*arguments, **options)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(spf_agent.subprocess, "run", run)
     # the proof runs as the agent's user: here whoever runs the tests, by another uid than root's
-    me = pwd.getpwuid(os.geteuid())
-    account = pwd.struct_passwd((me.pw_name, "x", 4711, me.pw_gid, "", "/", ""))
-    monkeypatch.setattr(spf_agent.pwd, "getpwnam", lambda name: account)
+    become(monkeypatch, pwd.getpwuid(os.geteuid()).pw_name, 4711)
     monkeypatch.setattr(spf_agent.os, "geteuid", lambda: 4711)
     return tmp_path
 
 
+def become(monkeypatch, name, uid):
+    account = pwd.struct_passwd((name, "x", uid, os.getegid(), "", "/", ""))
+    monkeypatch.setattr(spf_agent.pwd, "getpwnam", lambda _name: account)
+
+
 def agent(host, text=GOOD, name="a", check=False, **params):
-    return Agent(
-        check,
-        agent="python",
-        program=str(host / "bin/policyd-spf"),
-        config=str(host / f"etc/sokuhai-{name}.conf"),
-        text=text,
-        probe=(PROBES / "probe.py").read_text(),
-        **{"results": MARK, "helo": "same", "user": "someone", "service": "policyd_spf", "packages": [], **params},
-    )
+    declared = {
+        "agent": "python",
+        "program": str(host / "bin/policyd-spf"),
+        "config": str(host / f"etc/sokuhai-{name}.conf"),
+        "text": text,
+        "probe": (PROBES / "probe.py").read_text(),
+        "results": MARK,
+        "helo": "same",
+        "user": "someone",
+        "service": "policyd_spf",
+        "packages": [],
+    }
+    return Agent(check, **declared | params)
 
 
 def test_an_agent_that_does_what_is_declared_gets_its_configuration(host):
@@ -149,17 +159,24 @@ def test_a_word_that_the_agent_does_not_know_is_refused(host):
         agent(host, text=GOOD + "extra=1\n").present()
 
 
-def test_a_missing_library_is_seen_before_anything_changes(host):
-    (host / "spf.py").unlink()
-    with pytest.raises(Refused, match="No module named 'spf'"):
-        agent(host).present()
+@pytest.mark.parametrize(
+    "damage, said",
+    [
+        (lambda host: (host / "spf.py").unlink(), "No module named 'spf'"),
+        (
+            lambda host: script(host / "bin/policyd-spf", f"#!{sys.executable}\nraise SystemExit('out of order')\n"),
+            "exit 1, 0 .*14.*out of order",
+        ),
+        (lambda host: (host / "bin/policyd-spf").unlink(), "spf_install: .*bin/policyd-spf"),
+    ],
+    ids=["no library", "it dies", "no agent, and no package brings it"],
+)
+@pytest.mark.parametrize("check", [True, False])
+def test_an_agent_that_cannot_answer_is_refused_before_anything_changes(host, damage, said, check):
+    damage(host)
+    with pytest.raises(Refused, match=said):
+        agent(host, check=check).present()
     assert not (host / "etc").exists()
-
-
-def test_an_agent_that_dies_is_refused(host):
-    (host / "bin/policyd-spf").write_text(f"#!{sys.executable}\nraise SystemExit('out of order')\n")
-    with pytest.raises(Refused, match="exit 1, 0 .*14.*out of order"):
-        agent(host).present()
 
 
 def test_a_missing_agent_is_installed_and_predicted_in_check_mode(host, monkeypatch):
@@ -167,56 +184,33 @@ def test_a_missing_agent_is_installed_and_predicted_in_check_mode(host, monkeypa
     text = program.read_text()
     program.unlink()
     monkeypatch.setattr(spf_agent.pkg, "missing", lambda names: [] if program.exists() else names)
+    monkeypatch.setattr(spf_agent.pkg, "install", lambda names: names == ["spf"] and script(program, text))
     made = agent(host, check=True, packages=["spf"]).present()
     assert made["predicted"] and made["changed"] and made["diff"][0]["after"] == GOOD
     assert [one["id"] for one in made["findings"]] == ["package spf"]
-
-    def install(names):
-        assert names == ["spf"]
-        program.write_text(text)
-        program.chmod(0o755)
-
-    monkeypatch.setattr(spf_agent.pkg, "install", install)
     assert agent(host, packages=["spf"]).present()["answers"]
 
 
-def test_no_agent_is_refused_where_no_package_brings_it(host):
-    (host / "bin/policyd-spf").unlink()
-    for check in (True, False):
-        with pytest.raises(Refused, match="spf_install: .*bin/policyd-spf"):
-            agent(host, check=check).present()
-
-
 def test_a_configuration_that_postfix_still_names_is_kept(host):
-    for name, text in (("a", GOOD), ("b", GOOD + "other=prepend Received-SPF: y\n")):
-        agent(host, text=text, name=name).present()
-        (host / "service").write_text(
-            f"policyd_spf unix - n n - 0 spawn user=nobody argv=/p {host}/etc/sokuhai-a.conf\n"
-        )
-    assert sorted(p.name for p in (host / "etc").iterdir()) == ["sokuhai-a.conf", "sokuhai-b.conf"]
-    agent(host, text=GOOD + "other=prepend Received-SPF: z\n", name="c").present()
-    assert sorted(p.name for p in (host / "etc").iterdir()) == ["sokuhai-a.conf", "sokuhai-c.conf"], (
-        "b is named by nobody"
-    )
+    agent(host, name="a").present()
+    (host / "service").write_text(f"policyd_spf unix - n n - 0 spawn user=nobody argv=/p {host}/etc/sokuhai-a.conf\n")
+    # b is named by nobody once there is c
+    for name, others in (("b", ["a"]), ("c", ["a"])):
+        agent(host, text=f"{GOOD}other=prepend Received-SPF: {name}\n", name=name).present()
+        assert sorted(path.stem for path in (host / "etc").iterdir()) == [f"sokuhai-{one}" for one in (*others, name)]
 
 
-def test_a_changed_file_is_written_anew(host):
+def test_a_changed_file_is_written_again(host):
     agent(host).present()
     (host / "etc/sokuhai-a.conf").write_text(REFUSING)
-    assert agent(host).present()["changed"]
-    assert (host / "etc/sokuhai-a.conf").read_text() == GOOD
+    assert agent(host).present()["changed"] and (host / "etc/sokuhai-a.conf").read_text() == GOOD
 
 
-def test_root_and_postfix_are_no_users_for_it(host, monkeypatch):
-    entry = spf_agent.pwd.getpwnam("x")
-    monkeypatch.setattr(spf_agent.pwd, "getpwnam", lambda name: pwd.struct_passwd(("toor", "x", 0, 0, "", "/", "")))
+@pytest.mark.parametrize("name, uid", [("toor", 0), ("postfix", 4711)])
+def test_root_and_postfix_are_no_users_for_it(host, monkeypatch, name, uid):
+    become(monkeypatch, name, uid)
     with pytest.raises(Refused, match="spf_user: .*(someone|postfix)"):
-        agent(host).present()
-    monkeypatch.setattr(
-        spf_agent.pwd, "getpwnam", lambda name: pwd.struct_passwd(("postfix", "x", entry.pw_uid, 0, "", "/", ""))
-    )
-    with pytest.raises(Refused, match="spf_user: .*(someone|postfix)"):
-        agent(host, user="postfix").present()
+        agent(host, user="postfix" if uid else "someone").present()
 
 
 def test_a_mode_is_a_finding_and_put_right(host):
@@ -242,35 +236,27 @@ def test_agents_of_a_former_program_are_ended(host, monkeypatch):
         13: (125, -800, f"spawn -n policyd_spf argv={program}"),  # spawn(8) itself
         14: (4711, -800, "/usr/local/bin/python3.11 /usr/local/bin/other"),
     }
-    monkeypatch.setattr(
-        process,
-        "table",
-        lambda: {
-            pid: process.Process(pid, 1, uid, "python3.11", command, (installed + began - 1, installed + began + 1))
-            for pid, (uid, began, command) in running.items()
-        },
-    )
+    table = {
+        pid: process.Process(pid, 1, uid, "python3.11", command, (installed + began - 1, installed + began + 1))
+        for pid, (uid, began, command) in running.items()
+    }
+    monkeypatch.setattr(process, "table", lambda: table)
     monkeypatch.setattr(spf_agent.os, "kill", lambda pid, number: ended.append(pid))
+    predicted = agent(host, check=True).present()
+    assert predicted["changed"] and ended == []
     made = agent(host).present()
-    assert ended == [11, 15]
-    (one,) = made["findings"]
-    assert (one["id"], one["found"]) == ("process spf: program", "11, 15")
-    ended.clear()
-    made = agent(host, check=True).present()
-    assert made["changed"] and ended == [] and made["findings"] == [one]
+    assert ended == [11, 15] and made["findings"] == predicted["findings"]
+    assert [(one["id"], one["found"]) for one in made["findings"]] == [("process spf: program", "11, 15")]
 
 
-def test_a_resolver_elsewhere_is_reported(host, monkeypatch):
-    read = shared.read
-    for server, warned in (("203.0.113.53", True), ("127.0.0.1", False)):
-        monkeypatch.setattr(
-            shared,
-            "read",
-            lambda path, server=server: f"nameserver {server}\n" if path == "/etc/resolv.conf" else read(path),
-        )
-        module = agent(host)
-        module.present()
-        assert [server in warning for warning in module.warnings] == [True] * warned
+@pytest.mark.parametrize("server, warnings", [("203.0.113.53", 1), ("127.0.0.1", 0)])
+def test_a_resolver_elsewhere_is_reported(host, monkeypatch, server, warnings):
+    read, module = shared.read, agent(host)
+    monkeypatch.setattr(
+        shared, "read", lambda path: f"nameserver {server}\n" if path == "/etc/resolv.conf" else read(path)
+    )
+    module.present()
+    assert [server in warning for warning in module.warnings] == [True] * warnings
 
 
 @pytest.mark.parametrize(
@@ -292,15 +278,22 @@ def test_what_postfix_does_with_an_answer(answer, what):
     assert spf_agent.action(answer) == what
 
 
-def test_the_interpreter_is_the_scripts_own(tmp_path):
-    script = tmp_path / "x"
-    script.write_text("#!/usr/bin/env python3.11 -s\n")
-    assert spf_agent.interpreter(str(script)) == ["python3.11", "-s"]
-    script.write_text("#!/usr/local/bin/perl -w\n")
-    assert spf_agent.interpreter(str(script)) == ["/usr/local/bin/perl", "-w"]
-    script.write_bytes(b"\x7fELF\x02\x01")
-    with pytest.raises(Refused, match=str(script)):
-        spf_agent.interpreter(str(script))
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("#!/usr/bin/env python3.11 -s\n", ["python3.11", "-s"]),
+        ("#!/usr/local/bin/perl -w\n", ["/usr/local/bin/perl", "-w"]),
+    ],
+)
+def test_the_interpreter_is_the_scripts_own(tmp_path, line, words):
+    script(tmp_path / "x", line)
+    assert spf_agent.interpreter(str(tmp_path / "x")) == words
+
+
+def test_a_program_that_is_no_script_has_no_interpreter(tmp_path):
+    (tmp_path / "x").write_bytes(b"\x7fELF\x02\x01")
+    with pytest.raises(Refused, match=str(tmp_path / "x")):
+        spf_agent.interpreter(str(tmp_path / "x"))
 
 
 PERL = """\
@@ -327,54 +320,42 @@ for my $n (qw(fail softfail neutral permerror temperror none pass)) { @{"Mail::S
 """
 
 
+FAIL, TEMPERROR = "PREPEND X-SPF-Result: fail", "PREPEND X-SPF-Result: temperror"
+
+
+def perl_agent(host, fail, temperror, results):
+    """The module with a Perl agent that gives these answers."""
+    (host / "lib/Mail").mkdir(parents=True)
+    (host / "lib/Mail/SPF.pm").write_text(PERL_LIBRARY)
+    perl = f"{shutil.which('perl')} -I{host}/lib"
+    script(host / "bin/policyd-spf", PERL.format(perl=perl, fail=fail, temperror=temperror))
+    probe = (PROBES / "probe.pl").read_text()
+    return agent(host, text="", results=results, agent="perl", config="", probe=probe)
+
+
+@pytest.mark.skipif(not shutil.which("perl"), reason="no perl on this machine")
+@pytest.mark.parametrize(
+    "fail, temperror, results",
+    [
+        ("550 no", "DEFER_IF_PERMIT later", {**REFUSE, "temperror": "defer"}),
+        (FAIL, TEMPERROR, MARK),
+    ],
+)
+def test_a_perl_agent_that_does_what_is_declared_is_accepted(host, fail, temperror, results):
+    made = perl_agent(host, fail, temperror, results).present()
+    assert not made["changed"] and made["diff"] == []
+
+
 @pytest.mark.skipif(not shutil.which("perl"), reason="no perl on this machine")
 @pytest.mark.parametrize(
     "fail, temperror, results, said",
     [
-        ("550 no", "DEFER_IF_PERMIT later", {**MARK, "fail": "refuse", "temperror": "defer"}, None),
-        ("PREPEND X-SPF-Result: fail", "PREPEND X-SPF-Result: temperror", MARK, None),
-        ("550 no", "DEFER_IF_PERMIT later", MARK, "SPF_FAIL='PREPEND X-SPF-Result: fail'"),
-        (
-            "PREPEND X-SPF-Result: fail",
-            "DEFER_IF_PERMIT later",
-            MARK,
-            "SPF_TEMPERROR='PREPEND X-SPF-Result: temperror'",
-        ),
-        (
-            "PREPEND X-SPF-Result: fail",
-            "DEFER_IF_PERMIT later",
-            {**REFUSE, "temperror": "defer"},
-            "SPF_FAIL",
-        ),
-        (
-            "550 no",
-            "DEFER_IF_PERMIT later",
-            {**REFUSE, "softfail": "refuse", "temperror": "defer"},
-            "softfail",
-        ),
+        ("550 no", "DEFER_IF_PERMIT later", MARK, f"SPF_FAIL='{FAIL}'"),
+        (FAIL, "DEFER_IF_PERMIT later", MARK, f"SPF_TEMPERROR='{TEMPERROR}'"),
+        (FAIL, "DEFER_IF_PERMIT later", {**REFUSE, "temperror": "defer"}, "SPF_FAIL"),
+        ("550 no", "DEFER_IF_PERMIT later", {**REFUSE, "softfail": "refuse", "temperror": "defer"}, "softfail"),
     ],
 )
-def test_the_perl_agent_is_believed_by_what_it_does(host, monkeypatch, fail, temperror, results, said):
-    (host / "lib/Mail").mkdir(parents=True)
-    (host / "lib/Mail/SPF.pm").write_text(PERL_LIBRARY)
-    program = host / "bin/policyd-spf"
-    program.write_text(PERL.format(perl=f"{shutil.which('perl')} -I{host}/lib", fail=fail, temperror=temperror))
-    module = Agent(
-        agent="perl",
-        program=str(program),
-        config="",
-        text="",
-        probe=(PROBES / "probe.pl").read_text(),
-        results=results,
-        helo="same",
-        user="x",
-        service="policyd_spf",
-        packages=[],
-    )
-    if said is None:
-        made = module.present()
-        assert not made["changed"] and made["diff"] == []
-    else:
-        with pytest.raises(Refused) as refusal:
-            module.present()
-        assert said in str(refusal.value)
+def test_a_perl_agent_that_does_otherwise_is_refused(host, fail, temperror, results, said):
+    with pytest.raises(Refused, match=said):
+        perl_agent(host, fail, temperror, results).present()

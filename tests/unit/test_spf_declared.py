@@ -26,6 +26,20 @@ def problems(**changes):
     return spf.problems({**DECLARED, **changes})
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"mode": "refuse"},
+        {"mode": "refuse", "agent": "perl"},
+        # built by oneself it may mark, for all the controller knows
+        {"agent": "perl", "install": False},
+    ],
+)
+def test_what_can_be_had_is_accepted(changes):
+    assert problems(**changes) == []
+
+
 def config(mode="mark", results=None, **options):
     """The Python agent's configuration as text."""
     actions = spf.results(mode, results)
@@ -44,57 +58,27 @@ def settings(*arguments, **options):
     return dict(line.split(" = ", 1) for line in lines if not line.startswith("#"))
 
 
-def test_the_defaults_are_accepted():
-    assert problems() == []
-    assert problems(mode="refuse") == []
-    assert problems(mode="refuse", agent="perl") == []
-
-
-def test_mark_refuses_nothing():
-    made = settings("mark")
-    assert (made["HELO_reject"], made["Mail_From_reject"], made["PermError_reject"], made["TempError_Defer"]) == (
-        "False",
-        "False",
-        "False",
-        "False",
-    )
-    assert made["TestOnly"] == "1", "0 is a mode of the agent's own that logs and adds no header"
-
-
-def test_refuse_refuses_fail_alone():
-    made = settings("refuse")
-    assert (made["HELO_reject"], made["Mail_From_reject"], made["PermError_reject"], made["TempError_Defer"]) == (
-        "Fail",
-        "Fail",
-        "False",
-        "False",
-    )
+ASKED = ("HELO_reject", "Mail_From_reject", "PermError_reject", "TempError_Defer")
 
 
 @pytest.mark.parametrize(
-    "results, level",
+    "mode, results, helo, words",
     [
-        ({"softfail": "refuse"}, "Softfail"),
-        ({"softfail": "refuse", "neutral": "refuse"}, "SPF_Not_Pass"),
-        ({"fail": "mark"}, "False"),
+        ("mark", {}, "same", "False False False False"),
+        ("refuse", {}, "same", "Fail Fail False False"),
+        ("refuse", {"softfail": "refuse"}, "same", "Softfail Softfail False False"),
+        ("refuse", {"softfail": "refuse", "neutral": "refuse"}, "same", "SPF_Not_Pass SPF_Not_Pass False False"),
+        ("refuse", {"fail": "mark"}, "same", "False False False False"),
+        ("refuse", {"permerror": "refuse", "temperror": "defer"}, "same", "Fail Fail True True"),
+        # HELO may be marked while the sender is refused
+        ("refuse", {}, "mark", "False Fail False False"),
     ],
 )
-def test_each_result_has_its_word_in_the_agents_language(results, level):
-    assert settings("refuse", results)["Mail_From_reject"] == level
-
-
-def test_errors_are_refused_or_deferred_where_that_is_declared():
-    made = settings("refuse", {"permerror": "refuse", "temperror": "defer"})
-    assert (made["PermError_reject"], made["TempError_Defer"]) == ("True", "True")
-
-
-def test_helo_may_be_marked_while_the_sender_is_refused():
-    made = settings("refuse", spf_helo="mark")
-    assert (made["HELO_reject"], made["Mail_From_reject"]) == ("False", "Fail")
-
-
-def test_a_recipient_is_not_told_to_the_others():
-    assert settings()["Hide_Receiver"] == "Yes"
+def test_each_result_has_its_word_in_the_agents_language(mode, results, helo, words):
+    made = settings(mode, results, spf_helo=helo)
+    assert [made[name] for name in ASKED] == words.split()
+    assert made["TestOnly"] == "1", "0 is a mode of the agent's own that logs and adds no header"
+    assert made["Hide_Receiver"] == "Yes", "a recipient is not told to the others"
 
 
 def test_exempt_networks_are_written_only_where_there_are_some():
@@ -134,11 +118,8 @@ def test_what_cannot_be_had_is_refused_by_the_variables_name(changes, words):
     assert all(word in found[0] for word in words), found
 
 
-def test_a_perl_agent_built_by_oneself_may_mark_for_all_the_controller_knows():
-    assert problems(agent="perl", install=False) == []
-
-
-def test_the_perl_agent_defers_temperror_where_it_refuses():
-    assert spf.results("refuse", {}, "perl")["temperror"] == "defer"
-    assert spf.results("refuse", {}, "python")["temperror"] == "mark"
-    assert spf.results("mark", {}, "perl")["temperror"] == "mark"
+@pytest.mark.parametrize(
+    "mode, agent, temperror", [("refuse", "perl", "defer"), ("refuse", "python", "mark"), ("mark", "perl", "mark")]
+)
+def test_the_perl_agent_defers_temperror_where_it_refuses(mode, agent, temperror):
+    assert spf.results(mode, {}, agent)["temperror"] == temperror
