@@ -4,6 +4,7 @@
 import os
 import pathlib
 import time
+import types
 
 import pytest
 from role_modules import load, util
@@ -153,10 +154,9 @@ def test_a_package_that_is_ready_is_not_built_again(stage, kept):
     stage.work()
     one = state.Port(stage.item, stage.settings, [])
     one.tree = TREE
-    record = {**one.job.read(), "phase": "packaged", "key": one.key()}
-    one.job.write(record)
+    one.job.write({**one.job.read(), "phase": "packaged", "key": one.key()})
     if not kept:
-        pathlib.Path(record["package"]).write_text("another")
+        pathlib.Path(one.job.read()["package"]).write_text("another")
     assert one.start()["phase"] == ("packaged" if kept else "begin")
 
 
@@ -173,15 +173,18 @@ def depending(stage, lacks):
     return stage.work()
 
 
-def test_dependencies_come_as_packages_one_by_one(stage):
-    assert depending(stage, ["pcre2-10.47.pkg", "lmdb-0.9.33,1.pkg"])["phase"] == "done"
-    assert stage.lines("pkg install -y")[:2] == ["pkg install -yA pcre2", "pkg install -yA lmdb"]
-
-
-def test_a_dependency_that_is_there_and_too_old_is_not_made_automatic(stage):
-    stage.packages.append(installed(name="pcre2", origin="devel/pcre2"))
-    assert depending(stage, ["pcre2-10.47.pkg"])["phase"] == "done"
-    assert stage.lines("pkg install -y")[0] == "pkg install -y pcre2"
+@pytest.mark.parametrize(
+    "there, lacks, installs",
+    [
+        ([], ["pcre2-10.47.pkg", "lmdb-0.9.33,1.pkg"], ["pkg install -yA pcre2", "pkg install -yA lmdb"]),
+        # one that is there and too old is not made automatic
+        (["pcre2"], ["pcre2-10.47.pkg"], ["pkg install -y pcre2"]),
+    ],
+)
+def test_dependencies_come_as_packages_one_by_one(stage, there, lacks, installs):
+    stage.packages += [installed(name=name, origin="devel/" + name) for name in there]
+    assert depending(stage, lacks)["phase"] == "done"
+    assert stage.lines("pkg install -y")[: len(installs)] == installs
 
 
 @pytest.mark.parametrize("refused, tries", [(True, 1), (False, 2)])
@@ -193,28 +196,25 @@ def test_dependencies_are_never_built_with_the_raised_header(stage, refused, tri
     assert not stage.lines(" checksum", " package")
 
 
-@pytest.mark.parametrize(
-    "measured, wrong",
-    [(((16384, 16384, 16384), (16384, 16384, 0)), False), (((16384, 16384, 16384), (1024, 1024, 0)), True)],
-)
-@pytest.mark.parametrize("header", ["/x", ""])
-def test_flag_and_header_are_each_proved(monkeypatch, measured, wrong, header):
-    found = iter(measured)
-    monkeypatch.setattr(probe, "compiled", lambda work, source, compiler, flags: next(found))
-    ask = lambda: PROVE(Silent(), {**SETTINGS, "fd_setsize": 16384, "header": header}, TREE)  # noqa: E731
-    if wrong and header:
-        with pytest.raises(Refused, match="1024"):
-            ask()
-    else:
-        assert ask() == {**MEASURED, "sokuhai_header": measured[1][0]}
+@pytest.mark.parametrize("plain, header, recorded", [(16384, "/x", 16384), (16384, "", 16384), (1024, "", 1024)])
+def test_flag_and_header_are_each_proved(monkeypatch, plain, header, recorded):
+    assert proof(monkeypatch, plain, header) == {**MEASURED, "sokuhai_header": recorded}
 
 
-class Silent:
-    def say(self, text):
-        pass
+def test_a_header_that_does_not_give_the_declared_number_is_refused(monkeypatch):
+    with pytest.raises(Refused, match="1024"):
+        proof(monkeypatch, 1024, "/x")
 
 
 PROVE = probe.prove
+
+
+def proof(monkeypatch, plain, header):
+    """What is proved where a program has 16384 with the flag, and *plain* by the header alone."""
+    measured = iter([(16384, 16384, 16384), (plain, plain, 0)])
+    monkeypatch.setattr(probe, "compiled", lambda work, source, compiler, flags: next(measured))
+    silent = types.SimpleNamespace(say=lambda text: None)
+    return PROVE(silent, {**SETTINGS, "fd_setsize": 16384, "header": header}, TREE)
 
 
 # ---- a daemon and its program ----
@@ -225,16 +225,13 @@ def running(program, pid, since):
     return process.Process(pid, 1, 0, program.name, str(program), (since, since))
 
 
-def test_a_running_daemon_older_than_its_program_is_outdated(tmp_path, monkeypatch):
+@pytest.mark.parametrize("since, found", [(1, None), (-1, 7), (None, None)], ids=["younger", "older", "stopped"])
+def test_a_running_daemon_older_than_its_program_is_outdated(tmp_path, monkeypatch, since, found):
     program = tmp_path / "named"
     program.write_text("")
-    item = {**ITEM, "service": "named", "program": str(program)}
-    changed = program.stat().st_ctime
-    for since, found in ((changed + 1, None), (changed - 1, 7)):
-        monkeypatch.setattr(process, "from_service", lambda name, since=since: running(program, 7, since))
-        assert state.outdated(item) == found
-    monkeypatch.setattr(process, "from_service", lambda name: None)
-    assert state.outdated(item) is None
+    there = None if since is None else running(program, 7, program.stat().st_ctime + since)
+    monkeypatch.setattr(process, "from_service", lambda name: there)
+    assert state.outdated({**ITEM, "service": "named", "program": str(program)}) == found
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["it still runs", "the package restarted it"])
@@ -260,33 +257,40 @@ def test_a_daemon_whose_program_was_replaced_is_restarted_however_young_it_is(tm
 # ---- the way back ----
 
 
-@pytest.mark.parametrize("takes", [True, False])
-def test_undo_touches_nothing_more_when_no_repository_took_the_packages_place(tmp_path, monkeypatch, takes):
-    there, done = package(), []
-    conf, block = (
-        tmp_path / "make.conf",
-        "A=1\n# BEGIN sokuhai ports mail/postfix\nx\n# END sokuhai ports mail/postfix\n",
-    )
-    conf.write_text(block)
-    settings = {**SETTINGS, "make_conf_file": str(conf), "state_dir": str(tmp_path), "log_dir": str(tmp_path)}
+BLOCK = "A=1\n# BEGIN sokuhai ports mail/postfix\nx\n# END sokuhai ports mail/postfix\n"
+
+
+@pytest.fixture
+def undoing(tmp_path, monkeypatch):
+    """A port to be undone: its package, what was done, make.conf, and whether a repository's package takes its place."""
+    one = types.SimpleNamespace(there=package(), done=[], conf=tmp_path / "make.conf", takes=True)
+    one.conf.write_text(BLOCK)
+    settings = {**SETTINGS, "make_conf_file": str(one.conf), "state_dir": str(tmp_path), "log_dir": str(tmp_path)}
+    one.undo = lambda check: undo.undo(ITEM, settings, check)
 
     def must(argv):
-        done.append(argv[1])
-        if argv[1] == "install" and takes:
-            there["local"] = False
+        one.done.append(argv[1])
+        if argv[1] == "install" and one.takes:
+            one.there["local"] = False
         if argv[1] in ("lock", "unlock"):
-            there["locked"] = argv[1] == "lock"
+            one.there["locked"] = argv[1] == "lock"
 
     monkeypatch.setattr(undo, "must", must)
-    monkeypatch.setattr(pkg, "installed", lambda: [dict(there)])
+    monkeypatch.setattr(pkg, "installed", lambda: [dict(one.there)])
     monkeypatch.setattr(pkg, "annotations", lambda name: {"sokuhai_built": "1", "flavor": "x"})
     monkeypatch.setattr(pkg, "options", lambda name: {})
-    if takes:
-        assert undo.undo(ITEM, settings, True)["after"] == "A=1\n" and done == []
-        assert undo.undo(ITEM, settings, False)["after"] == "A=1\n"
-        assert done == ["unlock", "install", "annotate"]
-        assert conf.read_text() == "A=1\n" and not there["locked"]
-    else:
-        with pytest.raises(Refused, match="pkg install -f postfix"):
-            undo.undo(ITEM, settings, False)
-        assert done == ["unlock", "install", "lock"] and conf.read_text() == block and there["locked"]
+    return one
+
+
+def test_undo_brings_the_repositorys_package_and_takes_the_block_away(undoing):
+    assert undoing.undo(True)["after"] == "A=1\n" and undoing.done == [] and undoing.conf.read_text() == BLOCK
+    assert undoing.undo(False)["after"] == "A=1\n" and undoing.done == ["unlock", "install", "annotate"]
+    assert undoing.conf.read_text() == "A=1\n" and not undoing.there["locked"]
+
+
+def test_undo_touches_nothing_more_when_no_repository_took_the_packages_place(undoing):
+    undoing.takes = False
+    with pytest.raises(Refused, match="pkg install -f postfix"):
+        undoing.undo(False)
+    assert undoing.done == ["unlock", "install", "lock"]
+    assert undoing.conf.read_text() == BLOCK and undoing.there["locked"]

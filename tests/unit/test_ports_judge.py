@@ -187,13 +187,13 @@ def test_make_conf_is_gone_where_there_was_none(tmp_path, had):
     settings = {"make_conf_file": str(conf), "state_dir": str(tmp_path / "state")}
 
     def put(name, body):
-        make.put_make_conf(settings, blocks.set_block(shared.read(str(conf)) or "", name, "m", body))
+        text = blocks.set_block(shared.read(str(conf)) or "", name, "m", body)
+        make.put_make_conf(settings, text)
+        assert blocks.get_block(shared.read(str(conf)) or "", name, "m") == (body or None)
 
     for _ in range(2):
-        for body in (["x"], []):
-            for name in ("one", "two"):
-                put(name, body)
-                assert blocks.get_block(shared.read(str(conf)) or "", name, "m") == (body or None)
+        for name, body in (("one", ["x"]), ("two", ["x"]), ("one", []), ("two", [])):
+            put(name, body)
         assert shared.read(str(conf)) == had
     put("one", ["x"])
     conf.write_text(conf.read_text() + "B=2\n")
@@ -232,6 +232,7 @@ Repositories:
   }
 """
 NOW = 1795564800  # 2026-11-24
+REF = "ref: refs/heads/2026Q4\n"
 
 
 @pytest.mark.parametrize("directory, wanted", [("quarterly", "quarterly"), ("latest", "main"), ("release_0", None)])
@@ -261,17 +262,24 @@ def test_the_tree_is_held_to_that_branch(found, wanted, problem, note):
     assert tuple(map(bool, branch.judge(found, wanted, NOW))) == (problem, note)
 
 
-def test_a_git_checkout_is_read_without_git(tmp_path):
-    assert branch.head(str(tmp_path)) == (None, None)
-    git = tmp_path / ".git"
-    (git / "refs/heads").mkdir(parents=True)
-    (git / "HEAD").write_text("ref: refs/heads/2026Q4\n")
-    (git / "packed-refs").write_text("# pack-refs\n%s refs/heads/2026Q4\n" % ("a" * 40))
-    assert branch.head(str(tmp_path)) == ("2026Q4", "a" * 40)
-    (git / "refs/heads/2026Q4").write_text("b" * 40 + "\n")
-    assert branch.head(str(tmp_path)) == ("2026Q4", "b" * 40)
-    (git / "HEAD").write_text("c" * 40 + "\n")
-    assert branch.head(str(tmp_path)) == (None, "c" * 40)
+@pytest.mark.parametrize(
+    "files, found",
+    [
+        ({}, (None, None)),
+        ({"HEAD": REF, "packed-refs": "# pack-refs\n%s refs/heads/2026Q4\n" % ("a" * 40)}, ("2026Q4", "a" * 40)),
+        (
+            {"HEAD": REF, "packed-refs": "%s refs/heads/2026Q4\n" % ("a" * 40), "refs/heads/2026Q4": "b" * 40 + "\n"},
+            ("2026Q4", "b" * 40),
+        ),
+        ({"HEAD": "c" * 40 + "\n"}, (None, "c" * 40)),
+    ],
+    ids=["no checkout", "packed", "newer than what is packed", "no branch"],
+)
+def test_a_git_checkout_is_read_without_git(tmp_path, files, found):
+    for name, text in files.items():
+        (tmp_path / ".git" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / ".git" / name).write_text(text)
+    assert branch.head(str(tmp_path)) == found
 
 
 @pytest.mark.parametrize("mark", ["unknown-repository", ""], ids=["pkg to 2.8.4", "pkg since"])
@@ -323,12 +331,15 @@ def test_what_make_found_lacking_is_a_packages_name(file, name):
     assert make.lacking(DEPENDS % file) == name
 
 
-def test_what_make_failed_for_otherwise_is_no_package():
-    for text in (
+@pytest.mark.parametrize(
+    "text",
+    [
         "Error a dependency refers to a non existing origin: /usr/ports/devel/pcre3 in LIB_DEPENDS\n",
         "===>   x-1 depends on package: perl5>=5.42.r<5.43 - not found\n",
-    ):
-        assert make.lacking(text) is None
+    ],
+)
+def test_what_make_failed_for_otherwise_is_no_package(text):
+    assert make.lacking(text) is None
 
 
 # ---- what is declared ----
@@ -343,22 +354,33 @@ def merged(extra, parts=("bind", "postfix", "kernel")):
     return {p["origin"]: p for p in filters.ports_merge(KNOWN, extra, list(parts), ["-DX=1"])}
 
 
-def test_parts_choose_the_roles_own_ports():
-    assert list(merged([])) == ["dns/bind920", "mail/postfix"]
-    assert list(merged([], ["postfix", "kernel"])) == ["mail/postfix"]
-    # a wish for a part that is not asked for does not bring it back
-    assert list(merged([{"origin": "dns/bind920", "options_set": ["GEOIP"]}], ["postfix"])) == ["mail/postfix"]
+@pytest.mark.parametrize(
+    "extra, parts, origins",
+    [
+        ([], ["bind", "postfix", "kernel"], ["dns/bind920", "mail/postfix"]),
+        ([], ["postfix", "kernel"], ["mail/postfix"]),
+        # a wish for a part that is not asked for does not bring it back
+        ([{"origin": "dns/bind920", "options_set": ["GEOIP"]}], ["postfix"], ["mail/postfix"]),
+        ([{"origin": "mail/postfix", "state": "absent"}], ["bind", "postfix"], ["dns/bind920"]),
+    ],
+)
+def test_parts_choose_the_roles_own_ports(extra, parts, origins):
+    assert list(merged(extra, parts)) == origins
 
 
-def test_a_wish_is_merged_over_the_roles_own():
-    port = merged([{"origin": "mail/postfix", "options_set": ["MYSQL"], "options_unset": ["LMDB"], "flavor": "sasl"}])[
-        "mail/postfix"
-    ]
-    assert port["options_set"] == ["TLS", "MYSQL"] and port["options_unset"] == ["LMDB"] and port["flavor"] == "sasl"
-    assert port["cflags"] == ["-DX=1"]
-    assert merged([{"origin": "mail/postfix", "cflags": []}])["mail/postfix"]["cflags"] == []
-    assert "mail/postfix" not in merged([{"origin": "mail/postfix", "state": "absent"}])
-    assert merged([{"origin": "mail/postgrey"}])["mail/postgrey"]["cflags"] == ["-DX=1"]
+@pytest.mark.parametrize(
+    "wish, port",
+    [
+        (
+            {"origin": "mail/postfix", "options_set": ["MYSQL"], "options_unset": ["LMDB"], "flavor": "sasl"},
+            {"options_set": ["TLS", "MYSQL"], "options_unset": ["LMDB"], "flavor": "sasl", "cflags": ["-DX=1"]},
+        ),
+        ({"origin": "mail/postfix", "cflags": []}, {"cflags": []}),
+        ({"origin": "mail/postgrey"}, {"cflags": ["-DX=1"]}),
+    ],
+)
+def test_a_wish_is_merged_over_the_roles_own(wish, port):
+    assert merged([wish])[wish["origin"]].items() >= port.items()
     assert KNOWN["postfix"]["options_set"] == ["TLS", "LMDB"]
 
 
@@ -401,51 +423,56 @@ def test_bad_values_are_refused_by_name(case):
 # ---- one's own repository ----
 
 
-def repository_kinds(monkeypatch, there, **item):
-    settings = {**SETTINGS, "method": "repository", "repository": "mine"}
-    monkeypatch.setattr(shared, "run", lambda argv, *more: (0, "TLS=on\nBDB=off\n" if "%Ok=%Ov" in argv else "", ""))
-    port = state.Port({**ITEM, "service": "", **item}, settings, there)
-    port.look()
-    assert [entry["id"] for entry in port.findings()] == [
-        "port %s: %s" % (options.title(port.item), kind) for kind in port.differences
-    ]
-    return list(port.differences), port.to_build
-
-
-def test_a_package_of_ones_own_repository_is_installed_when_it_is_of_another(monkeypatch):
+@pytest.mark.parametrize(
+    "repository, wish, kinds, builds",
+    [
+        (None, {}, ["missing"], True),
+        ("FreeBSD-ports", {}, ["repository"], True),
+        ("mine", {}, [], False),
+        ("mine", {"flavor": "sasl"}, ["repository"], True),
+        # reported, and not tried again and again
+        ("mine", {"options_set": ["PCRE2"]}, ["options"], False),
+    ],
+)
+def test_a_package_of_ones_own_repository_is_installed_when_it_is_of_another(
+    monkeypatch, repository, wish, kinds, builds
+):
     there = {
         "name": "postfix",
         "version": "3.11.5,1",
         "origin": "mail/postfix",
-        "repository": "FreeBSD-ports",
+        "repository": repository,
         "local": False,
         "locked": False,
         "installed": 1,
     }
-    assert repository_kinds(monkeypatch, []) == (["missing"], True)
-    assert repository_kinds(monkeypatch, [there]) == (["repository"], True)
-    mine = {**there, "repository": "mine"}
-    assert repository_kinds(monkeypatch, [mine]) == ([], False)
-    assert repository_kinds(monkeypatch, [mine], flavor="sasl") == (["repository"], True)
-    # reported, and not tried again and again
-    assert repository_kinds(monkeypatch, [mine], options_set=["PCRE2"]) == (["options"], False)
+    monkeypatch.setattr(shared, "run", lambda argv, *more: (0, "TLS=on\nBDB=off\n" if "%Ok=%Ov" in argv else "", ""))
+    settings = {**SETTINGS, "method": "repository", "repository": "mine"}
+    port = state.Port({**ITEM, "service": "", **wish}, settings, [there] if repository else [])
+    port.look()
+    ids = [f"port {options.title(port.item)}: {kind}" for kind in kinds]
+    assert list(port.differences) == kinds and [entry["id"] for entry in port.findings()] == ids
+    assert port.to_build == builds
 
 
-def test_plan_and_build_are_reported_once_and_the_file_stands_for_its_block(monkeypatch):
+@pytest.fixture
+def differing():
     port = state.Port(ITEM, SETTINGS, [])
     port.differences = {"make_conf": ("the declared block", "missing"), "unlocked": ("locked", "unlocked")}
+    return port
+
+
+def test_plan_and_build_are_reported_once_and_the_file_stands_for_its_block(differing):
     conf = {"before_header": "/etc/make.conf", "before": "", "after": "# BEGIN sokuhai ports mail/postfix\n"}
-    of_plan = record(role="ports", action="ports_plan", findings=port.findings())
-    of_build = record(role="ports", action="followed", changed=True, findings=port.findings(), diff=[conf])
+    of_plan = record(role="ports", action="ports_plan", findings=differing.findings())
+    of_build = record(role="ports", action="followed", changed=True, findings=differing.findings(), diff=[conf])
     assert set(judged(of_plan)[1]) == {"ports: port mail/postfix: make_conf", "ports: port mail/postfix: unlocked"}
     assert set(judged(of_plan, of_build)[1]) == {"ports: /etc/make.conf", "ports: port mail/postfix: unlocked"}
 
 
-def test_a_playbook_prints_findings_without_their_consequences():
-    port = state.Port(ITEM, SETTINGS, [])
-    port.differences = {"make_conf": ("the declared block", "missing"), "unlocked": ("locked", "unlocked")}
-    conf = {**port.findings()[1], "id": "/etc/make.conf", "thing": "/etc/make.conf", "expected": ""}
-    assert finding_lines.finding_lines([*port.findings(), conf]) == [
+def test_a_playbook_prints_findings_without_their_consequences(differing):
+    conf = {**differing.findings()[1], "id": "/etc/make.conf", "thing": "/etc/make.conf", "expected": ""}
+    assert finding_lines.finding_lines([*differing.findings(), conf]) == [
         "port mail/postfix: unlocked: found unlocked, declared locked",
         "/etc/make.conf: found unlocked, declared nothing",
     ]

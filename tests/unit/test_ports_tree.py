@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Module ports_tree with a real git and a repository of its own: the right commit of the right branch, or nothing."""
 
-import json
 import pathlib
 import shutil
 import subprocess
+import types
 
 import pytest
 import role_modules
@@ -15,32 +15,29 @@ module = role_modules.load("roles/ports/library/ports_tree.py")
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
 
 
-class Ended(Exception):
-    pass
-
-
 def call(monkeypatch, check=False, **want):
     """Run the module; return its answer, with `failed` where it failed."""
     answers = []
 
-    class Module:
-        def __init__(self, argument_spec, supports_check_mode):
-            self.params = {name: option.get("default") for name, option in argument_spec.items()}
-            self.params.update(want)
-            self.check_mode = check
+    def made(argument_spec, supports_check_mode):
+        defaults = {name: option.get("default") for name, option in argument_spec.items()}
+        return types.SimpleNamespace(
+            params=defaults | want,
+            check_mode=check,
+            exit_json=lambda **answer: answers.append(answer),
+            fail_json=lambda **answer: answers.append({**answer, "failed": True}),
+        )
 
-        def exit_json(self, **answer):
-            answers.append(answer)
-            raise Ended
+    monkeypatch.setattr(module, "AnsibleModule", made)
+    module.main()
+    (answer,) = answers
+    return answer
 
-        def fail_json(self, **answer):
-            answers.append({**answer, "failed": True})
-            raise Ended
 
-    monkeypatch.setattr(module, "AnsibleModule", Module)
-    with pytest.raises(Ended):
-        module.main()
-    return answers[0]
+def git(folder, *words):
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    command = ["git", "-C", folder, *author, *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 @pytest.fixture
@@ -49,23 +46,15 @@ def upstream(tmp_path, monkeypatch):
     folder = tmp_path / "upstream"
     (folder / "Mk").mkdir(parents=True)
 
-    def git(*words):
-        return subprocess.run(
-            ["git", "-C", folder, "-c", "user.name=a", "-c", "user.email=a@example.org", *words],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
-
     def commit(branch, text):
         (folder / "Mk/bsd.port.mk").write_text(text)
-        git("add", ".")
-        git("commit", "-q", "-m", text)
-        git("branch", "-f", branch)
-        return git("rev-parse", "HEAD")
+        git(folder, "add", ".")
+        git(folder, "commit", "-q", "-m", text)
+        git(folder, "branch", "-f", branch)
+        return git(folder, "rev-parse", "HEAD")
 
-    git("init", "-q", "-b", "work")
-    git("config", "uploadpack.allowAnySHA1InWant", "true")
+    git(folder, "init", "-q", "-b", "work")
+    git(folder, "config", "uploadpack.allowAnySHA1InWant", "true")
     commits = {branch: commit(branch, branch) for branch in ("2025Q4", "2026Q3", "2026Q4", "main")}
     return {"url": f"file://{folder}", "commits": commits, "commit": commit, "tree": str(tmp_path / "ports")}
 
@@ -116,38 +105,21 @@ def test_update_brings_what_is_new_and_keeps_off_what_was_changed_by_hand(upstre
 
 
 def test_what_is_no_tree_is_neither_replaced_nor_made_one(upstream, monkeypatch, tmp_path):
-    tree = pathlib.Path(upstream["tree"])
-    tree.mkdir()
-    (tree / "distfiles").mkdir()
+    tree, empty = pathlib.Path(upstream["tree"]), tmp_path / "empty"
+    (tree / "distfiles").mkdir(parents=True)
     want = {"tree": str(tree), "url": upstream["url"], "branch": "main"}
     assert "distfiles" in call(monkeypatch, **want)["msg"]
     (tree / "distfiles").rmdir()
-    empty = tmp_path / "empty"
-    subprocess.run(["git", "init", "-q", "-b", "main", empty], check=True)
-    subprocess.run(
-        [
-            "git",
-            "-C",
-            empty,
-            "-c",
-            "user.name=a",
-            "-c",
-            "user.email=a@example.org",
-            "commit",
-            "-q",
-            "--allow-empty",
-            "-m",
-            "x",
-        ],
-        check=True,
-    )
+    empty.mkdir()
+    git(empty, "init", "-q", "-b", "main")
+    git(empty, "commit", "-q", "--allow-empty", "-m", "x")
     assert "not a ports tree" in call(monkeypatch, **{**want, "url": f"file://{empty}"})["msg"]
-    assert json.dumps(sorted(path.name for path in tree.iterdir())) == "[]"
+    assert list(tree.iterdir()) == []
     assert call(monkeypatch, **want)["changed"]
 
 
 def test_without_git_and_without_a_way_to_it_nothing_happens(upstream, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
-    monkeypatch.setattr(role_modules.util("sokuhai.host"), "run", lambda argv, *more: (1, "", "pkg: no repository"))
+    monkeypatch.setattr(shared, "run", lambda argv, *more: (1, "", "pkg: no repository"))
     answer = call(monkeypatch, tree=upstream["tree"], url=upstream["url"], branch="main")
     assert answer["failed"] and "git-lite" in answer["msg"] and not pathlib.Path(upstream["tree"]).exists()
