@@ -82,43 +82,109 @@ def needs(settings):
     return {value.name: value.need(size) for value in KERNEL_VALUES}
 
 
-def messages(chain):
-    return [problem["message"] for problem in chain["problems"]]
-
-
 def the_link(chain, start):
     found = [item for item in chain["links"] if item["id"] == start]
     assert len(found) == 1, [item["id"] for item in chain["links"]]
     return found[0]
 
 
-def test_a_stock_host_has_no_problem_and_gets_floors():
+def test_a_stock_host_gets_floors_and_keeps_what_is_above_them():
     chain = limits_chain(measured(), declared())
-    assert chain["problems"] == []
-    assert chain["floors"]["kern.maxfilesperproc"] == 65535
-    assert chain["floors"]["kern.ipc.soacceptqueue"] == 500
     assert list(chain["floors"]) == list(ORDER), "the order in which they are set matters"
-    assert the_link(chain, "kern.ipc.soacceptqueue")["has"] == 128
-    assert the_link(chain, "kern.ipc.soacceptqueue")["will"] == 500
+    assert chain["floors"]["kern.maxfilesperproc"] == 65535 and chain["floors"]["kern.ipc.soacceptqueue"] == 500
+    queue = the_link(chain, "kern.ipc.soacceptqueue")
+    assert (queue["has"], queue["will"], the_link(chain, "kern.maxfiles")["will"]) == (128, 500, 130352)
     assert all(item["ok"] for item in chain["links"])
 
 
-def test_what_the_host_gives_above_a_floor_stays():
-    chain = limits_chain(measured(), declared())
-    assert the_link(chain, "kern.maxfiles")["will"] == 130352
-
-
-def test_a_declared_value_below_the_descriptors_names_both_ends():
+def test_a_declared_value_has_no_floor_and_two_ways_to_mend():
     chain = limits_chain(measured(), declared(sysctl={"kern.maxfilesperproc": 20000}))
-    assert len(chain["problems"]) == 1
-    text = messages(chain)[0]
-    assert "limits_sysctl['kern.maxfilesperproc'] = 20000" in text and "sokuhai_openfiles = 65535" in text
     assert "kern.maxfilesperproc" not in chain["floors"]
     assert {"variable": "sokuhai_openfiles", "value": 20000} in chain["problems"][0]["mends"]
 
 
-def test_the_same_value_is_fine_for_a_host_that_asks_for_no_more():
-    assert limits_chain(measured(), declared(openfiles=20000, sysctl={"kern.maxfilesperproc": 20000}))["problems"] == []
+SMALL = {**STOCK, "hw.physmem": str(512 * 2**20)}
+UNKNOWN = {name: value for name, value in STOCK.items() if name != "net.inet.udp.recvspace"}
+NAMED = [{"version": "9.18.49", "knows_files": True}, {"version": "9.20.30", "knows_files": False}]
+
+
+@pytest.mark.parametrize(
+    "host, changes, problem, words",
+    [
+        # both ends of a broken link are named
+        (
+            measured(),
+            {"sysctl": {"kern.maxfilesperproc": 20000}},
+            "kern.maxfilesperproc",
+            ["limits_sysctl['kern.maxfilesperproc'] = 20000", "sokuhai_openfiles = 65535"],
+        ),
+        # what memory cannot carry, with numbers
+        (
+            measured(sysctl=SMALL),
+            {"process_limit": 1, "recursive_clients": 1000},
+            "memory",
+            ["512 MB", "sokuhai_openfiles", "32768"],
+        ),
+        # the wish to blame is the one that asks for most
+        (measured(), {"process_limit": 200000}, "memory", ["sokuhai_process_limit = 200000"]),
+        (measured(), {"openfiles": 10**6}, "memory", ["sokuhai_openfiles = 1000000"]),
+        (measured(), {"loader": {"kern.maxfiles": 10**6}}, "loader's clamp", ["clamps", "260705"]),
+        # more queries than there are ports
+        (
+            measured(),
+            {"recursive_clients": 60000},
+            "named: source ports",
+            ["sokuhai_recursive_clients = 60000", "29323"],
+        ),
+        (measured(pf={"enabled": True, "states": 20999}), {}, "pf: states", ["set limit states 21000"]),
+        (measured(pf={"enabled": True, "states": None}), {}, "pf: states", ["set limit states 21000"]),
+        # named's `files`, where named knows it and where not
+        *(
+            (
+                measured(named=named),
+                {"sysctl": {"kern.maxfilesperproc": 65535}, "bind_openfiles": 100000},
+                "bind_openfiles",
+                ["bind_openfiles = 100000", "kern.maxfilesperproc = 65535"],
+            )
+            for named in NAMED
+        ),
+        # only where the rebuild is wanted
+        (
+            measured(),
+            {"openfiles": 8000, "rebuild_enabled": True},
+            "FD_SETSIZE",
+            ["sokuhai_openfiles = 8000", "sokuhai_fd_setsize = 16384"],
+        ),
+        (measured(jailed=True), {}, "jail", ["jail"]),
+        (measured(sysctl=UNKNOWN), {}, "net.inet.udp.recvspace", ["net.inet.udp.recvspace"]),
+    ],
+)
+def test_a_broken_link_is_a_problem_that_names_both_ends(host, changes, problem, words):
+    found = {one["id"]: one["message"] for one in limits_chain(host, declared(**changes))["problems"]}
+    assert all(word in found[problem] for word in words) and set(found) <= {problem, "default_process_limit"}
+
+
+RICH = {**STOCK, **{name: str(value) for name, value in needs(declared()).items()}}
+
+
+@pytest.mark.parametrize(
+    "host, changes",
+    [
+        (measured(), {}),
+        # no more is asked for than the kernel gives
+        (measured(), {"openfiles": 20000, "sysctl": {"kern.maxfilesperproc": 20000}}),
+        (measured(pf={"enabled": True, "states": 100000}), {}),
+        *((measured(named=named), {"sysctl": {"kern.maxfilesperproc": 65535}}) for named in NAMED),
+        # FD_SETSIZE binds only where the rebuild is wanted
+        (measured(), {"openfiles": 8000}),
+        # a jail whose host gives enough
+        (measured(jailed=True, sysctl=RICH), {}),
+        # a running daemon with less is shown, and its next start mends it
+        (measured(running={"postfix": {"pid": 9, "soft": 1024, "hard": 1024}}), {}),
+    ],
+)
+def test_what_holds_or_will_hold_is_no_problem(host, changes):
+    assert limits_chain(host, declared(**changes))["problems"] == []
 
 
 def test_maxfiles_keeps_the_twentieth_that_is_roots():
@@ -126,46 +192,13 @@ def test_maxfiles_keeps_the_twentieth_that_is_roots():
     assert floor - floor // 20 >= 65535
 
 
-def test_a_floor_that_memory_cannot_carry_is_a_problem_with_numbers():
-    small = dict(STOCK, **{"hw.physmem": str(512 * 2**20)})
-    chain = limits_chain(measured(sysctl=small), declared(process_limit=1, recursive_clients=1000))
-    (text,) = [problem["message"] for problem in chain["problems"] if problem["id"] == "memory"]
-    assert "512 MB" in text and "sokuhai_openfiles" in text and "32768" in text
-
-
-def test_the_wish_to_blame_is_the_one_that_asks_for_most():
-    chain = limits_chain(measured(), declared(process_limit=200000))
-    assert [text for text in messages(chain) if text.startswith("sokuhai_process_limit = 200000")]
-    chain = limits_chain(measured(), declared(openfiles=10**6))
-    assert [text for text in messages(chain) if text.startswith("sokuhai_openfiles = 1000000")]
-
-
-def test_a_loader_value_above_the_clamp_is_a_problem():
-    chain = limits_chain(measured(), declared(loader={"kern.maxfiles": 10**6}))
-    assert any("clamps" in text and "260705" in text for text in messages(chain))
-
-
 def test_ports_for_outstanding_queries():
     chain = limits_chain(measured(), declared(recursive_clients=20000))
     ports = the_link(chain, "named: source ports")
-    assert ports["has"] == 16384 and ports["needs"] == 44000 and ports["will"] == 44000
+    assert (ports["has"], ports["needs"], ports["will"]) == (16384, 44000, 44000)
     assert chain["floors"]["net.inet.ip.portrange.hifirst"] == 21536
-    assert (
-        limits_chain(measured(), declared(recursive_clients=1000))["floors"]["net.inet.ip.portrange.hifirst"]
-        == 65535 - 2200 + 1
-    )
-
-
-def test_more_queries_than_ports_exist():
-    chain = limits_chain(measured(), declared(recursive_clients=60000))
-    assert any(text.startswith("sokuhai_recursive_clients = 60000") and "29323" in text for text in messages(chain))
-
-
-@pytest.mark.parametrize("states,broken", [(100000, False), (20999, True), (None, True)])
-def test_pf_states_against_outstanding_queries(states, broken):
-    chain = limits_chain(measured(pf={"enabled": True, "states": states}), declared())
-    assert bool(chain["problems"]) is broken
-    assert not broken or "set limit states 21000" in messages(chain)[0]
+    few = limits_chain(measured(), declared(recursive_clients=1000))
+    assert few["floors"]["net.inet.ip.portrange.hifirst"] == 65535 - 2200 + 1
 
 
 def test_pf_that_is_off_is_no_link():
@@ -174,64 +207,30 @@ def test_pf_that_is_off_is_no_link():
 
 
 def test_infinity_reads_as_maxfilesperproc():
-    chain = limits_chain(
-        measured(
-            classes={"daemon": "infinity", "sokuhai": "infinity"},
-            running={"named": {"pid": 7, "soft": "infinity", "hard": "infinity"}},
-        ),
-        declared(),
-    )
-    assert the_link(chain, "login class")["has"] == 117315
-    assert the_link(chain, "named: openfiles")["has"] == 117315
+    unbounded = {"named": {"pid": 7, "soft": "infinity", "hard": "infinity"}}
+    host = measured(classes={"daemon": "infinity", "sokuhai": "infinity"}, running=unbounded)
+    chain = limits_chain(host, declared())
+    assert the_link(chain, "login class")["has"] == the_link(chain, "named: openfiles")["has"] == 117315
 
 
-def test_a_running_daemon_with_less_is_shown_but_refuses_nothing():
+def test_a_running_daemon_with_less_is_shown_with_what_mends_it():
     chain = limits_chain(measured(running={"postfix": {"pid": 9, "soft": 1024, "hard": 1024}}), declared())
-    assert chain["problems"] == []
-    assert (
-        not the_link(chain, "postfix: openfiles")["ok"]
-        and the_link(chain, "postfix: openfiles")["mend"] == "service postfix restart"
-    )
+    link = the_link(chain, "postfix: openfiles")
+    assert not link["ok"] and link["mend"] == "service postfix restart"
 
 
-def test_files_of_an_old_named_above_the_kernel():
-    kernel = {"kern.maxfilesperproc": 65535}
-    for version, knows in (("9.18.49", True), ("9.20.30", False)):
-        answer = measured(named={"version": version, "knows_files": knows})
-        chain = limits_chain(answer, declared(sysctl=kernel, bind_openfiles=100000))
-        assert [problem["id"] for problem in chain["problems"]] == ["bind_openfiles"]
-        text = messages(chain)[0]
-        assert "bind_openfiles = 100000" in text and "kern.maxfilesperproc = 65535" in text
-        chain = limits_chain(answer, declared(sysctl=kernel))
-        assert chain["problems"] == []
-        assert bool([item for item in chain["links"] if "`files`" in item["because"]]) is knows
-
-
-def test_fd_setsize_binds_only_when_the_rebuild_is_wanted():
-    assert limits_chain(measured(), declared(openfiles=8000))["problems"] == []
-    chain = limits_chain(measured(), declared(openfiles=8000, rebuild_enabled=True))
-    assert any("sokuhai_openfiles = 8000" in text and "sokuhai_fd_setsize = 16384" in text for text in messages(chain))
+@pytest.mark.parametrize("named", NAMED, ids=lambda named: named["version"])
+def test_files_of_named_is_a_reason_only_where_named_knows_it(named):
+    chain = limits_chain(measured(named=named), declared(sysctl={"kern.maxfilesperproc": 65535}))
+    assert any("`files`" in item["because"] for item in chain["links"]) is named["knows_files"]
 
 
 def test_a_process_limit_beyond_memory_is_what_sizing_says():
-    small = dict(STOCK, **{"hw.physmem": str(2 * 2**30)})
-    chain = limits_chain(measured(sysctl=small), declared())
+    chain = limits_chain(measured(sysctl={**STOCK, "hw.physmem": str(2 * 2**30)}), declared())
     (problem,) = [problem for problem in chain["problems"] if problem["id"] == "default_process_limit"]
     (mend,) = problem["mends"]
     assert problem["message"].startswith("sokuhai_process_limit: 500 ") and mend["variable"] == "sokuhai_process_limit"
     assert the_link(chain, "default_process_limit")["has"] == mend["value"] < 500
-
-
-def test_a_jail_cannot_set_the_kernel():
-    assert any("jail" in text for text in messages(limits_chain(measured(jailed=True), declared())))
-    rich = dict(STOCK, **{name: str(value) for name, value in needs(declared()).items()})
-    assert limits_chain(measured(jailed=True, sysctl=rich), declared())["problems"] == []
-
-
-def test_a_kernel_without_a_value_the_chain_needs():
-    values = {name: value for name, value in STOCK.items() if name != "net.inet.udp.recvspace"}
-    chain = limits_chain(measured(sysctl=values), declared())
-    assert any(text.startswith("net.inet.udp.recvspace") for text in messages(chain))
 
 
 # ---- placement by the kernel's own flags ----
@@ -251,10 +250,8 @@ def test_a_kernel_without_a_value_the_chain_needs():
     ],
 )
 def test_a_name_in_the_wrong_file(sysctl, loader, words):
-    found = list(misplaced(sysctl, loader, measured()))
-    assert len(found) == 1
-    for word in words:
-        assert word in found[0]
+    (message,) = misplaced(sysctl, loader, measured())
+    assert all(word in message for word in words), message
 
 
 @pytest.mark.parametrize(
@@ -274,32 +271,24 @@ def test_a_name_in_the_right_file(sysctl, loader):
 # ---- keys set elsewhere ----
 
 
-def line(name, value, file="/etc/sysctl.conf"):
-    return {"file": file, "line": 12, "name": name, "value": value}
-
-
-def test_a_foreign_line_below_the_floor_is_refused_with_file_and_line():
-    found = list(conflicts([line("kern.ipc.soacceptqueue", "77")], {}, {"kern.ipc.soacceptqueue": 500}))
-    assert len(found) == 1
-    assert "/etc/sysctl.conf:12" in found[0] and "77" in found[0] and "500" in found[0]
-
-
-def test_a_foreign_line_that_gives_more_is_what_the_host_has():
-    assert list(conflicts([line("kern.ipc.soacceptqueue", "4096")], {}, {"kern.ipc.soacceptqueue": 500})) == []
-    assert (
-        list(conflicts([line("net.inet.ip.portrange.hifirst", "10000")], {}, {"net.inet.ip.portrange.hifirst": 21536}))
-        == []
-    )
-    assert (
-        list(conflicts([line("net.inet.ip.portrange.hifirst", "50000")], {}, {"net.inet.ip.portrange.hifirst": 21536}))
-        != []
-    )
-
-
-def test_a_foreign_line_with_another_than_the_declared_value():
-    assert list(conflicts([line("kern.maxfiles", "0x10")], {"kern.maxfiles": 16}, {})) == []
-    found = list(conflicts([line("kern.maxfiles", "20000", "/boot/loader.conf")], {"kern.maxfiles": 300000}, {}))
-    assert "/boot/loader.conf:12" in found[0] and "20000" in found[0] and "300000" in found[0]
+@pytest.mark.parametrize(
+    "name, value, explicit, floors, words",
+    [
+        ("kern.ipc.soacceptqueue", "77", {}, {"kern.ipc.soacceptqueue": 500}, ["77", "500"]),
+        # one that gives more is what the host has
+        ("kern.ipc.soacceptqueue", "4096", {}, {"kern.ipc.soacceptqueue": 500}, []),
+        ("net.inet.ip.portrange.hifirst", "10000", {}, {"net.inet.ip.portrange.hifirst": 21536}, []),
+        ("net.inet.ip.portrange.hifirst", "50000", {}, {"net.inet.ip.portrange.hifirst": 21536}, ["50000", "21536"]),
+        # a declared value is exact
+        ("kern.maxfiles", "0x10", {"kern.maxfiles": 16}, {}, []),
+        ("kern.maxfiles", "20000", {"kern.maxfiles": 300000}, {}, ["20000", "300000"]),
+    ],
+)
+def test_a_foreign_line_that_gives_too_little_is_refused_with_file_and_line(name, value, explicit, floors, words):
+    line = {"file": "/etc/sysctl.conf", "line": 12, "name": name, "value": value}
+    found = list(conflicts([line], explicit, floors))
+    assert len(found) == bool(words)
+    assert all(word in message for message in found for word in ("/etc/sysctl.conf:12", *words)), found
 
 
 # ---- properties ----

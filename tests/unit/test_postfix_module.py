@@ -18,45 +18,64 @@ certificate, files, host, judge, plan, proof, smtp, text = (
 process = util("sokuhai.process")
 
 
+def tables(value):
+    return text.tables(value, proof.KNOWN_TYPES)
+
+
 @pytest.mark.parametrize(
-    "value, parts",
+    "parse, value, found",
     [
-        ("a, b  c\td", ["a", "b", "c", "d"]),
-        ("", []),
-        ("check_policy_service { inet:h:1, timeout=5s } b", ["check_policy_service", "{ inet:h:1, timeout=5s }", "b"]),
-        ("a,,b", ["a", "b"]),
-        ("inline:{ {a = b}, {c = d} } e", ["inline:{ {a = b}, {c = d} }", "e"]),
+        (text.words, "a, b  c\td", ["a", "b", "c", "d"]),
+        (text.words, "", []),
+        (
+            text.words,
+            "check_policy_service { inet:h:1, timeout=5s } b",
+            ["check_policy_service", "{ inet:h:1, timeout=5s }", "b"],
+        ),
+        (text.words, "a,,b", ["a", "b"]),
+        (text.words, "inline:{ {a = b}, {c = d} } e", ["inline:{ {a = b}, {c = d} }", "e"]),
+        (
+            text.overrides,
+            "587/inet/smtpd_relay_restrictions = reject\nrelay/unix/syslog_name = a=b\n",
+            [("587/inet", "smtpd_relay_restrictions", "reject"), ("relay/unix", "syslog_name", "a=b")],
+        ),
+        (text.sockets, "permit, check_policy_service unix:private/policy", ["private/policy"]),
+        (text.sockets, "private/auth", ["private/auth"]),
+        (text.sockets, "lmtp:unix:private/dovecot-lmtp", ["private/dovecot-lmtp"]),
+        (text.sockets, "{ unix:private/a, timeout=1 } unix:private/b", ["private/a", "private/b"]),
+        (text.sockets, "unix:public/milter", ["public/milter"]),
+        (text.sockets, "/etc/private/key.pem", []),
+        (text.sockets, "", []),
+        (tables, "hash:/a, cidr:/b", ["hash:/a", "cidr:/b"]),
+        (tables, "proxy:hash:/a", ["hash:/a"]),
+        (tables, "proxy:unix:passwd.byname hash:/a", ["hash:/a"]),
+        (tables, "check_sender_access hash:/a", ["hash:/a"]),
+        (tables, "check_policy_service inet:127.0.0.1:10027", []),
+        (tables, "smtp:[relay.example]:25", []),
+        (tables, "check_client_access { hash:/a, default_action=4xx }", ["hash:/a"]),
+        (tables, "!hash:/a", ["hash:/a"]),
+        (tables, "hsh:/a", []),
     ],
+    ids=lambda value: getattr(value, "__name__", None),
 )
-def test_words_are_split_as_postfix_does(value, parts):
-    assert text.words(value) == parts
+def test_what_postfix_writes_is_read_as_postfix_reads_it(parse, value, found):
+    assert parse(value) == found
 
 
 def test_services_of_postconf():
-    services = text.services(
+    smtpd, submission, policy = text.services(
         "smtp inet n - n - - smtpd\n"
         "587 inet n - n - 50 smtpd -o syslog_name=postfix/submission -o { smtpd_relay_restrictions = permit_sasl_authenticated, reject } -o x=\n"
         "policy unix - n n - 0 spawn user=nobody argv=/x\n"
     )
-    assert [(s["name"], s["type"], s["command"]) for s in services] == [
-        ("smtp", "inet", "smtpd"),
-        ("587", "inet", "smtpd"),
-        ("policy", "unix", "spawn"),
-    ]
-    assert services[1]["options"] == {
+    assert (smtpd["name"], smtpd["type"], smtpd["command"]) == ("smtp", "inet", "smtpd")
+    assert (submission["name"], submission["type"], submission["maxproc"]) == ("587", "inet", "50")
+    assert submission["options"] == {
         "syslog_name": "postfix/submission",
         "smtpd_relay_restrictions": "permit_sasl_authenticated, reject",
         "x": "",
     }
-    assert services[1]["maxproc"] == "50"
-    assert services[2]["args"] == ["user=nobody", "argv=/x"]
-
-
-def test_overrides_of_postconf():
-    assert text.overrides("587/inet/smtpd_relay_restrictions = reject\nrelay/unix/syslog_name = a=b\n") == [
-        ("587/inet", "smtpd_relay_restrictions", "reject"),
-        ("relay/unix", "syslog_name", "a=b"),
-    ]
+    assert (policy["type"], policy["command"], policy["args"]) == ("unix", "spawn", ["user=nobody", "argv=/x"])
 
 
 DEFAULTS = {
@@ -72,20 +91,22 @@ DEFAULTS = {
 
 
 @pytest.mark.parametrize(
-    "name, value",
+    "place, name, value",
     [
-        ("broken_sasl_auth_clients", "ye"),
-        ("soft_bounce", ""),
-        ("soft_bounce", "true"),
-        ("queue_run_delay", "60x"),
-        ("queue_run_delay", "soon"),
-        ("default_process_limit", "notanumber"),
-        ("default_process_limit", ""),
+        ("main.cf", "broken_sasl_auth_clients", "ye"),
+        ("main.cf", "soft_bounce", ""),
+        ("main.cf", "soft_bounce", "true"),
+        ("main.cf", "queue_run_delay", "60x"),
+        ("main.cf", "queue_run_delay", "soon"),
+        ("main.cf", "default_process_limit", "notanumber"),
+        ("main.cf", "default_process_limit", ""),
+        # an option of a service
+        ("587/inet", "soft_bounce", "ye"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_named(name, value):
-    (found,) = judge.kinds([("main.cf", name, value)], DEFAULTS)
-    assert found.startswith("main.cf: %s = %s" % (name, value))
+def test_a_value_of_the_wrong_kind_is_named(place, name, value):
+    (found,) = judge.kinds([(place, name, value)], DEFAULTS)
+    assert found.startswith(f"{place}: {name} = {value or '(empty)'}: ")
 
 
 @pytest.mark.parametrize(
@@ -107,31 +128,11 @@ def test_a_value_of_its_kind_passes(name, value):
     assert judge.kinds([("main.cf", name, value)], DEFAULTS) == []
 
 
-def test_a_value_is_named_with_the_service_that_it_is_an_option_of():
-    (found,) = judge.kinds([("587/inet", "soft_bounce", "ye")], DEFAULTS)
-    assert found.startswith("587/inet: soft_bounce = ye: ")
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "permit_mynetworks, reject_unauth_destination",
-        "check_sender_access hash:/x, reject",
-        "hash:/x",
-        "my_class",
-        "sleep 15",
-        "check_policy_service unix:private/policy",
-        "check_policy_service { inet:127.0.0.1:10027, timeout=10s }",
-        "warn_if_reject reject_rbl_client zen.example.org=127.0.0.[2..11]",
-        "REJECT_UNAUTH_DESTINATION",
-        "",
-    ],
-)
-def test_restrictions_that_smtpd_understands(value):
-    assert restrictions(value) == ([], [])
+LABEL = "main.cf: smtpd_recipient_restrictions"
 
 
 def restrictions(value, name="smtpd_recipient_restrictions", version=(3, 11)):
+    """(problems, unknown words) of a list of restrictions."""
     return judge.restrictions(("main.cf", name, value), ["my_class"], version)
 
 
@@ -147,14 +148,25 @@ def restrictions(value, name="smtpd_recipient_restrictions", version=(3, 11)):
     ],
 )
 def test_restrictions_without_their_argument(value):
-    problems = restrictions(value)[0]
-    assert len(problems) == 1
-    assert problems[0].startswith("main.cf: smtpd_recipient_restrictions: %s " % value.split()[0])
+    ((problem,), _unknown) = restrictions(value)
+    assert problem.startswith(f"{LABEL}: {value.split()[0]} ")
 
 
 @pytest.mark.parametrize(
     "value, unknown",
     [
+        # what smtpd of every release understands
+        ("permit_mynetworks, reject_unauth_destination", []),
+        ("check_sender_access hash:/x, reject", []),
+        ("hash:/x", []),
+        ("my_class", []),
+        ("sleep 15", []),
+        ("check_policy_service unix:private/policy", []),
+        ("check_policy_service { inet:127.0.0.1:10027, timeout=10s }", []),
+        ("warn_if_reject reject_rbl_client zen.example.org=127.0.0.[2..11]", []),
+        ("REJECT_UNAUTH_DESTINATION", []),
+        ("", []),
+        # and what only this smtpd itself can judge
         ("permi", [("permi", "")]),
         ("permi, reject", [("permi", "reject")]),
         ("check_client_n", [("check_client_n", "")]),
@@ -166,74 +178,40 @@ def test_restrictions_without_their_argument(value):
     ],
 )
 def test_words_that_only_smtpd_itself_can_judge(value, unknown):
-    label = "main.cf: smtpd_recipient_restrictions"
-    assert restrictions(value) == ([], [(label, *words) for words in unknown])
-
-
-def test_removed_names_depend_on_the_release():
-    assert restrictions("reject_maps_rbl", version=(3, 8))[0] == []
-    assert len(restrictions("reject_maps_rbl", version=(3, 10))[0]) == 1
-
-
-def test_no_shorthand_at_data():
-    assert len(restrictions("hash:/x", "smtpd_data_restrictions")[0]) == 1
-    assert restrictions("hash:/x", "smtpd_sender_restrictions")[0] == []
+    assert restrictions(value) == ([], [(LABEL, *words) for words in unknown])
 
 
 @pytest.mark.parametrize(
-    "value, sockets",
+    "value, more, problems",
     [
-        ("permit, check_policy_service unix:private/policy", ["private/policy"]),
-        ("private/auth", ["private/auth"]),
-        ("lmtp:unix:private/dovecot-lmtp", ["private/dovecot-lmtp"]),
-        ("{ unix:private/a, timeout=1 } unix:private/b", ["private/a", "private/b"]),
-        ("unix:public/milter", ["public/milter"]),
-        ("/etc/private/key.pem", []),
-        ("", []),
+        # a name that a release removed
+        ("reject_maps_rbl", {"version": (3, 8)}, 0),
+        ("reject_maps_rbl", {"version": (3, 10)}, 1),
+        # no shorthand at DATA
+        ("hash:/x", {"name": "smtpd_sender_restrictions"}, 0),
+        ("hash:/x", {"name": "smtpd_data_restrictions"}, 1),
     ],
 )
-def test_sockets_are_found(value, sockets):
-    assert text.sockets(value) == sockets
+def test_some_words_depend_on_release_and_list(value, more, problems):
+    assert len(restrictions(value, **more)[0]) == problems
 
 
 @pytest.mark.parametrize(
-    "value, tables",
+    "code, words, broken",
     [
-        ("hash:/a, cidr:/b", ["hash:/a", "cidr:/b"]),
-        ("proxy:hash:/a", ["hash:/a"]),
-        ("proxy:unix:passwd.byname hash:/a", ["hash:/a"]),
-        ("check_sender_access hash:/a", ["hash:/a"]),
-        ("check_policy_service inet:127.0.0.1:10027", []),
-        ("smtp:[relay.example]:25", []),
-        ("check_client_access { hash:/a, default_action=4xx }", ["hash:/a"]),
-        ("!hash:/a", ["hash:/a"]),
-        ("hsh:/a", []),
+        (451, "4.3.5 Server configuration error", True),
+        (451, "4.3.0 Temporary", True),
+        (421, "4.3.0 bye", True),
+        (250, "2.1.5 Ok", False),
+        (450, "4.2.0 Greylisted", False),
+        (451, "4.7.1 try later", False),
+        (550, "5.1.1 no", False),
+        (554, "5.7.1 Relay access denied", False),
+        (530, "5.7.0 STARTTLS first", False),
     ],
 )
-def test_tables_are_found(value, tables):
-    assert text.tables(value, proof.KNOWN_TYPES) == tables
-
-
-@pytest.mark.parametrize(
-    "code, words", [(451, "4.3.5 Server configuration error"), (451, "4.3.0 Temporary"), (421, "4.3.0 bye")]
-)
-def test_replies_of_a_broken_configuration(code, words):
-    assert smtp.fault(code, words)
-
-
-@pytest.mark.parametrize(
-    "code, words",
-    [
-        (250, "2.1.5 Ok"),
-        (450, "4.2.0 Greylisted"),
-        (451, "4.7.1 try later"),
-        (550, "5.1.1 no"),
-        (554, "5.7.1 Relay access denied"),
-        (530, "5.7.0 STARTTLS first"),
-    ],
-)
-def test_replies_of_policy(code, words):
-    assert not smtp.fault(code, words)
+def test_a_reply_is_one_of_policy_or_of_a_broken_configuration(code, words, broken):
+    assert bool(smtp.fault(code, words)) is broken
 
 
 @pytest.mark.parametrize(
@@ -323,11 +301,8 @@ def test_a_stopped_master_is_started_and_nothing_less(tmp_path):
 def test_too_few_descriptors_need_a_restart_even_where_a_reload_would_do_otherwise(tmp_path):
     (tmp_path / "main.cf").touch()
     made, found = planned(tmp_path, openfiles=5, loaded=[str(tmp_path / "main.cf")])
-    assert made.verb == "restart"
-    assert (found["process master: openfiles"]["expected"], found["process master: openfiles"]["found"]) == (
-        "1000",
-        "5",
-    )
+    few = found["process master: openfiles"]
+    assert (made.verb, few["expected"], few["found"]) == ("restart", "1000", "5")
     assert planned(tmp_path, openfiles=1000)[0].verb == ""
 
 
@@ -416,11 +391,9 @@ def by_hand(tmp_path):
     """A Proof with the smtpd above."""
     (tmp_path / "smtpd").write_text(SMTPD)
     (tmp_path / "smtpd").chmod(0o755)
-    me = pwd.getpwuid(os.geteuid()).pw_name
-    paths = dict.fromkeys(
-        ("config_directory", "queue_directory", "command_directory", "daemon_directory"), str(tmp_path)
-    )
-    postfix = host.Postfix({**paths, "mail_owner": me}, "postfix", str(tmp_path / "maillog"))
+    names = ("config_directory", "queue_directory", "command_directory", "daemon_directory")
+    paths = dict.fromkeys(names, str(tmp_path)) | {"mail_owner": pwd.getpwuid(os.geteuid()).pw_name}
+    postfix = host.Postfix(paths, "postfix", str(tmp_path / "maillog"))
     return proof.Proof(postfix, None, {"hostname": "mx.home.example", "domain": "home.example"})
 
 
@@ -447,11 +420,9 @@ def test_a_word_of_a_future_postfix_is_refused_only_by_its_smtpd(by_hand, tmp_pa
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="smtpd is run as another user, by root")
 def test_an_smtpd_that_dies_says_why(by_hand, tmp_path):
-    replies, log = smtp.smtpd(
-        by_hand.postfix, str(tmp_path), {"name": "a", "options": {"smtpd_helo_restrictions": "dies"}}, {}, ["EHLO a"]
-    )
-    assert replies == [(220, "here")]
-    assert smtp.severe(log) == ["fatal: no"]
+    service = {"name": "a", "options": {"smtpd_helo_restrictions": "dies"}}
+    replies, log = smtp.smtpd(by_hand.postfix, str(tmp_path), service, {}, ["EHLO a"])
+    assert replies == [(220, "here")] and smtp.severe(log) == ["fatal: no"]
 
 
 def test_an_smtpd_that_is_silent_is_ended(by_hand, tmp_path):
