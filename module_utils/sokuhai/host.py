@@ -126,6 +126,18 @@ def wait_until(check, seconds, pause=0.25):
         time.sleep(pause)
 
 
+def retry(attempt, seconds, error=OSError, pause=0.25):
+    """Return attempt(), called again while it raises *error*, which it may once *seconds* are over."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return attempt()
+        except error:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(pause)
+
+
 def hold(path, seconds=0):
     """Take the lock of *path*, a folder or a file (made where it is missing): one run at a time.
 
@@ -172,6 +184,20 @@ def read(path):
             return source.read()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
+
+
+def log_end(path):
+    """Return where the log *path* ends now, for logged(); 0 where there is none yet."""
+    return os.path.getsize(path) if os.path.exists(path) else 0
+
+
+def logged(path, since, pattern):
+    """Return what re.findall() finds of *pattern* in what the log *path* got after log_end() was *since*, each once; of a rotated one from its start."""
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8", errors="replace") as log:
+        log.seek(since if since <= log_end(path) else 0)
+        return list(dict.fromkeys(re.findall(pattern, log.read())))
 
 
 def write(path, text, mode=None, owner=None):

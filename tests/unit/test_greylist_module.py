@@ -267,7 +267,7 @@ def test_a_service_that_greylists_nobody_is_refused(host):
 
 
 def test_a_full_disk_stops_the_run_before_the_services(served, monkeypatch):
-    def full(path, text, mode):
+    def full(path, *_rest):
         raise OSError(28, "No space left on device", path)
 
     monkeypatch.setattr(shared, "write", full)

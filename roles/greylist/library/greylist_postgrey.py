@@ -55,11 +55,11 @@ import re
 import secrets
 import signal
 import socket
-import stat
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import host, pkg, process, rc
+from ansible.module_utils.sokuhai import host, pkg, policy, process, rc
+from ansible.module_utils.sokuhai.files import File
 from ansible.module_utils.sokuhai.findings import finding
 
 MARK = "# Written by sokuhai's role greylist"
@@ -114,28 +114,14 @@ class Postgrey:
 
     def ask(self, instance, sender, recipient, timeout=5):
         """Send one policy request and return the answer's action, as Postfix reads it; OSError where there is none."""
-        attributes = {
-            "request": "smtpd_access_policy",
-            "protocol_state": "RCPT",
-            "protocol_name": "ESMTP",
-            "client_address": "192.0.2.250",
-            "client_name": "unknown",
-            "helo_name": "probe.invalid",
-            "sender": sender,
-            "recipient": recipient,
-            "instance": secrets.token_hex(4),
-            "etrn_domain": "",
-        }
+        question = policy.request("probe.invalid", sender, recipient, secrets.token_hex(4))
         with socket.create_connection((self.p["address"], instance["port"]), timeout=timeout) as there:
-            there.settimeout(timeout)
-            there.sendall(("".join("%s=%s\n" % item for item in attributes.items()) + "\n").encode())
-            answer = b""
-            while not answer.endswith(b"\n\n"):
-                part = there.recv(4096)
-                if not part:
-                    raise OSError("it closed the connection after %r" % answer.decode(errors="replace"))
-                answer += part
-        return answer.decode(errors="replace").strip().partition("action=")[2]
+            there.sendall(question.encode())
+            lines = there.makefile(errors="replace", newline="\n")
+            answer, end = lines.readline(), lines.readline()
+        if end != "\n":
+            raise OSError("it closed the connection after %r" % (answer + end))
+        return answer.strip().partition("action=")[2]
 
     def answers(self, instance):
         """Return what is wrong with how *instance* answers about the address that its allow list frees, or None."""
@@ -170,12 +156,6 @@ class Postgrey:
 
     # -- state=present ------------------------------------------------------------------------------------------------
 
-    def refuse_foreign(self, paths):
-        for path in paths:
-            text = host.read(path)
-            if text is not None and MARK not in text:
-                raise host.Refused("%s is there and was not written by role greylist; move it away" % path)
-
     def refuse_missing(self):
         try:
             pwd.getpwnam(self.p["user"])
@@ -206,60 +186,55 @@ class Postgrey:
                     ) from None
                 raise host.Refused("greylist_address: %s: %s" % (place, problem.strerror)) from None
 
-    def wanted(self):
-        """Return {path: (text, mode)} of the files and {name: value} of rc.conf's variables."""
+    def files(self):
+        """Return the Files of allow lists and rc script. Raises Refused for one that somebody else wrote."""
+        files = [File(item["path"], item["text"]) for item in self.p["lists"]]
+        files.append(File(self.p["script"], self.p["script_text"], 0o555))
+        for file in files:
+            if file.former is not None and MARK not in file.former:
+                raise host.Refused("%s is there and was not written by role greylist; move it away" % file.path)
+        return files
+
+    def variables(self):
+        """Return {name: value} of rc.conf's variables."""
         service = self.p["service"]
-        files = {item["path"]: (item["text"], 0o644) for item in self.p["lists"]}
-        files[self.p["script"]] = (self.p["script_text"], 0o555)
-        keys = {"%s_%s_flags" % (service, instance["name"]): instance["rc"] for instance in self.p["instances"]}
-        keys["%s_instances" % service] = " ".join(instance["name"] for instance in self.p["instances"])
-        keys["%s_enable" % service] = "YES"
-        return files, keys
+        flags = {"%s_%s_flags" % (service, instance["name"]): instance["rc"] for instance in self.p["instances"]}
+        names = " ".join(instance["name"] for instance in self.p["instances"])
+        return {**flags, "%s_instances" % service: names, "%s_enable" % service: "YES"}
 
     def present(self, check):
         """Have everything as declared, unless *check*; return the module's answer."""
-        files, keys = self.wanted()
         missing = pkg.missing(self.p["packages"])
         if not check:
             pkg.install(missing)
-        if not self.installed():
-            if not (check and missing):
-                raise host.Refused(
-                    "greylist_install: there is no %s; set greylist_install: true, or install postgrey"
-                    % self.p["program"]
-                )
-            diff = [host.difference(path, None, files[path][0]) for path in sorted(files)]
-            return {"changed": True, "predicted": True, "findings": pkg.findings(missing), "diff": diff}
+        installed, files = self.installed(), self.files()
+        findings, diff = pkg.findings(missing), [entry for file in files for entry in file.diff()]
+        if not installed:
+            if check and missing:
+                return {"changed": True, "predicted": True, "findings": findings, "diff": diff}
+            raise host.Refused(
+                "greylist_install: there is no %s; set greylist_install: true, or install postgrey" % self.p["program"]
+            )
         self.refuse_missing()
-        self.refuse_foreign(files)
-        former = {path: host.read(path) for path in files}
-        modes = {path: stat.S_IMODE(os.stat(path).st_mode) for path in files if former[path] is not None}
-        fresh = [path for path, (text, mode) in files.items() if former[path] != text]
-        loose = [path for path, mode in modes.items() if mode != files[path][1]]
-        changes = rc.compare(keys)
-        stale = {instance["name"]: self.differs(instance, fresh) for instance in self.p["instances"]}
-        due = [instance for instance in self.p["instances"] if stale[instance["name"]]]
-        for instance in due:
-            self.refuse_taken_port(instance)
-        findings = pkg.findings(missing) + [
-            finding("mode of %s" % path, "mode of %s" % path, "%04o" % files[path][1], "%04o" % modes[path])
-            for path in loose
-        ]
-        for instance in due:
-            found, because = stale[instance["name"]]
-            name = "postgrey %s" % instance["name"]
-            findings.append(finding("service %s" % name, name, "running as declared", found, because))
+        changes = rc.compare(self.variables())
+        fresh = [file.path for file in files if file.differs]
+        due = []
+        findings += [one for file in files for one in file.findings()]
+        for instance in self.p["instances"]:
+            wrong, name = self.differs(instance, fresh), "postgrey %s" % instance["name"]
+            if wrong:
+                self.refuse_taken_port(instance)
+                due.append(instance)
+                findings.append(finding("service %s" % name, name, "running as declared", *wrong))
         if not check:
             try:
-                for path in {*fresh, *loose}:
-                    os.makedirs(os.path.dirname(path), exist_ok=True)
-                    host.write(path, *files[path])
+                for file in files:
+                    file.put()
                 rc.apply(changes)
                 for instance in due:
                     self.restart(instance)
             except (OSError, host.Refused) as problem:
-                raise host.Refused("%s. %s" % (problem, self.back(files, former, changes, due))) from problem
-        diff = [host.difference(path, former[path], files[path][0]) for path in sorted(fresh)]
+                raise host.Refused("%s. %s" % (problem, self.back(files, changes, due))) from problem
         return {
             "changed": bool(fresh or changes or findings),
             "predicted": False,
@@ -269,71 +244,53 @@ class Postgrey:
 
     def restart(self, instance):
         """Start *instance*, again where it runs, and have it greylist a stranger, which it can only do with its database. Raises Refused."""
-        began = os.stat(self.p["maillog"]).st_size if os.path.exists(self.p["maillog"]) else 0
-        now, name = self.process(instance), instance["name"]
+        began = host.log_end(self.p["maillog"])
+        now, name = self.process(instance), "postgrey %s" % instance["name"]
         if now and self.answers(instance) == SILENT:
             # it need not heed a TERM either, and rc.subr would wait for it without end
             end(now.pid)
         word = "restart" if now else "start"
-        status, printed = host.service(self.p["service"], word, name)
-        start = time.monotonic()
-        while True:
-            try:
-                answer = self.ask(instance, "%s@probe.invalid" % secrets.token_hex(6), "postmaster-probe@probe.invalid")
-                break
-            except OSError as problem:
-                trouble, spent = problem, time.monotonic() - start
-            if spent > PATIENCE or (spent > GONE and self.process(instance) is None):
-                raise host.Refused(
-                    "postgrey %s does not answer on %s:%d (%s). %s %s: %s%s"
-                    % (
-                        name,
-                        self.p["address"],
-                        instance["port"],
-                        trouble,
-                        self.p["service"],
-                        word,
-                        printed,
-                        self.logged(began),
-                    )
-                )
-            time.sleep(0.1)
+        printed = host.service(self.p["service"], word, instance["name"])[1]
+        given_up = time.monotonic() + GONE
+
+        def first_answer():
+            if time.monotonic() > given_up and not self.process(instance):
+                raise host.Refused("it does not run")
+            return self.ask(instance, "%s@probe.invalid" % secrets.token_hex(6), "postmaster-probe@probe.invalid")
+
+        try:
+            answer = host.retry(first_answer, PATIENCE, pause=0.1)
+        except (OSError, host.Refused) as trouble:
+            place = "%s:%d" % (self.p["address"], instance["port"])
+            said = "%s %s: %s%s" % (self.p["service"], word, printed, self.logged(began))
+            raise host.Refused("%s does not answer on %s (%s). %s" % (name, place, trouble, said)) from None
         if not re.match(r"(?i)(defer|4\d\d)", answer):
             raise host.Refused(
-                "postgrey %s answers a stranger's first attempt with %r and does not greylist it.%s"
+                "%s answers a stranger's first attempt with %r and does not greylist it.%s"
                 % (name, answer, self.logged(began))
             )
         wrong = self.differs(instance)
         if wrong:
-            raise host.Refused("postgrey %s: %s after its start.%s" % (name, wrong[0], self.logged(began)))
+            raise host.Refused("%s: %s after its start.%s" % (name, wrong[0], self.logged(began)))
 
     def logged(self, began):
-        """Return what postgrey logged since the log's size was *began* bytes."""
-        try:
-            with open(self.p["maillog"], errors="replace") as source:
-                source.seek(began)
-                lines = re.findall(r"postgrey\[\d+\]: (.*(?:FATAL|ERROR|WARNING).*)", source.read())
-        except OSError:
-            return ""
-        return " Its log: %s" % "; ".join(dict.fromkeys(lines[-4:])) if lines else ""
+        """Return what postgrey logged since log_end() was *began*."""
+        lines = host.logged(self.p["maillog"], began, r"postgrey\[\d+\]: (.*(?:FATAL|ERROR|WARNING).*)")
+        return " Its log: %s" % "; ".join(lines[-4:]) if lines else ""
 
-    def back(self, files, former, changes, due):
+    def back(self, files, changes, due):
         """Restore the former files and variables and restart the instances with them; return a sentence about it."""
-        if former[self.p["script"]] is None:
+        # the script came last: where it is new, so is everything
+        if files[-1].former is None:
             return "There was no previous configuration to restore."
         try:
-            for path, text in former.items():
-                if text is None:
-                    host.remove(path)
-                elif host.read(path) != text:
-                    host.write(path, text, files[path][1])
+            for file in files:
+                file.restore()
             rc.apply(rc.compare({name: was for name, (was, _wanted) in changes.items()}))
-            silent = []
             for instance in due:
                 host.service(self.p["service"], "restart", instance["name"])
-                # on which port it is to listen is in the former variables, which the rc script read: that it runs is what can be asked
-                if not self.runs(instance):
-                    silent.append(instance["name"])
+            # on which port it is to listen is in the former variables, which the rc script read: that it runs is what can be asked
+            silent = [instance["name"] for instance in due if not self.runs(instance)]
         except (OSError, host.Refused) as problem:
             return "The previous configuration could not be restored either: %s." % problem
         if silent:

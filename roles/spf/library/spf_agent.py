@@ -32,6 +32,7 @@ answers: {description: "What the agent answered about the sender, by result.", t
 findings: {description: "package NAME; mode of the configuration; process spf: program.", type: list, elements: dict, returned: success}
 """
 
+import contextlib
 import glob
 import ipaddress
 import os
@@ -45,12 +46,19 @@ import subprocess
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import host, pkg, process
+from ansible.module_utils.sokuhai import host, pkg, policy, process
 from ansible.module_utils.sokuhai.findings import finding
 
 RESULTS = ("fail", "softfail", "neutral", "permerror", "temperror", "none", "pass")
 #: What the Perl agent's port is built with, by result.
 KNOBS = {"fail": "SPF_FAIL", "temperror": "SPF_TEMPERROR"}
+#: What Postfix does with an answer, and how that begins: access(5).
+ACTIONS = {
+    "refuse": r"(reject|5\d\d)\b",
+    "defer": r"(defer|defer_if_permit|defer_if_reject|4\d\d)\b",
+    # without a header's name Postfix logs "bad header text" and adds nothing
+    "mark": r"prepend\s+[!-9;-~]+:",
+}
 TIMEOUT = 60  # s, for all requests of a proof
 
 
@@ -58,41 +66,24 @@ def interpreter(program):
     """Return the words of the first line of *program* that name its interpreter, as a list."""
     with open(program, "rb") as source:
         first = source.readline(200).decode(errors="replace").strip()
-    words = first[2:].split() if first.startswith("#!") else []
-    if words and os.path.basename(words[0]) == "env":
-        words = words[1:]
-    if not words:
+    found = re.match(r"#!\s*(?:\S*/env\s+)?(\S.*)", first)
+    if not found:
         raise host.Refused("%s is not a script: its first line is %r" % (program, first))
-    return words
+    return found[1].split()
 
 
 def action(answer):
-    """Return what Postfix does with *answer*: mark, refuse, defer, or pass where nothing comes of it. access(5)."""
-    word = answer.lower()
-    if re.match(r"(reject|5\d\d)\b", word):
-        return "refuse"
-    if re.match(r"(defer|defer_if_permit|defer_if_reject|4\d\d)\b", word):
-        return "defer"
-    # without a header's name Postfix logs "bad header text" and adds nothing
-    if re.match(r"prepend\s+[!-9;-~]+:", word):
-        return "mark"
-    return "pass"
+    """Return what Postfix does with *answer*: a key of ACTIONS, or pass where nothing comes of it."""
+    return next((what for what, pattern in ACTIONS.items() if re.match(pattern, answer, re.IGNORECASE)), "pass")
 
 
 def request(result, scope):
-    """Return a policy request whose SPF result will be *result*, for *scope* helo (with the null sender) or mfrom. SMTPD_POLICY_README."""
-    attributes = {
-        "request": "smtpd_access_policy",
-        "protocol_state": "RCPT",
-        "protocol_name": "ESMTP",
-        "client_address": "192.0.2.250",
-        "client_name": "unknown",
-        "helo_name": "%s.invalid" % (result if scope == "helo" else "none"),
-        "sender": "" if scope == "helo" else "%s@probe.invalid" % result,
-        "recipient": "probe@probe.invalid",
-        "instance": "probe.%s.%s" % (scope, result),
-    }
-    return "".join("%s=%s\n" % item for item in attributes.items()) + "\n"
+    """Return a policy request whose SPF result will be *result*, for *scope* helo (with the null sender) or mfrom."""
+    if scope == "helo":
+        helo_name, sender = "%s.invalid" % result, ""
+    else:
+        helo_name, sender = "none.invalid", "%s@probe.invalid" % result
+    return policy.request(helo_name, sender, "probe@probe.invalid", "probe.%s.%s" % (scope, result))
 
 
 def own_address(address):
@@ -275,7 +266,9 @@ class Agent:
                 self.prove(entry)
                 self.forget()
             for one in old:
-                self.end(one.pid)  # smtpd queries the next one: smtpd_policy_service_try_limit
+                # smtpd queries the next one: smtpd_policy_service_try_limit
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(one.pid, signal.SIGTERM)
         return {
             "predicted": False,
             "changed": former != text or bool(findings),
@@ -283,13 +276,6 @@ class Agent:
             "findings": findings,
             "diff": self.diff(self.shown(former), text) if former != text else [],
         }
-
-    @staticmethod
-    def end(pid):
-        try:
-            os.kill(pid, signal.SIGTERM)
-        except ProcessLookupError:
-            pass
 
     def shown(self, former):
         """Return the text that a diff begins with: the configuration that Postfix names now, where this one is new."""
