@@ -51,6 +51,7 @@ import signal
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sasl_socket import prove
 from ansible.module_utils.sokuhai import host, pkg, process, rc
+from ansible.module_utils.sokuhai.files import File
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused, difference, read, write
 
@@ -105,15 +106,13 @@ class Dovecot:
     # -- what is refused --------------------------------------------------------------------------------------------
 
     def refuse_foreign(self, old):
-        if old is None or MARK in old or self.p["replace"]:
-            return
-        if old == read(os.path.join(os.path.dirname(self.config), "example-config", "dovecot.conf")):
-            return
-        raise Refused(
-            "sasl_replace_config: %s was not written by this role. It may serve IMAP or POP3, which this role would end. "
-            "Set sasl_replace_config: true to have it replaced (a copy stays beside it), or sokuhai_submission: false"
-            % self.config
-        )
+        stock = read(os.path.join(os.path.dirname(self.config), "example-config", "dovecot.conf"))
+        if not (old in (None, stock) or MARK in old or self.p["replace"]):
+            raise Refused(
+                "sasl_replace_config: %s was not written by this role. It may serve IMAP or POP3, which this role would end. "
+                "Set sasl_replace_config: true to have it replaced (a copy stays beside it), or sokuhai_submission: false"
+                % self.config
+            )
 
     def refuse_other_instance(self):
         declared = rc.read(["dovecot_config"]).get("dovecot_config", "").split()
@@ -170,23 +169,24 @@ class Dovecot:
         missing = pkg.missing(self.p["packages"])
         if not self.check_mode:
             pkg.install(missing)
-        version, old = self.version(), read(self.config)
+        version = self.version()
         if version is None and not self.check_mode:
             raise Refused("sasl_install: there is no %s; set sasl_install: true, or install Dovecot" % self.program)
-        text = self.syntax(version or self.p["predicted_version"])
-        self.refuse_foreign(old)
-        files = {}
+        config = File(self.config, self.syntax(version or self.p["predicted_version"]), 0o644, (0, 0))
+        self.refuse_foreign(config.former)
+        # the passwd-file first: a configuration that names a file which is not there would reject everybody
+        files = [self.passwd(), config] if version else []
         if version:
             self.refuse_other_instance()
             if not self.check_mode:
                 self.refuse_missing_postfix()
             self.refuse_unknown_schemes()
-            if old != text:
-                self.check_staged(text)
-            files = self.files(text)
+            if config.differs:
+                self.check_staged(config.text)
         enable = rc.compare(ENABLED)
-        findings = pkg.findings(missing) + self.wrong_rights(files) + self.wrong_process(old == text)
-        diff = self.diffs(old, text) + ([rc.difference(enable)] if enable else [])
+        findings = pkg.findings(missing) + [one for file in files for one in file.findings()]
+        findings += self.wrong_process(config.differs)
+        diff = config.diff() + self.users_diff() + ([rc.difference(enable)] if enable else [])
         result = {
             "changed": bool(findings or diff),
             "version": version or self.p["predicted_version"],
@@ -195,8 +195,13 @@ class Dovecot:
             "diff": diff,
         }
         if not self.check_mode:
-            former = old if old != text else None
-            self.put(files, former, enable)
+            former = config.former if config.differs else None
+            if former is not None:
+                write(self.previous, former, 0o600, (0, 0))
+            for file in files:
+                file.put()
+            # before the service: the port's rc script answers nothing, not even status, while this is NO
+            rc.apply(enable)
             self.run(former, result["changed"])
         return result
 
@@ -204,60 +209,33 @@ class Dovecot:
         users = sorted(self.p["users"], key=lambda user: user["name"])
         return "".join("%s:%s\n" % (user["name"], user["password_hash"]) for user in users)
 
-    def files(self, text):
-        """Return {path: (text, mode, uid, gid)}, the passwd-file first: a configuration that names a file which is not there would reject everybody."""
-        return {
-            self.passwd_file: (self.passwd_text(), 0o640, 0, grp.getgrnam("dovecot").gr_gid),
-            self.config: (text, 0o644, 0, 0),
-        }
+    def passwd(self):
+        return File(self.passwd_file, self.passwd_text(), 0o640, (0, grp.getgrnam("dovecot").gr_gid))
 
-    def wrong_rights(self, files):
-        """Return the findings of files that hold what they should and have another mode or owner."""
-        found = []
-        for path, (text, *wanted) in files.items():
-            if read(path) == text and host.rights_of(path) != host.rights(*wanted):
-                thing = "mode of " + path
-                found.append(finding(thing, thing, host.rights(*wanted), host.rights_of(path)))
-        return found
-
-    def wrong_process(self, same):
-        """Return the findings of a master that does not run, or is older than what it should have read. same: the configuration is as declared."""
+    def wrong_process(self, new):
+        """Return the findings of a master that does not run, or is older than what it should have read. new: the configuration is to be another."""
         master = self.master()
         if master is None:
             thing = "service dovecot"
             return [finding(thing, thing, "running", "not running", because=["rc.conf: dovecot_enable"])]
-        older = master.older_than(self.config, program=self.program) if same else None
-        if older is None:
+        older = not new and master.older_than(self.config, program=self.program)
+        if not older:
             return []
         thing = "process dovecot: %s" % ("program" if older == self.program else "configuration")
         return [finding(thing, thing, "started after %s" % older, "started before")]
 
-    def diffs(self, old, text):
-        """Return the diff's entries. Of users the names only: a hash in a diff would be in the log of whoever ran it."""
-        found = [difference(self.config, old, text)] if old != text else []
+    def users_diff(self):
+        """Return the diff's entry of the users, [] for none: their names only, since a hash would be in the log of whoever ran it."""
         before, after = read(self.passwd_file), self.passwd_text()
-        if before != after:
-            kept = set((before or "").splitlines())
-            names = "".join("%s\n" % line.split(":", 1)[0] for line in (before or "").splitlines())
-            shown = "".join(
-                "%s%s\n" % (line.split(":", 1)[0], "" if before is None or line in kept else " (new hash)")
-                for line in after.splitlines()
-            )
-            found.append(difference(self.passwd_file, names, shown))
-        return found
-
-    def put(self, files, former, enable):
-        """Bring files and rc.conf to what is declared, and keep the text *former* of the configuration."""
-        if former is not None:
-            write(self.previous, former, 0o600, (0, 0))
-        for path, (text, mode, uid, gid) in files.items():
-            if read(path) != text:
-                write(path, text, mode, (uid, gid))
-            elif host.rights_of(path) != host.rights(mode, uid, gid):
-                os.chown(path, uid, gid)
-                os.chmod(path, mode)
-        # before the service: the port's rc script answers nothing, not even status, while this is NO
-        rc.apply(enable)
+        if before == after:
+            return []
+        kept = (before or "").splitlines()
+        names = "".join("%s\n" % line.split(":", 1)[0] for line in kept)
+        shown = "".join(
+            "%s%s\n" % (line.split(":", 1)[0], "" if before is None or line in kept else " (new hash)")
+            for line in after.splitlines()
+        )
+        return [difference(self.passwd_file, names, shown)]
 
     def run(self, former, dialogue):
         """Start Dovecot, or restart it where it is older than its files, and prove it; else bring the text *former* back. Raises Refused."""
@@ -283,20 +261,13 @@ class Dovecot:
 
     def prove(self, dialogue):
         """Ask at the socket, which a service that was just started makes a moment later. Raises Refused."""
-        problems = []
-
-        def proved():
-            try:
-                prove(self.p["socket"], self.p["socket_owner"], self.p["socket_group"], self.p["mechanisms"], dialogue)
-            except OSError as problem:
-                problems.append(problem)
-                return False
-            return True
-
-        if not host.wait_until(proved, PATIENCE):
+        where = (self.p["socket"], self.p["socket_owner"], self.p["socket_group"])
+        try:
+            host.retry(lambda: prove(*where, self.p["mechanisms"], dialogue), PATIENCE)
+        except OSError as problem:
             raise Refused(
-                "Dovecot's socket %s does not answer: %s. See /var/log/maillog" % (self.p["socket"], problems[-1])
-            )
+                "Dovecot's socket %s does not answer: %s. See /var/log/maillog" % (where[0], problem)
+            ) from None
 
     # -- state=absent -----------------------------------------------------------------------------------------------
 
