@@ -124,13 +124,9 @@ class Postfix:
 
     def log_end(self):
         """Return where the log ends now, for logged()."""
-        return os.path.getsize(self.maillog) if os.path.exists(self.maillog) else 0
+        return host.log_end(self.maillog)
 
     def logged(self, since):
         """Return "; logged: …" with the last warnings and worse that Postfix logged since log_end() was *since*, or "" where there are none."""
-        if self.log_end() <= since:
-            return ""
-        with open(self.maillog, encoding="utf-8", errors="replace") as log:
-            log.seek(since)
-            lines = re.findall(r"postfix/?(\S*: (?:warning|error|fatal|panic): .*)", log.read())
-        return "; logged: " + " / ".join(list(dict.fromkeys(lines))[-6:]) if lines else ""
+        lines = host.logged(self.maillog, since, r"postfix/?(\S*: (?:warning|error|fatal|panic): .*)")
+        return "; logged: " + " / ".join(lines[-6:]) if lines else ""

@@ -13,7 +13,8 @@ import socket
 import ssl
 import subprocess
 import tempfile
-import time
+
+from ansible.module_utils.sokuhai import host
 
 #: Seconds that a reply may take over the network.
 PATIENCE = 60
@@ -85,8 +86,13 @@ def listener(address, port, wrapped, hostname, domain):
     context.verify_mode = ssl.CERT_NONE
     kind = functools.partial(smtplib.SMTP_SSL, context=context) if wrapped else smtplib.SMTP
     said = "the connection"
+
+    def connected():
+        return kind(address, port, hostname, timeout=PATIENCE)
+
     try:
-        with contextlib.closing(_connected(kind, address, port, hostname, timeout=PATIENCE)) as dialogue:
+        # master(8) opens its sockets one after the other
+        with contextlib.closing(host.retry(connected, 15, ConnectionRefusedError)) as dialogue:
             reply = _reply(dialogue.ehlo())
             if dialogue.has_extn("starttls"):
                 said = "STARTTLS"
@@ -100,18 +106,6 @@ def listener(address, port, wrapped, hostname, domain):
     except smtplib.SMTPResponseException as error:
         return "%s is answered with %s" % (said, shown(*_reply((error.smtp_code, error.smtp_error))))
     return ""
-
-
-def _connected(kind, *words, **options):
-    """Return kind(...), tried again for 15 s: master(8) opens its sockets one after the other."""
-    end = time.monotonic() + 15
-    while True:
-        try:
-            return kind(*words, **options)
-        except ConnectionRefusedError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.3)
 
 
 def timed_out(error):

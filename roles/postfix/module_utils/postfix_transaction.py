@@ -13,6 +13,7 @@ from ansible.module_utils.postfix_host import Configuration, Postfix
 from ansible.module_utils.postfix_plan import Plan
 from ansible.module_utils.postfix_proof import Proof
 from ansible.module_utils.sokuhai import host, rc
+from ansible.module_utils.sokuhai.files import File
 from ansible.module_utils.sokuhai.host import Refused
 
 
@@ -23,27 +24,24 @@ class Beside:
         self.certificate = p["self_signed"] and Certificate(
             p["certificate"], p["key"], p["hostname"], **p["self_signed"]
         )
-        self.mailer = p["mailer_conf"]
-        self.mailer_now = self.mailer and host.read(self.mailer["path"])
+        self.files = [File(p["mailer_conf"]["path"], p["mailer_conf"]["text"])] if p["mailer_conf"] else []
         wanted = {}
         for item in p["rc_conf"]:
             wanted.setdefault(item["file"], {})[item["key"]] = item["value"]
         self.rc = {file: rc.compare(values, file) for file, values in wanted.items()}
 
     def findings(self):
-        return self.certificate.findings() if self.certificate else []
+        certificate = self.certificate.findings() if self.certificate else []
+        return certificate + [one for file in self.files for one in file.findings()]
 
     def diff(self):
         shown = [rc.difference(changes, file) for file, changes in self.rc.items() if changes]
-        if self.mailer and self.mailer_now != self.mailer["text"]:
-            shown.append(host.difference(self.mailer["path"], self.mailer_now, self.mailer["text"]))
-        return shown
+        return shown + [entry for file in self.files for entry in file.diff()]
 
     def write(self):
         """Write what differs, but for the certificate. Raises Refused."""
-        if self.mailer and self.mailer_now != self.mailer["text"]:
-            os.makedirs(os.path.dirname(self.mailer["path"]), 0o755, exist_ok=True)
-            host.write(self.mailer["path"], self.mailer["text"], 0o644)
+        for file in self.files:
+            file.put()
         for file, changes in self.rc.items():
             if changes:
                 rc.apply(changes, file)
