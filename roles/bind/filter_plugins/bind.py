@@ -42,8 +42,6 @@ def bind_anchor(entry):
 
 
 class FilterModule:
-    """Filters of role bind."""
-
     def filters(self):
         return {
             "bind_predict": bind_predict,

@@ -203,7 +203,5 @@ def _extra(declared):
 
 
 class FilterModule:
-    """Filters of role bind."""
-
     def filters(self):
         return {"bind_problems": bind_problems}

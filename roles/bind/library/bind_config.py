@@ -86,13 +86,6 @@ options:
 author: sokuhai
 """
 
-EXAMPLES = r"""
-- name: Put the configuration in force
-  bind_config:
-    content: "{{ lookup('ansible.builtin.template', 'named.conf.j2') }}"
-    openfiles: 65535
-"""
-
 RETURN = r"""
 action: {description: "What was done to the process, one of none, start, restart, reconfig", type: str, returned: "state=present"}
 findings: {description: What differs besides files, type: list, returned: always}

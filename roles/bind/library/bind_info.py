@@ -18,14 +18,6 @@ options:
 author: sokuhai
 """
 
-EXAMPLES = r"""
-- name: Ask named
-  bind_info:
-    probe:
-      files: files 65535;
-  register: __bind_info
-"""
-
 RETURN = r"""
 installed: {description: Whether named and named-checkconf are there, type: bool, returned: always}
 conf: {description: Path of named.conf as rc.conf has it, type: str, returned: always}

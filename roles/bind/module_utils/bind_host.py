@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from email.utils import parsedate_to_datetime
@@ -54,10 +55,9 @@ def running(variables, rndc):
     )
     if found and rndc:
         match = re.search(r"^last configured:\s*(.+)$", host.run([rndc, "status"], timeout=15)[1], re.M)
-        try:
-            return found.at_second(int(parsedate_to_datetime(match.group(1).strip()).timestamp())) if match else found
-        except (TypeError, ValueError):
-            pass
+        # a date that cannot be read is none
+        with contextlib.suppress(TypeError, ValueError):
+            return found.at_second(int(parsedate_to_datetime(match[1].strip() if match else "").timestamp()))
     return found
 
 

@@ -17,7 +17,7 @@ from ansible.module_utils.sokuhai.host import Refused, read
 
 #: Where FreeBSD's stock syslog.conf puts daemon.notice and above.
 MESSAGES = "/var/log/messages"
-COMPLAINT = re.compile(r"error|fail|not found|no such file|denied|exiting|unable|could not|couldn't|cannot|refus", re.I)
+COMPLAINT = r"(?i) named\[\d+\]: (.*(?:error|fail|not found|no such file|denied|exiting|unable|could not|couldn't|cannot|refus).*)"
 #: Seconds after its start in which named's pid file may still be missing.
 GRACE = 3
 
@@ -42,7 +42,7 @@ class Named:
         self.now = {path: read(path) for path in self.wanted}
         self.differs = [path for path, text in self.wanted.items() if self.now[path] != text]
         self.stopped, self.said = [], ""
-        self.logged = os.path.getsize(MESSAGES) if os.path.exists(MESSAGES) else 0
+        self.log_end = host.log_end(MESSAGES)
 
     # -- reading
 
@@ -84,15 +84,7 @@ class Named:
 
     def complaints(self):
         """Return what named wrote to syslog about itself since this module began: its start prints no reason on a terminal."""
-        try:
-            with open(MESSAGES, "rb") as handle:
-                if os.path.getsize(MESSAGES) >= self.logged:
-                    handle.seek(self.logged)
-                lines = handle.read(1 << 20).decode("utf-8", "replace").splitlines()
-        except OSError:
-            return ""
-        lines = [line.partition("]: ")[2] for line in lines if " named[" in line and COMPLAINT.search(line)]
-        return "; ".join(lines[-4:])
+        return "; ".join(host.logged(MESSAGES, self.log_end, COMPLAINT)[-4:])
 
     def chain(self, process):
         """Return what decides named's descriptor limit, for a message."""
@@ -221,23 +213,19 @@ class Named:
 
     def revert(self, old, step, why):
         """Bring back the files *old*, which worked, run named with them, and raise Refused saying what happened."""
-        told = "; ".join(text for text in (self.said, self.complaints()) if text)
-        restored = False
+        reported = "; ".join(text for text in (self.said, self.complaints()) if text)
+        restored, end = False, "There is no previous configuration to return to; %s is left as written." % self.conf
         if old:
             self.install(old)
             restored = self.act("restart" if self.process() else "start")
+            end = "The previous %s is back and named runs with it." % self.conf
+            if not restored:
+                end = "The previous %s is back, but named does not answer with it either: %s." % (self.conf, self.said)
         if not restored:
             for name in self.stopped:
                 self.service("onestart", name)
         self.outcome.update(step=step, restored=restored)
-        end = (
-            "There is no previous configuration to return to; %s is left as written." % self.conf
-            if not old
-            else "The previous %s is back and named runs with it." % self.conf
-            if restored
-            else "The previous %s is back, but named does not answer with it either: %s." % (self.conf, self.said)
-        )
-        raise Refused("%s %s%s" % (why, end, " named reported: " + told if told else ""))
+        raise Refused("%s %s%s" % (why, end, " named reported: " + reported if reported else ""))
 
     # -- the transaction
 
