@@ -47,8 +47,9 @@ from ansible.module_utils.blocklist_daemon import MARK
 from ansible.module_utils.blocklist_pf import ANCHOR, Pf
 from ansible.module_utils.blocklist_sshd import Sshd
 from ansible.module_utils.sokuhai import rc
+from ansible.module_utils.sokuhai.files import File
 from ansible.module_utils.sokuhai.findings import finding
-from ansible.module_utils.sokuhai.host import Refused, answer, difference, read, remove, run, write
+from ansible.module_utils.sokuhai.host import Refused, answer, difference, read, run, write
 
 CRON = "/usr/local/etc/cron.d/sokuhai-blocklist"
 COUNTER = "/usr/local/libexec/sokuhai-blocklist"
@@ -59,37 +60,33 @@ class Blocklist:
     def __init__(self, module):
         self.p, self.check_mode = module.params, module.check_mode
         self.daemon, self.pf = blocklist_daemon.find(), Pf()
-        self.changed, self.diff, self.findings = False, [], []
+        self.diff, self.findings = [], []
+
+    @property
+    def changed(self):
+        """Whether anything is otherwise than declared."""
+        return bool(self.diff or self.findings)
 
     def differs(self, path, old, new):
         """Note that the file *path* has another text, None for no file. Return whether it has."""
         if old != new:
-            self.changed = True
             self.diff.append(difference(path, old, new))
         return old != new
 
     def found(self, wrong, id, expected, found, because=()):
         """Note that something is otherwise than declared, where *wrong* says so."""
         if wrong:
-            self.changed = True
             self.findings.append(finding(id, id, expected, found, because))
 
     def put(self, path, text, mode=0o644, keep=False):
         """Have *path* be *text*, None for no file. keep: leave a copy of what is there, which is not this role's."""
-        old = read(path)
-        if not self.differs(path, old, text):
-            if text is not None and blocklist_change.mode_of(path) != mode:
-                self.changed = True
-                if not self.check_mode:
-                    os.chmod(path, mode)
-        elif not self.check_mode:
+        file = File(path, text, mode)
+        self.diff += file.diff()
+        self.findings += file.findings()
+        if not self.check_mode:
             if keep:
-                write(path + ".previous", old, 0o600)
-            if text is None:
-                remove(path)
-            else:
-                os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-                write(path, text, mode)
+                write(path + ".previous", file.former, 0o600)
+            file.put()
 
     def present(self):
         p, pf, daemon = self.p, self.pf, self.daemon

@@ -14,6 +14,7 @@ options: {}
 author: sokuhai
 """
 
+import contextlib
 import os
 
 from ansible.module_utils import blocklist_change, blocklist_daemon, blocklist_operator, blocklist_pf
@@ -73,10 +74,9 @@ def undo(check_mode):
     rc.apply(rc.compare({"pf_enable": before["pf_enable"]}))
     remove(blocklist_pf.ANCHOR_FILE, daemon.config + ".previous", pf.conf + ".previous", blocklist_operator.RECORD)
     blocklist_change.forget()
-    try:
+    # what is in it is another role's
+    with contextlib.suppress(OSError):
         os.rmdir(blocklist_operator.STATE_FOLDER)
-    except OSError:
-        pass  # another role's
     return result
 
 

@@ -7,6 +7,7 @@ change and waits; the connection by which it was ordered may be what the new rul
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
@@ -33,10 +34,8 @@ def mode_of(path):
 def forget():
     """Remove what earlier changes left, all at once: an undo that still looks must find everything or nothing."""
     old = "%s.%s" % (RUN, secrets.token_hex(4))
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.rename(RUN, old)
-    except FileNotFoundError:
-        return
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -120,10 +119,9 @@ class Change:
 
     def take_back(self):
         """Have it undone: by its own process where that lives, which may be about to put the new rules into force, else by another."""
-        try:
+        # its own undo may have been quicker, or the confirmation
+        with contextlib.suppress(FileNotFoundError):
             os.rename(self.path("armed"), self.path("undone"))
-        except FileNotFoundError:
-            pass  # its own undo was quicker, or the confirmation
 
         def over():
             return not self.has("undone") or self.has("finished") or not self.lives()
