@@ -234,11 +234,13 @@ def test_a_program_that_was_replaced_restarts_both(served):
     assert found(served.play()) == dict.fromkeys((MILD, HARSH), f"older than {served.program}")
 
 
-def test_a_mode_is_put_right_without_a_restart(served):
-    script = served.script
-    script.chmod(0o444)
-    assert found(served.play(check=True)) == {f"mode of {script}": "0444"} and script.stat().st_mode & 0o777 == 0o444
-    assert served.play()["changed"] and script.stat().st_mode & 0o777 == 0o555 and served.calls == []
+@pytest.mark.parametrize("name, mode", [("rc", 0o555), ("etc/clients", 0o644)])
+def test_a_mode_is_put_right_without_a_restart_now_or_at_the_next_run(served, name, mode):
+    file = served.script.parent / name
+    file.chmod(0o400)
+    assert found(served.play(check=True)) == {f"mode of {file}": "0400"} and file.stat().st_mode & 0o777 == 0o400
+    assert served.play()["changed"] and file.stat().st_mode & 0o777 == mode and served.calls == []
+    assert not served.play()["changed"]
 
 
 def test_a_failure_brings_the_former_configuration_back(served):
