@@ -41,14 +41,6 @@ options:
 author: sokuhai
 """
 
-EXAMPLES = r"""
-- name: Query the lists
-  access_dnsbl_health:
-    zones:
-      - {name: zen.spamhaus.org, filter: "127.0.0.[2..11]"}
-  register: __access_health
-"""
-
 RETURN = r"""
 healthy: {description: Names of the lists that may be used., type: list, elements: str, returned: success}
 findings: {description: "One for each list that may not, id: dnsbl NAME.", type: list, elements: dict, returned: success}

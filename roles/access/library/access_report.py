@@ -33,20 +33,24 @@ missing: {description: "Logs that are not there, or packed as Python cannot unpa
 """
 
 import bz2
+import collections
 import glob
 import gzip
 import lzma
+import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
 
 SMTPD = re.compile(
     r"postfix\S*/(?:smtpd|postscreen)\[\d+\]: (?:\S+: )?(?P<what>reject|reject_warning): RCPT from "
-    r"(?P<client>.*?\[[0-9A-Fa-f:.]+\])\S*: (?P<text>.*); from=<(?P<sender>[^>]*)>,? to=<(?P<to>[^>]*)>"
+    r".*?\[(?P<client>[0-9A-Fa-f:.]+)\]\S*: (?P<text>.*); from=<(?P<sender>[^>]*)>,? to=<(?P<to>[^>]*)>"
 )
 LOCAL = re.compile(
     r"postfix/local\[\d+\]: \S+: to=<(?P<to>[^>]*)>(?:, orig_to=<(?P<orig>[^>]*)>)?,.* status=sent \(delivered to file: /dev/null\)"
 )
+
+READERS = {".bz2": bz2.open, ".gz": gzip.open, ".xz": lzma.open}
 
 # What smtpd says, and the rule that says so. Our own tables say their name at the end.
 TEXTS = (
@@ -81,28 +85,25 @@ def rule_of(text):
 
 def counts(lines, traps):
     """{traps, rules, clients} of the lines of a mail log."""
-    known = {trap.lower(): {"taken": 0, "refused": 0, "rules": {}} for trap in traps}
-    rules, clients = {}, {}
+    known = {trap.lower(): {"taken": 0, "refused": 0, "rules": collections.Counter()} for trap in traps}
+    rules, clients = collections.Counter(), collections.Counter()
     for line in lines:
-        match = SMTPD.search(line)
-        if match and match.group("to").lower() in known:
-            trap, rule = known[match.group("to").lower()], rule_of(match.group("text"))
-            trap["rules"][rule] = trap["rules"].get(rule, 0) + 1
-            trap["refused"] += match.group("what") == "reject"
-            rules[rule] = rules.get(rule, 0) + 1
-            address = re.search(r"\[([0-9A-Fa-f:.]+)\]$", match.group("client")).group(1)
-            clients[address] = clients.get(address, 0) + 1
-            continue
-        match = LOCAL.search(line)
-        if match:
-            to = (match.group("orig") or match.group("to")).lower()
+        judged, delivered = SMTPD.search(line), LOCAL.search(line)
+        if judged and judged["to"].lower() in known:
+            trap, rule = known[judged["to"].lower()], rule_of(judged["text"])
+            trap["rules"][rule] += 1
+            trap["refused"] += judged["what"] == "reject"
+            rules[rule] += 1
+            clients[judged["client"]] += 1
+        elif delivered:
+            to = (delivered["orig"] or delivered["to"]).lower()
             if to in known:
                 known[to]["taken"] += 1
-    return {
-        "traps": known,
-        "rules": dict(sorted(rules.items(), key=lambda pair: (-pair[1], pair[0]))),
-        "clients": dict(sorted(clients.items(), key=lambda pair: (-pair[1], pair[0]))),
-    }
+    return {"traps": known, "rules": most_first(rules), "clients": most_first(clients)}
+
+
+def most_first(counter):
+    return dict(sorted(counter.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def rotated(path, number):
@@ -115,22 +116,16 @@ def rotated(path, number):
     return [name for _, name in sorted(found)]
 
 
-def opened(path):
-    for suffix, reader in ((".bz2", bz2.open), (".gz", gzip.open), (".xz", lzma.open)):
-        if path.endswith(suffix):
-            return reader(path, "rt", encoding="utf-8", errors="replace")
-    return open(path, encoding="utf-8", errors="replace")
-
-
 def read(paths, missing):
+    """Yield the lines of *paths*; note in *missing* those that are not there or cannot be unpacked."""
     for path in paths:
-        if path.endswith(".zst"):
+        ending = os.path.splitext(path)[1]
+        if ending == ".zst":
             missing.append(path)
             continue
         try:
-            with opened(path) as handle:
-                for line in handle:
-                    yield line
+            with READERS.get(ending, open)(path, "rt", encoding="utf-8", errors="replace") as handle:
+                yield from handle
         except FileNotFoundError:
             missing.append(path)
 
