@@ -118,24 +118,20 @@ class Resolver:
         self.displaced = outside if own and UNBOUND_MARK.search(outside) else None
         outside = "" if self.displaced else outside
         self.static = disabled(outside)
-        wrong = own and nameservers(self.resolv) != self.servers
         self.new_conf, self.new_resolv = self.conf, self.resolv
         if own and not self.static:
-            self.refuse_conflicts(outside)
+            for conflict in conflicts(outside, self.servers):
+                raise Refused(
+                    'bind_use_for_host: %s line %d sets %s="%s", which keeps the host away from its own named; remove the line '
+                    'or set it to "%s", or set bind_use_for_host: false' % (RESOLVCONF_CONF, *conflict)
+                )
             keep = [line for line in inside or [] if not line.startswith("name_servers=")] or carried_over(self.resolv)
             self.new_conf = with_block(outside, ['name_servers="%s"' % " ".join(self.servers)] + keep)
         elif inside is not None:
             self.new_conf = outside
-        if wrong:
+        if own and nameservers(self.resolv) != self.servers:
             self.new_resolv = static_text(self.resolv, self.servers)
         self.changed = (self.new_conf, self.new_resolv) != (self.conf, self.resolv)
-
-    def refuse_conflicts(self, outside):
-        for number, name, value, needed in conflicts(outside, self.servers):
-            raise Refused(
-                'bind_use_for_host: %s line %d sets %s="%s", which keeps the host away from its own named; remove the line '
-                'or set it to "%s", or set bind_use_for_host: false' % (RESOLVCONF_CONF, number, name, value, needed)
-            )
 
     def diff(self):
         """Return the entries of the module's diff."""
@@ -185,7 +181,11 @@ class Resolver:
         printed = self.put(self.new_conf or None, self.new_resolv if self.static else None)
         self.new_resolv = read(RESOLV_CONF) or ""
         got = nameservers(self.new_resolv)
-        good = got == self.servers and self.usable() if self.own else self.any_resolves(got)
+        if self.own:
+            good = got == self.servers and self.usable()
+        else:
+            # the host must not give up its own named for none
+            good = any(bind_host.recurses(server, self.want["probe_name"]) for server in got)
         if not good:
             self.put(self.conf, self.resolv)
             raise Refused(
@@ -197,7 +197,3 @@ class Resolver:
                     printed or "nothing",
                 )
             )
-
-    def any_resolves(self, servers):
-        """Return whether one of the name servers finds the probe: the host must not give up its own for none."""
-        return any(bind_host.recurses(server, self.want["probe_name"]) for server in servers)
