@@ -9,7 +9,6 @@ import hashlib
 import os
 import pwd
 import re
-import stat
 import subprocess
 import tempfile
 import time
@@ -252,15 +251,6 @@ def rights(mode, uid, gid):
         except KeyError:
             names.append(str(number))
     return "%04o %s:%s" % (mode, *names)
-
-
-def rights_of(path):
-    """Return the rights() of what *path* is, or leads to; "" where there is nothing."""
-    try:
-        found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    return rights(stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
 
 
 def sha256(path):

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from role_modules import ROOT, util
 
-host, blocks, limits = util("sokuhai.host"), util("sokuhai.blocks"), util("sokuhai.limits")
+files, host, blocks, limits = (util("sokuhai." + name) for name in ("files", "host", "blocks", "limits"))
 rc, findings, pkg = util("sokuhai.rc"), util("sokuhai.findings"), util("sokuhai.pkg")
 OLD, NEW = "old\n", "new \udcff\r\n"
 
@@ -112,12 +112,39 @@ def test_removing_says_whether_something_was_there(tmp_path):
     assert host.remove(tmp_path / "a", tmp_path / "b") is True and host.remove(tmp_path / "a") is False
 
 
-def test_rights_as_a_person_writes_them(tmp_path):
-    (tmp_path / "a").write_text("")
-    (tmp_path / "a").chmod(0o640)
+def test_rights_as_a_person_writes_them():
     assert host.rights(0o644, 0, 4711) == "0644 root:4711"
-    assert host.rights_of(tmp_path / "a") == host.rights(0o640, os.geteuid(), os.getegid())
-    assert host.rights_of(tmp_path / "b") == "" == host.rights_of(tmp_path / "a" / "b")
+
+
+def test_a_declared_file_says_how_it_differs_and_goes_there_and_back(tmp_path):
+    path, me = tmp_path / "etc" / "a", (os.geteuid(), os.getegid())
+
+    def declared():
+        return files.File(str(path), "new\n", 0o640, me)
+
+    first = declared()
+    assert first.differs and first.findings() == [] and first.diff()[0]["after"] == "new\n"
+    first.put()
+    assert host.read(path) == "new\n" and declared().findings() == declared().diff() == []
+    path.chmod(0o600)
+    (one,) = declared().findings()
+    assert (one["expected"], one["found"]) == (host.rights(0o640, *me), host.rights(0o600, *me))
+    declared().put()
+    assert declared().findings() == []
+    first.restore()
+    assert not path.exists()
+
+
+def test_a_log_is_read_from_where_it_ended_and_a_rotated_one_from_its_start(tmp_path):
+    path = tmp_path / "log"
+    assert (host.log_end(path), host.logged(path, 0, "x")) == (0, [])
+    path.write_text("error: old, and long\n")
+    end = host.log_end(path)
+    with path.open("a") as log:
+        log.write("error: new\nnoise\nerror: new\n")
+    assert host.logged(path, end, "error: (.*)") == ["new"]
+    path.write_text("error: next\n")
+    assert host.logged(path, end, "error: (.*)") == ["next"]
 
 
 def test_the_sum_and_the_room_of_a_file(tmp_path, monkeypatch):
