@@ -1,12 +1,16 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Reports as tools/drift makes them, of hosts that do not exist: made by chance from a fixed seed, so that a test sees the same each time."""
 
+import json
 import math
+import pathlib
 import random
 
+import pytest
 from drift_report.findings import finding
 from limits_chain import limits_chain
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOW = 1795824000  # 2026-11-28 00:00 UTC
 SYSCTL = {
     "kern.maxfiles": 130352,
@@ -198,6 +202,13 @@ def report(hosts, findings=(), errors=(), code=2):
         },
         "errors": list(errors),
     }
+
+
+def validate(report):
+    """Fail where *report* is not of the form of docs/drift.schema.json."""
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed beside molecule")
+    schema = json.loads((ROOT / "docs" / "drift.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(report)
 
 
 DIFF = """--- found: /usr/local/etc/namedb/named.conf

@@ -7,6 +7,7 @@ import os
 import pytest
 from fake_kernel_host import (
     CONFIG,
+    YES,
     Host,
     Killed,
     Refused,
@@ -178,26 +179,32 @@ def test_another_files_word_on_the_kernel_is_refused_with_its_line(host, path, t
 BOTH = ["default\tNR\t/", "b\t-\t-"]
 
 
+@pytest.mark.parametrize(
+    "file_system, environments, zfsbootcfg, word",
+    [
+        ("zfs", BOTH[:1], YES, "bectl create"),
+        ("zfs", BOTH, None, "zfsbootcfg"),
+        # it answers, and says nothing of a flag
+        ("zfs", BOTH, "", "nextboot -k"),
+        ("nfs", BOTH, "", "nextboot -k"),
+    ],
+)
+def test_where_nextboot_cannot_make_it_count_once_there_is_no_trial(
+    tmp_path, monkeypatch, file_system, environments, zfsbootcfg, word
+):
+    host = Host(tmp_path, monkeypatch, file_system)
+    host.environments, host.zfsbootcfg = environments, zfsbootcfg
+    build(host)
+    with pytest.raises(Refused, match=word):
+        arm(host)
+    assert not host.path(places.SCRIPT).exists() and not host.path(places.NEXTBOOT).exists()
+    assert not kernel_boot.armed(kernel(host).name)
+
+
 def test_on_zfs_there_is_a_trial_with_the_pools_flag_and_an_environment(tmp_path, monkeypatch):
     host = Host(tmp_path, monkeypatch, "zfs")
     build(host)
     assert arm(host)["changed"]
-
-
-@pytest.mark.parametrize("file_system", ["zfs", "nfs"])
-def test_where_nextboot_cannot_make_it_count_once_there_is_no_trial(tmp_path, monkeypatch, file_system):
-    host = Host(tmp_path, monkeypatch, file_system)
-    build(host)
-    run = host.run
-
-    def silent(argv, *more):
-        return (0, "\n", "") if argv[0] == "zfsbootcfg" else run(argv)
-
-    monkeypatch.setattr(shared, "run", silent)
-    with pytest.raises(Refused, match="nextboot -k"):
-        arm(host)
-    assert not host.path(places.SCRIPT).exists() and not host.path(places.NEXTBOOT).exists()
-    assert not kernel_boot.armed(kernel(host).name)
 
 
 @pytest.mark.parametrize("how", ["armed", "running", "expired"])
