@@ -269,7 +269,7 @@ def test_a_host_that_is_away_is_worse_than_drift_is_mailed_once_and_what_was_kno
     assert nobody.returncode == 1 and nobody.report["errors"] and "error" in nobody.stdout
 
 
-@full_only("five runs: under SOKUHAI_FULL=1; tests/unit/test_drift.py has the transitions")
+@full_only("five runs: under SOKUHAI_FULL=1; tests/unit/test_drift_state.py has the transitions")
 def test_cron_hears_of_changes_only(lab, drift):
     drift.last = []
     assert drift.run().returncode == 0
@@ -288,7 +288,7 @@ def test_cron_hears_of_changes_only(lab, drift):
     assert drift.run("--changes").stdout == ""
 
 
-@full_only("a whole run: under SOKUHAI_FULL=1; tests/unit/test_drift.py has the judgement")
+@full_only("a whole run: under SOKUHAI_FULL=1; tests/unit/test_drift_digest.py has the judgement")
 def test_a_wrong_declaration_is_an_error_and_never_clean(lab, drift):
     wrong = drift.run("-e", "postfix_domain=-")
     assert wrong.returncode == 1 and "postfix_domain" in wrong.stdout, wrong.stdout + wrong.stderr

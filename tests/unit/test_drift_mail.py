@@ -6,12 +6,12 @@ import email.policy
 import json
 import os
 import re
-import socketserver
+import socket
 import sys
-import threading
 
 import drift_records
 import pytest
+from aiosmtpd.controller import Controller
 from drift_records import probed, record
 from drift_report import command, mail, run, state
 from drift_report.mail import LINES
@@ -36,36 +36,39 @@ open(os.environ["SOKUHAI_DRIFT"], "a").write(open(os.environ["RECORDS"]).read())
 """
 
 
+def read_mail(text):
+    return email.message_from_bytes(text, policy=email.policy.default)
+
+
 class Box:
     """A controller with a sendmail(1) that keeps what it is given, and hosts that are as one says."""
 
     def __init__(self, folder, monkeypatch):
-        self.folder, self.box, self.said = folder, folder / "box", 0
+        self.folder, self.box, self.bin, self.said = folder, folder / "box", folder / "bin", 0
         self.box.mkdir()
-        bin_ = folder / "bin"
-        bin_.mkdir()
-        for path, text in ((bin_ / "sendmail", SENDMAIL), (bin_ / "ansible-playbook", FAKE)):
-            path.write_text(text % sys.executable)
-            path.chmod(0o755)
-        monkeypatch.setattr(run, "ansible_playbook", lambda: str(bin_ / "ansible-playbook"))
-        for name, value in (
-            ("PATH", f"{bin_}:/usr/bin:/bin"),
-            ("BOX", str(self.box)),
-            ("RECORDS", str(folder / "records")),
-        ):
-            monkeypatch.setenv(name, value)
+        self.bin.mkdir()
+        self.program("sendmail", SENDMAIL)
+        monkeypatch.setattr(run, "ansible_playbook", lambda: self.program("ansible-playbook", self.ansible))
+        self.ansible = FAKE
+        monkeypatch.setenv("PATH", f"{self.bin}:/usr/bin:/bin")
+        monkeypatch.setenv("BOX", str(self.box))
+        monkeypatch.setenv("RECORDS", str(folder / "records"))
+
+    def program(self, name, text):
+        """Have that Python program, and return its path."""
+        path = self.bin / name
+        path.write_text(text % sys.executable)
+        path.chmod(0o755)
+        return str(path)
 
     def run(self, found, *options, to=None, away=()):
         """One run of the command: *found* is {host: [things]}, *to* {host: [addresses]}; its exit status."""
         to = {HOST: [YOU]} if to is None else to
         records = [{"event": "alert", "host": host, "to": list(names)} for host, names in to.items()]
         for host, things in found.items():
-            if host in away:
-                records.append(record(host, status="unreachable", msg="no route"))
-            else:
-                records.append(
-                    probed(*(drift_records.found(thing, "5", "四", role="postfix") for thing in things), host=host)
-                )
+            findings = [drift_records.found(thing, "5", "四", role="postfix") for thing in things]
+            unreachable = record(host, status="unreachable", msg="no route")
+            records.append(unreachable if host in away else probed(*findings, host=host))
         records.append({"event": "end", "hosts": sorted(found), "seconds": {host: 5.0 for host in found}})
         (self.folder / "records").write_text("".join(json.dumps(record) + "\n" for record in records))
         return command.main(["--state", str(self.folder / "state"), "--json", str(self.folder / "report"), *options])
@@ -74,11 +77,11 @@ class Box:
         """[(arguments of sendmail, mail)] since one asked last."""
         files = sorted(self.box.glob("*.mail"))
         fresh, self.said = files[self.said :], len(files)
-        told = []
-        for path in fresh:
-            words, _, text = path.read_bytes().partition(b"\n")
-            told.append((words.decode(), email.message_from_bytes(text, policy=email.policy.default)))
-        return told
+        parts = [path.read_bytes().partition(b"\n") for path in fresh]
+        return [(words.decode(), read_mail(text)) for words, _, text in parts]
+
+    def subjects(self):
+        return [mail["Subject"] for _words, mail in self.mails()]
 
     def refuse(self, *addresses):
         (self.box / "refuses").write_text(" ".join(addresses))
@@ -115,38 +118,31 @@ def test_a_mail_is_one_that_mail_servers_and_people_can_read(box):
 
 
 def test_only_transitions_are_mailed_and_each_once(box, capsys):
-    assert box.run({HOST: []}, "--mail", "--changes") == 0 and box.mails() == [], (
-        "a clean host has nothing to say, not even at first"
-    )
-    assert box.run({HOST: ["a"]}, "--mail", "--changes") == 2
-    (first,) = box.mails()
-    assert box.run({HOST: ["a"]}, "--mail", "--changes") == 2 and box.mails() == []
-    assert box.run({HOST: []}, "--mail", "--changes", away=[HOST]) == 3
-    ((_, away),) = box.mails()
-    assert (
-        away["Subject"] == f"drift: {HOST}: unreachable"
-        and "no route" in away.get_content()
-        and "gone" not in away.get_content()
-    )
-    assert box.run({HOST: []}, "--mail", "--changes", away=[HOST]) == 3 and box.mails() == []
-    assert box.run({HOST: ["a"]}, "--mail", "--changes") == 2
-    ((_, back),) = box.mails()
-    assert back["Subject"] == f"drift: {HOST}: judged again"
-    assert box.run({HOST: []}, "--mail", "--changes") == 0
-    ((_, gone),) = box.mails()
-    assert gone["Subject"] == f"drift: {HOST}: 1 gone"
-    assert box.run({HOST: ["a"]}, "--mail", "--changes") == 2
-    ((_, again),) = box.mails()
-    assert again["Subject"] == first[1]["Subject"] and again["Message-ID"] != first[1]["Message-ID"], (
-        "a mailbox would throw the second away"
-    )
+    ids = []
+    for things, away, status, transition in (
+        # a clean host has nothing to report, not even at first
+        ([], [], 0, None),
+        (["a"], [], 2, "1 new"),
+        (["a"], [], 2, None),
+        ([], [HOST], 3, "unreachable"),
+        ([], [HOST], 3, None),
+        (["a"], [], 2, "judged again"),
+        ([], [], 0, "1 gone"),
+        (["a"], [], 2, "1 new"),
+    ):
+        assert box.run({HOST: things}, "--mail", "--changes", away=away) == status
+        mails = [mail for _words, mail in box.mails()]
+        assert [mail["Subject"] for mail in mails] == ([f"drift: {HOST}: {transition}"] if transition else [])
+        if transition == "unreachable":
+            assert "no route" in mails[0].get_content() and "gone" not in mails[0].get_content()
+        ids += [mail["Message-ID"] for mail in mails]
+    assert len(set(ids)) == len(ids) == 5, "a mailbox would throw the second of the same away"
     assert capsys.readouterr().out == "", "what was mailed is not printed: cron would mail it once more"
 
 
 def test_a_run_by_hand_takes_nothing_from_the_next_mail_and_mails_nobody(box):
     assert box.run({HOST: ["a"]}) == 2 and box.run({HOST: ["a"]}, "--changes") == 2 and box.mails() == []
-    assert box.run({HOST: ["a"]}, "--mail", "--changes") == 2
-    assert [mail["Subject"] for _, mail in box.mails()] == [f"drift: {HOST}: 1 new"]
+    assert box.run({HOST: ["a"]}, "--mail", "--changes") == 2 and box.subjects() == [f"drift: {HOST}: 1 new"]
 
 
 def test_a_mail_that_is_not_taken_is_tried_again_and_the_others_are_not_sent_twice(box, capsys):
@@ -229,7 +225,7 @@ def test_each_hears_of_his_own_hosts_and_the_rest_is_printed(box, capsys):
 def test_a_run_that_broke_off_mails_nothing_and_is_printed(box, capsys):
     box.run({HOST: ["a"]}, "--mail", "--changes")
     box.mails()
-    (box.folder / "bin" / "ansible-playbook").write_text(FAKE % sys.executable + "sys.exit(250)\n")
+    box.ansible = FAKE + "sys.exit(250)\n"
     assert command.main(["--state", str(box.folder / "state"), "--mail", "--changes"]) == 1 and box.mails() == []
     assert "ended with 250" in capsys.readouterr().out
 
@@ -258,64 +254,53 @@ def test_a_long_list_is_cut_and_many_hosts_are_counted(box):
     assert len(mail.get_content().splitlines()) < LINES + 10
 
 
-class Server(socketserver.StreamRequestHandler):
-    """As much of RFC 5321 as a client needs; the recipient's local part `no` is refused."""
+class Sink:
+    """A mail server's recipients: the local part `no` is rejected, who else is sent something is in `taken`."""
 
-    def handle(self):
-        self.wfile.write(b"220 sink ESMTP\r\n")
-        data = None
-        for line in self.rfile:
-            if data is not None:
-                if line == b".\r\n":
-                    self.server.taken.append((self.server.envelope, b"".join(data)))
-                    data = None
-                    self.wfile.write(b"250 taken\r\n")
-                else:
-                    data.append(line[1:] if line.startswith(b"..") else line)
-                continue
-            verb = line[:4].upper()
-            if verb == b"MAIL":
-                self.server.envelope = [line.strip().decode()]
-            elif verb == b"RCPT":
-                self.server.envelope.append(line.strip().decode())
-                if b"<no@" in line:
-                    self.wfile.write(b"550 5.1.1 nobody here\r\n")
-                    continue
-            elif verb == b"DATA":
-                data = []
-                self.wfile.write(b"354 go on\r\n")
-                continue
-            elif verb == b"QUIT":
-                self.wfile.write(b"221 bye\r\n")
-                return
-            self.wfile.write(b"250 well\r\n")
+    def __init__(self):
+        self.taken = []
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("no@"):
+            return "550 5.1.1 nobody here"
+        envelope.rcpt_tos.append(address)
+        return "250 well"
+
+    async def handle_DATA(self, server, session, envelope):
+        self.taken.append(envelope)
+        return "250 taken"
 
 
 @pytest.fixture
-def server():
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Server) as sink:
-        sink.taken, sink.daemon_threads = [], True
-        threading.Thread(target=sink.serve_forever, daemon=True).start()
-        yield sink
-        sink.shutdown()
+def port():
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def server(port):
+    controller = Controller(Sink(), "127.0.0.1", port)
+    controller.start()
+    yield controller
+    controller.stop()
 
 
 def test_by_smtp_where_it_is_asked_for(box, server, capsys):
-    where = "127.0.0.1:%d" % server.server_address[1]
+    where = f"127.0.0.1:{server.port}"
     assert box.run({HOST: [".leading dot", "b"]}, "--mail", "--smtp", where, to={HOST: [YOU, "no@example.org"]}) == 1
     assert box.mails() == [], "--smtp says how"
-    ((envelope, text),) = server.taken
-    assert envelope[0].startswith("mail FROM:<") and "@" in envelope[0] and envelope[1].lower() == f"rcpt to:<{YOU}>"
-    mail = email.message_from_bytes(text, policy=email.policy.default)
-    assert (
-        b"\n" not in text.replace(b"\r\n", b"")
-        and "postfix: .leading dot" in mail.get_content()
-        and mail["Auto-Submitted"] == "auto-generated"
-    )
+    (taken,) = server.handler.taken
+    assert "@" in taken.mail_from and taken.rcpt_tos == [YOU]
+    assert b"\n" not in taken.original_content.replace(b"\r\n", b"")
+    mail = read_mail(taken.content)
+    assert "postfix: .leading dot" in mail.get_content() and mail["Auto-Submitted"] == "auto-generated"
     assert "5.1.1 nobody here" in capsys.readouterr().err
-    server.shutdown()
-    server.server_close()
-    assert box.run({HOST: []}, "--mail", "--smtp", where) == 1 and "127.0.0.1" in capsys.readouterr().err
+
+
+def test_a_mail_server_that_is_not_there_is_an_error(box, port, capsys):
+    assert box.run({HOST: ["a"]}, "--mail", "--smtp", f"127.0.0.1:{port}") == 1
+    assert "127.0.0.1" in capsys.readouterr().err
 
 
 def test_without_any_way_to_mail_it_is_said(box, monkeypatch, capsys):
@@ -325,12 +310,10 @@ def test_without_any_way_to_mail_it_is_said(box, monkeypatch, capsys):
     assert "no sendmail(1) on this machine, and no --smtp HOST" in capsys.readouterr().err
 
 
-def test_sendmail_is_found_beside_the_path_of_cron(tmp_path, monkeypatch):
-    (tmp_path / "sendmail").write_text("#!/bin/sh\n")
-    (tmp_path / "sendmail").chmod(0o755)
+def test_sendmail_is_found_beside_the_path_of_cron(box, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
-    monkeypatch.setattr(mail, "SBIN", str(tmp_path))
-    assert mail.sendmail() == str(tmp_path / "sendmail")
+    monkeypatch.setattr(mail, "SBIN", str(box.bin))
+    assert mail.sendmail() == str(box.bin / "sendmail")
 
 
 @pytest.mark.parametrize(

@@ -21,30 +21,39 @@ def test_a_run_that_did_not_come_to_its_end_is_never_clean(options):
     assert status == "error" and digest.worst(hosts, errors) == "error"
 
 
-def test_no_host_at_all_and_a_callback_that_broke_are_errors():
-    hosts, _, errors = digest.digest([dict(END, hosts=[])])
+@pytest.mark.parametrize(
+    "records", [[dict(END, hosts=[])], [{"event": "broken", "where": "f", "message": "m"}, probed(), END]]
+)
+def test_no_host_at_all_and_a_callback_that_broke_are_errors(records):
+    hosts, _, errors = digest.digest(records)
     assert digest.worst(hosts, errors) == "error"
-    hosts, _, errors = digest.digest([{"event": "broken", "where": "f", "message": "m"}, probed(), END])
-    assert hosts[HOST]["status"] == "clean" and digest.worst(hosts, errors) == "error"
 
 
-def test_the_worst_of_all_hosts_counts():
-    def of(*words):
-        return command.EXIT[digest.worst({str(n): {"status": word} for n, word in enumerate(words)}, [])]
+@pytest.mark.parametrize(
+    "words, status",
+    [
+        (["clean"], 0),
+        (["clean", "drift"], 2),
+        (["drift", "unreachable"], 3),
+        (["unreachable", "error", "drift"], 1),
+    ],
+)
+def test_the_worst_of_all_hosts_counts(words, status):
+    hosts = {str(number): {"status": word} for number, word in enumerate(words)}
+    assert command.EXIT[digest.worst(hosts, [])] == status
 
-    assert [of("clean"), of("clean", "drift"), of("drift", "unreachable"), of("unreachable", "error", "drift")] == [
-        0,
-        2,
-        3,
-        1,
-    ]
-    away = judged(
-        record(changed=True, findings=[found("a")]), record(status="unreachable", msg="no route"), looked=False
-    )
-    assert away[0] == "unreachable" and away[3][HOST]["messages"] == ["no route"]
+
+def test_a_host_that_goes_away_during_the_run_is_unreachable():
+    away = record(status="unreachable", msg="no route")
+    status, _, _, hosts = judged(record(changed=True, findings=[found("a")]), away, looked=False)
+    assert status == "unreachable" and hosts[HOST]["messages"] == ["no route"]
 
 
 # ---- what differs ----
+
+
+def named(*findings, role="postfix", diff=()):
+    return record(role=role, changed=True, findings=list(findings), diff=list(diff))
 
 
 def test_a_set_of_postfix_is_reported_by_parameter_and_service():
@@ -63,27 +72,72 @@ def test_a_set_of_postfix_is_reported_by_parameter_and_service():
     assert (differs["postfix: main.cf: b"]["found"], differs["postfix: main.cf: b"]["expected"]) == ("2 3", "2")
 
 
-def test_keys_of_rc_conf_are_reported_one_by_one_removed_ones_too():
-    changed = text("rc.conf", 'a_enable="NO"\nold_flags="x"\n', 'a_enable="YES"\nnew_class="y"\n')
-    differs = judged(
-        record(changed=True, diff=[changed]), record(role="bind", changed=True, diff={"before": "", "after": 'b="1"\n'})
-    )[1]
-    assert set(differs) == {
-        "postfix: rc.conf: a_enable",
-        "postfix: rc.conf: new_class",
-        "postfix: rc.conf: old_flags",
-        "bind: rc.conf: b",
-    }
+RC = text("rc.conf", 'a_enable="NO"\nold_flags="x"\n', 'a_enable="YES"\nnew_class="y"\n')
+ANSIBLES = {"before": "", "after_header": "/tmp/ansible-x", "after": "a\nb\n"}
+SILENT = record(role="sasl", action="sasl_dovecot", changed=True)
+INSTALL = record(role="sasl", action="community.general.pkgng", changed=True, given={"name": ["a", "b"]})
+YOUNG = found("process master: configuration", because=["main.cf", "tables/x"])
+MASTER = text("master.cf", "25x inet n - n - - smtpd\nsmtp inet n - n - - smtpd\n", "smtp inet n - n - - smtpd\n")
+DEAF = found("listener 25x", because=["master.cf: 25x/inet"], role="postfix")
+A = text("main.cf", "a = 1\nb\n", "a = 2\nb\n")
+CASES = {
+    "keys of rc.conf, removed ones too": (
+        [named(diff=[RC])],
+        ["postfix: rc.conf: a_enable", "postfix: rc.conf: new_class", "postfix: rc.conf: old_flags"],
+    ),
+    "lines without a file": (
+        [record(role="bind", changed=True, diff={"before": "", "after": 'b="1"\n'})],
+        ["bind: rc.conf: b"],
+    ),
+    "a file of Ansible's own modules, by where it goes": (
+        [record(changed=True, diff=ANSIBLES, given={"dest": "/etc/x"})],
+        ["postfix: /etc/x"],
+    ),
+    "a finding and a diff of one thing": ([named(found("/a"), diff=[text("/a", "x\n", "y\n")])], ["postfix: /a"]),
+    "a task that names nothing, by its arguments": (
+        [INSTALL, named(found("x"), role="sasl")],
+        ["sasl: package a b", "sasl: x"],
+    ),
+    "a task that names nothing at all": ([SILENT], ["sasl: sasl_dovecot"]),
+    "a task that names nothing where its role has a finding": (
+        [SILENT, probed(found("mode of /x", role="sasl"))],
+        ["sasl: mode of /x"],
+    ),
+    # what follows from what
+    "a consequence alone": ([named(YOUNG)], ["postfix: process master: configuration"]),
+    "a consequence of a parameter": ([named(YOUNG, diff=[A])], ["postfix: main.cf: a"]),
+    "a consequence of a table": ([named(YOUNG, diff=[text("tables/x", "a\n", "b\n")])], ["postfix: tables/x"]),
+    "a cause in another role": (
+        [named(YOUNG), named(role="bind", diff=[text("main.cf", "a\n", "b\n")])],
+        ["bind: main.cf", "postfix: process master: configuration"],
+    ),
+    "a consequence of a consequence": (
+        [named(found("c", because=["b"]), found("b", because=["a"]), found("a"))],
+        ["postfix: a"],
+    ),
+    "a circle does not hide itself": (
+        [named(found("a", because=["b"]), found("b", because=["a"]), found("c", because=["c"]))],
+        ["postfix: a", "postfix: b", "postfix: c"],
+    ),
+    "a listener that does not belong there": ([named(diff=[MASTER]), probed(DEAF)], ["postfix: master.cf: 25x/inet"]),
+}
 
 
-def test_a_file_is_reported_with_its_diff():
-    differs = judged(record(role="bind", changed=True, findings=[], diff=[text("/n.conf", "x\ny\n", "x\nz\n")]))[1]
-    assert set(differs) == {"bind: /n.conf"} and "-y\n+z\n" in differs["bind: /n.conf"]["diff"]
+@pytest.mark.parametrize("case", CASES)
+def test_what_differs_is_reported_by_name_and_with_its_cause_alone(case):
+    records, names = CASES[case]
+    assert sorted(judged(*records)[1]) == names
 
 
-def test_a_file_of_ansibles_own_modules_is_known_by_where_it_goes():
-    diff = {"before": "", "after_header": "/tmp/ansible-x", "after": "a\nb\n"}
-    assert set(judged(record(changed=True, diff=diff, given={"dest": "/etc/x"}))[1]) == {"postfix: /etc/x"}
+def test_a_task_that_names_nothing_is_called_by_its_own_name():
+    for task in (SILENT, INSTALL):
+        (entry,) = judged({**task, "task": "Configure"})[1].values()
+        assert (entry["role"], entry["thing"]) == ("sasl", "Configure")
+
+
+def test_a_finding_and_a_diff_of_the_same_thing_keep_what_each_has():
+    differs = judged(record(changed=True, findings=[found("/a", "1", "2")], diff=[text("/a", "x\ny\n", "x\nz\n")]))[1]
+    assert differs["postfix: /a"]["found"] == "2" and "-y\n+z\n" in differs["postfix: /a"]["diff"]
 
 
 def test_what_a_module_names_has_its_values_and_belongs_to_its_role():
@@ -101,11 +155,6 @@ def test_what_a_module_names_has_its_values_and_belongs_to_its_role():
     assert entry["part"] == "state" and "/x" not in entry["advice"]
 
 
-def test_what_a_finding_names_and_a_diff_shows_is_one():
-    differs = judged(record(changed=True, findings=[found("/a", "1", "2")], diff=[text("/a", "x\ny\n", "x\nz\n")]))[1]
-    assert set(differs) == {"postfix: /a"} and differs["postfix: /a"]["found"] == "2" and differs["postfix: /a"]["diff"]
-
-
 @pytest.mark.parametrize(
     "answer",
     [None, "text", 7, [1, None, {"thing": "no id"}], [{"id": "a", "because": 5, "remedy": ["x"]}], [{"id": ["a"]}]],
@@ -116,54 +165,9 @@ def test_whatever_a_host_answers_for_findings_is_a_report_or_left_out(answer):
     json.dumps(list(differs.values()))
 
 
-def test_a_task_that_names_nothing_is_known_by_its_arguments():
-    install = record(
-        role="sasl", action="community.general.pkgng", changed=True, given={"name": ["a", "b"]}, task="Install"
-    )
-    differs = judged(install, named(found("x"), role="sasl"))[1]
-    assert set(differs) == {"sasl: package a b", "sasl: x"} and differs["sasl: package a b"]["thing"] == "Install"
-
-
-def test_nothing_that_would_be_changed_is_passed_over():
-    silent = record(role="sasl", action="sasl_dovecot", changed=True, task="Configure")
-    (entry,) = judged(silent)[1].values()
-    assert entry["role"] == "sasl" and entry["thing"] == "Configure"
-    assert set(judged(silent, probed(found("mode of /x", role="sasl")))[1]) == {"sasl: mode of /x"}
-
-
 def test_what_is_hidden_stays_hidden():
     (entry,) = judged(record(role="sasl", changed=True, hidden=True, task="Secret"))[1].values()
     assert "no_log" in entry["found"]
-
-
-# ---- what follows from what ----
-
-
-def named(*findings, role="postfix", diff=()):
-    return record(role=role, changed=True, findings=list(findings), diff=list(diff))
-
-
-def test_a_consequence_is_left_out_where_its_cause_is_reported():
-    young = found("process master: configuration", because=["main.cf", "tables/x"])
-    assert set(judged(named(young))[1]) == {"postfix: process master: configuration"}
-    for path, name in (("main.cf", "main.cf: a"), ("tables/x", "tables/x")):
-        assert set(judged(named(young, diff=[text(path, "a = 1\nb\n", "a = 2\nb\n")]))[1]) == {"postfix: " + name}
-    assert len(judged(named(young), record(role="bind", changed=True, diff=[text("main.cf", "a\n", "b\n")]))[1]) == 2, (
-        "a cause is one of the same role"
-    )
-
-
-def test_what_follows_from_a_consequence_is_left_out_as_well_and_no_circle_hides_itself():
-    chain = [found("c", because=["b"]), found("b", because=["a"]), found("a")]
-    assert set(judged(named(*chain))[1]) == {"postfix: a"}
-    circle = [found("a", because=["b"]), found("b", because=["a"]), found("c", because=["c"])]
-    assert len(judged(named(*circle))[1]) == 3
-
-
-def test_a_listener_that_does_not_belong_there_need_not_listen():
-    master = text("master.cf", "25x inet n - n - - smtpd\nsmtp inet n - n - - smtpd\n", "smtp inet n - n - - smtpd\n")
-    deaf = found("listener 25x", because=["master.cf: 25x/inet"], role="postfix")
-    assert set(judged(named(diff=[master]), probed(deaf))[1]) == {"postfix: master.cf: 25x/inet"}
 
 
 # ---- what is refused or breaks down ----
@@ -205,19 +209,20 @@ def test_a_wrong_inventory_is_an_error_and_nothing_else_is_said():
 # ---- what puts it right ----
 
 
-def test_every_remedy_has_its_sentence_in_both_languages():
-    for remedy in remedies.KNOWN:
-        english, japanese = remedies.sentence({"remedy": remedy})
-        assert english and japanese and english != japanese
+@pytest.mark.parametrize("remedy", remedies.KNOWN)
+def test_every_remedy_has_its_sentence_in_both_languages(remedy):
+    english, japanese = remedies.sentence({"remedy": remedy})
+    assert english and japanese and english != japanese
 
 
 def test_every_remedy_that_a_module_gives_is_known():
-    given = set()
-    for path in [*ROOT.glob("roles/*/library/*.py"), *ROOT.glob("roles/*/module_utils/*.py")]:
-        for call in ast.walk(ast.parse(path.read_text())):
-            for word in call.keywords if isinstance(call, ast.Call) else ():
-                if word.arg == "remedy" and isinstance(word.value, ast.Constant):
-                    given.add(word.value.value)
+    given = {
+        word.value.value
+        for folder in ("library", "module_utils")
+        for path in ROOT.glob(f"roles/*/{folder}/*.py")
+        for word in ast.walk(ast.parse(path.read_text()))
+        if isinstance(word, ast.keyword) and word.arg == "remedy" and isinstance(word.value, ast.Constant)
+    }
     assert {"restart", "mode", "reboot"} <= given <= set(remedies.KNOWN)
 
 
