@@ -55,7 +55,7 @@ def pick(net, names, generation, outside=()):
     return [{**h, "generation": h.get("generation") or generation, "outside": h["name"] in outside} for h in chosen]
 
 
-def _ip(lines):
+def ip(lines):
     done = subprocess.run(
         ["ip", "-batch", "-"], input="\n".join(lines) + "\n", text=True, capture_output=True, timeout=30, check=False
     )
@@ -82,7 +82,7 @@ def make_namespace(path):
     ns.unshare(ns.NEWNET)
     ns.mount("/proc/self/ns/net", path, flags=ns.MS_BIND)
     _quiet()
-    _ip(["link set lo up"])
+    ip(["link set lo up"])
 
 
 def build(net, hosts, directory):
@@ -107,14 +107,14 @@ def build(net, hosts, directory):
     for where, device in (("lan", BRIDGE), ("inet", "inet"), ("clients", "clients")):
         lines += [f"address add {a} dev {device}{' nodad' if ':' in a else ''}" for a in net["net"][where]["router"]]
     lines.append(f"address add {ROUTER_LL}/64 dev clients nodad")
-    _ip(lines)
+    ip(lines)
 
     gateways = {where: [a.split("/")[0] for a in net["net"][where]["router"]] for where in net["net"]}
     for name, inner, addresses in lan_members:
         ns.enter({f"{directory}/{name}": ns.NEWNET})
-        _ip(_member(inner, addresses, gateways["lan"], net["net"]["lan"]["router"]))
+        ip(_member(inner, addresses, gateways["lan"], net["net"]["lan"]["router"]))
     ns.enter({f"{directory}/inet": ns.NEWNET})
-    _ip(
+    ip(
         _member(
             "eth0", [a for e in net["internet"] for a in e["addresses"]], gateways["inet"], net["net"]["inet"]["router"]
         )
@@ -136,9 +136,9 @@ def build(net, hosts, directory):
         f"route add 0.0.0.0/0 via inet6 {ROUTER_LL} dev eth0",
         f"route add ::/0 via {ROUTER_LL} dev eth0 src {source6}",
     ]
-    _ip(lines)
+    ip(lines)
     ns.enter({f"{directory}/{SWITCH}": ns.NEWNET})
-    _ip([f"route add {v4} via inet6 {CLIENTS_LL} dev clients", f"route add {v6} via {CLIENTS_LL} dev clients"])
+    ip([f"route add {v4} via inet6 {CLIENTS_LL} dev clients", f"route add {v6} via {CLIENTS_LL} dev clients"])
 
 
 def _member(device, addresses, gateways, prefixes):

@@ -8,7 +8,6 @@ import fcntl
 import ipaddress
 import os
 import struct
-import subprocess
 
 from . import LabError, net, ns
 from .connect import keeper
@@ -37,30 +36,25 @@ def device(host):
 
 
 def plug(state, host):
-    """A tap on the bridge of the lab whose folder is `state`, in the place that `lab up --outside` left to `host`.
+    """A tap on the bridge of the lab whose directory is `state`, in the place that `lab up --outside` left to `host`.
 
     Returns its descriptor, which is inheritable. Raises LabError when the lab is not up, another machine has the place, or no tap can be made.
     """
     pid = keeper(state)
     if pid is None:
         raise LabError(f"{os.path.basename(state)} is not up")
-    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        switch = os.open(f"/proc/{pid}/root{state}/m/ns/{net.SWITCH}", os.O_RDONLY | os.O_CLOEXEC)
+    with open("/proc/self/ns/net") as home:
         try:
-            ns.setns(switch, ns.NEWNET)
-        finally:
-            os.close(switch)
-        try:
+            ns.enter({f"/proc/{pid}/root{state}/m/ns/{net.SWITCH}": ns.NEWNET})
             return _attach(device(host))
+        except OSError as e:
+            if e.errno == errno.EBUSY:
+                raise LabError(
+                    f"the place of {host} in {os.path.basename(state)} is taken by another machine"
+                ) from None
+            raise LabError(f"no tap in {os.path.basename(state)}: {e}") from None
         finally:
-            ns.setns(home, ns.NEWNET)
-    except OSError as e:
-        if e.errno == errno.EBUSY:
-            raise LabError(f"the place of {host} in {os.path.basename(state)} is taken by another machine") from None
-        raise LabError(f"no tap in {os.path.basename(state)}: {e}") from None
-    finally:
-        os.close(home)
+            ns.setns(home.fileno(), ns.NEWNET)
 
 
 def _attach(name):
@@ -68,15 +62,7 @@ def _attach(name):
     fd = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
-        done = subprocess.run(
-            ["ip", "link", "set", name, "master", net.BRIDGE, "up"],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        if done.returncode:
-            raise LabError(f"ip: {done.stderr.strip()}")
+        net.ip([f"link set {name} master {net.BRIDGE} up"])
         os.set_inheritable(fd, True)
         return fd
     except BaseException:
@@ -90,15 +76,10 @@ def place(description, host):
     description: of net.load(). The routes lead to what is simulated and nowhere else: the machine's default route stays what it was.
     """
     entry = next(h for h in description["hosts"] if h["name"] == host)
-    gateways = {
-        six: next(a.split("/")[0] for a in description["net"]["lan"]["router"] if (":" in a) == six)
-        for six in (False, True)
-    }
-    length = {":" in a: a.split("/")[1] for a in description["net"]["lan"]["router"]}
-    nets = [str(ipaddress.ip_interface(a).network) for a in description["net"]["inet"]["router"]] + description["net"][
-        "clients"
-    ]["own"]
+    where = description["net"]
+    router = {":" in a: a.split("/") for a in where["lan"]["router"]}
+    nets = [str(ipaddress.ip_interface(a).network) for a in where["inet"]["router"]] + where["clients"]["own"]
     return {
-        "addresses": [f"{a}/{length[':' in a]}" for a in entry["addresses"]],
-        "routes": [(one, gateways[":" in one]) for one in nets],
+        "addresses": [f"{a}/{router[':' in a][1]}" for a in entry["addresses"]],
+        "routes": [(one, router[":" in one][0]) for one in nets],
     }

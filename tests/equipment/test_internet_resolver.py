@@ -14,7 +14,9 @@ def internet():
 
 @pytest.fixture
 def resolver(internet):
-    yield Resolver(internet, rate=0)
+    unlimited = Resolver(internet)
+    unlimited.set(rate=0)
+    yield unlimited
     for zone in internet.zones.values():
         zone.behaviour.set(**zone.configured)
 
@@ -36,8 +38,8 @@ def test_bucket():
     )  # rounding may cost a step of 1 ms now and then
 
 
-def test_limit_is_for_each_client_and_drops_or_fails(internet):
-    resolver = Resolver(internet, rate=20, burst=50, over="drop")
+def test_limit_is_for_each_client_and_drops_or_fails(resolver):
+    resolver.set(rate=20, burst=50, over="drop")
     answers = [ask(resolver, "signed.test", "A")[0] for _ in range(80)]
     assert sum(a is not None for a in answers) == 50 and all(a.answer for a in answers[:50])
     assert ask(resolver, "signed.test", "A", client="192.0.2.11")[0].answer
@@ -64,7 +66,7 @@ def test_it_waits_as_long_as_the_servers_make_it_and_remembers(resolver, interne
     internet.zones[zones.wire("d0002.test.")].behaviour.set(delay=1000)
     assert ask(resolver, "d0002.test", "MX", now=0.0)[1] == pytest.approx(1.1)
     assert ask(resolver, "d0002.test", "MX", now=0.5)[1] == pytest.approx(0.6), (
-        "the question under way is not asked again"
+        "the query in progress is not sent again"
     )
     assert ask(resolver, "d0002.test", "MX", now=2.0)[1] == 0
     assert ask(resolver, "mail.d0002.test", "A", now=2.0)[1] == pytest.approx(1.0), "the delegation is known by now"

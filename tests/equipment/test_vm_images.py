@@ -80,7 +80,7 @@ def surroundings(monkeypatch, tmp_path):
 
 @pytest.fixture
 def official(server, monkeypatch):
-    """official(sha512): fetch 15.1 from the server as if images.toml pinned that. `official.said` is what it told."""
+    """official(sha512): fetch 15.1 from the server as if images.toml pinned that. `official.said` is what it reported."""
     monkeypatch.setenv("FREEBSD_MIRROR", f"http://127.0.0.1:{server.server_port}")
     server.files[FOLDER + NAME] = PACKED
 
@@ -147,7 +147,7 @@ def test_no_file(tmp_path):
         images.given(tmp_path / "nowhere")
 
 
-def test_a_full_disk_is_told_before(tmp_path):
+def test_a_full_disk_is_reported_before(tmp_path):
     with pytest.raises(VmError, match="MiB free.*SOKUHAI_CACHE"):
         ROOM(tmp_path, 1 << 60, "unpacking")
 
@@ -169,8 +169,9 @@ def test_what_is_not_the_pinned_file_is_thrown_away(official):
     assert not list((images.cache() / "official").glob("Free*"))
 
 
-def test_a_broken_off_fetch_goes_on(server, official):
-    server.cut = 100_000
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_broken_off_fetch_goes_on(server, official, ranges):
+    server.cut, server.ranges = 100_000, ranges
     with pytest.raises(VmError, match="goes on from there"):
         official(GOOD)
     assert part().stat().st_size == 100_000
@@ -179,26 +180,20 @@ def test_a_broken_off_fetch_goes_on(server, official):
     assert server.asked[-1] == (NAME, "bytes=100000-")
 
 
-def test_a_server_without_ranges(server, official):
-    server.cut, server.ranges = 100_000, False
-    with pytest.raises(VmError):
-        official(GOOD)
-    server.cut = None
-    assert official(GOOD).read_bytes() == PLAIN
-
-
-def test_the_beginning_of_another_version_is_not_kept(server, official):
+@pytest.mark.parametrize(
+    "there, asked",
+    [
+        # the beginning of another version is not kept
+        (b"x" * 50_000, ["bytes=50000-", None]),
+        # all was fetched but not yet checked
+        (PACKED, [f"bytes={len(PACKED)}-"]),
+    ],
+)
+def test_what_an_earlier_fetch_left(server, official, there, asked):
     part().parent.mkdir(parents=True)
-    part().write_bytes(b"x" * 50_000)
+    part().write_bytes(there)
     assert official(GOOD).read_bytes() == PLAIN
-    assert [wanted for _, wanted in server.asked] == ["bytes=50000-", None]
-
-
-def test_all_was_fetched_but_not_yet_checked(server, official):
-    part().parent.mkdir(parents=True)
-    part().write_bytes(PACKED)
-    assert official(GOOD).read_bytes() == PLAIN
-    assert server.asked == [(NAME, f"bytes={len(PACKED)}-")]
+    assert [wanted for _, wanted in server.asked] == asked
 
 
 def test_without_a_pin_the_folders_list_is_trusted_once(server, official):

@@ -46,30 +46,32 @@ def test_the_probe_answers_everywhere(tmp_path):
     assert said["pkg_reaches"] == "no", "offline means that no repository is asked"
 
 
-def test_what_the_probe_makes_of_it():
-    has = answer(named="9.18.49", pkg_there="yes", pkg_reaches="no")
-    assert has["named"] == "9.18.49" and has["disk_mib"] == 6000
-    assert has["pkg"] is False, "a pkg that reaches nothing installs nothing"
-    assert answer(pkg_reaches="yes")["pkg"] is True
-    assert answer(disk_mib="-12")["disk_mib"] == -12
+@pytest.mark.parametrize(
+    "said, key, value",
+    [
+        ({"named": "9.18.49"}, "named", "9.18.49"),
+        ({}, "disk_mib", 6000),
+        ({"disk_mib": "-12"}, "disk_mib", -12),
+        ({"pkg_reaches": "yes"}, "pkg", True),
+        # a pkg that reaches nothing installs nothing
+        ({"pkg_there": "yes", "pkg_reaches": "no"}, "pkg", False),
+    ],
+)
+def test_what_the_probe_makes_of_it(said, key, value):
+    assert answer(**said)[key] == value
 
 
-def test_a_silent_machine_is_an_error():
-    with pytest.raises(ValueError, match="did not say"):
-        probe.read("")
-    with pytest.raises(ValueError, match="release"):
-        answer(release="")
+@pytest.mark.parametrize("output, missing", [("", "disk_mib"), ("".join(f"{key}=\n" for key in ANSWER), "release")])
+def test_a_silent_machine_is_an_error(output, missing):
+    with pytest.raises(ValueError, match=missing):
+        probe.read(output)
 
 
 # --- what is left out
 
 
-def steps():
-    return {step.name: step for step in scenario.STEPS}
-
-
 def test_the_order_is_the_one_that_proves_something():
-    names = list(steps())
+    names = [step.name for step in scenario.STEPS]
     wanted = [
         "bootstrap",
         "site",
@@ -85,39 +87,37 @@ def test_the_order_is_the_one_that_proves_something():
     assert [name for name in names if name in wanted] == wanted
 
 
-def test_without_pkg_what_is_there_is_configured():
-    bare = answer(python="3.11", named="9.18", postfix="3.10")
-    assert "repository" in steps()["bootstrap"].needs(context(bare))
-    assert steps()["site"].needs(context(bare)) == ""
+PROGRAMS = {"python": "3.11", "named": "9.18", "postfix": "3.10"}
+SOURCES = {"compiler": "yes", "sources": "yes", "ports": "yes"}
+REBUILD, TRIAL = "rebuild of the ports and the kernel", "trial boot of a copied kernel"
 
 
-def test_without_pkg_and_without_programs_nothing_can_be_provisioned():
-    assert "postfix" in steps()["site"].needs(context(answer(postfix="")))
-
-
-def test_a_disk_that_is_nearly_full():
-    there = {"python": "3.11", "named": "9.18", "postfix": "3.10"}
-    assert "vm up --size" in steps()["site"].needs(context(answer(disk_mib="240", **there)))
-    assert steps()["site"].needs(context(answer(disk_mib="300", **there))) == "", "nothing is to be installed"
-    assert "1500 are needed" in steps()["site"].needs(context(answer(disk_mib="300", pkg_reaches="yes")))
-    assert "a copy of the kernel takes 100" in steps()["trial boot of a copied kernel"].needs(
-        context(answer(disk_mib="300"))
-    )
-
-
-def test_nothing_is_built_unasked():
-    rebuild = steps()["rebuild of the ports and the kernel"]
-    everything = answer(compiler="yes", sources="yes", ports="yes")
-    assert "REBUILD=1" in rebuild.needs(context(everything))
-    assert rebuild.needs(context(everything, rebuild=True)) == ""
-    assert "no compiler" in rebuild.needs(context(answer(sources="yes", ports="yes"), rebuild=True))
-
-
-def test_a_kernel_is_tried_once():
-    trial = steps()["trial boot of a copied kernel"]
-    assert trial.needs(context()) == ""
-    assert trial.needs(context(answer(compiler="yes", sources="yes", ports="yes"), rebuild=True))
-    assert trial.needs(context(answer(), rebuild=True)) == "", "nothing could be built, so the copy is tried"
+@pytest.mark.parametrize(
+    "step, has, rebuild, why",
+    [
+        # without pkg, what is there is configured; without the programs, too, nothing can be provisioned
+        ("bootstrap", PROGRAMS, False, "repository"),
+        ("site", PROGRAMS, False, ""),
+        ("site", {"postfix": ""}, False, "postfix"),
+        # a disk that is nearly full has room where nothing is to be installed
+        ("site", {**PROGRAMS, "disk_mib": "240"}, False, "vm up --size"),
+        ("site", {**PROGRAMS, "disk_mib": "300"}, False, ""),
+        ("site", {**PROGRAMS, "disk_mib": "300", "pkg_reaches": "yes"}, False, "1500 are needed"),
+        (TRIAL, {"disk_mib": "300"}, False, "a copy of the kernel takes 100"),
+        # nothing is built unless asked for
+        (REBUILD, SOURCES, False, "REBUILD=1"),
+        (REBUILD, SOURCES, True, ""),
+        (REBUILD, {**SOURCES, "compiler": "no"}, True, "no compiler"),
+        # a kernel is tried once: the one that was built, or a copy where none could be
+        (TRIAL, {}, False, ""),
+        (TRIAL, SOURCES, True, "had its trial"),
+        (TRIAL, {}, True, ""),
+    ],
+)
+def test_what_a_machine_lacks_decides_what_is_tried(step, has, rebuild, why):
+    needs = next(one.needs for one in scenario.STEPS if one.name == step)
+    found = needs(context(answer(**has), rebuild))
+    assert why in found and bool(why) == bool(found)
 
 
 def test_a_failed_step_takes_with_it_what_means_nothing_without_it():
@@ -128,7 +128,7 @@ def test_a_failed_step_takes_with_it_what_means_nothing_without_it():
         )
         for step in scenario.STEPS
     ]
-    found = scenario.run(mine, context(answer(python="3.11", named="9.18", postfix="3.10")), say=lambda _: None)
+    found = scenario.run(mine, context(answer(**PROGRAMS)))
     by = {one["step"]: one for one in found}
     assert len(found) == len(scenario.STEPS), "a step vanished"
     assert by["verify"]["outcome"] == "skipped" and by["verify"]["detail"] == "site failed"
@@ -139,33 +139,37 @@ def test_a_failed_step_takes_with_it_what_means_nothing_without_it():
     assert all(one["detail"] for one in found if one["outcome"] == "skipped"), "skipped without a reason"
 
 
-def fake(plays, runs=""):
+def fake(plays, runs):
     """A context whose plays give these (code, counts) in order and whose machine runs that kernel."""
-    one = context()
-    one.play = lambda *_, **__: plays.pop(0)
-    one.command = lambda *_, **__: 0
-    one.there = lambda script: (0, runs)
-    one.vm = "vm"
-    return one
+    return types.SimpleNamespace(
+        **vars(context()),
+        play=lambda *_, **__: plays.pop(0),
+        command=lambda *_, **__: 0,
+        there=lambda script: (0, runs),
+        vm="vm",
+    )
 
 
-def test_a_second_run_that_changes_something_fails():
-    assert scenario.idempotence(fake([(0, {"changed": 0})]))[0] == "passed"
-    assert scenario.idempotence(fake([(0, {"changed": 1})]))[:2] == ("failed", "1 changed")
-    assert scenario.idempotence(fake([(0, {})]))[0] == "failed", "nothing was counted"
-    assert scenario.idempotence(fake([(2, {"changed": 0})]))[0] == "failed"
+STOCK, COPY = "/boot/kernel/kernel", f"/boot/{scenario.COPY}/kernel"
 
 
-def test_a_trial_that_left_the_old_kernel_running_fails():
-    assert scenario.trial(fake([(0, {})], f"/boot/{scenario.COPY}/kernel"))[0] == "passed"
-    assert scenario.trial(fake([(0, {})], "/boot/kernel/kernel"))[0] == "failed"
-
-
-def test_a_rollback_is_proved_by_the_running_kernel_and_by_a_run_without_changes():
-    stock = "/boot/kernel/kernel"
-    assert scenario.rollback(fake([(0, {}), (0, {}), (0, {"changed": 0})], stock))[0] == "passed"
-    assert scenario.rollback(fake([(0, {}), (0, {}), (0, {"changed": 2})], stock))[0] == "failed"
-    assert scenario.rollback(fake([(0, {})], f"/boot/{scenario.COPY}/kernel"))[0] == "failed"
+@pytest.mark.parametrize(
+    "step, plays, runs, outcome",
+    [
+        (scenario.idempotence, [(0, {"changed": 0})], "", "passed"),
+        (scenario.idempotence, [(0, {"changed": 1})], "", "failed"),
+        (scenario.idempotence, [(0, {})], "", "failed"),  # nothing was counted
+        (scenario.idempotence, [(2, {"changed": 0})], "", "failed"),
+        (scenario.trial, [(0, {})], COPY, "passed"),
+        (scenario.trial, [(0, {})], STOCK, "failed"),
+        # proved by the running kernel and by a run without changes
+        (scenario.rollback, [(0, {}), (0, {}), (0, {"changed": 0})], STOCK, "passed"),
+        (scenario.rollback, [(0, {}), (0, {}), (0, {"changed": 2})], STOCK, "failed"),
+        (scenario.rollback, [(0, {})], COPY, "failed"),
+    ],
+)
+def test_what_a_step_is_proved_by(step, plays, runs, outcome):
+    assert step(fake(list(plays), runs))[0] == outcome
 
 
 def test_pytests_report(tmp_path):
@@ -196,9 +200,6 @@ def test_results_of_one_machine_come_together(tmp_path):
     here.about = {"pid": 2, "start": "9"}
     scenario.record(here, [one("contract", "failed")], path, "2026-01-02")
     assert outcomes() == [("contract", "failed")], "another machine's results were kept"
-
-
-# --- make test
 
 
 # --- the page
@@ -236,18 +237,21 @@ def test_the_page_says_what_the_results_say(tmp_path):
     data = scenario.record(one, results, tmp_path / "r.json", "2026-01-02")
     text = proved.page([json.loads((tmp_path / "r.json").read_text())])
     assert "/secret" not in json.dumps(data)
-    assert "## 15.0-RELEASE, 2026-01-02" in text
-    assert "| site | passed | 9 changed, 20 remote commands | 5 min |" in text
-    assert "| contract | failed | 7 tests passed, 1 failed, 2 skipped; exit 1 | 60 s |" in text
-    assert "| drift | skipped | there is none |  |" in text
-    assert "- `test_pf::t`: failure: a | b" in text
-    assert "| rollback | not run |" in text and "| site | not run |" not in text, (
-        "what a broken-off run did not reach is not left out"
-    )
-    assert "lacks a package repository, a compiler" in text
+    for line in (
+        "## 15.0-RELEASE, 2026-01-02",
+        "| site | passed | 9 changed, 20 remote commands | 5 min |",
+        "| contract | failed | 7 tests passed, 1 failed, 2 skipped; exit 1 | 60 s |",
+        "| drift | skipped | there is none |  |",
+        "- `test_pf::t`: failure: a | b",
+        # what a broken-off run did not reach is not left out
+        "| rollback | not run |",
+        "lacks a package repository, a compiler",
+    ):
+        assert line in text
+    assert "| site | not run |" not in text
 
 
-def test_reasons_are_told_once():
+def test_reasons_are_given_once():
     lines = proved.reasons(
         {
             "test_a::one": "skipped: no pf",

@@ -33,6 +33,7 @@ SOKUHAI_CACHE=DIR          where images and disks are kept (default ~/.cache/sok
 import argparse
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -46,6 +47,8 @@ import termios
 import time
 import tty
 
+from labkit.files import read_json, record
+
 from . import VmError, guest, images, join, machine, paths, probe, process, proved, scenario, seed
 
 HOSTNAME = "mx.home.example"
@@ -57,11 +60,12 @@ def result(text):
 
 
 def read(state):
-    """What is known of an instance: machine.json as a dict, {} when there is none."""
-    try:
-        return json.loads((state / "machine.json").read_text())
-    except (OSError, ValueError):
-        return {}
+    """What is known of an instance, {} when there is none."""
+    return read_json(state / "machine.json")
+
+
+def note(state, about):
+    record(state / "machine.json", about)
 
 
 @contextlib.contextmanager
@@ -87,15 +91,12 @@ def clear(state):
     """End an instance's process and remove its files. True when it was running."""
     about = read(state)
     pid, start = about.get("pid"), about.get("start")
-    if not pid and (state / "qemu.pid").exists():
+    if not pid:
         # broken off between QEMU's start and the note of it: the name in its command line tells whether it is ours
         with contextlib.suppress(OSError, ValueError):
             pid = int((state / "qemu.pid").read_text())
-            start = (
-                process.started(pid)
-                if str(state / "qemu.pid") in pathlib.Path(f"/proc/{pid}/cmdline").read_text()
-                else None
-            )
+            if str(state / "qemu.pid") in pathlib.Path(f"/proc/{pid}/cmdline").read_text():
+                start = process.started(pid)
     was_up = process.end(pid, start) if pid and start else False
     if about.get("lab"):
         join.lower_lab(about["lab"])
@@ -111,11 +112,10 @@ def clear(state):
 def down(_args):
     state = paths.state()
     with lock(state):
-        there = state.exists()
-        was_up = clear(state)
-    result(
-        f"{state.name} is " + ("down" if was_up else "not running; its leftovers are removed" if there else "not up")
-    )
+        outcome = "not running; its leftovers are removed" if state.exists() else "not up"
+        if clear(state):
+            outcome = "down"
+    result(f"{state.name} is {outcome}")
     return 0
 
 
@@ -124,8 +124,7 @@ def choose(args):
     if os.environ.get("FREEBSD_IMAGE"):
         path = images.given(os.environ["FREEBSD_IMAGE"])
         return path, pathlib.Path(os.environ["FREEBSD_IMAGE"]).name, args.size
-    release = os.environ.get("FREEBSD_RELEASE") or None
-    path = images.official(release, guest.say)
+    path = images.official(os.environ.get("FREEBSD_RELEASE"), guest.say)
     return path, path.name, args.size or OFFICIAL_SIZE
 
 
@@ -167,7 +166,7 @@ def up(args):
             key, public = make_key(state)
             (state / "seed.iso").write_bytes(seed.image(seed.nocloud(HOSTNAME, user, public)))
             accel, why = machine.accelerator()
-            limit = machine.boot_seconds(accel)
+            limit = machine.number("FREEBSD_BOOT_SECONDS", machine.BOOT_SECONDS[accel])
             disk = paths.disks(state.name) / "disk.qcow2"
             grown = machine.overlay(image, disk, size)
             how = "KVM" if accel == "kvm" else "the processor is emulated, which is slow"
@@ -193,10 +192,6 @@ def up(args):
             finally:
                 if card is not None:
                     os.close(card)
-        except BaseException:
-            abandon(state)
-            raise
-        try:
             about["boot_took"] = guest.wait_boot(state, about, limit)
         except BaseException:
             abandon(state)
@@ -280,12 +275,6 @@ def boot(state, about, disk, code, card=None):
     )
 
 
-def note(state, about):
-    new = state / "machine.json.new"
-    new.write_text(json.dumps(about, indent=1) + "\n")
-    new.rename(state / "machine.json")
-
-
 # --- using it
 
 
@@ -312,18 +301,17 @@ def status(args):
     state = paths.state()
     about = read(state)
     about["running"] = guest.running(about)
+    console = state / "console.log"
     if args.json:
-        print(json.dumps(about, indent=1))
+        text = json.dumps(about, indent=1)
     elif about["running"]:
-        print(
+        text = (
             f"{state.name} is up: FreeBSD {about.get('release', '?')} from {about['image']}, {about['accelerator']} ({about['why']})\n"
-            f"ssh -F {state / 'ssh_config'} vm\nconsole: {state / 'console.log'}"
+            f"ssh -F {state / 'ssh_config'} vm\nconsole: {console}"
         )
     else:
-        print(
-            f"{state.name} is not up"
-            + (f"; its last console: {state / 'console.log'}" if (state / "console.log").exists() else "")
-        )
+        text = f"{state.name} is not up" + (f"; its last console: {console}" if console.exists() else "")
+    print(text)
     return 0 if about["running"] else 1
 
 
@@ -338,11 +326,10 @@ def reboot(args):
             root = "" if about["user"] == "root" else "doas -n "
             # the answer may be lost with the connection
             guest.there(state, f"{root}shutdown -r now", timeout=60)
-        seconds = guest.wait_boot(state, about, about["boot_seconds"], before or "unknown")
+        about["boot_took"] = guest.wait_boot(state, about, about["boot_seconds"], before or "unknown")
         guest.settle(state, about)
-        about["boot_took"] = seconds
         note(state, about)
-    result(f"{state.name} has booted again, in {seconds} s")
+    result(f"{state.name} has booted again, in {about['boot_took']} s")
     return 0
 
 
@@ -375,28 +362,20 @@ def console(args):
         print(machine.tail(state / "console.log", 60))
         return 0
     need(state)
-    with socket.socket(socket.AF_UNIX) as line:
+    with socket.socket(socket.AF_UNIX) as line, contextlib.ExitStack() as after:
         line.connect(str(state / "serial"))
-        old = termios.tcgetattr(0) if sys.stdin.isatty() else None
-        try:
-            if old:
-                tty.setraw(0)
-            sources = [line, sys.stdin.fileno()]
-            while True:
-                ready = select.select(sources, [], [])[0]
-                if line in ready:
-                    data = line.recv(4096)
-                    if not data:
-                        return 0
-                    os.write(1, data)
-                if sys.stdin.fileno() in ready:
-                    data = os.read(0, 1024)
-                    if not data or b"\x1d" in data:
-                        return 0
-                    line.sendall(data)
-        finally:
-            if old:
-                termios.tcsetattr(0, termios.TCSADRAIN, old)
+        if sys.stdin.isatty():
+            after.callback(termios.tcsetattr, 0, termios.TCSADRAIN, termios.tcgetattr(0))
+            tty.setraw(0)
+        while True:
+            ready = select.select([line, 0], [], [])[0]
+            data = line.recv(4096) if line in ready else os.read(0, 1024)
+            if not data or (line not in ready and b"\x1d" in data):
+                return 0
+            if line in ready:
+                os.write(1, data)
+            else:
+                line.sendall(data)
 
 
 def ask(_args):
@@ -405,7 +384,7 @@ def ask(_args):
     return 0
 
 
-def results_folder():
+def results_directory():
     return paths.cache() / "results" / paths.instance()
 
 
@@ -418,16 +397,13 @@ def test(args):
         raise VmError(f"no step {', '.join(sorted(unknown))}: vm test --list")
     state = paths.state()
     about = need(state)
-    folder = results_folder()
+    folder = results_directory()
     folder.mkdir(parents=True, exist_ok=True)
     has = guest.look(state, about)
     context = scenario.Context(about, has, state, folder, rebuild=os.environ.get("REBUILD") == "1")
     today = time.strftime("%Y-%m-%d", time.gmtime())
-
-    def save(results):
-        # also when the run is broken off, what is done is known
-        scenario.record(context, results, folder / "results.json", today)
-
+    # after each step: also when the run is broken off, what is done is known
+    save = functools.partial(scenario.record, context, path=folder / "results.json", when=today)
     results = scenario.run(scenario.STEPS, context, only=args.steps, save=save)
     # the programs it has by now; what it lacked at first decided what was tried
     context.has = {**has, **{key: value for key, value in guest.look(state, need(state)).items() if key in probe.TEXTS}}
@@ -440,7 +416,7 @@ def test(args):
 
 
 def take_in(args):
-    path = pathlib.Path(args.file) if args.file else results_folder() / "results.json"
+    path = pathlib.Path(args.file) if args.file else results_directory() / "results.json"
     if not path.is_file():
         raise VmError(f"{path}: no results of a run; vm/vm test makes some")
     result(f"{proved.add(path)} and {proved.PAGE} written")
@@ -459,7 +435,7 @@ def write_seed(args):
 
 
 def fetch(args):
-    print(images.official(args.release or os.environ.get("FREEBSD_RELEASE") or None, guest.say))
+    print(images.official(args.release or os.environ.get("FREEBSD_RELEASE"), guest.say))
     return 0
 
 
@@ -484,15 +460,13 @@ def main(arguments):
     one.add_argument("--alone", action="store_true")
     one.add_argument("--size", default="")
     one.add_argument("--clock", default="")
-    add("down", down)
-    add("join", join_in)
+    for name, function in (("down", down), ("join", join_in), ("accel", accel), ("probe", ask)):
+        add(name, function)
     add("status", status).add_argument("--json", action="store_true")
     add("reboot", reboot).add_argument("--hard", action="store_true")
     add("console", console).add_argument("--attach", action="store_true")
     add("seed", write_seed).add_argument("file")
     add("fetch", fetch).add_argument("release", nargs="?")
-    add("accel", accel)
-    add("probe", ask)
     one = add("test", test)
     one.add_argument("steps", nargs="*")
     one.add_argument("--list", action="store_true")

@@ -52,35 +52,27 @@ def wait_boot(state, about, limit, before=""):
     Returns the seconds it took. Raises VmError with the end of the console.
     """
     began = time.monotonic()
-    last = {"said": "", "stopped": ""}
-
-    def ready():
-        if not machine.greets(about["port"]):
-            return False
-        # /firstboot goes at the end of the first boot; until then FreeBSD's own updates may still reboot the machine
-        done = there(state, "test ! -e /firstboot && sysctl -n kern.boottime", timeout=90)
-        last["said"] = done.stderr.strip() or ("it has not finished its first boot" if done.returncode == 1 else "")
-        return done.returncode == 0 and done.stdout.strip() != before
-
-    def goes_on():
-        last["stopped"] = machine.stopped(state)
-        return running(about) and not last["stopped"]
-
-    # in an emulated machine a failed login costs both sides seconds
-    outcome = machine.wait(ready, goes_on, limit, every=2.0)
-    if outcome != "ready":
-        what = (
-            "the machine has ended"
-            if outcome == "ended"
-            else f"nobody can log in within {limit} s (FREEBSD_BOOT_SECONDS)"
-        )
-        if last["stopped"]:
-            what = f"QEMU has stopped it: {last['stopped']}"
-        if last["said"]:
-            what += f"; ssh says: {last['said'].splitlines()[-1]}"
-        console = machine.tail(state / "console.log").replace("\n", "\n  ")
-        raise VmError(f"{state.name}: {what}. The end of {state / 'console.log'}:\n  {console}")
-    return round(time.monotonic() - began)
+    said = ""
+    while True:
+        if machine.greets(about["port"]):
+            # /firstboot goes at the end of the first boot; until then FreeBSD's own updates may still reboot the machine
+            done = there(state, "test ! -e /firstboot && sysctl -n kern.boottime", timeout=90)
+            if done.returncode == 0 and done.stdout.strip() != before:
+                return round(time.monotonic() - began)
+            said = done.stderr.strip() or ("it has not finished its first boot" if done.returncode == 1 else "")
+        stopped = machine.stopped(state)
+        if stopped or not running(about):
+            what = f"QEMU has stopped it: {stopped}" if stopped else "the machine has ended"
+            break
+        if time.monotonic() - began > limit:
+            what = f"nobody can log in within {limit} s (FREEBSD_BOOT_SECONDS)"
+            break
+        # in an emulated machine a failed login costs both sides seconds
+        time.sleep(2)
+    if said:
+        what += f"; ssh says: {said.splitlines()[-1]}"
+    console = machine.tail(state / "console.log").replace("\n", "\n  ")
+    raise VmError(f"{state.name}: {what}. The end of {state / 'console.log'}:\n  {console}")
 
 
 def settle(state, about):

@@ -4,7 +4,6 @@ The first card stays QEMU's user networking: ssh comes in by it, and the default
 machine asks its own resolver, which knows the simulated root alone.
 """
 
-import json
 import os
 import pathlib
 import re
@@ -13,27 +12,26 @@ import shutil
 import subprocess
 import sys
 
+from labkit import LabError, net, tap
+from labkit.files import record
+
 from . import VmError
 from .paths import REPOSITORY, VM
 
 LAB = REPOSITORY / "lab" / "lab"
 TOP = pathlib.Path("/run/sokuhai-lab")
-# the lab's own code makes the tap, as it makes the rest of its network
-sys.path.append(str(LAB.parent))
-
-from labkit import LabError, net, tap
 
 
 def impossible():
     """Why this machine has no simulated internet for the virtual one, or ""."""
     if not sys.platform.startswith("linux"):
         return "the simulated internet needs Linux"
-    why = tap.missing()
-    if not why and not shutil.which("ip"):
-        why = "ip is missing: apt-get install iproute2"
-    if not why and not (REPOSITORY / ".venv" / "bin" / "python").exists():
-        why = "its servers need the virtual environment: make venv"
-    return why
+    if why := tap.missing():
+        return why
+    if not shutil.which("ip"):
+        return "ip is missing: apt-get install iproute2"
+    venv = REPOSITORY / ".venv" / "bin" / "python"
+    return "" if venv.exists() else "its servers need the virtual environment: make venv"
 
 
 def lab_of(instance):
@@ -77,12 +75,8 @@ def is_up(name):
 def note(name, host, user, instance):
     """Let `lab sh HOST`, and all that uses it, reach the machine of that instance as root."""
     shell = [str(VM / "vm"), "sh"]
-    told = {
-        "shell": shell,
-        "run": [*shell, "--", *([] if user == "root" else ["doas", "-n"])],
-        "env": {"SOKUHAI_VM": instance},
-    }
-    (TOP / name / f"{host}.outside").write_text(json.dumps(told) + "\n")
+    run = [*shell, "--", *([] if user == "root" else ["doas", "-n"])]
+    record(TOP / name / f"{host}.outside", {"shell": shell, "run": run, "env": {"SOKUHAI_VM": instance}})
 
 
 def place(host):

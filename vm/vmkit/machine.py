@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 
 from . import VmError, images, process
 
@@ -90,27 +89,18 @@ def accelerator(run=subprocess.run, device="/dev/kvm"):
         )
     except subprocess.TimeoutExpired:
         return "tcg", f"{QEMU} hangs with {device}"
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    complaint = done.stderr.strip().partition("\n")[0].strip()
     if done.returncode:
-        return "tcg", f"{device} is there, but {lines[0] if lines else f'{QEMU} ends with {done.returncode}'}"
+        return "tcg", f"{device} is there, but {complaint or f'{QEMU} ends with {done.returncode}'}"
     status = re.search(r"VM status: (.+)", done.stdout)
-    if not status or status[1].strip() != "running":
-        return (
-            "tcg",
-            f"{device} is there, but its guest is {status[1].strip() if status else 'silent'}{f': {lines[0]}' if lines else ''}",
-        )
+    guest = status[1].strip() if status else "silent"
+    if guest != "running":
+        return "tcg", f"{device} is there, but its guest is {guest}{complaint and ': '}{complaint}"
     return "kvm", f"{device} works"
 
 
-def boot_seconds(accel):
-    """How long a boot may take. Raises VmError for a FREEBSD_BOOT_SECONDS that is not a number."""
-    text = os.environ.get("FREEBSD_BOOT_SECONDS") or str(BOOT_SECONDS[accel])
-    if not text.isdecimal() or int(text) < 1:
-        raise VmError(f"FREEBSD_BOOT_SECONDS: {text!r} is not a number of seconds")
-    return int(text)
-
-
 def number(name, default):
+    """A number from the environment. Raises VmError for what is not one."""
     text = os.environ.get(name) or str(default)
     if not text.isdecimal() or int(text) < 1:
         raise VmError(f"{name}: {text!r} is not a number")
@@ -120,7 +110,7 @@ def number(name, default):
 def command(state, disk, code, accel, port, *, memory, processors, offline, clock="", name="vm", tap=None):
     """QEMU's command line, a list of str.
 
-    state, disk: pathlib.Path of the instance's folder and of its disk (qcow2). port: where sshd is reached on 127.0.0.1. offline: the
+    state, disk: pathlib.Path of the instance's directory and of its disk (qcow2). port: where sshd is reached on 127.0.0.1. offline: the
     guest reaches nothing but what it is asked from there. clock: what the machine's clock says at the start, in UTC, for rehearsing.
     tap: descriptor of the second card's tap, which QEMU inherits; None for a machine with one card.
     """
@@ -210,9 +200,8 @@ def overlay(image, disk, size=""):
         )
         if about.returncode:
             raise VmError(f"{image}: {about.stderr.strip()}")
-        have, want = json.loads(about.stdout)["virtual-size"], in_bytes(size)
-        if want > have:
-            arguments.append(str(want))
+        if in_bytes(size) > json.loads(about.stdout)["virtual-size"]:
+            arguments.append(str(in_bytes(size)))
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if done.returncode:
         raise VmError(f"{image}: {done.stderr.strip()}")
@@ -221,10 +210,10 @@ def overlay(image, disk, size=""):
 
 def in_bytes(size):
     """20G as a number. Raises VmError."""
-    digits, unit = size.rstrip("KMGTkmgt"), size[len(size.rstrip("KMGTkmgt")) :].upper()
-    if not digits.isdecimal() or len(unit) > 1:
+    match = re.fullmatch(r"(\d+)([KMGT]?)", size.upper())
+    if not match:
         raise VmError(f"{size!r} is not a size; 20G, 4096M")
-    return int(digits) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[unit]
+    return int(match[1]) << 10 * " KMGT".index(match[2] or " ")
 
 
 def free_port():
@@ -258,17 +247,15 @@ def ask(state, *commands):
         line.connect(str(state / "monitor"))
         stream = line.makefile("rw")
         stream.readline()
-        answer = {}
         for one in ("qmp_capabilities", *commands):
             name, values = (one, {}) if isinstance(one, str) else one
             stream.write(json.dumps({"execute": name, "arguments": values}) + "\n")
             stream.flush()
-            while True:
+            answer = json.loads(stream.readline())
+            while "event" in answer:
                 answer = json.loads(stream.readline())
-                if "error" in answer:
-                    raise VmError(f"QEMU refuses {name}: {answer['error'].get('desc')}")
-                if "return" in answer:
-                    break
+            if "error" in answer:
+                raise VmError(f"QEMU refuses {name}: {answer['error'].get('desc')}")
         return answer
 
 
@@ -301,30 +288,9 @@ def greets(port, timeout=5):
 def tail(path, lines=25):
     """The last lines of a console, without the terminal's escapes."""
     try:
-        data = pathlib.Path(path).read_bytes()[-20000:]
+        text = pathlib.Path(path).read_bytes()[-20000:].decode(errors="replace")
     except OSError:
         return "(nothing)"
-    text = data.decode(errors="replace")
-    clean, skip = [], False
-    for char in text:
-        if skip:
-            skip = not ("@" <= char <= "~" and char != "[")
-        elif char == "\x1b":
-            skip = True
-        elif char in "\n\t" or char >= " ":
-            clean.append(char)
-    found = [line.rstrip() for line in "".join(clean).splitlines() if line.strip()]
+    text = re.sub(r"\x1b(\[[^@-~]*)?[@-~]", "", text)
+    found = [line.rstrip() for line in re.sub(r"[\0-\x08\x0b-\x1f]", "", text).splitlines() if line.strip()]
     return "\n".join(found[-lines:]) or "(nothing)"
-
-
-def wait(condition, alive, limit, every=1.0, clock=time.monotonic, pause=time.sleep):
-    """Until condition() is true. Returns "ready", or why not: "ended" or "timeout"."""
-    deadline = clock() + limit
-    while True:
-        if condition():
-            return "ready"
-        if not alive():
-            return "ended"
-        if clock() >= deadline:
-            return "timeout"
-        pause(every)

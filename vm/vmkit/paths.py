@@ -1,4 +1,4 @@
-"""Where the folder vm, the cache and an instance's files are."""
+"""Where the directory vm, the cache and an instance's files are."""
 
 import os
 import pathlib
@@ -22,27 +22,27 @@ def cache():
 
 
 def instance():
-    """Name of the instance, from SOKUHAI_VM. Raises VmError when it could not be a folder's name."""
+    """Name of the instance, from SOKUHAI_VM. Raises VmError when it could not be a directory's name."""
     name = os.environ.get("SOKUHAI_VM") or "vm"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", name):
         raise VmError(f"SOKUHAI_VM: {name!r} is not a name for an instance; letters, digits, _ . -, at most 32")
     return name
 
 
-def state(name=None):
-    """Folder of an instance's logs, keys and sockets."""
+def state():
+    """Directory of the instance's logs, keys and sockets."""
     if os.geteuid() == 0 and os.path.isdir("/run"):
         top = pathlib.Path("/run/sokuhai-vm")
     elif os.environ.get("XDG_RUNTIME_DIR"):
         top = pathlib.Path(os.environ["XDG_RUNTIME_DIR"]) / "sokuhai-vm"
     else:
         top = cache() / "run"
-    path = top / (name or instance())
+    path = top / instance()
     if len(os.fsencode(str(path / "monitor"))) > SOCKET_PATH_LIMIT:
-        raise VmError(f"{path}: too long a path for a socket; set XDG_RUNTIME_DIR to a shorter folder")
+        raise VmError(f"{path}: too long a path for a socket; set XDG_RUNTIME_DIR to a shorter directory")
     return path
 
 
-def disks(name=None):
-    """Folder of an instance's disk."""
-    return cache() / "instances" / (name or instance())
+def disks(name):
+    """Directory of an instance's disk."""
+    return cache() / "instances" / name

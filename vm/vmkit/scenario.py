@@ -1,5 +1,6 @@
 """The scenario: what is tried on the machine, in which order, what each step needs, and what came of it."""
 
+import functools
 import json
 import os
 import pathlib
@@ -7,6 +8,8 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree
+
+from labkit.files import read_json
 
 from .paths import REPOSITORY, VM
 
@@ -79,15 +82,11 @@ class Context:
             SOKUHAI_SUMMARY=str(summary),
             **more,
         )
-        try:
-            data = json.loads(summary.read_text())
-            counted = {
-                "changed": data["hosts"][self.about["host"]]["changed"],
-                "remote_commands": data["remote_commands"],
-                "tasks": data["tasks"],
-            }
-        except (OSError, ValueError, KeyError):
-            counted = {}
+        data = read_json(summary)
+        counted = {}
+        if self.about["host"] in data.get("hosts", {}):
+            counted = {key: data[key] for key in ("remote_commands", "tasks")}
+            counted["changed"] = data["hosts"][self.about["host"]]["changed"]
         return code, counted
 
     def there(self, script):
@@ -132,9 +131,7 @@ def bootstrap(context):
 
 
 def needs_pkg(context):
-    if not context.has["pkg"]:
-        return "the machine has no package repository within reach, so there is nothing to fetch from"
-    return ""
+    return "" if context.has["pkg"] else "the machine has no package repository within reach to fetch from"
 
 
 def needs_programs(context):
@@ -142,11 +139,9 @@ def needs_programs(context):
     if context.has["disk_mib"] < room:
         return f"{context.has['disk_mib']} MiB are free, {room} are needed: vm/vm up --size 20G grows the disk"
     missing = [name for name in ("python", "named", "postfix") if not context.has[name]]
-    return (
-        f"the machine has neither a package repository within reach nor {', '.join(missing)}"
-        if missing and not context.has["pkg"]
-        else ""
-    )
+    if context.has["pkg"] or not missing:
+        return ""
+    return f"the machine has neither a package repository within reach nor {', '.join(missing)}"
 
 
 def site(context):
@@ -177,9 +172,17 @@ def drift(context):
     return verdict(code)
 
 
-def contract(context):
-    path = context.folder / "contract.xml"
+def pytest(context, name, *arguments, **more):
+    """A run of pytest: (outcome, detail, counts, {test that did not pass: why})."""
+    path = context.folder / f"{name}.xml"
     path.unlink(missing_ok=True)
+    options = ["-p", "no:cacheprovider", "--tb=short", f"--junitxml={path}"]
+    code = context.command(name, [BIN / "python", "-m", "pytest", *options, *arguments], **more)
+    counts, why = report(path)
+    return (*verdict(code, counts), why)
+
+
+def contract(context):
     about = context.about
     extra = f"-o UserKnownHostsFile={context.state}/known_hosts -o ControlMaster=auto -o ControlPersist=60 -o ControlPath={context.state}/c-%C"
     given = {
@@ -187,23 +190,7 @@ def contract(context):
         "ssh_extra_args": extra,
         "ssh_identity_file": about["key"],
     }
-    code = context.command(
-        "contract",
-        [
-            BIN / "python",
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--tb=short",
-            f"--junitxml={path}",
-            "lab/contract",
-        ],
-        SOKUHAI_SSH=json.dumps(given),
-    )
-    counts, why = report(path)
-    return (*verdict(code, counts), why)
+    return pytest(context, "contract", "-q", "lab/contract", SOKUHAI_SSH=json.dumps(given))
 
 
 def reboot(context):
@@ -219,51 +206,36 @@ def no_internet(context):
 def join(context):
     """The machine becomes the mail host of the simulated internet: its own named asks the root there, its clients have addresses there."""
     code = context.command("join", [context.vm, "join"])
-    if code:
-        return verdict(code)
-    return verdict(*context.play("site-joined", "site.yml"))
+    return verdict(code) if code else verdict(*context.play("site-joined", "site.yml"))
+
+
+def chosen(emulated):
+    """(names of the tests with real clients to run, why the others are left out)"""
+    asked = os.environ.get("FREEBSD_TESTS", "").replace(",", " ").split()
+    if asked:
+        return [name for name in CLIENT_TESTS if name in asked], "FREEBSD_TESTS names others"
+    if emulated and os.environ.get("SOKUHAI_FULL") != "1":
+        return QUICK_TESTS, "each of its plays takes minutes on an emulated processor; SOKUHAI_FULL=1 runs them"
+    return CLIENT_TESTS, ""
 
 
 def clients(context):
     emulated = context.about["accelerator"] == "tcg"
-    asked = os.environ.get("FREEBSD_TESTS", "").replace(",", " ").split()
-    names = (
-        [name for name in CLIENT_TESTS if name in asked]
-        if asked
-        else QUICK_TESTS
-        if emulated and os.environ.get("SOKUHAI_FULL") != "1"
-        else CLIENT_TESTS
-    )
+    names, left_out = chosen(emulated)
     if not names:
-        return "failed", f"FREEBSD_TESTS: of {' '.join(asked)} none is one of {' '.join(CLIENT_TESTS)}", {}
-    path = context.folder / "clients.xml"
-    path.unlink(missing_ok=True)
-    code = context.command(
+        return "failed", f"FREEBSD_TESTS: none of {os.environ['FREEBSD_TESTS']} is one of {' '.join(CLIENT_TESTS)}", {}
+    *came_out, why = pytest(
+        context,
         "clients",
-        [
-            BIN / "python",
-            "-m",
-            "pytest",
-            "-v",
-            "-p",
-            "no:cacheprovider",
-            "--tb=short",
-            f"--junitxml={path}",
-            *(f"tests/system/test_{name}.py" for name in names),
-        ],
+        "-v",
+        *(f"tests/system/test_{name}.py" for name in names),
         SOKUHAI_LAB=context.about["lab"],
         SOKUHAI_INVENTORY=str(INVENTORY),
         SOKUHAI_SLOW=str(SLOW if emulated else 1),
         PYTHONPATH=str(REPOSITORY / "lab"),
     )
-    counts, why = report(path)
-    left_out = (
-        "FREEBSD_TESTS names others"
-        if asked
-        else "each of its plays takes minutes on an emulated processor; SOKUHAI_FULL=1 runs them"
-    )
     why.update({f"test_{name}": f"skipped: {left_out}" for name in CLIENT_TESTS if name not in names})
-    return (*verdict(code, counts), why)
+    return (*came_out, why)
 
 
 def no_rebuild(context):
@@ -326,12 +298,7 @@ STEPS = [
     Step("site", site, needs_programs, ("bootstrap",)),
     Step("idempotence", idempotence, after=("site",)),
     Step("verify", proof("verify"), after=("site",)),
-    Step(
-        "drift",
-        drift,
-        lambda _: "" if (REPOSITORY / "tools" / "drift").exists() else "there is no tools/drift yet",
-        ("site",),
-    ),
+    Step("drift", drift, after=("site",)),
     Step("contract", contract),
     Step("site in the simulated internet", join, no_internet, ("site",)),
     Step("mail and DNS of real clients", clients, after=("site in the simulated internet",)),
@@ -343,44 +310,36 @@ STEPS = [
 ]
 
 
-def say_at_once(text):
-    """A step takes minutes, and a pipe or a file shows what is buffered only then."""
-    print(text, flush=True)
+def without(step, outcomes):
+    """Why a step means nothing after what came of those before it, or "". Without bootstrap a machine may still be provisioned."""
+    for name in step.after:
+        outcome = outcomes.get(name)
+        if outcome == "failed":
+            return f"{name} failed"
+        if outcome == "skipped" and name != "bootstrap":
+            return f"{name} could not be tried"
+    return ""
 
 
-def run(steps, context, say=say_at_once, clock=time.monotonic, only=(), save=lambda results: None):
-    """All steps in order, handing what there is to save() after each. Returns a list of {step, outcome, detail, seconds, counts, tests}; a step that failed or could not be tried takes
-    those with it that mean nothing without it, by name."""
-    results, state = [], {}
+def run(steps, context, only=(), save=lambda results: None):
+    """All steps in order, each followed by save(). Returns a list of {step, outcome, detail, seconds, counts, tests}; a step that failed
+    or could not be tried takes those with it that mean nothing without it, by name."""
+    # a step takes minutes, and a pipe or a file would show only then what is buffered
+    say = functools.partial(print, flush=True)
+    results, outcomes = [], {}
     for step in steps:
         if only and step.name not in only:
             continue
-        why = step.needs(context)
-        if not why:
-            bad = [
-                name
-                for name in step.after
-                if state.get(name) == "failed" or (state.get(name) == "skipped" and name != "bootstrap")
-            ]
-            why = f"{bad[0]} {'failed' if state[bad[0]] == 'failed' else 'could not be tried'}" if bad else ""
-        began = clock()
-        if why:
-            outcome, detail, counts, tests = "skipped", why, {}, {}
-        else:
+        began = time.monotonic()
+        outcome, detail, counts, tests = "skipped", step.needs(context) or without(step, outcomes), {}, {}
+        if not detail:
             say(f"== {step.name}")
             outcome, detail, counts, *more = step.run(context)
             tests = more[0] if more else {}
-        state[step.name] = outcome
-        results.append(
-            {
-                "step": step.name,
-                "outcome": outcome,
-                "detail": detail,
-                "seconds": round(clock() - began),
-                "counts": counts,
-                "tests": tests,
-            }
-        )
+        outcomes[step.name] = outcome
+        seconds = round(time.monotonic() - began)
+        about = {"step": step.name, "outcome": outcome, "detail": detail, "seconds": seconds}
+        results.append({**about, "counts": counts, "tests": tests})
         save(results)
         say(f"== {step.name}: {outcome}" + (f" ({detail})" if detail else ""))
     return results
@@ -393,13 +352,11 @@ def merge(earlier, results):
 
 
 def record(context, results, path, when):
-    """The results as JSON: what the page is made of. No path of this machine is in it. Those of the same machine that stand there stay."""
+    """The results as JSON, of which the page is made, without a path of this machine. Earlier ones of the same machine stay."""
     run_id = f"{context.about.get('pid')} {context.about.get('start')}"
-    try:
-        former = json.loads(pathlib.Path(path).read_text())
-        results = merge(former["steps"] if former.get("run") == run_id else [], results)
-    except (OSError, ValueError, KeyError):
-        pass
+    former = read_json(path)
+    if former.get("run") == run_id:
+        results = merge(former["steps"], results)
     about = {key: context.about.get(key) for key in ("image", "accelerator", "offline", "boot_took", "clock_off")}
     data = {
         "date": when,

@@ -1,24 +1,27 @@
 """Stock named against the practice host's own configuration, under the same load in one run; with --mail also what mail sees of it.
 
 Load on named: two private named processes in the practice host, one after the other, are asked for MX records of names that nobody
-asked for before, every authoritative answer coming late. Each begins cold (it has met no server yet) and warm (it has asked the
+asked for before, every authoritative answer coming late. Each begins cold (it has met no server yet) and warm (it has queried the
 same server a few dozen times, so that it knows its round trip). What is counted is printed; nothing is tuned to make either fail.
 
 Mail (--mail): the same message to the same recipients through the provider's resolver, a stock named, and the host's own named.
 """
 
+import contextlib
+import functools
 import json
 import os
 import pathlib
 import re
 
-from . import servers
+from . import dnsload, servers
 from .host import Host, HostError
-from .mail import Late, deliver, flush, recipients_of, write
+from .mail import deliver, flush, late, recipients_of, write
 
 CONF = "/usr/local/etc/namedb/named.conf"
 PORT = 5399
-OUTER = "192.0.2.10"
+OUTER, PROVIDER = "192.0.2.10", "198.51.100.153"
+RATE, LATE, ZONE = 3000, 1000, "load.test"  # queries a second, milliseconds, the zone of every name
 # where and as whom a named works: a private one has its own of these, whatever its options
 PLACE = {
     "directory",
@@ -57,7 +60,7 @@ def statements(text):
             found.append(current.strip())
             current = ""
     if current.strip():
-        raise ValueError(f"named.conf: what is not ended: {current.strip()[:60]}")
+        raise ValueError(f"named.conf: not ended: {current.strip()[:60]}")
     return found
 
 
@@ -93,12 +96,12 @@ def private(options, others, address, port):
 
 
 def stock(dns, address="127.0.0.1", port=PORT):
-    """The configuration of a named that was only told which internet it is in."""
+    """The configuration of a named that knows only which internet it is in."""
     options = ["dnssec-validation yes;", *(f'disable-empty-zone "{z}";' for z in dns["disable_empty_zones"])]
     anchors = ""
-    for a in dns["trust_anchors"]:
-        flags, protocol, algorithm, key = a["value"].split(None, 3)
-        anchors += f'"{a["name"]}" {a["type"]} {flags} {protocol} {algorithm} "{key}"; '
+    for anchor in dns["trust_anchors"]:
+        *numbers, key = anchor["value"].split(None, 3)
+        anchors += f'"{anchor["name"]}" {anchor["type"]} {" ".join(numbers)} "{key}"; '
     return private(options, [f"trust-anchors {{ {anchors}}};"], address, port)
 
 
@@ -124,10 +127,8 @@ def hints(dns):
     )
 
 
-def run_named(host, conf, dns, load, warm, late):
-    """The counts of one load on one fresh named; *late* in milliseconds says what a warm one's answers may take."""
-    from . import dnsload
-
+def run_named(host, conf, dns, load, warm):
+    """The counts of one load on one fresh named."""
     job = {
         "conf": conf,
         "hints": hints(dns),
@@ -136,77 +137,55 @@ def run_named(host, conf, dns, load, warm, late):
         "port": PORT,
         "load": load,
         "warm": {"rate": 20, "seconds": 2, "zone": load["zone"], "rdtype": load["rdtype"]} if warm else None,
-        "warm_ms": late * 1.2 + 50,
+        "warm_ms": LATE * 1.2 + 50,
     }
     _code, out = host.run(*host.python("hostnamed.py"), stdin=json.dumps(job) + "\n", timeout=load["seconds"] + 200)
     report = json.loads(out)
-    report["answered"] = report["noerror"]
-    return report
+    return {**report, "answered": report["noerror"]}
 
 
-class HeldNamed:
+@contextlib.contextmanager
+def held_named(host, dns, address):
     """A stock named on port 53 of the practice host's outer address while this context lasts: its own listens on the loopback."""
-
-    def __init__(self, host, dns, address):
-        self.job = {"conf": stock(dns, address, 53), "hints": hints(dns), "address": address, "port": 53}
-        self.host = host
-
-    def __enter__(self):
-        self.process = self.host.popen(*self.host.python("hostnamed.py"), stdin=-1, stdout=-1, stderr=-1)
-        self.process.stdin.write(json.dumps(self.job) + "\n")
-        self.process.stdin.flush()
-        if "ready" not in self.process.stdout.readline():
-            raise HostError(f"no stock named on {self.job['address']}: {self.process.stderr.read()[-500:]}")
-
-    def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait(30)
+    job = {"conf": stock(dns, address, 53), "hints": hints(dns), "address": address, "port": 53}
+    with host.popen(*host.python("hostnamed.py"), stdin=-1, stdout=-1, stderr=-1) as process:
+        process.stdin.write(json.dumps(job) + "\n")
+        process.stdin.flush()
+        if "ready" not in process.stdout.readline():
+            raise HostError(f"no stock named on {address}: {process.stderr.read()[-500:]}")
+        yield
 
 
-class Resolver:
+@contextlib.contextmanager
+def resolver(host, address):
     """The practice host's programs use another resolver while this context lasts."""
-
-    def __init__(self, host, address):
-        self.host, self.address = host, address
-
-    def put(self, text):
-        self.host.run("sh", "-c", "cat > /etc/resolv.conf && PATH=$PATH:/usr/local/sbin && postfix reload", stdin=text)
-
-    def __enter__(self):
-        self.before = self.host.run("cat", "/etc/resolv.conf")[1]
-        self.put(f"nameserver {self.address}\n")
-
-    def __exit__(self, *_):
-        self.put(self.before)
+    put = ("sh", "-c", "cat > /etc/resolv.conf && PATH=$PATH:/usr/local/sbin && postfix reload")
+    before = host.run("cat", "/etc/resolv.conf")[1]
+    host.run(*put, stdin=f"nameserver {address}\n")
+    try:
+        yield
+    finally:
+        host.run(*put, stdin=before)
 
 
-def compare_named(options, folder, host, dns, say):
-    printed = host.run("sh", "-c", f"PATH=$PATH:/usr/local/sbin:/usr/local/bin; named-checkconf -p {options.conf}")[1]
+def compare_named(options, host, dns, say):
+    printed = host.run("sh", "-c", f"/usr/local/bin/named-checkconf -p {CONF}")[1]
     confs = {"stock": stock(dns), "ours": ours(printed)}
-    load = {"rate": options.rate, "seconds": options.seconds, "zone": options.zone, "rdtype": "MX"}
+    load = {"rate": RATE, "seconds": options.seconds, "zone": ZONE, "rdtype": "MX"}
     report = {}
     say(
-        f"named asked {options.rate:.0f} times a second for {options.seconds:.0f} s, every answer about {options.zone} {options.late:.0f} ms late; "
+        f"named asked {RATE} times a second for {options.seconds:.0f} s, every answer about {ZONE} {LATE} ms late; "
         f"{os.cpu_count()} CPUs"
     )
     say(
         f"  {'named':12} {'in time':>8} {'SERVFAIL':>9} {'late':>7} {'never':>7} {'p50 ms':>8} {'sockets':>8} {'CPU s':>6} {'asked/s':>8}"
     )
-    with Late(folder, options.late, options.zone):
-        for phase in options.phases:
+    with late(options.folder, LATE, ZONE):
+        for phase in ("cold", "warm"):
             for name, conf in confs.items():
-                found = report.setdefault(phase, {})[name] = run_named(
-                    host, conf, dns, load, phase == "warm", options.late
-                )
-                sent = found["sent"]
-                say(
-                    f"  {name + ', ' + phase:12} {found['answered'] / sent:8.1%} {found['servfail'] / sent:9.1%} {found['late'] / sent:7.1%} "
-                    f"{found['timeout'] / sent:7.1%} {found['latency_ms']['p50'] or 0:8.0f} {found['sockets_peak']:8} {found['cpu_seconds']:6.1f} "
-                    f"{found['achieved']:8.0f}{'' if found['on_rate'] else '  (the generator did not keep up)'}"
-                    f"{'  (the machine had no CPU left)' if found['machine_busy'] > 0.97 else ''}"
-                    f"{'  (did not get warm)' if found.get('warm') is False else ''}"
-                )
-    best = report.get("warm") or report["cold"]
+                found = report.setdefault(phase, {})[name] = run_named(host, conf, dns, load, phase == "warm")
+                say(row(f"{name}, {phase}", found))
+    best = report["warm"]
     ratio = best["ours"]["answered"] / max(1, best["stock"]["answered"])
     for name, count in best["stock"]["log"].items():
         say(f"  stock named's log: {name} ({count} lines)")
@@ -215,58 +194,50 @@ def compare_named(options, folder, host, dns, say):
         **best,
         "phases": report,
         "ratio": round(ratio, 2),
-        "rate": options.rate,
-        "late_ms": options.late,
+        "rate": RATE,
+        "late_ms": LATE,
         "generator_kept_up": all(f["on_rate"] for p in report.values() for f in p.values()),
         "machine_busy_peak": max(f["machine_busy"] for p in report.values() for f in p.values()),
     }
 
 
-def compare_mail(options, instance, folder, host, dns, say):
-    recipients = recipients_of(options.recipients, min(options.domains, options.recipients))
-    provider = dict(p.split("=", 1) for p in options.provider)
-    report = {
-        "recipients": len(recipients),
-        "domains": min(options.domains, options.recipients),
-        "late_ms": options.late,
-    }
+def row(name, found):
+    sent = found["sent"]
+    return (
+        f"  {name:12} {found['answered'] / sent:8.1%} {found['servfail'] / sent:9.1%} {found['late'] / sent:7.1%} "
+        f"{found['timeout'] / sent:7.1%} {found['latency_ms']['p50'] or 0:8.0f} {found['sockets_peak']:8} {found['cpu_seconds']:6.1f} "
+        f"{found['achieved']:8.0f}{'' if found['on_rate'] else '  (the generator did not keep up)'}"
+        f"{'  (the machine had no CPU left)' if found['machine_busy'] > 0.97 else ''}"
+        f"{'  (did not get warm)' if found.get('warm') is False else ''}"
+    )
+
+
+def compare_mail(options, host, dns, say):
+    domains = min(options.domains, options.recipients)
+    recipients = recipients_of(options.recipients, domains)
+    report = {"recipients": len(recipients), "domains": domains, "late_ms": LATE}
+    limits = servers.request(options.folder, "dns", {"op": "resolver", "values": {}})
 
     def run(name):
-        found = report[name] = deliver(
-            instance,
-            folder,
-            recipients,
-            sender=options.sender,
-            timeout=options.mail_timeout,
-            settle=True,
-            clean=True,
-            name=options.host,
-            say=lambda text: say(f"  {name}: {text.strip()}"),
-        )
-        return found
+        def named(text):
+            say(f"  {name}: {text.strip()}")
 
-    with Late(folder, options.late):
-        try:
-            limits = servers.request(folder, "dns", {"op": "resolver", "values": provider})
-            servers.request(folder, "dns", {"op": "forget"})
-            with Resolver(host, "198.51.100.153"):
-                run("provider")
-            after = servers.request(folder, "dns", {"op": "resolver", "values": {}})
-            report["provider"]["resolver"] = {
-                **{k: limits[k] for k in ("rate", "burst", "over")},
-                **{k: after[k] - limits[k] for k in ("queries", "over_limit")},
-            }
-        finally:
-            data = servers.request(folder, "dns", {"op": "resolver", "values": {}})
-            if provider:
-                servers.request(folder, "dns", {"op": "reset-resolver"})
-        with HeldNamed(host, dns, OUTER), Resolver(host, OUTER):
+        report[name] = deliver(host, options.folder, recipients, timeout=90, settle=True, clean=True, say=named)
+
+    with late(options.folder, LATE):
+        servers.request(options.folder, "dns", {"op": "forget"})
+        with resolver(host, PROVIDER):
+            run("provider")
+        after = servers.request(options.folder, "dns", {"op": "resolver", "values": {}})
+        counted = {name: after[name] - limits[name] for name in ("queries", "over_limit")}
+        report["provider"]["resolver"] = {**limits, **counted}
+        with held_named(host, dns, OUTER), resolver(host, OUTER):
             run("stock")
         flush(host)
         run("ours")
     say(
-        f"mail to {report['recipients']} recipients in {report['domains']} domains, answers about them {options.late:.0f} ms late; the provider's "
-        f"resolver answers a client {data['rate'] if not provider else limits['rate']:.0f} times a second, {limits['burst']:.0f} at once"
+        f"mail to {len(recipients)} recipients in {domains} domains, answers about them {LATE} ms late; the provider's "
+        f"resolver answers a client {limits['rate']:.0f} times a second, {limits['burst']:.0f} at the same time"
     )
     say(f"  {'resolver':12} {'delivered':>10} {'deferred':>9} {'for DNS':>8} {'seconds':>8}")
     for name in ("provider", "stock", "ours"):
@@ -280,48 +251,22 @@ def compare_mail(options, instance, folder, host, dns, say):
 
 
 def arguments(parser):
-    parser.add_argument("--host", default="mx.home.example")
-    parser.add_argument("--conf", default=CONF, help=f"the host's own configuration (default {CONF})")
-    parser.add_argument("--rate", type=float, default=3000, help="queries a second (default 3000)")
     parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--late", type=float, default=1000, help="milliseconds every answer comes late (default 1000)")
-    parser.add_argument("--zone", default="load.test")
-    parser.add_argument(
-        "--phases", type=lambda t: t.split(","), default=["cold", "warm"], help="cold, warm or both (default cold,warm)"
-    )
     parser.add_argument("--mail", action="store_true", help="compare the delivery of mail")
     parser.add_argument("--no-named", action="store_true", help="leave the load on named out")
     parser.add_argument("--recipients", type=int, default=500)
     parser.add_argument("--domains", type=int, default=100)
-    parser.add_argument("--sender", default="postmaster@home.example")
-    parser.add_argument(
-        "--provider",
-        nargs="*",
-        default=[],
-        metavar="NAME=VALUE",
-        help="limit of the provider's resolver: rate=N burst=N over=drop|servfail",
-    )
-    parser.add_argument(
-        "--mail-timeout", type=float, default=90, help="seconds to watch each delivery at most (default 90)"
-    )
     parser.add_argument("--json", help="write the report to this file")
 
 
 def main(options):
-    if not set(options.phases) <= {"cold", "warm"} or not options.phases:
-        raise ValueError("--phases: cold, warm or cold,warm")
-    folder = pathlib.Path(options.instance_dir or f"/run/sokuhai-lab/{options.instance}")
-    host = Host(options.instance, options.host)
-    dns = json.loads((folder / "dns.json").read_text())
-
-    def say(text):
-        print(text, flush=True)
-
+    host = Host(options.instance)
+    dns = json.loads((options.folder / "dns.json").read_text())
+    say = functools.partial(print, flush=True)
     report = {}
     if not options.no_named:
-        report.update(compare_named(options, folder, host, dns, say))
+        report.update(compare_named(options, host, dns, say))
     if options.mail:
-        report["mail"] = compare_mail(options, options.instance, folder, host, dns, say)
-    if options.json:
-        write(options.json, report)
+        report["mail"] = compare_mail(options, host, dns, say)
+    write(options.json, report)
     return 0

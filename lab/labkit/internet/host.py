@@ -43,7 +43,7 @@ class Host:
         return done.returncode, done.stdout
 
     def python(self, script, *arguments):
-        """The command that runs a file of this folder on the host's own Python."""
+        """The command that runs a file of this directory by the host's own Python."""
         return ["sh", "-c", PYTHON, "python", (HERE / script).read_text(), *map(str, arguments)]
 
     def ask(self, mode, job=None, timeout=600):

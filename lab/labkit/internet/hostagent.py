@@ -1,8 +1,11 @@
-"""What the load tools do inside a practice host, or a FreeBSD in its place: hand mail in, sample queue and sockets, read the log.
+"""What the load tools do inside a practice host, or a FreeBSD in its place: submit mail, sample queue and sockets, read the log.
 
 Sent there as text and run by whatever Python the host has; standard library only. Each mode prints JSON lines.
 """
 
+import collections
+import contextlib
+import email.utils
 import json
 import os
 import re
@@ -20,7 +23,7 @@ STATUS = re.compile(r"postfix[^ ]*/\w+\[\d+\]: ([0-9A-Za-z]+): to=<([^>]*)>, .*?
 DNS = re.compile(r"Name service error|Host not found|Host or domain name not found|nameserver", re.I)
 
 
-def told(*command):
+def printed(*command):
     """Lines that a command of FreeBSD prints; its failure is an answer, too: the process has ended."""
     return subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True, check=False
@@ -29,16 +32,12 @@ def told(*command):
 
 def pids(name):
     if not LINUX:
-        return [int(line) for line in told("/bin/pgrep", "-x", name)]
+        return [int(line) for line in printed("/bin/pgrep", "-x", name)]
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open("/proc/%s/comm" % entry) as comm:
-                    if comm.read().strip() == name:
-                        found.append(int(entry))
-            except OSError:
-                pass
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open("/proc/%s/comm" % entry) as comm:
+            if comm.read().strip() == name:
+                found.append(int(entry))
     return found
 
 
@@ -46,22 +45,16 @@ def sockets(pid):
     """(descriptors, sockets among them) that a process holds."""
     if not LINUX:
         # procstat(1): FD is a number for a descriptor, T is its type, s a socket
-        types = [
-            line.split()[3] for line in told("/usr/bin/procstat", "-h", "fd", str(pid)) if line.split()[2].isdigit()
-        ]
+        fields = map(str.split, printed("/usr/bin/procstat", "-h", "fd", str(pid)))
+        types = [kind for _pid, _comm, fd, kind, *_ in fields if fd.isdigit()]
         return len(types), types.count("s")
-    folder = "/proc/%d/fd" % pid
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return 0, 0
-    count = 0
-    for name in names:
-        try:
-            count += os.readlink(folder + "/" + name).startswith("socket:")
-        except OSError:
-            pass
-    return len(names), count
+    targets = []
+    with contextlib.suppress(OSError):
+        for entry in os.scandir("/proc/%d/fd" % pid):
+            targets.append("")
+            with contextlib.suppress(OSError):
+                targets[-1] = os.readlink(entry.path)
+    return len(targets), sum(target.startswith("socket:") for target in targets)
 
 
 def alive(pid):
@@ -104,45 +97,26 @@ def sample(every):
 
 
 def send(job):
-    """Hand one or more messages to the mail system by SMTP on the loopback; prints what it said, and how long it took."""
-    recipients, size = job["recipients"], job["per_message"] or len(job["recipients"])
+    """Submit one message by SMTP on the loopback, unless a recipient is rejected; prints its queue id, who was rejected, and how long it took."""
+    text = (
+        "From: <%s>\r\nTo: undisclosed-recipients:;\r\nSubject: Practice alert\r\nX-Lab-Token: %s\r\nMessage-ID: <%s.0@lab>\r\n"
+        "Date: %s\r\n\r\nThis is a practice alert.\r\n"
+        % (job["sender"], job["token"], job["token"], email.utils.formatdate())
+    )
     start = time.time()
-    server = smtplib.SMTP("127.0.0.1", 25, local_hostname="localhost", timeout=600)
-    ids, refused = [], {}
-    server.ehlo()
-    for at in range(0, len(recipients), size):
-        part = recipients[at : at + size]
-        text = (
-            "From: <%s>\r\nTo: undisclosed-recipients:;\r\nSubject: Practice alert\r\nX-Lab-Token: %s\r\nMessage-ID: <%s.%d@lab>\r\n"
-            "Date: %s\r\n\r\nThis is a practice alert.\r\n"
-            % (
-                job["sender"],
-                job["token"],
-                job["token"],
-                at,
-                time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime()),
-            )
-        )
-        code, answer = server.mail(job["sender"])
-        if code != 250:
-            raise SystemExit("MAIL FROM:<%s>: %d %s" % (job["sender"], code, answer.decode()))
-        taken = 0
-        for recipient in part:
-            code, answer = server.rcpt(recipient)
-            if code in (250, 251):
-                taken += 1
-            else:
-                refused[recipient] = "%d %s" % (code, answer.decode())
-        if taken:
-            code, answer = server.data(text)
-            if code != 250:
-                raise SystemExit("DATA: %d %s" % (code, answer.decode()))
-            match = re.search(rb"queued as (\w+)", answer)
-            ids.append(match.group(1).decode() if match else answer.decode())
-        else:
-            server.rset()
-    server.quit()
-    print(json.dumps({"ids": ids, "refused": refused, "start": start, "seconds": time.time() - start}))
+    with smtplib.SMTP("127.0.0.1", 25, local_hostname="localhost", timeout=600) as server:
+        server.ehlo()
+        answers = [(job["sender"], server.mail(job["sender"]))]
+        answers += [(recipient, server.rcpt(recipient)) for recipient in job["recipients"]]
+        refused = {who: "%d %s" % (code, answer.decode()) for who, (code, answer) in answers if code not in (250, 251)}
+        if refused:
+            print(json.dumps({"refused": refused}))
+            return
+        code, answer = server.data(text)
+    if code != 250:
+        raise SystemExit("DATA: %d %s" % (code, answer.decode()))
+    queue_id = re.search(rb"queued as (\w+)", answer).group(1).decode()
+    print(json.dumps({"id": queue_id, "refused": {}, "seconds": time.time() - start}))
 
 
 def log_end():
@@ -151,31 +125,22 @@ def log_end():
 
 
 def log(job):
-    """What became of the recipients of some queue ids, by the maillog from an offset on."""
-    ids = set(job["ids"])
-    deferred, dns, bounced, reasons = set(), set(), set(), {}
-    if os.path.exists(MAILLOG):
-        with open(MAILLOG, errors="replace") as lines:
-            # newsyslog may have begun a new file meanwhile
-            lines.seek(job["offset"] if os.path.getsize(MAILLOG) >= job["offset"] else 0)
-            for line in lines:
-                match = STATUS.search(line.rstrip())
-                if not match or match.group(1) not in ids or match.group(4) == "sent":
-                    continue
-                _id, recipient, dsn, status, text = match.groups()
-                if status == "bounced":
-                    bounced.add(recipient)
-                else:
-                    deferred.add(recipient)
-                    if dsn == "4.4.3" or DNS.search(text):
-                        dns.add(recipient)
-                reason = "%s %s" % (dsn, re.sub(r"\S*\.(test|example)\b\S*|\[[^\]]*\](:\d+)?", "…", text)[:160])
-                reasons[reason] = reasons.get(reason, 0) + 1
-    print(
-        json.dumps(
-            {"deferred": sorted(deferred), "deferred_dns": sorted(dns), "bounced": sorted(bounced), "reasons": reasons}
-        )
-    )
+    """What became of a message's recipients, by the maillog from an offset on."""
+    found = {"deferred": set(), "deferred_dns": set(), "bounced": set()}
+    reasons = collections.Counter()
+    with open(MAILLOG, errors="replace") as lines:
+        # newsyslog may have begun a new file meanwhile
+        lines.seek(job["offset"] if os.path.getsize(MAILLOG) >= job["offset"] else 0)
+        for match in filter(None, map(STATUS.search, lines)):
+            queue_id, recipient, dsn, status, text = match.groups()
+            if queue_id != job["id"] or status == "sent":
+                continue
+            found["bounced" if status == "bounced" else "deferred"].add(recipient)
+            if status != "bounced" and (dsn == "4.4.3" or DNS.search(text)):
+                found["deferred_dns"].add(recipient)
+            text = re.sub(r"\S*\.(test|example)\b\S*|\[[^\]]*\](:\d+)?", "…", text)
+            reasons["%s %s" % (dsn, text[:160])] += 1
+    print(json.dumps({**{name: sorted(who) for name, who in found.items()}, "reasons": reasons}))
 
 
 def main():

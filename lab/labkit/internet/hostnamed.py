@@ -1,15 +1,15 @@
-"""Run a private named inside a practice host and load it, or keep it until told to stop.
+"""Run a private named inside a practice host and load it, or keep it until stdin ends.
 
 Sent there as text, like hostagent.py. The job on stdin: {conf, hints, source (of dnsload.py), port, address, load, warm, warm_ms}. The named
-is this process's child and ends with it; its folder is removed.
+is this process's child and ends with it; its directory is removed.
 """
 
+import collections
 import ctypes
 import json
-import os
+import pathlib
 import re
 import resource
-import shutil
 import signal
 import socket
 import struct
@@ -19,8 +19,8 @@ import tempfile
 import time
 import types
 
-NAMED = ("/usr/local/sbin/named", "/usr/sbin/named")
-CHECKERS = ("/usr/local/bin/named-checkconf", "/usr/local/sbin/named-checkconf", "/usr/bin/named-checkconf")
+NAMED = "/usr/local/sbin/named"
+CHECKER = "/usr/local/bin/named-checkconf"
 
 
 def answers(address, port):
@@ -43,32 +43,21 @@ def die_with_parent():
 
 def start(job, folder):
     """A named that answers. Raises SystemExit with the end of its log when it does not within 20 s."""
-    log = os.path.join(folder, "named.log")
-    with open(os.path.join(folder, "hints"), "w") as out:
-        out.write(job["hints"])
-    with open(os.path.join(folder, "named.conf"), "w") as out:
-        out.write(job["conf"].replace("@FOLDER@", folder))
-    program = next(p for p in NAMED if os.path.exists(p))
-    checker = next((p for p in CHECKERS if os.path.exists(p)), None)
-    if checker:
-        check = subprocess.run(
-            [checker, os.path.join(folder, "named.conf")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
-        )
-        if check.returncode:
-            raise SystemExit("named-checkconf refuses the private configuration: " + check.stdout.decode())
-    with open(os.path.join(folder, "stderr"), "w") as err:
+    log, stderr, conf = (folder / name for name in ("named.log", "stderr", "named.conf"))
+    (folder / "hints").write_text(job["hints"])
+    conf.write_text(job["conf"].replace("@FOLDER@", str(folder)))
+    check = subprocess.run([CHECKER, conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if check.returncode:
+        raise SystemExit("named-checkconf rejects the private configuration: " + check.stdout.decode())
+    with open(stderr, "w") as err:
         named = subprocess.Popen(
-            [program, "-f", "-c", os.path.join(folder, "named.conf")],
-            stdin=subprocess.DEVNULL,
-            stdout=err,
-            stderr=err,
-            preexec_fn=die_with_parent,
+            [NAMED, "-f", "-c", conf], stdin=subprocess.DEVNULL, stdout=err, stderr=err, preexec_fn=die_with_parent
         )
     until = time.monotonic() + 20
     while not answers(job["address"], job["port"]):
         if named.poll() is not None or time.monotonic() > until:
             named.kill()
-            text = "".join(open(f).read()[-1500:] for f in (log, os.path.join(folder, "stderr")) if os.path.exists(f))
+            text = "".join(path.read_text()[-1500:] for path in (log, stderr) if path.exists())
             raise SystemExit("the private named does not answer: " + text)
         time.sleep(0.1)
     return named
@@ -76,51 +65,42 @@ def start(job, folder):
 
 def seen_in(log):
     """Messages of named about limits and troubles, and how often it wrote them (named itself thins repeated ones out)."""
-    found = {}
-    with open(log, errors="replace") as lines:
-        for line in lines:
-            match = re.search(
-                r"no more recursive clients|recursive-clients (soft|hard) limit exceeded|quota reached|too many open[^:]*|out of memory",
-                line,
-            )
-            if match:
-                found[match.group(0)] = found.get(match.group(0), 0) + 1
-    return found
+    pattern = r"no more recursive clients|recursive-clients (?:soft|hard) limit exceeded|quota reached|too many open[^:\n]*|out of memory"
+    return collections.Counter(re.findall(pattern, log.read_text(errors="replace")))
+
+
+def measure(job, named, log):
+    """One load on a named, after a smaller one that warms it if the job says so: a dictionary of what came of it."""
+    dnsload = types.ModuleType("dnsload")
+    exec(job["source"], dnsload.__dict__)
+    report = {"descriptor_limit": resource.prlimit(named.pid, resource.RLIMIT_NOFILE)[0]}
+    if job["warm"]:
+        # until it has learnt the server's round trip, which shows in its answers; a named that never does is loaded all the same
+        report["warm"] = False
+        for report["warm_rounds"] in range(1, 11):
+            found = dnsload.load(job["address"], job["port"], **job["warm"])
+            report["warm"] = found["noerror"] == found["sent"] and found["latency_ms"]["p90"] < job["warm_ms"]
+            if report["warm"]:
+                break
+    report.update(dnsload.load(job["address"], job["port"], pid=named.pid, **job["load"]))
+    report["log"] = seen_in(log)
+    return report
 
 
 def main():
     job = json.loads(sys.stdin.readline())
-    folder = tempfile.mkdtemp(prefix="labnamed.", dir="/var/tmp")
-    named = None
-    try:
+    with tempfile.TemporaryDirectory(prefix="labnamed.", dir="/var/tmp") as name:
+        folder = pathlib.Path(name)
         named = start(job, folder)
-        if not job.get("load"):
-            print(json.dumps({"ready": named.pid}), flush=True)
-            sys.stdin.read()
-            return
-        dnsload = types.ModuleType("dnsload")
-        exec(job["source"], dnsload.__dict__)
-        report = {"descriptor_limit": resource.prlimit(named.pid, resource.RLIMIT_NOFILE)[0]}
-        if job.get("warm"):
-            # until it has learnt the server's round trip, which shows in its answers; a named that never does is loaded all the same
-            report["warm"] = False
-            for report["warm_rounds"] in range(1, 11):
-                found = dnsload.load(job["address"], job["port"], **job["warm"])
-                if found["noerror"] == found["sent"] and found["latency_ms"]["p90"] < job["warm_ms"]:
-                    report["warm"] = True
-                    break
-        report.update(dnsload.load(job["address"], job["port"], pid=named.pid, **job["load"]))
-        report["log"] = seen_in(os.path.join(folder, "named.log"))
-        print(json.dumps(report), flush=True)
-    finally:
-        if named:
-            named.terminate()
-            try:
-                named.wait(10)
-            except subprocess.TimeoutExpired:
-                named.kill()
-                named.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            if "load" in job:
+                print(json.dumps(measure(job, named, folder / "named.log")), flush=True)
+            else:
+                print(json.dumps({"ready": named.pid}), flush=True)
+                sys.stdin.read()
+        finally:
+            named.kill()
+            named.wait()
 
 
 if __name__ == "__main__":

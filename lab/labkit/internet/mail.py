@@ -1,16 +1,19 @@
 """Send one message to very many recipients through a practice host, and watch it being delivered."""
 
 import collections
+import contextlib
+import functools
 import json
 import os
-import pathlib
 import threading
 import time
 import uuid
 
-from . import servers, sink
+from ..files import record
+from . import servers
 from .host import Host, HostError
 
+SENDER = "postmaster@home.example"
 ALL_BULK = "d[0-9][0-9][0-9][0-9].test"
 
 
@@ -34,14 +37,10 @@ class Watch:
             self.last = seen = json.loads(line)
             self.samples += 1
             self.course.append([round(time.time(), 1), seen["sockets"], seen["smtp"]])
+            queue = seen["queue"]
             values = {key: seen[key] for key in ("descriptors", "sockets", "smtp")}
-            values.update(
-                queue=sum(seen["queue"].values()),
-                queue_active=seen["queue"]["active"],
-                queue_deferred=seen["queue"]["deferred"],
-            )
-            for key, value in values.items():
-                self.peak[key] = max(self.peak[key], value)
+            values.update(queue=sum(queue.values()), queue_active=queue["active"], queue_deferred=queue["deferred"])
+            self.peak |= collections.Counter(values)
 
     def end(self):
         """Stop it. Raises HostError when it saw nothing: then no peak was measured."""
@@ -62,10 +61,10 @@ class Tail:
     """Counts what the sinks write down for a token, from where the log ends now."""
 
     def __init__(self, path, token):
-        self.path, self.token = pathlib.Path(path), token
-        self.at = self.path.stat().st_size if self.path.exists() else 0
+        self.path, self.token = path, token
+        self.at = path.stat().st_size if path.exists() else 0
         self.copies = collections.Counter()
-        self.first = self.last = None
+        self.last = None
         self.rest = b""
 
     def read(self):
@@ -81,111 +80,93 @@ class Tail:
                 entry = json.loads(line)
                 if entry.get("token") == self.token:
                     self.copies[entry["recipient"]] += 1
-                    self.first = self.first or entry["time"]
                     self.last = entry["time"]
 
 
-def deliver(
-    instance,
-    folder,
-    recipients,
-    *,
-    per_message=0,
-    sender,
-    token=None,
-    timeout=None,
-    settle=False,
-    clean=False,
-    name="mx.home.example",
-    say=print,
-):
-    """Hand a message in on the host, wait for the sinks, and report.
+def deliver(host, folder, recipients, *, timeout=None, settle=False, clean=False, say=print):
+    """Submit a message on the host, wait for the sinks, and report.
 
-    recipients: list of addresses. per_message: recipients of one message, 0 for all. timeout: seconds to wait at most
-    (default 120 and one for every 20 recipients). settle: also stop once every recipient was delivered or deferred. clean: delete
-    what is left of it in the queue. Returns a dict; `deferred` and `deferred_dns` count recipients that were deferred at any time.
-    Raises HostError when the host would not take the message.
+    recipients: list of addresses. timeout: seconds to wait at most (default 120 and one for every 20 recipients). settle: also stop
+    once every recipient was delivered or deferred. clean: delete what is left of it in the queue. Returns a dict; `deferred` and
+    `deferred_dns` count recipients that were deferred at any time. Raises HostError when the host does not accept the message.
     """
-    token = token or f"lab-{uuid.uuid4().hex[:16]}"
-    timeout = timeout or 120 + len(recipients) / 20
-    host = Host(instance, name)
+    token = f"lab-{uuid.uuid4().hex[:16]}"
     tail = Tail(folder / "sink.jsonl", token)
     offset = host.ask("log-end")["offset"]
     watch = Watch(host)
-    report, shown = {}, 0
     try:
         start = time.time()
-        handed = host.ask(
-            "send", {"sender": sender, "recipients": recipients, "per_message": per_message, "token": token}
-        )
-        if handed["refused"]:
-            first, why = next(iter(handed["refused"].items()))
+        sent = host.ask("send", {"sender": SENDER, "recipients": recipients, "token": token})
+        if sent["refused"]:
+            first, why = next(iter(sent["refused"].items()))
             raise HostError(
-                f"{name} refused {len(handed['refused'])} of {len(recipients)} recipients at RCPT, first {first}: {why}"
+                f"{host.name} rejected {len(sent['refused'])} of {len(recipients)} recipients at RCPT, first {first}: {why}"
             )
-        say(
-            f"  handed in: {len(recipients)} recipients in {len(handed['ids'])} message(s), {handed['seconds']:.1f} s; queued as {', '.join(handed['ids'][:3])}"
-        )
-        ids, empty = {"ids": handed["ids"], "offset": offset}, 0
-        while True:
-            tail.read()
-            now = time.time()
-            if len(tail.copies) >= len(recipients) or now - start > timeout:
-                break
-            queued = sum(watch.last["queue"].values()) if watch.last else 1
-            empty = empty + 1 if queued == 0 else 0
-            if empty > 20:  # nothing left on the host and for seconds nothing came: what is missing stays missing
-                break
-            if now - shown > 5:
-                shown = now
-                state = watch.last or {"sockets": 0, "queue": {}}
-                say(
-                    f"  {now - start:5.0f} s: delivered {len(tail.copies)} of {len(recipients)}, queue "
-                    f"{' '.join(f'{k} {v}' for k, v in state['queue'].items() if v) or 'empty'}, named's sockets {state['sockets']}"
-                )
-                if settle:
-                    became = host.ask("log", ids)
-                    if set(recipients) <= set(tail.copies) | set(became["deferred"]) | set(became["bounced"]):
-                        break
-            time.sleep(0.25)
-        seconds = (tail.last or time.time()) - start if len(tail.copies) >= len(recipients) else time.time() - start
+        say(f"  submitted: {len(recipients)} recipients in {sent['seconds']:.1f} s; queued as {sent['id']}")
+        message = {"id": sent["id"], "offset": offset}
+        follow(host, message, set(recipients), tail, watch, timeout or 120 + len(recipients) / 20, settle, say)
+        complete = len(tail.copies) >= len(recipients)
+        seconds = (tail.last if complete else time.time()) - start
         time.sleep(1)  # a second copy would come now
         tail.read()
-        became = host.ask("log", ids)
+        became = host.ask("log", message)
         if clean:
-            for queue_id in handed["ids"]:
-                host.run("sh", "-c", f"PATH=$PATH:/usr/local/sbin postsuper -d {queue_id}", check=False)
+            host.run("sh", "-c", f"PATH=$PATH:/usr/local/sbin postsuper -d {sent['id']}", check=False)
     finally:
         watch.end()
     missing = sorted(set(recipients) - set(tail.copies))
-    peak = watch.peak
-    report.update(
-        sent=len(recipients),
-        domains=len({r.rpartition("@")[2] for r in recipients}),
-        messages=len(handed["ids"]),
-        token=token,
-        delivered=len(tail.copies),
-        duplicates=sum(1 for n in tail.copies.values() if n > 1),
-        missing=len(missing),
-        missing_first=missing[:10],
-        deferred=len(became["deferred"]),
-        deferred_dns=len(became["deferred_dns"]),
-        still_deferred=len(set(became["deferred"]) & set(missing)),
-        bounced=len(became["bounced"]),
-        reasons=dict(sorted(became["reasons"].items(), key=lambda x: -x[1])[:10]),
-        seconds=round(seconds, 2),
-        per_second=round(len(tail.copies) / max(0.01, seconds), 1),
-        handed_in_seconds=round(handed["seconds"], 2),
-        named_sockets_peak=peak["sockets"],
-        named_descriptors_peak=peak["descriptors"],
-        smtp_processes_peak=peak["smtp"],
-        queue_peak=peak["queue"],
-        queue_active_peak=peak["queue_active"],
-        queue_deferred_peak=peak["queue_deferred"],
-        samples=watch.samples,
-        course=watch.course,
-    )
-    return report
+    return {
+        "sent": len(recipients),
+        "domains": len({r.rpartition("@")[2] for r in recipients}),
+        "token": token,
+        "delivered": len(tail.copies),
+        "duplicates": sum(1 for n in tail.copies.values() if n > 1),
+        "missing": len(missing),
+        "missing_first": missing[:10],
+        "deferred": len(became["deferred"]),
+        "deferred_dns": len(became["deferred_dns"]),
+        "still_deferred": len(set(became["deferred"]) & set(missing)),
+        "bounced": len(became["bounced"]),
+        "reasons": dict(sorted(became["reasons"].items(), key=lambda x: -x[1])[:10]),
+        "seconds": round(seconds, 2),
+        "per_second": round(len(tail.copies) / max(0.01, seconds), 1),
+        "handed_in_seconds": round(sent["seconds"], 2),
+        "named_sockets_peak": watch.peak["sockets"],
+        "named_descriptors_peak": watch.peak["descriptors"],
+        "smtp_processes_peak": watch.peak["smtp"],
+        "queue_peak": watch.peak["queue"],
+        "queue_active_peak": watch.peak["queue_active"],
+        "queue_deferred_peak": watch.peak["queue_deferred"],
+        "samples": watch.samples,
+        "course": watch.course,
+    }
+
+
+def follow(host, message, recipients, tail, watch, timeout, settle, say):
+    """Until all recipients have it, or nothing more is to be expected."""
+    start, shown, empty = time.time(), 0, 0
+    while True:
+        tail.read()
+        now = time.time()
+        if len(tail.copies) >= len(recipients) or now - start > timeout:
+            return
+        queued = sum(watch.last["queue"].values()) if watch.last else 1
+        empty = empty + 1 if queued == 0 else 0
+        if empty > 20:  # nothing left on the host and for seconds nothing came: what is missing stays missing
+            return
+        if now - shown > 5:
+            shown = now
+            state = watch.last or {"sockets": 0, "queue": {}}
+            queue = " ".join(f"{name} {count}" for name, count in state["queue"].items() if count)
+            say(
+                f"  {now - start:5.0f} s: delivered {len(tail.copies)} of {len(recipients)}, queue {queue or 'empty'}, "
+                f"named's sockets {state['sockets']}"
+            )
+            if settle:
+                became = host.ask("log", message)
+                if recipients <= {*tail.copies, *became["deferred"], *became["bounced"]}:
+                    return
+        time.sleep(0.25)
 
 
 def flush(host):
@@ -194,86 +175,59 @@ def flush(host):
     return code == 0
 
 
-class Late:
+@contextlib.contextmanager
+def late(folder, milliseconds, pattern=ALL_BULK):
     """The bulk domains' answers come so many milliseconds late while this context lasts; then as before."""
-
-    def __init__(self, folder, milliseconds, pattern=ALL_BULK):
-        self.folder, self.ms, self.pattern = folder, milliseconds, pattern
-
-    def set(self, value):
-        servers.request(self.folder, "dns", {"op": "set", "zone": self.pattern, "values": {"delay": value}})
-
-    def __enter__(self):
-        self.set(self.ms)
-
-    def __exit__(self, *_):
-        self.set(0)
+    request = {"op": "set", "zone": pattern}
+    servers.request(folder, "dns", {**request, "values": {"delay": milliseconds}})
+    try:
+        yield
+    finally:
+        servers.request(folder, "dns", {**request, "values": {"delay": 0}})
 
 
 def arguments(parser):
     parser.add_argument("--recipients", type=int, default=500)
     parser.add_argument("--domains", type=int, default=100, help="bulk domains they are spread over (1 to 1000)")
     parser.add_argument(
-        "--per-message", type=int, default=0, help="recipients of one message (default: all in one, the article's way)"
-    )
-    parser.add_argument(
         "--late",
         type=float,
         default=1000,
         help="milliseconds that the answers about their domains come late (default 1000)",
     )
-    parser.add_argument("--sender", default="postmaster@home.example")
-    parser.add_argument("--host", default="mx.home.example")
-    parser.add_argument("--token", help="identifies the run in the sinks' log (default: made)")
     parser.add_argument(
         "--timeout", type=float, help="seconds to wait at most (default: 120 and one for every 20 recipients)"
-    )
-    parser.add_argument(
-        "--keep-cache", action="store_true", help="do not make named forget what it knows before the run"
     )
     parser.add_argument("--json", help="write the report to this file")
 
 
 def write(path, report):
     if path:
-        servers.save(path, report)
+        record(path, report)
     else:
-        print(
-            json.dumps({key: value for key, value in report.items() if key != "course"}, indent=1)
-        )  # hundreds of lines, for a file only
+        # the course is hundreds of lines, for a file only
+        print(json.dumps({key: value for key, value in report.items() if key != "course"}, indent=1))
 
 
 def main(options):
     if not 1 <= options.domains <= 1000 or options.recipients < 1:
         raise ValueError("--domains: 1 to 1000; --recipients: at least 1")
-    folder = pathlib.Path(options.instance_dir or f"/run/sokuhai-lab/{options.instance}")
+    folder = options.folder
     if not (folder / "internet.ready").exists():
         raise ValueError(
             f"the servers of instance {options.instance} do not run ({folder}/internet.ready is missing): lab up"
         )
-    recipients = recipients_of(options.recipients, min(options.domains, options.recipients))
-    host = Host(options.instance, options.host)
-
-    def say(text):
-        print(text, flush=True)
-
-    flushed = False if options.keep_cache else flush(host)
+    domains = min(options.domains, options.recipients)
+    recipients = recipients_of(options.recipients, domains)
+    host = Host(options.instance)
+    say = functools.partial(print, flush=True)
+    flushed = flush(host)
     say(
-        f"  {len(recipients)} recipients in {min(options.domains, options.recipients)} domains, answers about them {options.late:.0f} ms late"
+        f"  {len(recipients)} recipients in {domains} domains, answers about them {options.late:.0f} ms late"
         f"{'; named begins with an empty cache' if flushed else ''}"
     )
-    with Late(folder, options.late):
-        report = deliver(
-            options.instance,
-            folder,
-            recipients,
-            per_message=options.per_message,
-            sender=options.sender,
-            token=options.token,
-            timeout=options.timeout,
-            name=options.host,
-            say=say,
-        )
+    with late(folder, options.late):
+        report = deliver(host, folder, recipients, timeout=options.timeout, say=say)
     report.update(
         late_ms=options.late, cache_flushed=flushed, machine={"cpus": os.cpu_count(), "load": os.getloadavg()[0]}
     )
@@ -283,6 +237,3 @@ def main(options):
         f"deferred at some time {report['deferred']} (for DNS reasons {report['deferred_dns']}); named's sockets at most {report['named_sockets_peak']}"
     )
     return 1 if report["missing"] or report["duplicates"] else 0
-
-
-__all__ = ["arguments", "deliver", "main", "recipients_of", "sink"]

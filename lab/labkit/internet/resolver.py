@@ -4,10 +4,13 @@ It answers from the same zone data, after the time that asking the authoritative
 they have at that moment; what it learnt it keeps for the TTL. It does not validate, as many such resolvers do not.
 """
 
+import math
+
 import dns.name
 from dns.rdatatype import CNAME
 
 from .authority import FORMERR, NOTIMP, QR, RA, SERVFAIL, Query, Reply, error, look_up, render
+from .settings import checked
 from .zones import suffixes, wire
 
 TRIES = 5
@@ -33,35 +36,26 @@ class Bucket:
 
 
 class Resolver:
-    """A resolver with a limit for each client address. rate and burst: queries a second, queries; over: drop or servfail."""
+    """A resolver with a limit for each client address. rate: queries a second; burst: queries; over: drop or servfail."""
 
-    def __init__(self, internet, rate=None, burst=None, over=None):
+    def __init__(self, internet):
         self.internet = internet
         self.buckets = {}
         self.cache = {}
         self.known = {}
         self.queries = self.refused = 0
-        data = internet.data["resolver"]
-        self.rate, self.burst, self.over = 0.0, 0.0, "drop"
-        self.set(
-            rate=data["rate"] if rate is None else rate,
-            burst=data["burst"] if burst is None else burst,
-            over=data["over"] if over is None else over,
-        )
+        self.reset()
+
+    def reset(self):
+        configured = self.internet.data["resolver"]
+        self.set(**{key: configured[key] for key in ("rate", "burst", "over")})
+        self.forget()
 
     def set(self, **values):
         """Change rate, burst or over; rate=0 takes the limit away. Raises ValueError for what is none of these."""
-        for key, value in values.items():
-            if key in ("rate", "burst"):
-                if float(value) < 0:
-                    raise ValueError(f"{key}={value}: not below 0")
-                setattr(self, key, float(value))
-            elif key == "over":
-                if value not in ("drop", "servfail"):
-                    raise ValueError(f"over={value}: drop or servfail")
-                self.over = value
-            else:
-                raise ValueError(f"{key}: the resolver has rate, burst and over")
+        allowed = {"rate": (0, math.inf), "burst": (0, math.inf), "over": ["drop", "servfail"]}
+        for key, value in checked(values, allowed).items():
+            setattr(self, key, value)
 
     def forget(self):
         self.cache.clear()

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import heapq
-import ipaddress
 import itertools
 import json
 import os
@@ -14,10 +13,11 @@ import subprocess
 import sys
 import time
 
+from ..files import record
 from .authority import Authority
 from .resolver import Resolver
 from .sink import Book, Smtp
-from .zones import Internet
+from .zones import Behaviour, Internet, addresses
 
 BATCH = 64
 SO_RCVBUFFORCE, SO_SNDBUFFORCE, IP_FREEBIND, IPV6_FREEBIND = 33, 32, 15, 78
@@ -31,7 +31,7 @@ def open_socket(kind, host, port):
     if kind == socket.SOCK_STREAM:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     else:
-        # bursts wait here while an answer is made; lost in here they would look like a lossy network nobody asked for
+        # bursts wait here while an answer is made; lost here they would look like a network that loses packets by itself
         for force, plain in ((SO_RCVBUFFORCE, socket.SO_RCVBUF), (SO_SNDBUFFORCE, socket.SO_SNDBUF)):
             try:
                 sock.setsockopt(socket.SOL_SOCKET, force, BUFFER)
@@ -49,11 +49,11 @@ def open_socket(kind, host, port):
     return sock
 
 
-def where(bind, address, port):
-    """(host, port) an address of the internet is served at: itself, or what the map says; None when the map leaves it out."""
+def places(addresses, port, bind):
+    """Where addresses are served: (host, port) of each, or what a map {address: (host, port)} says, which may leave some out."""
     if bind is None:
-        return address, port
-    return bind.get(address)
+        return [(address, port) for address in addresses]
+    return [bind[address] for address in addresses if address in bind]
 
 
 class Late:
@@ -101,20 +101,16 @@ class DnsServers:
         self.late = Late(loop)
         for name, server in self.internet.servers.items():
             respond = self.authorities[name].respond
-            for address in server["addresses"]:
-                await self._serve(
-                    loop, where(bind, address, 53), lambda data, _client, tcp, respond=respond: respond(data, tcp)
-                )
+            for place in places(server["addresses"], 53, bind):
+                await self._serve(loop, place, lambda data, _client, tcp, respond=respond: respond(data, tcp))
 
         def resolve(data, client, tcp):
             return self.resolver.respond(data, client, loop.time(), tcp)
 
-        for address in self.internet.data["resolver"]["addresses"]:
-            await self._serve(loop, where(bind, address, 53), resolve)
+        for place in places(self.internet.data["resolver"]["addresses"], 53, bind):
+            await self._serve(loop, place, resolve)
 
     async def _serve(self, loop, place, respond):
-        if place is None:
-            return
         sock = open_socket(socket.SOCK_DGRAM, *place)
         self.sockets.append(sock)
         loop.add_reader(sock, self._readable, sock, respond)
@@ -183,72 +179,58 @@ class DnsServers:
 
     def control(self, request):
         """Answer one request of `ctl`; raises ValueError with what is wrong with it."""
-        op = request.get("op")
-        if op == "set":
-            zones = self.internet.matching(request["zone"])
-            if not zones:
-                raise ValueError(f"no zone is called {request['zone']}")
-            for zone in zones:
-                zone.behaviour.set(**request["values"])
-            return {"zones": len(zones)}
-        if op == "resolver":
-            self.resolver.set(**request["values"])
-            return self.resolver.as_dict()
-        if op == "forget":
-            self.resolver.forget()
-            return {}
-        if op in ("reset", "reset-resolver"):
-            if op == "reset":
-                for zone in self.internet.zones.values():
+        zones = self.internet.zones.values()
+        match request:
+            case {"op": "set", "zone": pattern, "values": values}:
+                matching = self.internet.matching(pattern)
+                if not matching:
+                    raise ValueError(f"no zone is called {pattern}")
+                for zone in matching:
+                    zone.behaviour.set(**values)
+                return {"zones": len(matching)}
+            case {"op": "resolver", "values": values}:
+                self.resolver.set(**values)
+                return self.resolver.as_dict()
+            case {"op": "forget"}:
+                self.resolver.forget()
+                return {}
+            case {"op": "reset"}:
+                for zone in zones:
                     zone.behaviour.set(**zone.configured)
-            data = self.internet.data["resolver"]
-            self.resolver.set(rate=data["rate"], burst=data["burst"], over=data["over"])
-            self.resolver.forget()
-            return {}
-        if op == "show":
-            return {
-                "zones": {
-                    z.name.to_text(omit_final_dot=True): {**z.behaviour.as_dict(), "queries": z.queries}
-                    for z in self.internet.zones.values()
-                    if z.queries or z.behaviour.as_dict() != NORMAL
-                },
-                "queries": sum(z.queries for z in self.internet.zones.values()),
-                "late": len(self.late.heap),
-                "dropped": self.dropped,
-                "resolver": self.resolver.as_dict(),
-            }
-        raise ValueError(f"unknown request {op}")
-
-
-NORMAL = {"delay": 0.0, "loss": 0.0, "answer": "normal"}
+                self.resolver.reset()
+                return {}
+            case {"op": "show"}:
+                return {
+                    "zones": {
+                        z.name.to_text(omit_final_dot=True): {**z.behaviour.as_dict(), "queries": z.queries}
+                        for z in zones
+                        if z.queries or z.behaviour != Behaviour()
+                    },
+                    "queries": sum(z.queries for z in zones),
+                    "late": len(self.late.heap),
+                    "dropped": self.dropped,
+                    "resolver": self.resolver.as_dict(),
+                }
+        raise ValueError(f"unknown request {request.get('op')}")
 
 
 class SinkServers:
     """The recipients' mail servers in one process."""
 
     def __init__(self, data, log):
-        first, last = (int(ipaddress.ip_address(data["sinks"][k])) for k in ("first", "last"))
-        self.addresses = []
-        for number in range(first, last + 1):
-            v4 = str(ipaddress.ip_address(number))
-            self.addresses.append((v4, f"sink{number - first:02d}.hosting.test"))
-            if "prefix6" in data["sinks"]:
-                self.addresses.append(
-                    (data["sinks"]["prefix6"] + v4.rsplit(".", 1)[1], f"sink{number - first:02d}.hosting.test")
-                )
+        self.names = {}
+        for number, v4 in enumerate(addresses(data["sinks"])):
+            v6 = data["sinks"]["prefix6"] + v4.rpartition(".")[2]
+            self.names.update(dict.fromkeys((v4, v6), f"sink{number:02d}.hosting.test".encode()))
         self.book = Book(log)
         self.servers = []
 
     async def start(self, bind=None):
         loop = asyncio.get_running_loop()
-        for address, name in self.addresses:
-            place = where(bind, address, 25)
-            if place is not None:
-                self.servers.append(
-                    await loop.create_server(
-                        lambda name=name: Smtp(self.book, name.encode()), sock=open_socket(socket.SOCK_STREAM, *place)
-                    )
-                )
+        for address, name in self.names.items():
+            for place in places([address], 25, bind):
+                sock = open_socket(socket.SOCK_STREAM, *place)
+                self.servers.append(await loop.create_server(lambda name=name: Smtp(self.book, name), sock=sock))
 
     def close(self):
         for server in self.servers:
@@ -256,16 +238,16 @@ class SinkServers:
         self.book.close()
 
     def control(self, request):
-        op = request.get("op")
-        if op == "sink":
-            self.book.set(request["domain"], **request["values"])
-            return self.book.rules
-        if op == "reset":
-            self.book.rules.clear()
-            return {}
-        if op == "show":
-            return {"messages": self.book.messages, "recipients": self.book.recipients, "rules": self.book.rules}
-        raise ValueError(f"unknown request {op}")
+        match request:
+            case {"op": "sink", "domain": domain, "values": values}:
+                self.book.set(domain, **values)
+                return self.book.rules
+            case {"op": "reset"}:
+                self.book.rules.clear()
+                return {}
+            case {"op": "show"}:
+                return {"messages": self.book.messages, "recipients": self.book.recipients, "rules": self.book.rules}
+        raise ValueError(f"unknown request {request.get('op')}")
 
 
 async def listen_control(path, control):
@@ -290,31 +272,21 @@ async def listen_control(path, control):
 
 
 def request(folder, part, message, timeout=10):
-    """Ask a part (dns or sink) of a running instance. Raises ValueError with its objection, OSError when it does not run."""
+    """Ask a part (dns or sink) of a running instance. Raises ValueError with what it refuses, OSError when it does not run."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(timeout)
         sock.connect(str(pathlib.Path(folder) / f"internet-{part}.sock"))
         sock.sendall(json.dumps(message).encode() + b"\n")
-        answer = b""
-        while not answer.endswith(b"\n"):
-            chunk = sock.recv(1 << 16)
-            if not chunk:
-                raise OSError(f"the {part} servers ended while they were asked")
-            answer += chunk
-    answer = json.loads(answer)
+        line = sock.makefile().readline()
+    if not line:
+        raise OSError(f"the {part} servers ended before they answered")
+    answer = json.loads(line)
     if not answer.pop("ok"):
         raise ValueError(answer["error"])
     return answer
 
 
-def save(path, value):
-    """Replace a JSON file as a whole: others read it while it is written."""
-    new = pathlib.Path(f"{path}.new")
-    new.write_text(json.dumps(value, indent=1) + "\n")
-    os.replace(new, path)
-
-
-async def run_part(part, folder, bind, ready):
+async def run_part(part, folder, bind_file, ready):
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -323,7 +295,7 @@ async def run_part(part, folder, bind, ready):
     servers = DnsServers(internet) if part == "dns" else SinkServers(internet.data, folder / "sink.jsonl")
     gc.collect()
     gc.freeze()
-    await servers.start(bind)
+    await servers.start(json.loads(pathlib.Path(bind_file).read_text()) if bind_file else None)
     control = await listen_control(folder / f"internet-{part}.sock", servers.control)
     # the parent's end of the pipe closes when it ends, however it ends
     os.set_blocking(0, False)
@@ -338,12 +310,11 @@ async def run_part(part, folder, bind, ready):
 
 def serve(folder, bind_file=None):
     """Run the servers until SIGTERM. Returns an exit code: 0 asked to end, 1 one of them ended by itself."""
-    folder = pathlib.Path(folder)
     ready = folder / "internet.ready"
     ready.unlink(missing_ok=True)
-    # the keys are made, and the trust anchor written, before anyone is told that the internet is there
+    # the keys are made, and the trust anchor is written, before the internet is reported ready
     internet = Internet(keys=folder / "dns-keys")
-    save(folder / "dns.json", internet.for_named())
+    record(folder / "dns.json", internet.for_named())
     parts, pipes = {}, []
     stopped = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -351,23 +322,9 @@ def serve(folder, bind_file=None):
     try:
         for part in ("dns", "sink"):
             out, into = os.pipe()
-            parts[part] = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-B",
-                    "-m",
-                    "labkit.internet",
-                    "part",
-                    part,
-                    "--instance-dir",
-                    str(folder),
-                    "--ready",
-                    str(into),
-                    *(["--bind-map", str(bind_file)] if bind_file else []),
-                ],
-                stdin=subprocess.PIPE,
-                pass_fds=(into,),
-            )
+            run = [sys.executable, "-B", "-m", "labkit.internet", "part", part, "--instance-dir", str(folder)]
+            bind = ["--bind-map", str(bind_file)] if bind_file else []
+            parts[part] = subprocess.Popen([*run, "--ready", str(into), *bind], stdin=subprocess.PIPE, pass_fds=(into,))
             os.close(into)
             pipes.append(out)
         for (part, process), out in zip(parts.items(), pipes, strict=True):

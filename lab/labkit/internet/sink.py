@@ -1,4 +1,4 @@
-"""Mail servers of the recipients: they take messages and write down every recipient once per message taken.
+"""Mail servers of the recipients: they accept messages and record every recipient once per message.
 
 One protocol class on all addresses, no thread and no parsing of the body beyond its header, so that the sinks are not what
 a delivery waits for.
@@ -7,9 +7,10 @@ a delivery waits for.
 import asyncio
 import fnmatch
 import json
-import os
 import re
 import time
+
+from .settings import checked
 
 WANTED = {
     b"x-lab-token": "token",
@@ -27,48 +28,30 @@ class Book:
     """What the sinks took, appended to a file; and how they treat recipients by domain."""
 
     def __init__(self, path):
-        self.file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self.file = open(path, "ab", buffering=0)
         self.messages = self.recipients = 0
         self.rules = {}
 
     def close(self):
-        os.close(self.file)
+        self.file.close()
 
     def set(self, pattern, **values):
         """reply: accept, defer or reject at RCPT; slow: seconds before the message is taken. Raises ValueError."""
-        rule = dict(self.rules.get(pattern, {"reply": "accept", "slow": 0.0}))
-        for key, value in values.items():
-            if key == "reply":
-                if value not in REPLIES:
-                    raise ValueError(f"reply={value}: one of {', '.join(REPLIES)}")
-                rule[key] = value
-            elif key == "slow":
-                if not 0 <= float(value) <= 3600:
-                    raise ValueError(f"slow={value}: seconds from 0 to 3600")
-                rule[key] = float(value)
-            else:
-                raise ValueError(f"{key}: a recipient's domain has reply ({', '.join(REPLIES)}) and slow (seconds)")
-        self.rules[pattern] = rule
+        rule = {"reply": "accept", "slow": 0.0, **self.rules.get(pattern, {})}
+        self.rules[pattern] = rule | checked(values, {"reply": [*REPLIES], "slow": (0, 3600)})
 
     def rule(self, recipient):
-        if self.rules:
-            domain = recipient.rpartition("@")[2].lower()
-            for pattern, rule in self.rules.items():
-                if fnmatch.fnmatchcase(domain, pattern):
-                    return rule
+        domain = recipient.rpartition("@")[2].lower()
+        for pattern, rule in self.rules.items():
+            if fnmatch.fnmatchcase(domain, pattern):
+                return rule
         return None
 
     def write(self, sender, recipients, peer, local, header):
-        now = time.time()
-        lines = [
-            json.dumps({"time": round(now, 3), **header, "sender": sender, "recipient": r, "peer": peer, "sink": local})
-            + "\n"
-            for r in recipients
-        ]
+        about = {"time": round(time.time(), 3), **header, "sender": sender, "peer": peer, "sink": local}
+        lines = [json.dumps({**about, "recipient": recipient}) + "\n" for recipient in recipients]
         # in the file before the client hears 250: after a crash of the sink nothing counts as lost that was taken
-        data = "".join(lines).encode()
-        while data:
-            data = data[os.write(self.file, data) :]
+        self.file.write("".join(lines).encode())
         self.messages += 1
         self.recipients += len(recipients)
 
@@ -210,23 +193,3 @@ class Smtp(asyncio.Protocol):
         if self.waiting:
             self.waiting = False
             self.work()
-
-
-def count(path, token):
-    """What the log of the sinks has for a token: {recipients: distinct, copies: all, duplicates: [..], seen: set}."""
-    copies = {}
-    try:
-        with open(path, encoding="utf-8") as lines:
-            for line in lines:
-                if token in line and line.endswith("\n"):
-                    entry = json.loads(line)
-                    if token in (entry.get("token"), entry.get("message_id", "").strip("<>"), entry.get("message_id")):
-                        copies[entry["recipient"]] = copies.get(entry["recipient"], 0) + 1
-    except FileNotFoundError:
-        pass
-    return {
-        "recipients": len(copies),
-        "copies": sum(copies.values()),
-        "duplicates": sorted(r for r, n in copies.items() if n > 1),
-        "seen": set(copies),
-    }

@@ -6,9 +6,9 @@ a run asks for a few of them.
 """
 
 import bisect
+import dataclasses
 import fnmatch
 import ipaddress
-import os
 import pathlib
 import random
 import struct
@@ -26,12 +26,22 @@ import dns.rrset
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from dns.rdatatype import CNAME, DNSKEY, DS, NS, NSEC, RRSIG, SOA
+from dns.rdatatype import DNSKEY, DS, NS, NSEC, RRSIG, SOA
+
+from ..files import put
+from .settings import checked
 
 IN = dns.rdataclass.IN
 DATA = pathlib.Path(__file__).with_name("zones.yml")
 LIFETIME = 60 * 86400
+RCODES = {"normal": None, "servfail": 2, "refused": 5}
 ALGORITHM = 13  # ECDSA P-256 with SHA-256: short answers, quick to make
+
+
+def addresses(span):
+    """The IPv4 addresses from span["first"] to span["last"]."""
+    first, last = (int(ipaddress.ip_address(span[end])) for end in ("first", "last"))
+    return [str(ipaddress.ip_address(number)) for number in range(first, last + 1)]
 
 
 def wire(name):
@@ -59,46 +69,31 @@ def canonical(name):
     return labels[::-1]
 
 
+@dataclasses.dataclass(slots=True)
 class Behaviour:
-    """How a zone's server treats questions about it: delay (ms), loss (share), answer (normal, servfail, refused)."""
+    """How a zone's server treats queries about it: delay (ms), loss (share), answer (normal, servfail, refused)."""
 
-    __slots__ = ("delay", "loss", "answer")
-    ANSWERS = {"normal": None, "servfail": 2, "refused": 5}
+    delay: float = 0
+    loss: float = 0
+    answer: str = "normal"
 
-    def __init__(self, delay=0, loss=0, answer="normal"):
-        self.delay, self.loss, self.answer = 0.0, 0.0, "normal"
-        self.set(delay=delay, loss=loss, answer=answer)
+    def __post_init__(self):
+        self.set(**self.as_dict())
 
     def set(self, **values):
         """Change some of the three. Raises ValueError for an unknown name or a value out of range; nothing changed then."""
-        new = {}
-        for key, value in values.items():
-            if key == "delay":
-                new[key] = float(value)
-                if not 0 <= new[key] <= 600_000:
-                    raise ValueError(f"delay={value}: milliseconds from 0 to 600000")
-            elif key == "loss":
-                new[key] = float(value)
-                if not 0 <= new[key] <= 1:
-                    raise ValueError(f"loss={value}: a share from 0 to 1")
-            elif key == "answer":
-                if value not in self.ANSWERS:
-                    raise ValueError(f"answer={value}: one of {', '.join(self.ANSWERS)}")
-                new[key] = value
-            else:
-                raise ValueError(f"{key}: a zone has delay (ms), loss (share) and answer ({', '.join(self.ANSWERS)})")
-        for key, value in new.items():
+        for key, value in checked(values, {"delay": (0, 600_000), "loss": (0, 1), "answer": [*RCODES]}).items():
             setattr(self, key, value)
 
     @property
     def rcode(self):
-        return self.ANSWERS[self.answer]
+        return RCODES[self.answer]
 
     def lost(self):
         return self.loss > 0 and random.random() < self.loss
 
     def as_dict(self):
-        return {"delay": self.delay, "loss": self.loss, "answer": self.answer}
+        return dataclasses.asdict(self)
 
 
 class RRset:
@@ -131,21 +126,14 @@ class Key:
     """One combined signing key of a zone, kept in a file so that a restart of the servers keeps the trust anchor."""
 
     def __init__(self, zone, folder=None):
-        path = None if folder is None else pathlib.Path(folder) / f"{zone.to_text().strip('.') or 'root'}.pem"
-        if path is not None and path.exists():
+        path = folder and pathlib.Path(folder) / f"{zone.to_text().strip('.') or 'root'}.pem"
+        if path and path.exists():
             self.private = serialization.load_pem_private_key(path.read_bytes(), None)
         else:
             self.private = ec.generate_private_key(ec.SECP256R1())
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                new = path.with_suffix(".new")
-                new.touch(mode=0o600)
-                new.write_bytes(
-                    self.private.private_bytes(
-                        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-                    )
-                )
-                os.replace(new, path)
+            if path:
+                form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                put(path, self.private.private_bytes(*form), 0o600)
         self.dnskey = dns.dnssec.make_dnskey(self.private.public_key(), ALGORITHM, flags=257)
 
     def ds(self, zone):
@@ -220,31 +208,24 @@ class Internet:
     """All zones, by name and by the server that answers for them."""
 
     def __init__(self, data=None, keys=None):
-        """data: zones.yml's content (default: the file). keys: folder of key files; None makes keys that are forgotten.
+        """data: zones.yml's content (default: the file). keys: directory of key files; None makes keys that are forgotten.
 
         Raises ValueError when the data names an unknown server or a zone has no zone above it.
         """
-        data = (
-            data
-            if data is not None
-            else yaml.load(DATA.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        )
+        if data is None:
+            data = yaml.load(DATA.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         self.data = data
         self.servers = data["servers"]
         self.zones = {}
         self.by_server = {name: {} for name in self.servers}
-        first, last = (int(ipaddress.ip_address(data["sinks"][k])) for k in ("first", "last"))
-        self.sinks = [str(ipaddress.ip_address(n)) for n in range(first, last + 1)]
+        self.sinks = addresses(data["sinks"])
         for entry in data["zones"]:
-            if "count" in entry:
-                for n in range(1, entry["count"] + 1):
-                    self._zone(entry, keys, n)
-            else:
-                self._zone(entry, keys, None)
+            for n in range(1, entry["count"] + 1) if "count" in entry else [0]:
+                self._zone(entry, keys, n)
         self._delegate()
 
     def _zone(self, entry, keys, n):
-        fill = {"n": n, "sink": self.sinks[n % len(self.sinks)] if n is not None else self.sinks[0]}
+        fill = {"n": n, "sink": self.sinks[n % len(self.sinks)]}
 
         def text(value, **more):
             return value.format(**{**fill, **more}) if "{" in value else value
@@ -265,12 +246,11 @@ class Internet:
             lines += [text(line, n=i) for i in range(part["from"], part["to"] + 1) for line in part["records"]]
         found = {}
         for line in lines:
-            owner, *rest = line.split(None, 1)
-            first, rest = rest[0].split(None, 1)
+            owner, rdtype, rest = line.split(None, 2)
             own = ttl
-            if first.isdigit():
-                own, (first, rest) = int(first), rest.split(None, 1)
-            rdtype = dns.rdatatype.from_text(first)
+            if rdtype.isdigit():
+                own, (rdtype, rest) = int(rdtype), rest.split(None, 1)
+            rdtype = dns.rdatatype.from_text(rdtype)
             if ":" in owner:
                 owner = dns.reversename.from_address(owner)
             else:
@@ -302,25 +282,23 @@ class Internet:
         # glue is what the answering server adds to a referral: addresses of a name server below the referring zone
         self.glue = {}
         for server in self.servers.values():
-            records = []
             name = dns.name.from_text(server["name"])
-            for address in server["addresses"]:
-                rdtype = "AAAA" if ":" in address else "A"
-                rrset = RRset(
-                    name, dns.rdatatype.from_text(rdtype), self.data["ttl"], [dns.rdata.from_text(IN, rdtype, address)]
-                )
-                records.append(wire(name) + rrset.bodies[0])
-            self.glue[wire(name)] = records
+            self.glue[wire(name)] = [
+                wire(name) + rrset.bodies[0] for rrset in self._addresses(name, server["addresses"])
+            ]
+
+    def _addresses(self, name, texts):
+        for text in texts:
+            rdata = dns.rdata.from_text(IN, "AAAA" if ":" in text else "A", text)
+            yield RRset(name, rdata.rdtype, self.data["ttl"], [rdata])
 
     def deepest(self, name, rdtype, zones=None):
         """The zone that answers for a name (wire form), of all or of one server's; a DS belongs to the zone above (RFC 4035, 3.1.4.1)."""
         zones = self.zones if zones is None else zones
         found = [zones[s] for s in suffixes(name) if s in zones]
-        if not found:
-            return None
-        if rdtype == DS and found[0].wire == name and len(found) > 1:
+        if rdtype == DS and len(found) > 1 and found[0].wire == name:
             return found[1]
-        return found[0]
+        return found[0] if found else None
 
     def matching(self, pattern):
         """Zones whose name (without the final dot; "." the root) matches a shell pattern."""
@@ -331,13 +309,10 @@ class Internet:
         return {"name": ".", "type": "static-key", "value": self.zones[b"\x00"].key.dnskey.to_text(chunksize=0)}
 
     def for_named(self):
-        """What a validating resolver must be told about this internet: root hints, trust anchors, empty zones to leave out."""
+        """What a validating resolver needs to know about this internet: root hints, trust anchors, empty zones to leave out."""
         root = self.servers["root"]
         return {
             "root_hints": [{"name": root["name"] + ".", "addresses": list(root["addresses"])}],
             "trust_anchors": [self.trust_anchor()],
             "disable_empty_zones": list(self.data["empty_zones"]),
         }
-
-
-__all__ = ["Behaviour", "CNAME", "Internet", "Key", "RRset", "Zone", "canonical", "suffixes", "wire"]
