@@ -163,25 +163,22 @@ def test_odd_bytes_are_no_hindrance_to_a_diff():
 # ---- commands ----
 
 
-def test_a_command_answers_with_status_and_both_streams():
-    assert host.run(["sh", "-c", "echo out; echo err >&2; cat; exit 3"]) == (3, "out\n", "err\n")
-
-
-def test_what_cannot_be_run_has_the_status_that_sh_gives(tmp_path):
-    (tmp_path / "text").write_text("")
-    assert host.run(["/nonexistent/x"])[0] == 127
-    assert host.run([str(tmp_path / "text")])[0] == 126
-    status, out, err = host.run(["sleep", "60"], timeout=0.2)
-    assert status == 124 and err.startswith("sleep: ")
-
-
-def test_a_command_runs_in_the_folder_it_is_given(tmp_path):
-    assert host.run(["pwd"], cwd=tmp_path)[1].strip() == str(tmp_path)
-
-
-def test_commands_are_found_and_speak_english_whatever_the_caller_has():
-    assert host.run(["sh", "-c", "echo $PATH $LC_ALL"])[1].split() == [host.PATH, "C"]
-    assert host.run(["sh", "-c", "echo $A $LC_ALL"], env={"A": "b", "PATH": host.PATH})[1] == "b\n"
+@pytest.mark.parametrize(
+    "argv, more, answer",
+    [
+        (["sh", "-c", "echo out; echo err >&2; cat; exit 3"], {}, (3, "out\n", "err\n")),
+        # what cannot be run, or takes too long, has the status that sh(1) and timeout(1) give
+        (["/nonexistent/x"], {}, (127, "", "/nonexistent/x: not found")),
+        (["/etc/passwd"], {}, (126, "", "/etc/passwd: Permission denied")),
+        (["sleep", "60"], {"timeout": 0.2}, (124, "", "sleep: still running after 0 s")),
+        (["pwd"], {"cwd": "/"}, (0, "/\n", "")),
+        # commands are found and speak English whatever the caller has
+        (["sh", "-c", "echo $PATH $LC_ALL"], {}, (0, f"{host.PATH} C\n", "")),
+        (["sh", "-c", "echo $A $LC_ALL"], {"env": {"A": "b", "PATH": host.PATH}}, (0, "b\n", "")),
+    ],
+)
+def test_a_command_answers_with_status_and_both_streams(argv, more, answer):
+    assert host.run(argv, **more) == answer
 
 
 def test_a_service_has_started_though_its_daemon_keeps_the_output_open(tmp_path, monkeypatch):
@@ -202,14 +199,14 @@ def test_a_check_is_called_until_it_is_true_or_time_is_over():
     assert host.wait_until(lambda: "", 0) == ""
 
 
-def test_one_run_at_a_time(tmp_path):
-    for path in (tmp_path, tmp_path / "lock"):
-        held = host.hold(path)
-        assert held is not None and host.hold(path) is None, path
-        os.close(held)
-        again = host.hold(path)
-        assert again is not None
-        os.close(again)
+@pytest.mark.parametrize("name", [".", "lock"], ids=["a folder", "a file"])
+def test_one_run_at_a_time(tmp_path, name):
+    held = host.hold(tmp_path / name)
+    assert held is not None and host.hold(tmp_path / name) is None
+    os.close(held)
+    again = host.hold(tmp_path / name)
+    assert again is not None
+    os.close(again)
 
 
 def test_a_refusal_keeps_its_problems_apart():
@@ -365,10 +362,17 @@ def test_a_block_that_comes_and_goes_leaves_the_rest_byte_for_byte(text):
     assert blocks.set_block(there, "x", "f", []) == text + ("" if text.endswith("\n") or not text else "\n")
 
 
-def test_a_block_stays_in_its_place():
-    assert blocks.set_block("a\n# BEGIN x\n1\n# END x\nb\n", "x", "f", ["2"]) == "a\n# BEGIN x\n2\n# END x\nb\n"
-    assert blocks.set_block("a\n# BEGIN x\n1\n# END x", "x", "f", []) == "a\n"
-    assert blocks.get_block("# BEGIN xy\n# END xy\n", "x", "f") is None
+@pytest.mark.parametrize(
+    "text, body, after",
+    [
+        ("a\n# BEGIN x\n1\n# END x\nb\n", ["2"], "a\n# BEGIN x\n2\n# END x\nb\n"),
+        ("a\n# BEGIN x\n1\n# END x", [], "a\n"),
+        # another one's
+        ("# BEGIN xy\n# END xy\n", [], "# BEGIN xy\n# END xy\n"),
+    ],
+)
+def test_a_block_stays_in_its_place(text, body, after):
+    assert blocks.set_block(text, "x", "f", body) == after
 
 
 @pytest.mark.parametrize(

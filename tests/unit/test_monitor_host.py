@@ -8,6 +8,7 @@ import time
 import types
 
 import pytest
+from fake_host import FakeRc
 from role_modules import load, util
 
 module = load("roles/monitor/library/monitor_host.py")
@@ -20,7 +21,7 @@ class Host:
     """rc.conf, users, processes and the service command of a host."""
 
     def __init__(self, folder, monkeypatch):
-        self.folder, self.rc, self.users, self.calls, self.running = folder, {}, {}, [], {}
+        self.folder, self.rc, self.users, self.calls, self.running = folder, FakeRc(), {}, [], {}
         self.works = lambda: True  # whether the sampler that is there would write
         self.samples, self.program = folder / "db" / "samples.csv", folder / "libexec" / "monitor"
         self.p = {
@@ -52,18 +53,14 @@ class Host:
 
     def run(self, argv, **_options):
         self.calls.append(argv)
-        if argv[:2] == ["sysrc", "-i"]:
-            return 0, "".join("%s: %s\n" % item for item in self.rc.items()), ""
+        if argv[0] == "sysrc":
+            return self.rc.sysrc(argv[1:])
         if argv[0] == "ps":
             pid = int(argv[argv.index("-p") + 1])
             command = self.running.get(pid, "")
             name = command.partition(":")[0].partition(" ")[0]
             return (0, "%d 1 0 Ss %s 5 %s\n" % (pid, name, command), "") if command else (1, "", "")
-        if argv[:2] == ["sysrc", "-x"]:
-            del self.rc[argv[2]]
-        elif argv[0] == "sysrc":
-            self.rc.update([argv[1].split("=", 1)])
-        elif argv[:2] == ["pw", "useradd"]:
+        if argv[:2] == ["pw", "useradd"]:
             self.users["sampler"] = types.SimpleNamespace(pw_uid=4711, pw_gid=4711, pw_gecos="sokuhai monitor")
         elif argv[:2] == ["pw", "userdel"]:
             del self.users["sampler"]

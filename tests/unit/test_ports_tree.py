@@ -4,34 +4,14 @@
 import pathlib
 import shutil
 import subprocess
-import types
 
 import pytest
-import role_modules
+from role_modules import answer_of, load, util
 
-branch, shared = role_modules.util("ports_branch"), role_modules.util("sokuhai.host")
-module = role_modules.load("roles/ports/library/ports_tree.py")
+branch, shared = util("ports_branch"), util("sokuhai.host")
+module = load("roles/ports/library/ports_tree.py")
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
-
-
-def call(monkeypatch, check=False, **want):
-    """Run the module; return its answer, with `failed` where it failed."""
-    answers = []
-
-    def made(argument_spec, supports_check_mode):
-        defaults = {name: option.get("default") for name, option in argument_spec.items()}
-        return types.SimpleNamespace(
-            params=defaults | want,
-            check_mode=check,
-            exit_json=lambda **answer: answers.append(answer),
-            fail_json=lambda **answer: answers.append({**answer, "failed": True}),
-        )
-
-    monkeypatch.setattr(module, "AnsibleModule", made)
-    module.main()
-    (answer,) = answers
-    return answer
 
 
 def git(folder, *words):
@@ -41,7 +21,7 @@ def git(folder, *words):
 
 
 @pytest.fixture
-def upstream(tmp_path, monkeypatch):
+def upstream(tmp_path):
     """A ports repository with main and three quarters."""
     folder = tmp_path / "upstream"
     (folder / "Mk").mkdir(parents=True)
@@ -59,14 +39,14 @@ def upstream(tmp_path, monkeypatch):
     return {"url": f"file://{folder}", "commits": commits, "commit": commit, "tree": str(tmp_path / "ports")}
 
 
-def test_the_newest_quarter_comes_whole_and_twice_is_no_change(upstream, monkeypatch):
+def test_the_newest_quarter_comes_whole_and_twice_is_no_change(upstream):
     want = {"tree": upstream["tree"], "url": upstream["url"], "branch": "quarterly"}
-    assert call(monkeypatch, check=True, **want)["changed"] and not pathlib.Path(upstream["tree"]).exists()
-    answer = call(monkeypatch, **want)
+    assert answer_of(module, check_mode=True, **want)["changed"] and not pathlib.Path(upstream["tree"]).exists()
+    answer = answer_of(module, **want)
     assert (answer["changed"], answer["branch"], answer["commit"]) == (True, "2026Q4", upstream["commits"]["2026Q4"])
     assert branch.head(upstream["tree"]) == ("2026Q4", upstream["commits"]["2026Q4"])
     assert pathlib.Path(upstream["tree"], "Mk/bsd.port.mk").read_text() == "2026Q4"
-    assert call(monkeypatch, **want)["changed"] is False
+    assert answer_of(module, **want)["changed"] is False
     assert list(pathlib.Path(upstream["tree"]).parent.glob("*.sokuhai-new")) == []
 
 
@@ -75,51 +55,51 @@ def test_the_branch_is_that_of_the_packages(upstream, monkeypatch):
     real, said = shared.run, [line % "latest"]
     answer = lambda argv, *more: (0, said[0], "") if argv[0] == "pkg" else real(argv, *more)  # noqa: E731
     monkeypatch.setattr(shared, "run", answer)
-    assert call(monkeypatch, tree=upstream["tree"], url=upstream["url"])["branch"] == "main"
+    assert answer_of(module, tree=upstream["tree"], url=upstream["url"])["branch"] == "main"
     said[0] = ""
-    assert "ports_branch" in call(monkeypatch, tree=upstream["tree"] + "2", url=upstream["url"])["msg"]
+    assert "ports_branch" in answer_of(module, tree=upstream["tree"] + "2", url=upstream["url"])["msg"]
 
 
-def test_a_pinned_commit_or_none(upstream, monkeypatch):
+def test_a_pinned_commit_or_none(upstream):
     older = upstream["commits"]["2026Q3"]
     want = {"tree": upstream["tree"], "url": upstream["url"], "branch": "2026Q4", "commit": older}
-    assert call(monkeypatch, **want)["commit"] == older
-    other = call(monkeypatch, **{**want, "commit": "0" * 40})
+    assert answer_of(module, **want)["commit"] == older
+    other = answer_of(module, **{**want, "commit": "0" * 40})
     assert other["failed"] and "ports_tree_commit" in other["msg"]
-    missing = call(monkeypatch, **{**want, "tree": upstream["tree"] + "2", "commit": "0" * 40})
+    missing = answer_of(module, **{**want, "tree": upstream["tree"] + "2", "commit": "0" * 40})
     assert missing["failed"] and not pathlib.Path(upstream["tree"] + "2").exists()
 
 
-def test_update_brings_what_is_new_and_keeps_off_what_was_changed_by_hand(upstream, monkeypatch):
+def test_update_brings_what_is_new_and_keeps_off_what_was_changed_by_hand(upstream):
     want = {"tree": upstream["tree"], "url": upstream["url"], "branch": "main"}
-    call(monkeypatch, **want)
+    answer_of(module, **want)
     newer = upstream["commit"]("main", "newer")
-    assert call(monkeypatch, **want)["commit"] == upstream["commits"]["main"]
-    assert call(monkeypatch, check=True, update=True, **want)["changed"]
-    answer = call(monkeypatch, update=True, **want)
+    assert answer_of(module, **want)["commit"] == upstream["commits"]["main"]
+    assert answer_of(module, check_mode=True, update=True, **want)["changed"]
+    answer = answer_of(module, update=True, **want)
     assert (answer["changed"], answer["commit"]) == (True, newer)
-    assert call(monkeypatch, update=True, **want)["changed"] is False
+    assert answer_of(module, update=True, **want)["changed"] is False
     pathlib.Path(upstream["tree"], "Mk/bsd.port.mk").write_text("mine")
-    assert "by hand" in call(monkeypatch, update=True, **want)["msg"]
+    assert "by hand" in answer_of(module, update=True, **want)["msg"]
     assert pathlib.Path(upstream["tree"], "Mk/bsd.port.mk").read_text() == "mine"
 
 
-def test_what_is_no_tree_is_neither_replaced_nor_made_one(upstream, monkeypatch, tmp_path):
+def test_what_is_no_tree_is_neither_replaced_nor_made_one(upstream, tmp_path):
     tree, empty = pathlib.Path(upstream["tree"]), tmp_path / "empty"
     (tree / "distfiles").mkdir(parents=True)
     want = {"tree": str(tree), "url": upstream["url"], "branch": "main"}
-    assert "distfiles" in call(monkeypatch, **want)["msg"]
+    assert "distfiles" in answer_of(module, **want)["msg"]
     (tree / "distfiles").rmdir()
     empty.mkdir()
     git(empty, "init", "-q", "-b", "main")
     git(empty, "commit", "-q", "--allow-empty", "-m", "x")
-    assert "not a ports tree" in call(monkeypatch, **{**want, "url": f"file://{empty}"})["msg"]
+    assert "not a ports tree" in answer_of(module, **{**want, "url": f"file://{empty}"})["msg"]
     assert list(tree.iterdir()) == []
-    assert call(monkeypatch, **want)["changed"]
+    assert answer_of(module, **want)["changed"]
 
 
 def test_without_git_and_without_a_way_to_it_nothing_happens(upstream, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
     monkeypatch.setattr(shared, "run", lambda argv, *more: (1, "", "pkg: no repository"))
-    answer = call(monkeypatch, tree=upstream["tree"], url=upstream["url"], branch="main")
+    answer = answer_of(module, tree=upstream["tree"], url=upstream["url"], branch="main")
     assert answer["failed"] and "git-lite" in answer["msg"] and not pathlib.Path(upstream["tree"]).exists()

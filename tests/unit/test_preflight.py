@@ -24,6 +24,7 @@ OPTIONS = {
 }
 FACTS = of_role("preflight", "vars/main.yml")["__preflight_facts"]
 GONE = of_role("preflight", "vars/gone.yml")["__preflight_gone"]
+TABLES = [{"name": "t", "entries": [{"pattern": "a", "action": "OK"}]}]
 
 
 # ---- names ----
@@ -116,10 +117,8 @@ def test_declared_names_facts_and_strangers_pass():
     ],
 )
 def test_a_value_of_the_wrong_type(role, name, value, words):
-    _value, found = names.typed(name, OPTIONS[role][name], value)
-    assert len(found) == 1 and found[0].startswith(name)
-    for word in words:
-        assert word in found[0]
+    _value, (problem,) = names.typed(name, OPTIONS[role][name], value)
+    assert problem.startswith(name) and all(word in problem for word in words), problem
 
 
 def test_what_holds_a_secret_is_not_shown():
@@ -128,11 +127,16 @@ def test_what_holds_a_secret_is_not_shown():
     assert names.secret(OPTIONS["sasl"]["sasl_users"])
 
 
-def test_a_value_has_its_type_and_gets_nothing_added():
-    assert names.typed("sokuhai_openfiles", OPTIONS["sokuhai"]["sokuhai_openfiles"], "65535") == (65535, [])
-    assert names.typed("rebuild_enabled", OPTIONS["sokuhai"]["rebuild_enabled"], "true") == (True, [])
-    tables = [{"name": "t", "entries": [{"pattern": "a", "action": "OK"}]}]
-    assert names.typed("postfix_tables", OPTIONS["postfix"]["postfix_tables"], tables) == (tables, [])
+@pytest.mark.parametrize(
+    "role, name, value, typed",
+    [
+        ("sokuhai", "sokuhai_openfiles", "65535", 65535),
+        ("sokuhai", "rebuild_enabled", "true", True),
+        ("postfix", "postfix_tables", TABLES, TABLES),
+    ],
+)
+def test_a_value_has_its_type_and_gets_nothing_added(role, name, value, typed):
+    assert names.typed(name, OPTIONS[role][name], value) == (typed, [])
 
 
 # ---- shared values ----
@@ -168,10 +172,8 @@ GOOD_NAMES = {"sokuhai_domain": "home.example", "sokuhai_hostname": "mx.home.exa
     ],
 )
 def test_an_impossible_shared_value(name, value, words):
-    found = problems(**{name: value})
-    assert len(found) == 1 and found[0].startswith(name)
-    for word in words:
-        assert word in found[0]
+    (problem,) = problems(**{name: value})
+    assert problem.startswith(name) and all(word in problem for word in words), problem
 
 
 @pytest.mark.parametrize("domain", ["home.example", "xn--wgv71a.example", "localdomain"])
@@ -195,8 +197,16 @@ WANTED = {
 }
 
 
-def test_a_good_host():
-    assert checks.preflight_host(GOOD, WANTED) == []
+@pytest.mark.parametrize(
+    "change, wanted",
+    [
+        ({}, {}),
+        # pkg is not asked for where nothing is installed
+        ({"pkg": False}, {"pkg_required": False}),
+    ],
+)
+def test_a_good_host(change, wanted):
+    assert checks.preflight_host(GOOD | change, WANTED | wanted) == []
 
 
 @pytest.mark.parametrize(
@@ -212,14 +222,8 @@ def test_a_good_host():
     ],
 )
 def test_a_host_that_cannot_work(change, words):
-    found = checks.preflight_host(dict(GOOD, **change), WANTED)
-    assert len(found) == 1
-    for word in words:
-        assert word in found[0]
-
-
-def test_pkg_is_not_asked_for_where_nothing_is_installed():
-    assert checks.preflight_host(dict(GOOD, pkg=False), dict(WANTED, pkg_required=False)) == []
+    (problem,) = checks.preflight_host(dict(GOOD, **change), WANTED)
+    assert all(word in problem for word in words), problem
 
 
 # ---- reading what FreeBSD prints ----
@@ -252,16 +256,21 @@ def test_a_login_class_as_limits_prints_it(text, expected):
 # ---- whether anything is installed ----
 
 
-def installs(**changed):
+@pytest.mark.parametrize(
+    "changed, asked",
+    [
+        ({}, False),
+        ({"bind_install": True}, True),
+        ({"spf_install": True}, True),
+        ({"greylist_install": True}, True),
+        ({"spf_install": True, "spf_mode": "none"}, False),
+        ({"sasl_install": True, "sasl_enabled": False}, False),
+    ],
+)
+def test_pkg_is_asked_for_where_a_role_installs_something(changed, asked):
     given = {f"{role}_install": False for role in ("bind", "postfix", "sasl", "spf", "greylist")}
     given |= {"sasl_enabled": True, "spf_mode": "mark", "greylist_enabled": True}
-    return checks.preflight_installs(given | changed)
-
-
-def test_pkg_is_asked_for_where_a_role_installs_something():
-    assert not installs()
-    assert installs(bind_install=True) and installs(spf_install=True) and installs(greylist_install=True)
-    assert not installs(spf_install=True, spf_mode="none") and not installs(sasl_install=True, sasl_enabled=False)
+    assert bool(checks.preflight_installs(given | changed)) is asked
 
 
 # ---- what role limits refuses by itself ----

@@ -13,6 +13,7 @@ import threading
 import time
 
 import pytest
+from fake_host import FakeRc
 from role_modules import load, util
 
 sasl_dovecot, sasl_socket = load("roles/sasl/library/sasl_dovecot.py"), util("sasl_socket")
@@ -38,7 +39,7 @@ class Host:
             f'case "$*" in *-[ah]*) exit 89;; *base_dir*) echo base_dir = {self.folder}/run;; *) grep -q BROKEN "$3" && {{ echo "Unknown setting: BROKEN" >&2; exit 89; }}; exit 0;; esac\n',
         )
         self.program("bin/doveadm", "echo 'PLAIN SHA512-CRYPT BLF-CRYPT'\n")
-        self.rc, self.packages, self.calls, self.answers = {}, {"dovecot"}, [], True
+        self.rc, self.packages, self.calls, self.answers = FakeRc(), {"dovecot"}, [], True
         self.real_run = base.run
         monkeypatch.setattr(base, "run", self.run)
         monkeypatch.setattr(process, "table", self.table)
@@ -61,20 +62,18 @@ class Host:
         if argv[0] not in ("service", "sysrc", "pkg"):
             return self.real_run(argv, *rest)
         if argv[:2] == ["sysrc", "-i"]:
-            return 0, "".join("%s: %s\n" % (name, self.rc[name]) for name in argv[2:] if name in self.rc), ""
+            return self.rc.sysrc(argv[1:])
         if argv[:3] == ["pkg", "info", "-e"]:
             return int(argv[3] not in self.packages), "", ""
         self.calls.append(" ".join(argv))
         if argv[0] == "sysrc":
-            self.rc.update(word.split("=", 1) for word in argv[1:])
+            self.rc.sysrc(argv[1:])
         elif argv[0] == "pkg":
             self.packages.update(argv[3:])
-        elif argv[2] == "onestop":
+        elif argv[2] == "onestop" or "NOSTART" in (self.folder / "etc/dovecot.conf").read_text():
             (self.folder / "run/master.pid").unlink(missing_ok=True)
-        elif "NOSTART" not in (self.folder / "etc/dovecot.conf").read_text():
-            self.running_since(0)
         else:
-            (self.folder / "run/master.pid").unlink(missing_ok=True)
+            self.running_since(0)
         return 0, "", ""
 
     def table(self, pid=None):
