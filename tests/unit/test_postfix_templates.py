@@ -1,13 +1,10 @@
 """main.cf, master.cf, tables and mailer.conf as role postfix's templates write them."""
 
 import pathlib
-import shutil
-import subprocess
 
 import ansible.plugins.filter.core
 import ansible.plugins.test.core
 import jinja2
-import pytest
 from postfix_items import FilterModule, postfix_merge, postfix_services
 
 TEMPLATES = pathlib.Path(__file__).resolve().parents[2] / "roles/postfix/templates/usr/local/etc"
@@ -133,20 +130,3 @@ def test_mailer_conf_names_every_program_that_postfix_has():
     text = render("mail/mailer.conf.j2", __postfix_info={"paths": {"sendmail_path": "/usr/local/sbin/sendmail"}})
     programs = dict(line.split() for line in text.splitlines() if not line.startswith("#"))
     assert programs == dict.fromkeys(("sendmail", "send-mail", "mailq", "newaliases"), "/usr/local/sbin/sendmail")
-
-
-@pytest.mark.skipif(not shutil.which("postconf"), reason="no postconf on this machine; the lab's tests ask the host's")
-def test_postconf_reads_what_is_rendered(tmp_path):
-    entries = [{"value": "permit_mynetworks", "reason": "ours, of course"}, {"value": "reject", "reason": "all"}]
-    parameters = postfix_merge([[{"name": "smtpd_recipient_restrictions", "value": entries}]])
-    options = {"smtpd_relay_restrictions": ["permit_sasl_authenticated", "reject"]}
-    (tmp_path / "main.cf").write_text(render("postfix/main.cf.j2", __postfix_parameters=parameters))
-    (tmp_path / "master.cf").write_text(
-        master_cf({"name": "587", "type": "inet", "command": "smtpd", "options": options})
-    )
-
-    def postconf(*words):
-        return subprocess.run(["postconf", "-c", tmp_path, *words], capture_output=True, text=True, check=True).stdout
-
-    assert postconf("-h", "smtpd_recipient_restrictions") == "permit_mynetworks, reject\n"
-    assert "587/inet/smtpd_relay_restrictions = permit_sasl_authenticated, reject" in postconf("-P")
