@@ -4,6 +4,7 @@
 import os
 import pathlib
 import subprocess
+import time
 
 import pytest
 from fake_limits_host import (
@@ -257,20 +258,40 @@ def test_a_damaged_block_is_refused(host):
 # ---- login class and rc ----
 
 
-@pytest.mark.parametrize("damage", ["without the class", "missing", "older"])
-def test_a_stale_database_is_rebuilt(host, damage):
+SECOND = 1700000000
+
+
+def stamp(second):
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+
+
+@pytest.mark.parametrize(
+    "database, thing, expected, found",
+    [
+        (LOGIN_CONF, ": openfiles of class sokuhai", "at least 65535", "no such class"),
+        (LOGIN_CONF + "sokuhai:openfiles=1024:\n", ": openfiles of class sokuhai", "at least 65535", "1024"),
+        ("missing", "", "there", "missing"),
+        ("older", "", f"written at {stamp(SECOND + 1)} or later", f"written at {stamp(SECOND)}"),
+    ],
+)
+def test_a_stale_database_is_rebuilt_and_reported_with_what_it_lacks(host, database, thing, expected, found):
     go(host)
-    database = pathlib.Path(host.path("/etc/login.conf.db"))
-    if damage == "without the class":
-        host.put("/etc/login.conf.db", LOGIN_CONF)
-    elif damage == "missing":
-        database.unlink()
+    text, path = (pathlib.Path(host.path("/etc/" + name)) for name in ("login.conf", "login.conf.db"))
+    if database == "missing":
+        path.unlink()
         host.openfiles = lambda name: "infinity"  # without the database the text is read (getcap)
+    elif database == "older":
+        os.utime(text, (SECOND + 1, SECOND + 1))
+        os.utime(path, (SECOND, SECOND))
     else:
-        os.utime(database, ns=(1, 1))
-    assert did(go(host, check=True)) == did(go(host)) == ["/etc/login.conf.db"]
-    assert database.stat().st_mtime_ns >= os.stat(host.path("/etc/login.conf")).st_mtime_ns
-    assert host.openfiles("sokuhai") == "infinity"
+        host.put("/etc/login.conf.db", database)
+    checked = go(host, check=True)
+    assert [(entry["thing"], entry["expected"], entry["found"]) for entry in checked.findings] == [
+        ("/etc/login.conf.db" + thing, expected, found)
+    ]
+    assert did(checked) == did(go(host)) == [checked.findings[0]["id"]] == ["/etc/login.conf.db"]
+    assert path.stat().st_mtime_ns >= text.stat().st_mtime_ns
+    assert host.openfiles("sokuhai") == "infinity" and go(host).findings == []
 
 
 @pytest.mark.parametrize(

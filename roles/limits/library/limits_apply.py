@@ -35,12 +35,16 @@ options:
   services: {description: Names of the rc scripts of those services., type: list, elements: str, default: []}
 """
 RETURN = r"""
-findings: {description: "What only a boot changes, reboot pending: NAME.", type: list, returned: always}
+findings:
+  description: "What only a boot changes, reboot pending: NAME; and what is wrong with /etc/login.conf.db where login.conf itself is right."
+  type: list
+  returned: always
 restart: {description: Services that keep the limits they were started with until they are restarted., type: list, returned: state absent}
 """
 
 import os
 import re
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import host, limits
@@ -74,6 +78,10 @@ def kept(value, wanted):
 
 def reaches(limit, openfiles):
     return limit == "infinity" or (isinstance(limit, int) and limit >= openfiles)
+
+
+def clock(nanoseconds):
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(nanoseconds / 1e9))
 
 
 def limit_in_flags(text):
@@ -141,18 +149,23 @@ class Change:
             path += "/sokuhai"  # rc.subr reads every file of the directory
         self.block(path, lines)
 
-    def rebuild(self, changes, seen_right):
-        """Have cap_mkdb(1) rebuild the database where login.conf *changes*, or it is older, or does not say what it should."""
+    def rebuild(self, changes, lacking=None):
+        """Have cap_mkdb(1) rebuild the database where login.conf *changes*, or where the database alone is wrong.
+
+        lacking: (thing, expected, found) of what it gives too little of. Returns that, or the same of a database that is missing or older, or None.
+        """
         path = LOGIN_CONF + ".db"
         database, source = self.host.mtime(path), self.host.mtime(LOGIN_CONF)
-        if changes or not seen_right or database is None or database < source:
-            self.database = True
-            if not changes:
-                self.note(
-                    path,
-                    "missing\n" if database is None else "older than login.conf, or without the class\n",
-                    "rebuilt\n",
-                )
+        if database is None:
+            lacking = path, "there", "missing"
+        elif database < source and not lacking:
+            lacking = path, "written at %s or later" % clock(source), "written at %s" % clock(database)
+        self.database = bool(changes or lacking)
+        if changes or not lacking:
+            return None
+        _thing, expected, found = lacking
+        self.note(path, found + "\n", expected + "\n")
+        return lacking
 
     def run(self, *commands):
         """Run *commands*; return a message for each that failed."""
@@ -199,7 +212,12 @@ class Apply(Change):
                 % name
             )
         changes = self.block(LOGIN_CONF, self.params["login_conf"])
-        self.rebuild(changes, reaches(self.host.limit_of_class(name), self.params["openfiles"]))
+        given, least = self.host.limit_of_class(name), self.params["openfiles"]
+        thing = "%s.db: openfiles of class %s" % (LOGIN_CONF, name)
+        found = "no such class" if given is None else str(given)
+        lacking = self.rebuild(changes, None if reaches(given, least) else (thing, "at least %d" % least, found))
+        if lacking:
+            self.findings.append(finding(LOGIN_CONF + ".db", *lacking))
 
     def rc_class(self, name, wanted):
         key, ours, least = name + "_login_class", self.params["login_class"], self.params["openfiles"]
@@ -261,7 +279,7 @@ class Undo(Change):
         ]
         self.block(SYSCTL_CONF, "")
         self.stage(LOADER_FILE, self.host.read(LOADER_FILE), "")
-        self.rebuild(self.block(LOGIN_CONF, ""), True)
+        self.rebuild(self.block(LOGIN_CONF, ""))
         for service in self.params["services"]:
             key = service + "_login_class"
             now = self.host.sysrc(key)
