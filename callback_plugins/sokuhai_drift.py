@@ -24,11 +24,8 @@ from ansible.plugins.callback import CallbackBase
 
 # What of a task's arguments names the thing that it is about, where its module says nothing
 NAMED = ("name", "path", "dest")
-# What report and page show beside what is judged. A record of its own, so that none of these, when it fails, is taken for drift.
-SHOWN = {
-    "access_report": ("traps", ("traps", "rules", "clients", "missing")),
-    "monitor_read": ("samples", ("columns", "from", "to", "rows_read", "broken", "over")),
-}
+# A task that has this variable tells what report and page show beside what is judged, under the name that is its value.
+SHOWN = "page_shows"
 
 
 def guarded(method):
@@ -98,9 +95,8 @@ class CallbackModule(CallbackBase):
             return
         task = result._task
         action = task.resolved_action or task.action
-        if self.shown(result, action.rpartition(".")[2], status):
+        if self.shown(result, status):
             return
-        short = action.rpartition(".")[2]
         changed = bool(data.get("changed"))
         if status == "ok" and not (changed or data.get("notes") or "findings" in data):
             return
@@ -114,7 +110,7 @@ class CallbackModule(CallbackBase):
             "changed": changed,
         }
         if status == "failed":
-            record["broken"] = not (refuses(data) or short == "fail")
+            record["broken"] = not (refuses(data) or action.rpartition(".")[2] == "fail")
         if hidden(data):
             record["hidden"] = True
         else:
@@ -143,26 +139,17 @@ class CallbackModule(CallbackBase):
     def v2_runner_on_skipped(self, result):
         self.ended(result)
 
-    def shown(self, result, action, status):
-        """Write what is shown and not judged; return whether that is all there is to a result."""
-        data, host = result._result, result._host.get_name()
+    def shown(self, result, status):
+        """Write what is shown and not judged; return whether that is all there is to a result. So none of these, when it fails, is taken for drift."""
+        data, shown = result._result, {"event": "shown", "host": result._host.get_name()}
         chain = data.get("ansible_facts", {}).get("preflight_chain")
         if chain:
-            self.write(
-                {
-                    "event": "shown",
-                    "host": host,
-                    "what": "chain",
-                    "value": {"links": chain["links"], "problems": [one["message"] for one in chain["problems"]]},
-                }
-            )
-        if action not in SHOWN or status == "unreachable":
+            value = {"links": chain["links"], "problems": [one["message"] for one in chain["problems"]]}
+            self.write({**shown, "what": "chain", "value": value})
+        what = result._task.get_vars().get(SHOWN)
+        if what is None or status == "unreachable":
             return False
-        what, keys = SHOWN[action]
-        value = (
-            {key: data[key] for key in keys if key in data} if status == "ok" else {"error": str(data.get("msg", ""))}
-        )
-        self.write({"event": "shown", "host": host, "what": what, "value": value})
+        self.write({**shown, "what": what, "value": data if status == "ok" else {"error": str(data.get("msg", ""))}})
         return True
 
     @guarded

@@ -107,9 +107,11 @@ def test_what_cannot_be_written_or_read_is_refused_before_the_run(options, words
     assert end.value.code == 1 and words in capsys.readouterr().err
 
 
-def result(action, **data):
+def result(action, shows=None, **data):
+    """What the callback gets of a task: its result, and its variables."""
+    given = {"page_shows": shows} if shows else {}
     task = types.SimpleNamespace(
-        action=action, resolved_action=action, _role=None, get_name=lambda: "T", get_path=lambda: "p"
+        action=action, resolved_action=action, _role=None, get_name=lambda: "T", get_vars=lambda: given
     )
     return types.SimpleNamespace(_result=data, _task=task, _host=types.SimpleNamespace(get_name=lambda: HOST))
 
@@ -128,17 +130,17 @@ SAMPLES = {"columns": {"time": [1]}, "from": 1, "to": 1, "rows_read": 1, "broken
         ),
         (
             "ok",
-            result("monitor_read", **SAMPLES, invocation={}),
+            result("monitor_read", "samples", **SAMPLES),
             {"event": "shown", "what": "samples", "value": SAMPLES},
         ),
         (
             "failed",
-            result("access_report", msg="not readable", failed=True),
+            result("access_report", "traps", msg="not readable", failed=True),
             {"event": "shown", "what": "traps", "value": {"error": "not readable"}},
         ),
         (
             "unreachable",
-            result("monitor_read", msg="no route", unreachable=True),
+            result("monitor_read", "samples", msg="no route", unreachable=True),
             {"event": "result", "status": "unreachable"},
         ),
     ],
