@@ -209,6 +209,11 @@ PLAN = {
     "armed": False,
     "failed": "",
     "stock": "",
+    "stock_release": False,
+    "minutes": 1,
+    "measured": False,
+    "jobs": 1,
+    "cpus": 1,
     "awaited": False,
 }
 

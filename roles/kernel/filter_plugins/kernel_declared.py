@@ -22,6 +22,15 @@ KEYWORDS = {
     "files",
     "profile",
 }
+#: Variables of make(1) by which it finds the place of a kernel.
+PLACES = ("KERNCONF", "KERNCONFDIR", "INSTKERNNAME", "DESTDIR", "KODIR", "KERNEL")
+#: The least that each span of time may be.
+LEAST = {
+    "kernel_build_hours": 1,
+    "kernel_trial_seconds": 10,
+    "kernel_boot_seconds": 10,
+    "kernel_check_seconds": 1,
+}
 
 
 def kernel_problems(declared):
@@ -29,69 +38,69 @@ def kernel_problems(declared):
 
     declared: {variable: value} of role kernel, numbers as int, truth values as bool.
     """
-    found = []
+    return [f"{name}: {message}" for name, wrong, message in _checks(declared) if wrong]
 
-    def refuse(name, why):
-        found.append("%s: %s" % (name, why))
 
-    ident = declared["kernel_ident"]
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,30}", ident):
-        refuse(
-            "kernel_ident", "%s is not a name for a kernel: a letter, then letters, digits, _ and -, 31 at most" % ident
-        )
-    if ident == declared["kernel_base"]:
-        refuse(
-            "kernel_ident",
-            "%s is the name of kernel_base too: a kernel of one's own needs one of its own, freebsd-update takes it by its ident"
-            % ident,
-        )
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", declared["kernel_base"]):
-        refuse("kernel_base", "%s is not the name of a configuration file, such as GENERIC" % declared["kernel_base"])
+def _checks(declared):
+    """Yield (variable, whether it is wrong, message) of each thing to be looked at."""
+    ident, base, name = (declared["kernel_" + which] for which in ("ident", "base", "name"))
+    well_formed = re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,30}", ident)
+    yield (
+        "kernel_ident",
+        not well_formed,
+        f"{ident} is not a name for a kernel: a letter, then letters, digits, _ and -, 31 at most",
+    )
+    yield (
+        "kernel_ident",
+        ident == base,
+        f"{ident} is the name of kernel_base too: a kernel of one's own needs one of its own, freebsd-update takes it by its ident",
+    )
+    plain = re.fullmatch(r"[A-Za-z0-9_.-]+", base)
+    yield "kernel_base", not plain, f"{base} is not the name of a configuration file, such as GENERIC"
     for line in declared["kernel_options"]:
-        words = line.split()
-        if "\n" in line or len(words) < 2 or words[0] not in KEYWORDS:
-            refuse(
-                "kernel_options",
-                "`%s` is not a line of config(5) for here: a keyword (%s) and what it is about"
-                % (line, ", ".join(sorted(KEYWORDS))),
-            )
-        elif words[0] == "nooptions" and {"INCLUDE_CONFIG_FILE", "KDB_UNATTENDED"} & set(words[1:]):
-            refuse("kernel_options", "`%s` removes what proves the trial boot" % line)
-    for line in declared["kernel_make_variables"]:
-        name = line.partition("=")[0]
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*=[^\n]*", line):
-            refuse("kernel_make_variables", "`%s` is not NAME=value" % line)
-        elif name in ("KERNCONF", "KERNCONFDIR", "INSTKERNNAME", "DESTDIR", "KODIR", "KERNEL"):
-            refuse("kernel_make_variables", "%s decides where the kernel goes, which is the role's part" % name)
-    name = declared["kernel_name"]
-    if declared["kernel_build"]:
-        if name:
-            refuse("kernel_name", "%s is for kernel_build: false; a kernel built here is named by the role" % name)
-    elif not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        refuse("kernel_name", "kernel_build is false, so it has to name a directory of /boot, such as kernel.mine")
-    elif name in ("kernel", "kernel.old"):
-        refuse("kernel_name", "%s is what a failed trial returns to; install the kernel to be tried beside it" % name)
-    if declared["kernel_jobs"] < 0:
-        refuse("kernel_jobs", "%d compilers; 0 lets the role decide" % declared["kernel_jobs"])
-    for variable, least in (
-        ("kernel_build_hours", 1),
-        ("kernel_trial_seconds", 10),
-        ("kernel_boot_seconds", 10),
-        ("kernel_check_seconds", 1),
-    ):
-        if declared[variable] < least:
-            refuse(variable, "%d is too short, at least %d" % (declared[variable], least))
-    if declared["kernel_trial_seconds"] <= declared["kernel_check_seconds"]:
-        refuse(
-            "kernel_trial_seconds",
-            "%d, but kernel_check_seconds alone is %d: the trial would end while it is judged"
-            % (declared["kernel_trial_seconds"], declared["kernel_check_seconds"]),
+        keyword, *about = line.split() or [""]
+        good = keyword in KEYWORDS and about and "\n" not in line
+        known = ", ".join(sorted(KEYWORDS))
+        yield (
+            "kernel_options",
+            not good,
+            f"`{line}` is not a line of config(5) for here: a keyword ({known}) and what it is about",
         )
-    return found
+        proof = good and keyword == "nooptions" and {"INCLUDE_CONFIG_FILE", "KDB_UNATTENDED"} & set(about)
+        yield "kernel_options", proof, f"`{line}` removes what proves the trial boot"
+    for line in declared["kernel_make_variables"]:
+        place, well_formed = line.partition("=")[0], re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*=[^\n]*", line)
+        yield "kernel_make_variables", not well_formed, f"`{line}` is not NAME=value"
+        decides = well_formed and place in PLACES
+        yield "kernel_make_variables", decides, f"{place} decides where the kernel goes, which is the role's part"
+    built, well_formed = declared["kernel_build"], re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name)
+    yield (
+        "kernel_name",
+        built and name,
+        f"{name} is for kernel_build: false; a kernel built here is named by the role",
+    )
+    yield (
+        "kernel_name",
+        not built and not well_formed,
+        "kernel_build is false, so it has to name a directory of /boot, such as kernel.mine",
+    )
+    yield (
+        "kernel_name",
+        not built and name in ("kernel", "kernel.old"),
+        f"{name} is what a failed trial returns to; install the kernel to be tried beside it",
+    )
+    jobs, trial, check = (declared["kernel_" + which] for which in ("jobs", "trial_seconds", "check_seconds"))
+    yield "kernel_jobs", jobs < 0, f"{jobs} compilers; 0 lets the role decide"
+    for variable, least in LEAST.items():
+        value = declared[variable]
+        yield variable, value < least, f"{value} is too short, at least {least}"
+    yield (
+        "kernel_trial_seconds",
+        trial <= check,
+        f"{trial}, but kernel_check_seconds alone is {check}: the trial would end while it is judged",
+    )
 
 
 class FilterModule:
-    """Ansible's entry."""
-
     def filters(self):
         return {"kernel_problems": kernel_problems}

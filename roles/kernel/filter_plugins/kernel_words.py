@@ -20,53 +20,50 @@ def stock_words(found):
 
 def kernel_notices(plan, source, reboot):
     """Sentences (list of str) about module kernel_plan's `plan`. source: where the sources are (str); reboot: whether a trial is declared (bool)."""
-    name, found = plan["name"], []
-    if plan["behind"]:
-        found.append(
+    name = plan["name"]
+    basis = (
+        "what the last build on this host took"
+        if plan["measured"]
+        else f"some 75 minutes of one CPU, an assumption, on {plan['jobs']} of {plan['cpus']} at a time; the next estimate is computed "
+        "from what this build takes"
+    )
+    notices = (
+        (
+            plan["behind"],
             f"the running kernel {plan['running']} was built from {plan['behind']}, the host is patched to {plan['userland']}: "
-            "freebsd-update(8) patches only kernels that FreeBSD ships, so this one stays open until it is rebuilt"
-        )
-    if plan["stock"]:
-        found.append(stock_words(plan))
-    if plan["build"]:
-        basis = (
-            "what the last build on this host took"
-            if plan["measured"]
-            else f"some 75 minutes of one CPU, an assumption, on {plan['jobs']} of {plan['cpus']} at a time; the next estimate is computed "
-            "from what this build takes"
-        )
-        found.append(f"{name} is to be built: about {plan['minutes']} minutes: {basis}")
-    if plan["awaited"]:
-        found.append(f"predicted: the sources are brought to {source} first")
-    if plan["armed"] and not reboot:
-        found.append(
+            "freebsd-update(8) patches only kernels that FreeBSD ships, so this one stays open until it is rebuilt",
+        ),
+        (plan["stock"], stock_words(plan)),
+        (plan["build"], f"{name} is to be built: about {plan['minutes']} minutes: {basis}"),
+        (plan["awaited"], f"predicted: the sources are brought to {source} first"),
+        (
+            plan["armed"] and not reboot,
             f"the next boot is a trial of {name}, which a broken-off run prepared: kernel_reboot=true finishes it, "
-            "playbooks/rollback.yml --tags kernel calls it off"
-        )
-    if plan["failed"]:
-        found.append(
-            f"{name} failed its trial ({plan['failed']}) and is not tried again: change kernel_options, or set kernel_retry=true"
-        )
-    return found
+            "playbooks/rollback.yml --tags kernel calls it off",
+        ),
+        (
+            plan["failed"],
+            f"{name} failed its trial ({plan['failed']}) and is not tried again: change kernel_options, or set kernel_retry=true",
+        ),
+    )
+    return [text for applies, text in notices if applies]
 
 
 def kernel_left_to_do(found):
     """Sentences (list of str) about what is left to do after module kernel_undo. found: its answer."""
-    notes = []
-    if found["running"]:
-        again = ", then run this once more to remove it" if found["again"] else ""
-        notes.append(f"{found['running']} runs until the next boot, which is that of {found['default']}; reboot{again}")
-    if found["stays"]:
-        notes.append(f'{found["stays"]} stays: a file other than the role\'s says kernel="{found["stays"]}"')
-    if found["problem"]:
-        notes.append(found["problem"] + ": see to it before the next boot")
-    if found["stock"]:
-        notes.append(stock_words(found))
-    return notes
+    again = ", then run this once more to remove it" if found["again"] else ""
+    notices = (
+        (
+            found["running"],
+            f"{found['running']} runs until the next boot, which is that of {found['default']}; reboot{again}",
+        ),
+        (found["stays"], f'{found["stays"]} stays: a file other than the role\'s says kernel="{found["stays"]}"'),
+        (found["problem"], f"{found['problem']}: see to it before the next boot"),
+        (found["stock"], stock_words(found)),
+    )
+    return [text for applies, text in notices if applies]
 
 
 class FilterModule:
-    """Filters of role kernel."""
-
     def filters(self):
         return {"kernel_notices": kernel_notices, "kernel_left_to_do": kernel_left_to_do}

@@ -17,31 +17,30 @@ def limits_problems(declared):
     declared: {variable: value} with limits_sysctl, limits_loader ({name: int|str}), limits_openfiles (int), limits_login_class (str),
     limits_services (list of str). Each message begins with the variable's name.
     """
-    values = {name.removeprefix("limits_"): value for name, value in declared.items()}
-    messages = []
-    for variable in ("sysctl", "loader"):
-        for name, value in values[variable].items():
-            where = f"limits_{variable}['{name}']"
-            if not isinstance(name, str) or not NAME.match(name):
-                messages.append(f"{where}: {name!r} is not the name of a kernel value, like kern.maxfiles")
-            elif isinstance(value, bool) or value is None or isinstance(value, (list, dict, float)):
-                messages.append(f"{where} = {value!r}: a whole number or a text is needed")
-            elif isinstance(value, str) and (not value or re.search(r"[\n\r\"'#\\]", value)):
-                messages.append(
-                    f"{where} = {value!r}: quotes, # and line breaks are not possible in sysctl.conf or loader.conf"
-                )
-    if values["openfiles"] < 256:
-        messages.append(f"limits_openfiles = {values['openfiles']}: 256 or more is needed")
-    if not CLASS.match(values["login_class"]):
-        messages.append(f"limits_login_class = {values['login_class']!r}: letters, digits, _ and - are needed")
-    elif values["login_class"] in RESERVED:
-        messages.append(
-            f"limits_login_class = {values['login_class']!r} is one of the system's own classes: choose another name"
-        )
-    for service in values["services"]:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", service):
-            messages.append(f"limits_services: {service!r} is not the name of an rc script")
-    return messages
+    return [message for wrong, message in _checks(declared) if wrong]
+
+
+def _checks(declared):
+    """Yield (whether it is wrong, message) of each thing to be looked at."""
+    for variable in ("limits_sysctl", "limits_loader"):
+        for name, value in declared[variable].items():
+            where = f"{variable}['{name}']"
+            kind, text = isinstance(value, (int, str)) and not isinstance(value, bool), str(value)
+            named = isinstance(name, str) and NAME.match(name)
+            yield not named, f"{where}: {name!r} is not the name of a kernel value, like kern.maxfiles"
+            yield not kind, f"{where} = {value!r}: a whole number or a text is needed"
+            yield (
+                kind and (not text or re.search(r"[\n\r\"'#\\]", text)),
+                f"{where} = {value!r}: quotes, # and line breaks are not possible in sysctl.conf or loader.conf",
+            )
+    files, name = declared["limits_openfiles"], declared["limits_login_class"]
+    yield files < 256, f"limits_openfiles = {files}: 256 or more is needed"
+    yield not CLASS.match(name), f"limits_login_class = {name!r}: letters, digits, _ and - are needed"
+    reserved = name in RESERVED
+    yield reserved, f"limits_login_class = {name!r} is one of the system's own classes: choose another name"
+    for service in declared["limits_services"]:
+        script = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", service)
+        yield not script, f"limits_services: {service!r} is not the name of an rc script"
 
 
 def limits_reboot(items):
@@ -50,7 +49,5 @@ def limits_reboot(items):
 
 
 class FilterModule:
-    """Filters of role limits."""
-
     def filters(self):
         return {"limits_problems": limits_problems, "limits_reboot": limits_reboot}

@@ -8,7 +8,7 @@ import re
 ORIGIN = re.compile(r"[a-z0-9][a-z0-9+._-]*/[A-Za-z0-9][A-Za-z0-9+._-]*\Z")
 OPTION = re.compile(r"[A-Z0-9][A-Z0-9_+-]*\Z")
 FLAVOR = re.compile(r"[a-z][a-z0-9_]*\Z")
-
+FLAG = re.compile(r"-[A-Za-z0-9_=,+./-]+\Z")
 
 #: What a port has where nothing is declared, beside its cflags.
 EMPTY = {
@@ -58,57 +58,59 @@ def ports_problems(ports, values):
 
     ports: as ports_merge returns them. values: {method, repository_url, repository_pubkey, branch, tree_commit (str), fd_setsize (int)}.
     """
-    found = []
-    for port in ports:
-        where = f"ports_list[{port['origin']}]"
-        if not ORIGIN.match(port["origin"]):
-            found.append(f"{where}: an origin is CATEGORY/DIRECTORY of the ports tree, such as dns/bind920")
-        if port.get("flavor") and not FLAVOR.match(port["flavor"]):
-            found.append(
-                f"{where}.flavor = {port['flavor']!r}: lower-case letters, digits and _ are possible, such as sasl"
-            )
-        for key in ("options_set", "options_unset"):
-            found += [
-                f"{where}.{key}: {name!r} is not the name of an option, such as TLS"
-                for name in port.get(key, [])
-                if not OPTION.match(str(name))
-            ]
-        both = sorted(set(port.get("options_set", [])) & set(port.get("options_unset", [])))
-        if both:
-            found.append(f"{where}: {', '.join(both)} is both in options_set and in options_unset")
-        for flag in port.get("cflags", []):
-            if not re.fullmatch(r"-[A-Za-z0-9_=,+./-]+", str(flag)):
-                found.append(
-                    f"{where}.cflags (ports_cflags): {flag!r} is not a single compiler flag without blanks and quotes, such as -O2"
-                )
-        for line in port.get("make_conf", []):
-            if "\n" in str(line) or re.match(r"\s*#\s*(BEGIN|END) sokuhai", str(line)):
-                found.append(f"{where}.make_conf: {line!r} is not a single line of make.conf")
-        sizes = [flag.partition("=")[2] for flag in port.get("cflags", []) if str(flag).startswith("-DFD_SETSIZE")]
-        if values["fd_setsize"] and sizes and sizes != [str(values["fd_setsize"])]:
-            found.append(
-                f"{where}.cflags: FD_SETSIZE is {', '.join(sizes)} here and {values['fd_setsize']} in ports_fd_setsize; set it once, in sokuhai_fd_setsize"
-            )
-    if values["method"] == "repository":
-        if not values["repository_url"]:
-            found.append(
-                "ports_repository_url: is empty; with ports_method: repository it is the URL of your own repository, such as "
-                "pkg+https://pkg.example.org/packages/150amd64-quarterly"
-            )
-        if not values["repository_pubkey"]:
-            found.append(
-                "ports_repository_pubkey: is empty; it is the path on the host of the public key that your repository is signed with "
-                "(poudriere.conf: PKG_REPO_SIGNING_KEY)"
-            )
-    if values["branch"] not in ("auto", "main", "quarterly") and not re.fullmatch(r"\d{4}Q[1-4]", values["branch"]):
-        found.append(f"ports_branch = {values['branch']!r}: auto, main, quarterly, or a quarter such as 2026Q4")
-    if values["tree_commit"] and not re.fullmatch(r"[0-9a-f]{40}", values["tree_commit"]):
-        found.append(f"ports_tree_commit = {values['tree_commit']!r}: 40 hexadecimal digits are needed")
-    return found
+    checks = [check for port in ports for check in _of_port(port, values["fd_setsize"])] + list(_of_all(values))
+    return [message for wrong, message in checks if wrong]
+
+
+def _of_port(port, fd_setsize):
+    """Yield (whether it is wrong, message) of each thing to be looked at."""
+    port = {**EMPTY, "cflags": [], **port}
+    where, flavor = f"ports_list[{port['origin']}]", port["flavor"]
+    known = ORIGIN.match(port["origin"])
+    yield not known, f"{where}: an origin is CATEGORY/DIRECTORY of the ports tree, such as dns/bind920"
+    yield (
+        flavor and not FLAVOR.match(flavor),
+        f"{where}.flavor = {flavor!r}: lower-case letters, digits and _ are possible, such as sasl",
+    )
+    for key in ("options_set", "options_unset"):
+        for name in port[key]:
+            yield not OPTION.match(str(name)), f"{where}.{key}: {name!r} is not the name of an option, such as TLS"
+    both = sorted(set(port["options_set"]) & set(port["options_unset"]))
+    yield both, f"{where}: {', '.join(both)} is both in options_set and in options_unset"
+    for flag in port["cflags"]:
+        yield (
+            not FLAG.match(str(flag)),
+            f"{where}.cflags (ports_cflags): {flag!r} is not a single compiler flag without blanks and quotes, such as -O2",
+        )
+    for line in port["make_conf"]:
+        ours = re.match(r"\s*#\s*(BEGIN|END) sokuhai", str(line))
+        yield "\n" in str(line) or ours, f"{where}.make_conf: {line!r} is not a single line of make.conf"
+    sizes = [flag.partition("=")[2] for flag in port["cflags"] if str(flag).startswith("-DFD_SETSIZE")]
+    yield (
+        fd_setsize and sizes and sizes != [str(fd_setsize)],
+        f"{where}.cflags: FD_SETSIZE is {', '.join(sizes)} here and {fd_setsize} in ports_fd_setsize; set it once, in sokuhai_fd_setsize",
+    )
+
+
+def _of_all(values):
+    """Yield (whether it is wrong, message) of each thing to be looked at."""
+    repository, branch, commit = values["method"] == "repository", values["branch"], values["tree_commit"]
+    yield (
+        repository and not values["repository_url"],
+        "ports_repository_url: is empty; with ports_method: repository it is the URL of your own repository, such as "
+        "pkg+https://pkg.example.org/packages/150amd64-quarterly",
+    )
+    yield (
+        repository and not values["repository_pubkey"],
+        "ports_repository_pubkey: is empty; it is the path on the host of the public key that your repository is signed with "
+        "(poudriere.conf: PKG_REPO_SIGNING_KEY)",
+    )
+    known = branch in ("auto", "main", "quarterly") or re.fullmatch(r"\d{4}Q[1-4]", branch)
+    yield not known, f"ports_branch = {branch!r}: auto, main, quarterly, or a quarter such as 2026Q4"
+    whole = not commit or re.fullmatch(r"[0-9a-f]{40}", commit)
+    yield not whole, f"ports_tree_commit = {commit!r}: 40 hexadecimal digits are needed"
 
 
 class FilterModule:
-    """Filters of role ports."""
-
     def filters(self):
         return {"ports_merge": ports_merge, "ports_problems": ports_problems}

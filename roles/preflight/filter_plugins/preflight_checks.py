@@ -26,35 +26,41 @@ def preflight_host(probe, wanted):
     probe: as module preflight_probe returns it. wanted: releases (list of int), min_ram_mb, min_disk_mb ({path: int}),
     pkg_required (bool). Returns a list of messages.
     """
-    problems = []
-    release = probe.get("release") or {}
-    for which in ("running", "userland"):
-        text = release.get(which) or ""
-        match = re.match(r"(\d+)\.\d+-", text)
-        if not match or int(match.group(1)) not in wanted["releases"]:
-            supported = ", ".join(f"{n}.x" for n in wanted["releases"])
-            problems.append(
-                f"preflight_releases: this host's {'kernel' if which == 'running' else 'userland'} is "
-                f"{text or 'of an unknown release'}, supported are {supported}"
-            )
-            break
+    return [message for wrong, message in _checks(probe, wanted) if wrong]
+
+
+def _checks(probe, wanted):
+    """Yield (whether it is wrong, message) of each thing to be looked at."""
+    kernel, userland = (probe["release"].get(which) or "" for which in ("running", "userland"))
+    good = [supported(text, wanted["releases"]) for text in (kernel, userland)]
+    which, text = ("userland", userland) if good[0] else ("kernel", kernel)
+    releases = ", ".join(f"{number}.x" for number in wanted["releases"])
+    yield (
+        not all(good),
+        f"preflight_releases: this host's {which} is {text or 'of an unknown release'}, supported are {releases}",
+    )
     memory = int(probe["sysctl"].get("hw.physmem", 0)) // 2**20
-    if memory < wanted["min_ram_mb"]:
-        problems.append(f"preflight_min_ram_mb: {memory} MB of memory, {wanted['min_ram_mb']} are needed")
+    yield (
+        memory < wanted["min_ram_mb"],
+        f"preflight_min_ram_mb: {memory} MB of memory, {wanted['min_ram_mb']} are needed",
+    )
     for path, least in sorted(wanted["min_disk_mb"].items()):
-        free = (probe.get("disk") or {}).get(path)
-        if free is None:
-            problems.append(f"preflight_min_disk_mb: the free space of {path} is unknown")
-        elif free < least:
-            problems.append(f"preflight_min_disk_mb: {free} MB free in {path}, {least} are needed")
-    if wanted["pkg_required"] and not probe.get("pkg"):
-        problems.append("the package tool pkg is not installed yet: run playbooks/bootstrap.yml first")
-    return problems
+        free = probe["disk"].get(path)
+        yield free is None, f"preflight_min_disk_mb: the free space of {path} is unknown"
+        yield free is not None and free < least, f"preflight_min_disk_mb: {free} MB free in {path}, {least} are needed"
+    yield (
+        wanted["pkg_required"] and not probe["pkg"],
+        "the package tool pkg is not installed yet: run playbooks/bootstrap.yml first",
+    )
+
+
+def supported(release, releases):
+    """Return whether *release* (15.0-RELEASE-p1) is of one of the major *releases* (int)."""
+    match = re.match(r"(\d+)\.\d+-", release)
+    return bool(match) and int(match.group(1)) in releases
 
 
 class FilterModule:
-    """Filters of role preflight."""
-
     def filters(self):
         return {
             "preflight_host": preflight_host,
