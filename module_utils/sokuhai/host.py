@@ -32,17 +32,17 @@ class Refused(Exception):
         super().__init__("; ".join(self.problems))
 
 
-def answer(module, work, outcome=None):
+def answer(module, work, outcome=None, before=""):
     """End *module*, an AnsibleModule, with what work() returns, its answer; or with the refusal, or the fault of the system, that it raises.
 
-    outcome: a dict in which work() leaves what a refusal means, as data; it is returned beside the message.
+    outcome: a dict in which work() leaves what a refusal means, as data; it is returned beside the message. before: how the message begins.
     """
     try:
         module.exit_json(**work())
     except Refused as reason:
-        module.fail_json(msg=str(reason), problems=reason.problems, **(outcome or {}))
+        module.fail_json(msg="%s%s" % (before, reason), problems=reason.problems, **(outcome or {}))
     except (OSError, KeyError, ValueError) as problem:
-        module.fail_json(msg="%s: %s" % (type(problem).__name__, problem))
+        module.fail_json(msg="%s%s: %s" % (before, type(problem).__name__, problem))
 
 
 def run(argv, timeout=120, env=None, cwd=None, text=None, output=None):

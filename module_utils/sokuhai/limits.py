@@ -85,6 +85,11 @@ def descriptors(*pids):
     return parse_rlimits(host.run(["procstat", "rlimit"] + [str(pid) for pid in pids])[1])
 
 
+def memory():
+    """Return the MiB (int) of RAM and of swap."""
+    return (host.sysctl_int("hw.physmem") or 0) >> 20, parse_swapinfo(host.run(["swapinfo", "-k"])[1])
+
+
 class Host:
     """Files and commands of a host. root: a directory in front of every path (tests)."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 
+from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.host import Refused
 
 # sys/sys/select.h: `1024U` to 10.4, `1024` since; tabs; behind #ifndef in all of them.
@@ -51,3 +52,10 @@ def replace(text, path, number):
     lines, at, match = _find(text, path)
     lines[at] = "%s%d%s" % (match.group(1), number, match.group(3))
     return "\n".join(lines)
+
+
+def require(path, number, advice):
+    """Raise Refused unless the header *path* gives FD_SETSIZE this *number* (int). advice: what is to be done (str)."""
+    found = value(host.read(path) or "", path)
+    if found != number:
+        raise Refused("%s says FD_SETSIZE %d, %d is declared: %s" % (path, found, number, advice))

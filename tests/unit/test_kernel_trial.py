@@ -19,7 +19,6 @@ from fake_kernel_host import (
     kernel_arm,
     kernel_boot,
     kernel_build,
-    kernel_needs,
     kernel_undo,
     makes,
     places,
@@ -29,6 +28,7 @@ from fake_kernel_host import (
     undo,
     whole_run,
 )
+from role_modules import util
 
 
 @pytest.fixture
@@ -434,7 +434,7 @@ def test_a_kernel_that_runs_or_boots_next_is_not_built_over_when_its_record_is_l
 
 
 def test_swap_counts_beside_memory(host):
-    assert kernel_needs.memory() == (4096, 1024)
+    assert util("sokuhai.limits").memory() == (4096, 1024)
 
 
 def test_undo_leaves_a_kernel_that_is_not_the_roles(host):

@@ -26,7 +26,7 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import git, pkg, sources
-from ansible.module_utils.sokuhai.host import Refused, must
+from ansible.module_utils.sokuhai.host import Refused, answer, must
 
 
 def branch_of(release):
@@ -67,7 +67,7 @@ def by_git(want, wanted):
 
 
 def bring(want, check):
-    """Return whether the sources had to be brought, and the release that they are. Raises Refused."""
+    """Return what the module answers. Raises Refused."""
     wanted = must(["freebsd-version", "-u"])
     there = os.path.isdir(want["path"]) and os.listdir(want["path"])
     if not there and not check:
@@ -77,7 +77,7 @@ def bring(want, check):
             by_git(want, wanted)
     if there or not check:
         judge(want["path"], wanted)
-    return not there, wanted
+    return {"changed": not there, "release": wanted}
 
 
 def main():
@@ -89,11 +89,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    try:
-        changed, release = bring(module.params, module.check_mode)
-    except (Refused, OSError) as reason:
-        module.fail_json(msg="no sources were brought: %s" % reason)
-    module.exit_json(changed=changed, release=release)
+    answer(module, lambda: bring(module.params, module.check_mode), before="no sources were brought: ")
 
 
 if __name__ == "__main__":

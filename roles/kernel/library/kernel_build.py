@@ -109,12 +109,7 @@ def apply(kernel, check):
         return {"changed": True, "log": job.log}
     if want["fd_setsize"]:
         header = want["source"] + "/sys/sys/select.h"
-        found = select_h.value(host.read(header) or "", header)
-        if found != want["fd_setsize"]:
-            raise Refused(
-                "%s says FD_SETSIZE %d, %d is declared: role fd_setsize comes before role kernel"
-                % (header, found, want["fd_setsize"])
-            )
+        select_h.require(header, want["fd_setsize"], "role fd_setsize comes before role kernel")
     places.put(kernel.configuration, want["configuration"])
     jobs, _cpus = kernel_needs.jobs(want)
     objects = {} if want["objects"] == "/usr/obj" else {"MAKEOBJDIRPREFIX": want["objects"]}

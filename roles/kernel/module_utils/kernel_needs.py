@@ -8,9 +8,8 @@ import re
 
 from ansible.module_utils import kernel_file
 from ansible.module_utils import kernel_places as places
-from ansible.module_utils.sokuhai import host, sources
+from ansible.module_utils.sokuhai import host, limits, sources
 from ansible.module_utils.sokuhai.host import Refused
-from ansible.module_utils.sokuhai.limits import parse_swapinfo
 
 #: Minutes that one CPU needs for GENERIC with its modules: an assumption, used only for the first build on a host; the next one is computed
 #: from what the last one took.
@@ -29,14 +28,9 @@ def estimate(last, jobs):
     return max(1, round(last / 60 if last else CPU_MINUTES / jobs))
 
 
-def memory():
-    """Return the MiB (int) of RAM and of swap."""
-    return int(host.sysctl("hw.physmem") or 0) >> 20, parse_swapinfo(host.run(["swapinfo", "-k"])[1])
-
-
 def jobs(want):
     """Return (compilers at a time, CPUs), both int. want: kernel_host.OPTIONS' values."""
-    cpus, (ram, swap) = int(host.sysctl("hw.ncpu") or 1), memory()
+    cpus, (ram, swap) = host.sysctl_int("hw.ncpu") or 1, limits.memory()
     return want["jobs"] or jobs_for(cpus, ram + swap // 2), cpus
 
 
@@ -60,7 +54,7 @@ def refuse_build(kernel):
         free = host.free_mib(path)
         if free < need:
             raise Refused("%s has %d MiB free, a kernel build needs %d MiB there (%s)" % (path, free, need, variable))
-    ram, swap = memory()
+    ram, swap = limits.memory()
     if ram + swap < 1024:
         raise Refused(
             "%d MiB of memory and %d MiB of swap: the linker alone needs 1 GiB for a kernel with debug symbols"

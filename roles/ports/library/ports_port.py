@@ -50,7 +50,7 @@ from ansible.module_utils import ports_branch, ports_make
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ports_build import Build
 from ansible.module_utils.ports_options import PORT, SETTINGS, job_of, title
-from ansible.module_utils.ports_state import Port, identity, missing_libraries, outdated
+from ansible.module_utils.ports_state import Port, identity, missing_libraries, outdated, restart
 from ansible.module_utils.ports_swap import Swap
 from ansible.module_utils.sokuhai import host, select_h
 from ansible.module_utils.sokuhai.host import Refused, must
@@ -104,27 +104,18 @@ def apply(item, settings, check):
         if "unlocked" in lesser:
             must(["pkg", "lock", "-yq", port.package["name"]])
         if "process" in lesser:
-            must(["service", item["service"], "onerestart"])
+            restart(item)
     elif settings["method"] == "repository":
         from_repository(port)
     else:
         if settings["header"]:
-            refuse_header(settings)
+            advice = "role fd_setsize has to come first (fd_setsize_needed)"
+            select_h.require(settings["header"], settings["fd_setsize"], advice)
         job_of_it = functools.partial(build, item, settings)
         limit = ("ports_timeout", settings["timeout"])
         begun = job.begin(port.start(), job_of_it, ports_make.environment(item), limit)
         answer.update(finished=False, attached=not begun, log=job.log)
     return answer
-
-
-def refuse_header(settings):
-    """Raise Refused unless the installed header says the declared number."""
-    found = select_h.value(host.read(settings["header"]) or "", settings["header"])
-    if found != settings["fd_setsize"]:
-        raise Refused(
-            "%s says FD_SETSIZE %d, %d is declared: role fd_setsize has to come first (fd_setsize_needed)"
-            % (settings["header"], found, settings["fd_setsize"])
-        )
 
 
 def from_repository(port):
@@ -138,7 +129,7 @@ def from_repository(port):
                 must(["pkg", "delete", "-fy", package["name"]])
     must(["pkg", "install", "-fy", "-r", port.settings["repository"], name])
     if outdated(port.item, before):
-        must(["service", port.item["service"], "onerestart"])
+        restart(port.item)
 
 
 def follow(item, settings):
@@ -161,12 +152,11 @@ def main():
         supports_check_mode=True,
     )
     item, settings = {name: module.params[name] for name in PORT}, module.params["settings"]
-    try:
-        if module.params["step"] == "follow":
-            module.exit_json(**follow(item, settings))
-        module.exit_json(**apply(item, settings, module.check_mode))
-    except (Refused, OSError) as reason:
-        module.fail_json(msg="%s: %s" % (title(item), reason))
+
+    def work():
+        return follow(item, settings) if module.params["step"] == "follow" else apply(item, settings, module.check_mode)
+
+    host.answer(module, work, before=title(item) + ": ")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ import re
 from ansible.module_utils import ports_branch
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import git
-from ansible.module_utils.sokuhai.host import Refused
+from ansible.module_utils.sokuhai.host import Refused, answer
 
 
 def newest_quarter(heads):
@@ -119,10 +119,7 @@ def main():
         supports_check_mode=True,
     )
     want = dict(module.params, tree=module.params["tree"].rstrip("/"))
-    try:
-        module.exit_json(**bring(want, module.check_mode))
-    except (Refused, OSError) as reason:
-        module.fail_json(msg="the ports tree was left as it is: %s" % reason)
+    answer(module, lambda: bring(want, module.check_mode), before="the ports tree was left as it is: ")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ports_judge import TAGS
 from ansible.module_utils.ports_make import mark, put_make_conf
 from ansible.module_utils.ports_options import PORT, SETTINGS, job_of, title
-from ansible.module_utils.ports_state import identity, installed, outdated
+from ansible.module_utils.ports_state import identity, installed, outdated, restart
 from ansible.module_utils.sokuhai import blocks, pkg
 from ansible.module_utils.sokuhai.host import Refused, answer, difference, must, read, remove
 
@@ -69,7 +69,7 @@ def undo(item, settings, check):
         if rest != conf:
             put_make_conf(settings, rest)
         if outdated(item, before):
-            must(["service", item["service"], "onerestart"])
+            restart(item)
         remove(job.file)
     return difference(path, conf, rest)
 

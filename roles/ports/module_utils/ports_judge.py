@@ -92,6 +92,13 @@ def differences(item, tree, package, settings, order=0, libraries=(), audited=Fa
     return found
 
 
+def other_options(wanted, has):
+    """Return {kind: (expected, found)} of options, {name: "on" or "off"}, that are not as *wanted*; what is not in *has* is off."""
+    wrong = [name for name, value in wanted.items() if has.get(name, "off") != value]
+    expected, found = (" ".join("%s=%s" % (name, of.get(name, "off")) for name in wrong) for of in (wanted, has))
+    return {"options": (expected, found)} if wrong else {}
+
+
 def built_otherwise(item, tree, package, settings, order):
     """Return the part of differences() that the record of a build here tells."""
     notes, found = package["annotations"], {}
@@ -100,14 +107,8 @@ def built_otherwise(item, tree, package, settings, order):
     on = set(tree["PORT_OPTIONS"].split())
     # the default of an option may have changed since; that is part of being behind
     asked = set(tree["COMPLETE_OPTIONS_LIST"].split() if order == 0 else item["options_set"] + item["options_unset"])
-    wrong = sorted(
-        name for name in asked & set(package["options"]) if (package["options"][name] == "on") != (name in on)
-    )
-    if wrong:
-        found["options"] = (
-            " ".join("%s=%s" % (name, "on" if name in on else "off") for name in wrong),
-            " ".join("%s=%s" % (name, package["options"][name]) for name in wrong),
-        )
+    known = sorted(asked & set(package["options"]))
+    found.update(other_options({name: "on" if name in on else "off" for name in known}, package["options"]))
     if notes.get("sokuhai_cflags") != hash_flags(tree["CFLAGS"]):
         found["cflags"] = tree["CFLAGS"], "other flags"
     for kind, tag, asks in (

@@ -9,10 +9,9 @@ import tempfile
 
 from ansible.module_utils import ports_branch, ports_judge, ports_make
 from ansible.module_utils.ports_options import job_of, title
-from ansible.module_utils.sokuhai import blocks, host, pkg, process
+from ansible.module_utils.sokuhai import blocks, host, limits, pkg, process
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused
-from ansible.module_utils.sokuhai.limits import parse_swapinfo
 
 
 def installed(item, name, every):
@@ -54,6 +53,13 @@ def identity(item):
     return now and now.identity(item["program"])
 
 
+def restart(item):
+    """Restart the port's daemon, also one that runs without its X_enable. Raises Refused."""
+    status, printed = host.service(item["service"], "onerestart")
+    if status:
+        raise Refused("service %s onerestart: %s" % (item["service"], printed or "exit status %d" % status))
+
+
 class Port:
     """item, settings: as ports_options has them; every: pkg.installed(). look() fills in the rest."""
 
@@ -89,12 +95,7 @@ class Port:
                 "%s of repository %s" % (ports_judge.full_name(package), package["repository"]),
             )
         wanted = {**dict.fromkeys(item["options_set"], "on"), **dict.fromkeys(item["options_unset"], "off")}
-        wrong = [option for option, value in wanted.items() if package["options"].get(option, "off") != value]
-        if wrong:
-            self.differences["options"] = (
-                " ".join("%s=%s" % (option, wanted[option]) for option in wrong),
-                " ".join("%s=%s" % (option, package["options"].get(option, "off")) for option in wrong),
-            )
+        self.differences.update(ports_judge.other_options(wanted, package["options"]))
         libraries = missing_libraries(package["name"])
         if libraries:
             self.differences["libraries"] = ", ".join(libraries), "missing"
@@ -192,7 +193,7 @@ class Port:
                 "ports_min_disk_mb: %d MB free where %s is, %d are needed to build %s"
                 % (free, settings["work_dir"], settings["min_disk_mb"], name)
             )
-        memory = (int(host.sysctl("hw.physmem") or 0) >> 20) + parse_swapinfo(host.run(["swapinfo", "-k"])[1])
+        memory = sum(limits.memory())
         if memory < settings["min_memory_mb"]:
             found.append(
                 "ports_min_memory_mb: %d MB of memory and swap, %d are needed to build %s: add swap"

@@ -75,9 +75,6 @@ class Swap:
             return "Nothing of this port was installed before, so there is nothing to return to"
         self.work.allow(WAY_BACK)
         try:
-            for package in self.mine():
-                if package["locked"]:
-                    self.work.command(["pkg", "unlock", "-yq", package["name"]])
             for one in saved:
                 self.install(one["path"], one["name"])
                 self.annotate(one["name"], one["annotations"])
