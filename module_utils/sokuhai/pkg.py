@@ -43,6 +43,12 @@ def options(name):
     return _pairs(name, "%Ok=%Ov")
 
 
+def which(path):
+    """Return the package that the file *path* came with, NAME-VERSION, or ""; pkg-which(8) says on standard output that there is none."""
+    status, out, _err = host.run(["pkg", "which", "-q", path])
+    return "" if status else out.strip()
+
+
 def base_packages():
     """Return whether this host's base system is of packages (pkgbase)."""
     return host.run(["pkg", "info", "-e", "FreeBSD-runtime"])[0] == 0

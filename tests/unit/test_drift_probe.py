@@ -8,16 +8,16 @@ import stat
 import pytest
 from role_modules import load, util
 
-process = util("sokuhai.process")
+host, limits, process = util("sokuhai.host"), util("sokuhai.limits"), util("sokuhai.process")
 
 probe = load("roles/drift/library/drift_probe.py")
 
 
 def test_rows_of_procstat_for_several_processes():
     text = "  PID COMM RLIMIT SOFT HARD\n  10 master openfiles 20000 infinity\n  11 qmgr openfiles 100 20000\n  11 qmgr sbsize infinity infinity\n"
-    limits = probe.parse_rlimits(text)
-    assert limits == {10: (20000, None), 11: (100, 20000)}
-    assert not probe.low(limits[10], 20000) and probe.low(limits[11], 20000)
+    found = limits.parse_rlimits(text)
+    assert found == {10: (20000, None), 11: (100, 20000)}
+    assert not probe.low(found[10], 20000) and probe.low(found[11], 20000)
 
 
 def test_inet_services_of_a_master_cf():
@@ -61,7 +61,7 @@ def running(pid, name, parent=0, since=(0, 0)):
 
 def test_a_child_with_too_low_a_limit_is_reported_once_and_follows_from_its_main_process(monkeypatch):
     rows = "PID COMM RLIMIT SOFT HARD\n1 master openfiles 100 100\n2 smtpd openfiles 9 99\n3 smtpd openfiles 9 99\n4 qmgr openfiles 100 100\n"
-    monkeypatch.setattr(probe, "run", lambda argv: (0, rows, ""))
+    monkeypatch.setattr(host, "run", lambda argv: (0, rows, ""))
     module = Module()
     module.limits(
         "postfix", "master", running(1, "master"), [running(2, "smtpd"), running(3, "smtpd"), running(4, "qmgr")]
@@ -82,18 +82,18 @@ def test_a_port_of_master_cf_on_which_master_does_not_listen(monkeypatch):
         "sockstat": "root master 1 9 tcp4 *:25 *:*\nroot other 7 9 tcp4 *:10025 *:*\n",
         "postconf": "25 inet n - n - - smtpd\n127.0.0.1:10025 inet n - n - - smtpd\n",
     }
-    monkeypatch.setattr(probe, "run", lambda argv: (0, answers[argv[0]], ""))
+    monkeypatch.setattr(host, "run", lambda argv: (0, answers[argv[0]], ""))
     module = Module()
     module.listeners(running(1, "master"))
     assert module.ids == ["listener 10025"] and module.findings[0]["because"] == ["master.cf: 127.0.0.1:10025/inet"]
 
 
 def test_a_program_that_is_another_packages(monkeypatch, tmp_path):
-    monkeypatch.setattr(probe, "run", lambda argv: (0, "doas-6.3\n", ""))
+    monkeypatch.setattr(host, "run", lambda argv: (0, "doas-6.3\n", ""))
     wanted = {"role": "greylist", "package": "postgrey", "program": str(tmp_path)}
     module = Module()
-    assert not module.brought(wanted, ["postgrey"]) and module.findings[0]["found"] == "doas-6.3"
-    assert module.ids == ["package postgrey"] and Module().brought(wanted, ["doas"])
+    assert not module.brought(wanted, ["postgrey-1.37"]) and module.findings[0]["found"] == "doas-6.3"
+    assert module.ids == ["package postgrey"] and Module().brought(wanted, ["doas-6.3"])
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_a_kernel_of_ones_own_is_compared_with_the_world_and_not_with_the_stock_
     if record:
         (folder / "sokuhai.json").write_text(json.dumps(record))
     said = {"-kr": stock + "\n15.0-RELEASE\n", "-u": "15.0-RELEASE-p4\n"}
-    monkeypatch.setattr(probe, "run", lambda argv: (0, said[argv[1]], ""))
-    monkeypatch.setattr(probe, "sysctl", lambda name: str(folder / "kernel"))
+    monkeypatch.setattr(host, "run", lambda argv: (0, said[argv[1]], ""))
+    monkeypatch.setattr(host, "sysctl", lambda name: str(folder / "kernel"))
     module = Module(rebuilt_kernel=rebuilt)
     module.kernel()
     assert module.ids == things

@@ -103,7 +103,11 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "run", lambda argv: (1, "%s was not found in the database\n" % argv[-1], ""))
+    monkeypatch.setattr(
+        role_modules.util("sokuhai.host"),
+        "run",
+        lambda argv, *_: (1, "%s was not found in the database\n" % argv[-1], ""),
+    )
     return Host(tmp_path)
 
 
@@ -164,7 +168,9 @@ def test_an_update_that_put_1024_back_is_named_once(host):
 def test_a_pkgbase_upgrade_is_named_by_its_package(host, monkeypatch):
     host.run()
     update(host.include)
-    monkeypatch.setattr(module, "run", lambda argv: (0, "FreeBSD-clibs-dev-15.0p1\n", ""))
+    monkeypatch.setattr(
+        role_modules.util("sokuhai.host"), "run", lambda argv, *_: (0, "FreeBSD-clibs-dev-15.0p1\n", "")
+    )
     assert host.run().reset[0]["package"] == "FreeBSD-clibs-dev-15.0p1"
 
 

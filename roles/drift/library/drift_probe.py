@@ -50,19 +50,16 @@ notes: {description: What could not be determined., type: list, returned: always
 """
 
 import glob
-import grp
 import json
 import os
-import pwd
 import socket
 import stat
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import process
+from ansible.module_utils.sokuhai import host, limits, pkg, process
 from ansible.module_utils.sokuhai.findings import finding
-from ansible.module_utils.sokuhai.host import read, run, service_pid, sysctl, version_key
-from ansible.module_utils.sokuhai.limits import parse_rlimits
+from ansible.module_utils.sokuhai.host import version_key
 
 VULNERABILITIES = "/var/db/pkg/vuln.xml"
 
@@ -85,27 +82,14 @@ def listeners(master):
     return {row[0]: (row[0].rpartition(":")[2], row[7]) for row in rows if len(row) >= 8 and row[1] == "inet"}
 
 
-def package_name(full):
-    """Name of NAME-VERSION; a version holds no hyphen (pkg-install(8))."""
-    return full.rpartition("-")[0]
-
-
 def clock(seconds):
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def account(lookup, number):
-    """Name of a user or group by *lookup* of pwd or grp, its number where it has none."""
-    try:
-        return lookup(number)[0]
-    except KeyError:
-        return str(number)
-
-
 def rights(info):
-    """Mode, owner and group of an os.stat() result."""
-    owner, group = account(pwd.getpwuid, info.st_uid), account(grp.getgrgid, info.st_gid)
-    return "%04o %s:%s" % (stat.S_IMODE(info.st_mode), owner, group)
+    """Mode, owner and group of an os.stat() result, and the group alone."""
+    text = host.rights(stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid)
+    return text, text.rpartition(":")[2]
 
 
 def port(name):
@@ -117,7 +101,7 @@ def port(name):
 
 
 def postconf(*arguments):
-    status, out, _err = run(["postconf"] + list(arguments))
+    status, out, _err = host.run(["postconf"] + list(arguments))
     return out.strip() if status == 0 else ""
 
 
@@ -138,13 +122,13 @@ class Probe:
 
     def daemons(self):
         processes, daemons = process.table(), postconf("-h", "daemon_directory")
-        named = run(["sysrc", "-in", "named_program"])[1].strip() or "/usr/local/sbin/named"
+        named = host.run(["sysrc", "-in", "named_program"])[1].strip() or "/usr/local/sbin/named"
         master = daemons and os.path.join(daemons, "master")
         for role, service, name, program in (
             ("bind", "named", "named", named),
             ("postfix", "postfix", "master", master),
         ):
-            main = processes.get(service_pid(service))
+            main = processes.get(host.service_pid(service))
             if main is not None and program:
                 self.limits(role, name, main, process.descendants(processes, main.pid))
                 self.program(role, service, main, program)
@@ -154,8 +138,7 @@ class Probe:
     def limits(self, role, name, main, children):
         """Too low a limit of a child; one of the main process is its role's finding, and theirs follow from it."""
         wanted = int(self.p["openfiles"][role])
-        pids = [str(one.pid) for one in [main, *children]]
-        measured = parse_rlimits(run(["procstat", "rlimit", *pids])[1])
+        measured = limits.descriptors(*(one.pid for one in [main, *children]))
         if main.pid not in measured:
             self.notes.append("procstat reports nothing of %s (pid %d)" % (name, main.pid))
         # the same limit in a hundred smtpd is one thing; a process may have ended meanwhile
@@ -187,7 +170,7 @@ class Probe:
 
     def listeners(self, master):
         """Every inet service of master.cf must be listened to by the master that runs."""
-        rows = (line.split() for line in run(["sockstat", "-46l"])[1].splitlines())
+        rows = (line.split() for line in host.run(["sockstat", "-46l"])[1].splitlines())
         opened = {row[5].rpartition(":")[2] for row in rows if len(row) > 5 and row[2] == str(master.pid)}
         for name, (where, command) in listeners(postconf("-M")).items():
             if port(where) and port(where) not in opened:
@@ -214,8 +197,9 @@ class Probe:
         for path in [os.path.join(commands, name) for name in ("postdrop", "postqueue")] if commands else []:
             if os.path.exists(path):
                 info, thing = os.stat(path), "mode of %s" % path
-                if not info.st_mode & stat.S_ISGID or account(grp.getgrgid, info.st_gid) != group:
-                    self.report("postfix", thing, thing, "setgid %s" % group, rights(info), remedy="setgid")
+                found, its_group = rights(info)
+                if not info.st_mode & stat.S_ISGID or its_group != group:
+                    self.report("postfix", thing, thing, "setgid %s" % group, found, remedy="setgid")
 
     def mode(self, wanted, path):
         """A file's mode, its owner, who must be root, and its group."""
@@ -224,37 +208,37 @@ class Probe:
             info = os.stat(path)
         except OSError:
             return
-        now = stat.S_IMODE(info.st_mode)
+        now, (found, its_group) = stat.S_IMODE(info.st_mode), rights(info)
         wrong = now & ~mode if wanted["at_most"] else now != mode
-        strange = info.st_uid != 0 or (group and account(grp.getgrgid, info.st_gid) != group)
+        strange = info.st_uid != 0 or group not in ("", its_group)
         if stat.S_ISREG(info.st_mode) and (wrong or strange):
             expected = "%s%04o root%s" % ("at most " if wanted["at_most"] else "", mode, group and ":" + group)
-            self.report(wanted["role"], thing, thing, expected, rights(info), remedy="mode")
+            self.report(wanted["role"], thing, thing, expected, found, remedy="mode")
 
     # -- packages, kernel
 
     def packages(self):
         if not self.p["packages"]:
             return
-        rows = (line.split("|") for line in run(["pkg", "query", "-a", "%n|%o|%v"])[1].splitlines())
-        installed = {row[0]: row for row in rows if len(row) == 3}
+        installed = pkg.installed()
         audit = os.path.exists(VULNERABILITIES)
         if not audit:
             self.notes.append("known vulnerabilities: there is no %s yet (pkg audit -F)" % VULNERABILITIES)
         for wanted in self.p["packages"]:
-            names = [name for name, row in installed.items() if wanted["package"] in row[:2]]
-            if self.brought(wanted, names) and audit and not wanted["rebuilt"]:
-                for name in names:
-                    self.audit(wanted, "%s-%s" % (name, installed[name][2]))
+            fulls = [
+                "%(name)s-%(version)s" % one for one in installed if wanted["package"] in (one["name"], one["origin"])
+            ]
+            if self.brought(wanted, fulls) and audit and not wanted["rebuilt"]:
+                for full in fulls:
+                    self.audit(wanted, full)
 
-    def brought(self, wanted, names):
-        """Whether a program is a file of one of the packages *names*, or there is none to ask for."""
+    def brought(self, wanted, fulls):
+        """Whether a program is a file of one of the packages *fulls* (NAME-VERSION), or there is none to ask for."""
         program = wanted["program"]
         if not program or not os.path.exists(program):
             return True
-        status, out, _err = run(["pkg", "which", "-q", program])
-        owner = out.strip() if status == 0 else ""
-        if package_name(owner) in names:
+        owner = pkg.which(program)
+        if owner in fulls:
             return True
         name = "package %s" % wanted["package"]
         self.report(
@@ -263,7 +247,7 @@ class Probe:
         return False
 
     def audit(self, wanted, full):
-        status, out, _err = run(["pkg", "audit", "-q", full])
+        status, out, _err = host.run(["pkg", "audit", "-q", full])
         if status and full in out.split():
             name = "package %s: vulnerability" % wanted["package"]
             thing = "known vulnerability (pkg audit %s)" % full
@@ -271,9 +255,11 @@ class Probe:
 
     def own_kernel(self):
         """The record of role kernel beside the kernel that runs, as a dict with its name; empty where FreeBSD's own runs."""
-        folder = os.path.dirname(sysctl("kern.bootfile") or "")
+        folder = os.path.dirname(host.sysctl("kern.bootfile") or "")
         try:
-            return dict(json.loads(read(os.path.join(folder, "sokuhai.json")) or "{}"), name=os.path.basename(folder))
+            return dict(
+                json.loads(host.read(os.path.join(folder, "sokuhai.json")) or "{}"), name=os.path.basename(folder)
+            )
         except ValueError:
             return {}
 
@@ -281,12 +267,12 @@ class Probe:
         own = self.own_kernel()
         if own.get("built"):
             # the stock kernel beside it says nothing of this one, and freebsd-update(8) patches neither while it runs
-            made, world = own.get("inputs", {}).get("version", ""), run(["freebsd-version", "-u"])[1].strip()
+            made, world = own.get("inputs", {}).get("version", ""), host.run(["freebsd-version", "-u"])[1].strip()
             if not self.p["rebuilt_kernel"] and version_key(made) < version_key(world):
                 name = "kernel %s: behind" % own["name"]
                 self.report("kernel", name, "version of kernel %s" % own["name"], world, made, remedy="rebuild")
             return
-        status, out, _err = run(["freebsd-version", "-kr"])
+        status, out, _err = host.run(["freebsd-version", "-kr"])
         versions = out.split()
         if status == 0 and len(versions) == 2 and versions[0] != versions[1]:
             self.report("limits", "reboot pending: kernel", "running kernel", *versions, remedy="reboot")

@@ -73,7 +73,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import pkg, select_h
 from ansible.module_utils.sokuhai.findings import finding
-from ansible.module_utils.sokuhai.host import Refused, difference, read, run, write
+from ansible.module_utils.sokuhai.host import Refused, difference, read, write
 
 # ---- pure ----
 
@@ -102,12 +102,6 @@ def built_meanwhile(every, periods, own):
             start <= package["installed"] and (end is None or package["installed"] <= end) for start, end in periods
         )
     ]
-
-
-def package_of(path):
-    """Return the name of the package that the file *path* came with, or ""; pkg-which(8) says on standard output that there is none."""
-    status, out, _err = run(["pkg", "which", "-q", path])
-    return "" if status else out.strip()
 
 
 def digest(text):
@@ -165,7 +159,7 @@ class Headers:
                     "value": now,
                     "raised": entry["value"],
                     "when": entry["raised_at"],
-                    "package": package_of(path),
+                    "package": pkg.which(path),
                 }
             )
         after = text

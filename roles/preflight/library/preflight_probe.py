@@ -66,15 +66,6 @@ def pf():
     return {"enabled": True, "states": int(match.group(1)) if match else None}
 
 
-def disk(path):
-    """Return the MiB free for everybody where *path* is, or None."""
-    try:
-        state = os.statvfs(path)
-    except OSError:
-        return None
-    return state.f_bavail * state.f_frsize // 2**20
-
-
 def packages():
     """Return the names and the origins (list of str) of what is installed, or None where there is no pkg: asked, pkg(7) would be fetched."""
     if host.run(["pkg", "-N"])[0]:
@@ -120,7 +111,7 @@ def probe(params):
         "pf": pf(),
         "jailed": host.sysctl("security.jail.jailed") == "1",
         "release": dict(zip(("kernel", "running", "userland"), release)),
-        "disk": {path: disk(path) for path in ("/", "/usr", "/var")},
+        "disk": {path: host.free_mib(path) for path in ("/", "/usr", "/var")},
         "kept": sorted(os.listdir(KEPT)) if os.path.isdir(KEPT) else [],
         "pkg": installed is not None,
         "packages": installed or [],
