@@ -27,7 +27,5 @@ def fd_setsize_problems(value, variable, zero=False):
 
 
 class FilterModule:
-    """Filters of FD_SETSIZE."""
-
     def filters(self):
         return {"fd_setsize_problems": fd_setsize_problems}

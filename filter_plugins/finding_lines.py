@@ -15,7 +15,5 @@ def finding_lines(findings):
 
 
 class FilterModule:
-    """Filters of findings."""
-
     def filters(self):
         return {"finding_lines": finding_lines}

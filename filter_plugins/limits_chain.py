@@ -31,8 +31,7 @@ class Chain:
 
     def __init__(self, measured, declared):
         self.measured, self.values = measured, measured["sysctl"]
-        self.openfiles, self.fd_setsize = declared["sokuhai_openfiles"], declared["sokuhai_fd_setsize"]
-        self.declared = declared
+        self.openfiles, self.declared = declared["sokuhai_openfiles"], declared
         self.sysctl, self.loader = declared["limits_sysctl"], declared["limits_loader"]
         self.explicit = {**self.loader, **self.sysctl}
         self.asked = sizing.asked_of(declared)
@@ -64,8 +63,8 @@ class Chain:
         mends = [{"variable": variable, "value": value} for variable, value in ways]
         self.problems.append({"id": name, "message": message, "mends": mends})
 
-    def link(self, name, label, has, will, needs, because, persists, mend="", ok=None):
-        """Add a link that holds where *will* reaches *needs*, or as *ok* says."""
+    def link(self, name, label, has, will, needs, because, persists, mend="", ok=None, broken="", ways=()):
+        """Add a link that holds where *will* reaches *needs*, or as *ok* says. broken, ways: the problem that it is where it does not."""
         if ok is None:
             ok = will is not None and will >= needs
         self.links.append(
@@ -81,6 +80,8 @@ class Chain:
                 "persists": persists,
             }
         )
+        if broken and not ok:
+            self.problem(name, broken, *ways)
         return ok
 
     def kernel_values(self):
@@ -288,7 +289,7 @@ class Chain:
             because = f"{variable} = {files}"
             if by_files:
                 because += f": BIND {named['version']} sets soft and hard limit to it by `files`"
-            ok = self.link(
+            self.link(
                 f"kern.maxfilesperproc: {variable}",
                 f"kern.maxfilesperproc >= {variable}",
                 perproc,
@@ -298,19 +299,14 @@ class Chain:
                 service,
                 f"{variable}: {perproc}",
                 perproc is None or files <= perproc,
+                f"{variable} = {files} is above kern.maxfilesperproc = {perproc}: the kernel would quietly give {perproc}; lower it to {perproc}, "
+                f"or raise sokuhai_openfiles to {files} for the whole host",
+                [(variable, perproc)],
             )
-            if not ok:
-                self.problem(
-                    variable,
-                    f"{variable} = {files} is above kern.maxfilesperproc = {perproc}: the kernel would quietly give {perproc}; lower it to {perproc}, "
-                    f"or raise sokuhai_openfiles to {files} for the whole host",
-                    (variable, perproc),
-                )
 
     def select_size(self):
-        rebuild = self.declared["rebuild_enabled"]
-        size = self.fd_setsize
-        ok = self.link(
+        rebuild, size = self.declared["rebuild_enabled"], self.declared["sokuhai_fd_setsize"]
+        self.link(
             "FD_SETSIZE",
             "openfiles >= FD_SETSIZE",
             self.openfiles,
@@ -322,22 +318,17 @@ class Chain:
             "none",
             f"sokuhai_openfiles: {size}",
             not rebuild or self.openfiles >= size,
+            f"sokuhai_openfiles = {self.openfiles} is below sokuhai_fd_setsize = {size}: select() could never see the descriptors the rebuild "
+            f"makes room for; raise the first to {size}, or lower sokuhai_fd_setsize to {self.openfiles}",
+            [("sokuhai_openfiles", size), ("sokuhai_fd_setsize", self.openfiles)],
         )
-        if not ok:
-            self.problem(
-                "FD_SETSIZE",
-                f"sokuhai_openfiles = {self.openfiles} is below sokuhai_fd_setsize = {size}: select() could never see the descriptors the rebuild "
-                f"makes room for; raise the first to {size}, or lower sokuhai_fd_setsize to {self.openfiles}",
-                ("sokuhai_openfiles", size),
-                ("sokuhai_fd_setsize", self.openfiles),
-            )
 
     def pf_states(self):
         if not self.measured["pf"]["enabled"]:
             return
         states, need = number(self.measured["pf"]["states"]), self.size.states
         clients = f"sokuhai_recursive_clients = {self.asked.recursive_clients}"
-        ok = self.link(
+        self.link(
             "pf: states",
             "pf limit states >=",
             states,
@@ -346,14 +337,10 @@ class Chain:
             f"{clients} queries and the SMTP connections",
             "none",
             f"/etc/pf.conf: set limit states {need}",
+            broken=f"pf is on with limit states = {states}, below {need} ({clients}, SMTP connections both ways): put `set limit states {need}` "
+            "into /etc/pf.conf",
+            ways=[("pf: set limit states", need)],
         )
-        if not ok:
-            self.problem(
-                "pf: states",
-                f"pf is on with limit states = {states}, below {need} ({clients}, SMTP connections both ways): put `set limit states {need}` into "
-                "/etc/pf.conf",
-                ("pf: set limit states", need),
-            )
 
     def capacity(self):
         """default_process_limit against memory and processors."""
@@ -370,10 +357,9 @@ class Chain:
             "memory and CPUs, as filter_plugins/sizing.py computes them",
             "postfix",
             f"sokuhai_process_limit: {found['most']}",
+            broken=found["message"],
+            ways=[("sokuhai_process_limit", found["most"])] if found["most"] else [],
         )
-        if not found["ok"]:
-            ways = [("sokuhai_process_limit", found["most"])] if found["most"] else []
-            self.problem("default_process_limit", found["message"], *ways)
 
     def jail(self):
         short = [name for name, floor in self.floors.items() if not holds(name, self.values.get(name), floor)]
@@ -440,7 +426,5 @@ def limits_picture(chain):
 
 
 class FilterModule:
-    """Filters of the chain of limits."""
-
     def filters(self):
         return {"limits_chain": limits_chain, "limits_picture": limits_picture}

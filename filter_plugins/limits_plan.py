@@ -305,7 +305,5 @@ def limits_classes(declared):
 
 
 class FilterModule:
-    """Filters of where kernel values go."""
-
     def filters(self):
         return {"limits_plan": limits_plan, "limits_names": limits_names, "limits_classes": limits_classes}

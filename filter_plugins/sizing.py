@@ -384,36 +384,12 @@ def capacity(asked, physmem, ncpu):
 # ---- waits ----
 
 
-def postfix_tarpit_capacity(waits, process_limit, share=0.5):
-    """How many smtpd processes sleep for clients that are made to wait, against default_process_limit.
-
-    waits: list of {name, seconds: int, a_minute: int}: so many RCPT commands a minute are answered so many seconds late; each
-    holds one smtpd(8) process for that long, so a_minute / 60 * seconds of them sleep at once (Little's law).
-    process_limit: int, default_process_limit. share: 0..1, part of it that may sleep.
-
-    Returns {ok: bool, held: float, allowed: float, held_by: {name: float}}. Raises AnsibleFilterError for a value that is not a number.
-    """
-    most = whole("sokuhai_process_limit", process_limit, 1)
-    try:
-        share = float(share)
-    except (TypeError, ValueError):
-        share = -1
-    if not 0 < share <= 1:
-        raise AnsibleFilterError("access_sleep_share: a number above 0 and up to 1 is needed")
-    held_by = {
-        wait["name"]: whole(wait["name"], wait["seconds"], 0)
-        * whole(f"{wait['name']}: a_minute", wait["a_minute"], 0)
-        / 60
-        for wait in waits
-    }
-    held = sum(held_by.values())
-    return {"ok": held <= most * share, "held": held, "allowed": most * share, "held_by": held_by}
-
-
 def postfix_tarpit_problems(waits, process_limit, share=0.5, reason="", connections=None):
     """What is wrong with the waits of role access: a list of messages, each beginning with a variable's name.
 
-    waits, process_limit, share: as for postfix_tarpit_capacity(). reason: str, why a wait may outlast what mail servers wait.
+    waits: list of {name, seconds: int, a_minute: int}: so many RCPT commands a minute are answered so many seconds late; each holds one smtpd(8)
+    process for that long, so a_minute / 60 * seconds of them sleep at once (Little's law).
+    process_limit: int, default_process_limit. share: 0..1, part of it that may sleep. reason: str, why a wait may outlast what mail servers wait.
     connections: int, what one client may hold at once (0 is no limit to Postfix), or None where that is not asked.
     """
     found = []
@@ -425,23 +401,28 @@ def postfix_tarpit_problems(waits, process_limit, share=0.5, reason="", connecti
                     f"{wait['name']}: {seconds} s outlast the {CLIENT_WAITS} s that mail servers wait for an answer to RCPT (RFC 5321 4.5.3.2), so "
                     f"good mail is lost without a reply; at most {LONGEST_WAIT}, or give the reason in access_sleep_reason"
                 )
-        result = postfix_tarpit_capacity(waits, process_limit, share)
-        held = None if connections is None else whole("access_client_connections", connections, 0)
+        held_by = {
+            wait["name"]: int(wait["seconds"]) * whole(f"{wait['name']}: a_minute", wait["a_minute"], 0) / 60
+            for wait in waits
+        }
+        allowed = whole("sokuhai_process_limit", process_limit, 1) * float(share)
+        most_held = None if connections is None else whole("access_client_connections", connections, 0)
     except AnsibleFilterError as error:
         return found + [str(error)]
-    allowed = result["allowed"]
-    if held is not None and any(int(wait["seconds"]) for wait in waits) and not 1 <= held <= allowed:
+    if not 0 < float(share) <= 1:
+        return [*found, "access_sleep_share: a number above 0 and up to 1 is needed"]
+    held = sum(held_by.values())
+    if most_held is not None and any(int(wait["seconds"]) for wait in waits) and not 1 <= most_held <= allowed:
         found.append(
-            f"access_client_connections: {held or 'no limit (0)'}: one client alone, made to wait, could hold more than the {allowed:.0f} of the "
+            f"access_client_connections: {most_held or 'no limit (0)'}: one client alone, made to wait, could hold more than the {allowed:.0f} of the "
             f"{process_limit} smtpd processes of sokuhai_process_limit that may sleep (access_sleep_share {share}); 1 to {int(allowed)}"
         )
-    if not result["ok"]:
-        most = max(result["held_by"], key=result["held_by"].get)
-        wait = next(one for one in waits if one["name"] == most)
-        room = max(0, allowed - result["held"] + result["held_by"][most])
+    if held > allowed:
+        wait = max(waits, key=lambda one: held_by[one["name"]])
+        room = max(0, allowed - held + held_by[wait["name"]])
         rates = ", ".join(f"{one['name']}: {one['a_minute']} RCPT a minute, {one['seconds']} s each" for one in waits)
         found.append(
-            f"{most}: waiting clients would hold {result['held']:.0f} smtpd processes at once "
+            f"{wait['name']}: waiting clients would hold {held:.0f} smtpd processes at once "
             f"({rates}), {allowed:.0f} of the {process_limit} of sokuhai_process_limit may (access_sleep_share {share}); "
             f"at {wait['a_minute']} a minute up to {int(room * 60 / max(1, int(wait['a_minute'])))} s fit"
         )
@@ -449,8 +430,6 @@ def postfix_tarpit_problems(waits, process_limit, share=0.5, reason="", connecti
 
 
 class FilterModule:
-    """Filters of sizing."""
-
     def filters(self):
         return {
             "sizing_auth_clients": auth_clients,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import grp
 import hashlib
+import json
 import os
 import pwd
 import re
@@ -197,6 +198,14 @@ def logged(path, since, pattern):
     with open(path, encoding="utf-8", errors="replace") as log:
         log.seek(since if since <= log_end(path) else 0)
         return list(dict.fromkeys(re.findall(pattern, log.read())))
+
+
+def load(path):
+    """Return the dict in the JSON file *path*; {} where there is none, or one that a kill or a full disk cut short."""
+    try:
+        return json.loads(read(path) or "{}")
+    except ValueError:
+        return {}
 
 
 def write(path, text, mode=None, owner=None):

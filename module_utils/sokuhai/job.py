@@ -48,10 +48,7 @@ class Job:
 
     def read(self):
         """Return the record; {} where there is none, or one that a full disk cut short."""
-        try:
-            return json.loads(host.read(self.file) or "{}")
-        except ValueError:
-            return {}
+        return host.load(self.file)
 
     def write(self, record):
         """Replace the record."""

@@ -110,20 +110,9 @@ class Host:
 
     def sysctls(self, names):
         """Return {name: value} (str) of the kernel values *names* (a list); what the kernel does not know is left out."""
-        values = {}
-        status, out, _err = self.run(["sysctl", "-ie"] + names)
-        if status == 0:
-            for line in out.splitlines():
-                name, found, value = line.partition("=")
-                if found and name in names:
-                    values[name] = value.strip()
-        for name in names:
-            # -i leaves out what is unknown: asked once more, so that a refused option is not taken for it
-            if name not in values:
-                status, out, _err = self.run(["sysctl", "-n", name])
-                if status == 0:
-                    values[name] = out.strip()
-        return values
+        # -i passes over what is unknown, without a word and with status 0 (parse() of sbin/sysctl/sysctl.c)
+        pairs = (line.partition("=") for line in self.run(["sysctl", "-ie", *names])[1].splitlines())
+        return {name: value.strip() for name, equal, value in pairs if equal and name in names}
 
     def flagged(self, option, names, known):
         """Return those of *names* that sysctl(8) lists with *option*: T, tunables of the loader; W, writable in the running kernel.

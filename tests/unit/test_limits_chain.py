@@ -143,7 +143,7 @@ NAMED = [{"version": "9.18.49", "knows_files": True}, {"version": "9.20.30", "kn
             (
                 measured(named=named),
                 {"sysctl": {"kern.maxfilesperproc": 65535}, "bind_openfiles": 100000},
-                "bind_openfiles",
+                "kern.maxfilesperproc: bind_openfiles",
                 ["bind_openfiles = 100000", "kern.maxfilesperproc = 65535"],
             )
             for named in NAMED

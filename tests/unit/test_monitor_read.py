@@ -144,14 +144,6 @@ def test_what_the_samplers_user_puts_in_place_of_its_state_is_neither_followed_n
     assert reader.near(str(tmp_path)) == {}, "without O_NONBLOCK it would hang here"
 
 
-def test_as_many_rows_as_the_longest_report_asks_for_may_be_asked_for():
-    assert (
-        reader.MOST_POINTS
-        == 14 * 1440
-        == load("roles/monitor/filter_plugins/monitor.py").RANGES["monitor_read_points"][1]
-    )
-
-
 def test_what_is_added_up_is_what_the_sampler_counts():
     found = {name for name in samples.COLUMNS if reader.added(name)}
     assert found == {"seconds", "named_servfail", "named_queries", *samples.COUNTED}

@@ -50,7 +50,6 @@ notes: {description: What could not be determined., type: list, returned: always
 """
 
 import glob
-import json
 import os
 import socket
 import stat
@@ -253,24 +252,16 @@ class Probe:
             thing = "known vulnerability (pkg audit %s)" % full
             self.report(wanted["role"], name, thing, "none", full, remedy="upgrade")
 
-    def own_kernel(self):
-        """The record of role kernel beside the kernel that runs, as a dict with its name; empty where FreeBSD's own runs."""
-        folder = os.path.dirname(host.sysctl("kern.bootfile") or "")
-        try:
-            return dict(
-                json.loads(host.read(os.path.join(folder, "sokuhai.json")) or "{}"), name=os.path.basename(folder)
-            )
-        except ValueError:
-            return {}
-
     def kernel(self):
-        own = self.own_kernel()
+        folder = os.path.dirname(host.sysctl("kern.bootfile") or "")
+        # what role kernel recorded beside the kernel that runs; nothing where FreeBSD's own runs
+        own, name = host.load(os.path.join(folder, "sokuhai.json")), os.path.basename(folder)
         if own.get("built"):
             # the stock kernel beside it says nothing of this one, and freebsd-update(8) patches neither while it runs
             made, world = own.get("inputs", {}).get("version", ""), host.run(["freebsd-version", "-u"])[1].strip()
             if not self.p["rebuilt_kernel"] and version_key(made) < version_key(world):
-                name = "kernel %s: behind" % own["name"]
-                self.report("kernel", name, "version of kernel %s" % own["name"], world, made, remedy="rebuild")
+                thing = "version of kernel %s" % name
+                self.report("kernel", "kernel %s: behind" % name, thing, world, made, remedy="rebuild")
             return
         status, out, _err = host.run(["freebsd-version", "-kr"])
         versions = out.split()

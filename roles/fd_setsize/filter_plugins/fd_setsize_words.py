@@ -43,8 +43,6 @@ def fd_setsize_warnings(result, value):
 
 
 class FilterModule:
-    """Filters of role fd_setsize."""
-
     def filters(self):
         return {
             "fd_setsize_to_be": fd_setsize_to_be,

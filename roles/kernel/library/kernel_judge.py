@@ -62,7 +62,7 @@ def refused(why, return_needed=False):
 def judge(want, check):
     """Return what the module answers. want: its parameters. Raises Refused."""
     kernel = Kernel(want["kernel"])
-    trial = places.load(places.state("trial.json"))
+    trial = host.load(places.state("trial.json"))
     trial = trial if trial.get("name") == kernel.name else {}
     if kernel.running != kernel.name:
         return came_back(kernel, trial, want["rejected"], check)

@@ -63,6 +63,7 @@ from ansible.module_utils import kernel_boot, kernel_file, kernel_needs
 from ansible.module_utils import kernel_places as places
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.kernel_host import OPTIONS, Kernel, stock_behind
+from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused, answer, version_key
 
@@ -110,7 +111,7 @@ def make_plan(kernel):
         kernel_boot.refuse_trial(kernel.name, want["console_access"])
     own = (kernel.record(kernel.running).get("inputs") or {}).get("version", "")
     stock, other = stock_behind(kernel.userland) if own else ("", False)
-    last = places.load(places.state("last.json")).get("seconds")
+    last = host.load(places.state("last.json")).get("seconds")
     jobs, cpus = kernel_needs.jobs(want) if todo["build"] else (1, 1)
     return {
         **todo,

@@ -71,7 +71,7 @@ class Kernel:
 
     def record(self, name=None):
         """Return what the role recorded of a kernel, the wanted one where *name* is None."""
-        return places.load(os.path.join(places.folder(name or self.name), places.RECORD))
+        return host.load(os.path.join(places.folder(name or self.name), places.RECORD))
 
     def there(self):
         """Return whether the wanted kernel is installed whole: the record is written last, so a broken-off install has none."""

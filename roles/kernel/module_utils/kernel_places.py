@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 
@@ -47,11 +46,3 @@ def put(path, text, mode=0o644):
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
     host.write(path, text, mode)
     return True
-
-
-def load(path):
-    """Return the dict in the JSON file *path*; {} where there is none, or one that a kill or a full disk cut short."""
-    try:
-        return json.loads(host.read(path) or "{}")
-    except ValueError:
-        return {}

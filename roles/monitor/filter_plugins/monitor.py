@@ -55,7 +55,5 @@ def _checks(declared):
 
 
 class FilterModule:
-    """Filters of role monitor."""
-
     def filters(self):
         return {"monitor_problems": problems}

@@ -50,24 +50,22 @@ MARK = "sokuhai's role monitor"
 GECOS = "sokuhai monitor"
 
 
+#: Of what is not there: no type, no size, written at no time.
+NOTHING = os.stat_result([0] * 10)
+
+
 def status(path):
-    """Return os.stat_result of *path* itself, or None where it is not there."""
+    """Return os.stat_result of *path* itself, or NOTHING."""
     try:
         return os.lstat(path)
     except OSError:
-        return None
-
-
-def written(path):
-    """Return when *path* was last written, s since 1970, or 0 where it is not there."""
-    found = status(path)
-    return found.st_mtime if found else 0
+        return NOTHING
 
 
 def rights(path):
-    """Return mode and owner of *path* as text, or "" where it is not there."""
+    """Return mode and owner of *path* as text."""
     found = status(path)
-    return "%04o %s" % (stat.S_IMODE(found.st_mode), found.st_uid or "root") if found else ""
+    return "%04o %s" % (stat.S_IMODE(found.st_mode), found.st_uid or "root")
 
 
 class Monitor:
@@ -108,7 +106,7 @@ class Monitor:
         newer = now.older_than(*once)
         if newer:
             return [finding("process monitor", "process monitor", "started after %s" % newer, "older", once)]
-        silent = time.time() - max(now.since[1], written(self.samples))
+        silent = time.time() - max(now.since[1], status(self.samples).st_mtime)
         if silent > self.p["silence"] and self.room():
             wanted = "a sample within %d s" % self.p["silence"]
             return [finding("service monitor", "service monitor", wanted, "none for %d s" % silent)]
@@ -128,7 +126,7 @@ class Monitor:
         """Return what is wrong with the samples' folder, or "". It is root's, since newsyslog(8) renames and chowns in it as root: the sampler may write into its
         file and into folder state, and can put no link in the way."""
         user, top, *own = self.user(), *map(status, (self.p["directory"], self.samples, self.state))
-        if top is None or None in own:
+        if NOTHING in (top, *own):
             return "missing"
         right = user is not None and top.st_uid == 0 and stat.S_IMODE(top.st_mode) == 0o755
         return "" if right and all(one.st_uid == user.pw_uid for one in own) else "of another owner or mode"
@@ -144,17 +142,9 @@ class Monitor:
                 )
         if user is not None and user.pw_uid == 0:
             raise Refused("monitor_user: %s is root; name a user that has no rights" % self.p["user"])
-        gone = [path for path in former if path not in self.files]
-        new = [
-            path for path, one in self.files.items() if (read(path), rights(path)) != (one["text"], self.wanted(path))
-        ]
-        changes = rc.compare({self.key: "YES"})
-        diff = [difference(path, former[path][0], None) for path in gone]
-        for path in new:
-            if read(path) != self.files[path]["text"]:
-                diff.append(difference(path, read(path), self.files[path]["text"]))
-            else:
-                diff.append(difference("mode of " + path, rights(path) + "\n", self.wanted(path) + "\n"))
+        gone = {path: difference(path, former[path][0], None) for path in former if path not in self.files}
+        new = {path: entry for path in self.files if (entry := self.differs(path))}
+        changes, diff = rc.compare({self.key: "YES"}), [*gone.values(), *new.values()]
         if changes:
             diff.append(rc.difference(changes))
         if user is None:
@@ -176,9 +166,13 @@ class Monitor:
             raise Refused("%s. %s" % (str(problem).rstrip("."), self.back(former))) from problem
         return result
 
-    def wanted(self, path):
-        """Return the rights() that *path* is to have."""
-        return "%s root" % self.files[path]["mode"]
+    def differs(self, path):
+        """Return an entry of the diff for the file *path*, or None where it is as declared."""
+        there, text = read(path), self.files[path]["text"]
+        if there != text:
+            return difference(path, there, text)
+        now, wanted = rights(path), "%s root" % self.files[path]["mode"]
+        return difference("mode of " + path, now + "\n", wanted + "\n") if now != wanted else None
 
     @staticmethod
     def replace(gone, files):
@@ -201,35 +195,28 @@ class Monitor:
         os.chown(self.p["directory"], 0, 0)
         os.chmod(self.p["directory"], 0o755)
         # from here on nobody but root makes names in it
-        if not stat.S_ISREG(self.kind(self.samples)):
+        if not stat.S_ISREG(status(self.samples).st_mode):
             remove(self.samples)
             os.close(os.open(self.samples, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
         os.chmod(self.samples, 0o644)
-        if not stat.S_ISDIR(self.kind(self.state)):
+        if not stat.S_ISDIR(status(self.state).st_mode):
             remove(self.state)
             os.mkdir(self.state, 0o755)
         for path in (self.samples, self.state):
             os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
 
-    @staticmethod
-    def kind(path):
-        """Return the file type bits of *path* itself, 0 where it is not there."""
-        found = status(path)
-        return found.st_mode if found else 0
-
     def start(self):
         """Restart the sampler and wait for its first line."""
         self.stop()
         began, before = time.time(), status(self.samples)
-        code, out, err = host.run(["service", self.p["service"], "start"])
-        said = " ".join((out + err).split())
+        code, said = host.service(self.p["service"], "start")
         if code:
             raise Refused("service %s start: %s" % (self.p["service"], said))
 
         def wrote():
             # newsyslog may have rotated it meanwhile
             now = status(self.samples)
-            return now and now.st_mtime >= began - 2 and now.st_size != (before.st_size if before else 0)
+            return now.st_mtime >= began - 2 and now.st_size != before.st_size
 
         # without room it runs, and will write once there is some
         if self.room() and not host.wait_until(wrote, self.p["patience"], 0.5):
@@ -241,7 +228,7 @@ class Monitor:
     def stop(self):
         """End the watcher, and with it the sampler, whatever state they are in."""
         if self.watcher() is not None:
-            host.run(["service", self.p["service"], "onestop"])
+            host.service(self.p["service"], "onestop")
         # a script that was removed or a watcher that was killed leaves them; the watcher first, or it would restart the sampler
         for find in (self.watcher, self.child):
             for number in (15, 9):

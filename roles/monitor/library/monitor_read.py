@@ -42,7 +42,6 @@ from ansible.module_utils.basic import AnsibleModule
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 MOST = 64 * 2**20  # bytes read of one file; the sampler's own bound is 8 MB
 MOST_STATE = 2**20  # of its state, which holds twenty mails of one line at most
-MOST_POINTS = 14 * 1440  # two weeks by the minute, which tools/drift --days 14 asks for
 
 
 def added(column):
@@ -78,8 +77,7 @@ def lines(path):
             ).stdout
         except (OSError, subprocess.SubprocessError):
             return
-        for line in text[:MOST].decode("utf-8", "replace").splitlines():
-            yield line
+        yield from text[:MOST].decode("utf-8", "replace").splitlines()
         return
     left = MOST
     try:
@@ -209,8 +207,6 @@ def main():
         supports_check_mode=True,
     )
     p = module.params
-    if p["since"] < 1 or not 1 <= p["points"] <= MOST_POINTS:
-        module.fail_json(msg="since: 1 second or more; points: 1 to %d" % MOST_POINTS)
     module.exit_json(
         changed=False, over=near(p["directory"]), **collect(p["directory"], p["since"], p["points"], time.time())
     )

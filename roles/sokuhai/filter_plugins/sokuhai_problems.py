@@ -55,7 +55,5 @@ def sokuhai_problems(declared):
 
 
 class FilterModule:
-    """Filters of role sokuhai."""
-
     def filters(self):
         return {"sokuhai_problems": sokuhai_problems}

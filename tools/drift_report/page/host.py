@@ -155,29 +155,22 @@ def todo(judged):
 
 
 def unknown(judged):
-    host, items = judged["host"], []
-    asked = host["status"] not in ("unreachable",)
+    host, columns = judged["host"], judged["columns"]
+    asked = host["status"] != "unreachable"
     samples, found = host.get("samples") or {}, host.get("traps") or {}
-    if asked and samples.get("error"):
-        items.append(say("no_samples_error", why=code(samples["error"])))
-    elif asked and not judged["columns"]:
-        items.append(
-            [
-                say("no_samples"),
-                command("ansible-playbook playbooks/site.yml --limit %s --tags monitor" % judged["name"]),
-            ]
-        )
-    if asked and not judged["rows"]:
-        items.append(say("no_chain"))
-    empty = [name for name, values in judged["columns"].items() if values and all(value is None for value in values)]
-    if empty:
-        items.append(
-            say("column_unknown", list=[[", " if index else "", code(name)] for index, name in enumerate(empty)])
-        )
-    if found.get("error"):
-        items.append(say("no_traps_error", why=code(found["error"])))
-    if found.get("missing"):
-        items.append(say("log_missing", list=code(", ".join(found["missing"]))))
+    empty = [name for name, values in columns.items() if values and all(value is None for value in values)]
+    unread = asked and samples.get("error")
+    run = command("ansible-playbook playbooks/site.yml --limit %s --tags monitor" % judged["name"])
+    names = [[", " if index else "", code(name)] for index, name in enumerate(empty)]
+    lacking = (
+        (unread, say("no_samples_error", why=code(samples.get("error")))),
+        (asked and not unread and not columns, [say("no_samples"), run]),
+        (asked and not judged["rows"], say("no_chain")),
+        (empty, say("column_unknown", list=names)),
+        (found.get("error"), say("no_traps_error", why=code(found.get("error")))),
+        (found.get("missing"), say("log_missing", list=code(", ".join(found.get("missing") or ())))),
+    )
+    items = [item for applies, item in lacking if applies]
     items += [el("span", note, lang="en") for note in host["notes"]]
     return el(
         "section",
