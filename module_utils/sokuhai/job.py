@@ -3,7 +3,7 @@
 
     job = Job("/var/db/sokuhai/ports/dns_bind920", "/var/log/sokuhai-ports-dns_bind920.log")
     started = job.begin({"phase": "begin"}, build)      # build(work) runs in a process of its own
-    job.progress()                                      # asked again and again by action plugin `followed`
+    job.follow()                                        # asked again and again by action plugin `followed`
     job.outcome()                                       # what build() returned, or Refused with the end of the log
 
 It does not survive a reboot, a kill or a full disk; then its record stays in a phase that is neither done nor failed, and begin() may take it
@@ -97,6 +97,13 @@ class Job:
             "last": host.last_lines(tail(self.log, 4096), 1)[:160],
             "log": self.log,
         }
+
+    def follow(self):
+        """Return what a module answers that follows it: progress(). Raises Refused as outcome() does."""
+        now = self.progress()
+        if now["finished"] and not now["lost"]:
+            self.outcome()
+        return dict(now, changed=True)
 
     def outcome(self):
         """Return the record of what is done. Raises Refused with why it failed, when, and the end of the log."""

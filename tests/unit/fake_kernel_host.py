@@ -218,7 +218,7 @@ def build(host, **changes):
     changes = {"reboot": False, **changes}
     answer = kernel_build.apply(kernel(host, **changes), False)
     if not answer.get("finished", True):
-        answer = kernel_build.follow(kernel(host, **changes))
+        answer = kernel(host, **changes).job.follow()
         assert answer["finished"] and not answer["lost"]
     return answer["changed"]
 

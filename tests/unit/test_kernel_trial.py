@@ -98,13 +98,13 @@ def test_a_build_that_goes_on_is_waited_for_and_not_started_twice(host):
     lock = shared.hold(one.job.lock_file)
     answer = kernel_build.apply(kernel(host), False)
     assert (answer["finished"], answer["attached"]) == (False, True)
-    assert kernel_build.follow(kernel(host))["finished"] is False and not makes(host)
+    assert kernel(host).job.follow()["finished"] is False and not makes(host)
     with pytest.raises(Refused, match=f"{one.name}.*4242"):
         kernel_build.apply(kernel(host, lines=["nodevice\tsound"]), False)
     with pytest.raises(Refused, match="4242"):
         undo(host)
     os.close(lock)
-    assert kernel_build.follow(kernel(host))["lost"]
+    assert kernel(host).job.follow()["lost"]
     assert build(host), "a build whose process is gone is begun again"
 
 

@@ -121,14 +121,6 @@ def apply(kernel, check):
     return {"changed": True, "finished": False, "attached": not begun, "log": job.log}
 
 
-def follow(kernel):
-    """Return how far the build is. Raises Refused where it failed."""
-    now = dict(kernel.job.progress(), changed=True)
-    if now["finished"] and not now["lost"]:
-        kernel.job.outcome()
-    return now
-
-
 def main():
     module = AnsibleModule(
         argument_spec=dict(
@@ -140,7 +132,7 @@ def main():
 
     def work():
         kernel = Kernel(module.params["kernel"])
-        return follow(kernel) if module.params["step"] == "follow" else apply(kernel, module.check_mode)
+        return kernel.job.follow() if module.params["step"] == "follow" else apply(kernel, module.check_mode)
 
     answer(module, work)
 

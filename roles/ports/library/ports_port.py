@@ -132,16 +132,6 @@ def from_repository(port):
         restart(port.item)
 
 
-def follow(item, settings):
-    """Return how far the build is. Raises Refused where it failed."""
-    job = job_of(item, settings)
-    answer = dict(job.progress(), changed=False)
-    if answer["finished"] and not answer["lost"]:
-        job.outcome()
-        answer["changed"] = True
-    return answer
-
-
 def main():
     module = AnsibleModule(
         argument_spec=dict(
@@ -154,7 +144,9 @@ def main():
     item, settings = {name: module.params[name] for name in PORT}, module.params["settings"]
 
     def work():
-        return follow(item, settings) if module.params["step"] == "follow" else apply(item, settings, module.check_mode)
+        if module.params["step"] == "follow":
+            return job_of(item, settings).follow()
+        return apply(item, settings, module.check_mode)
 
     host.answer(module, work, before=title(item) + ": ")
 
