@@ -120,10 +120,12 @@ def test_where_a_package_came_from_and_what_it_was_built_with(run, pkg, some):
     assert notes.get("repository", "unknown-repository") == run("pkg query %%R %s", some).out.strip()
 
 
-def test_lists_give_one_line_each_and_nothing_for_none(run, pkg):
+def test_lists_give_one_line_each(run, pkg):
+    # beside a list of nothing the rest of a line stays; options come before the format
+    assert all(re.fullmatch(r"\S+ (\S+ \S+/\S+| )", line) for line in run("pkg query -a '%n %dn %do'").lines())
     answer = run("pkg query '%n %dn %do' -a")
+    assert (answer.rc, answer.out) == (1, "")
     assert run("pkg query -a '%n|%v|%o|%R|%k|%t'").rc == 0
-    assert all(re.fullmatch(r"\S+ \S+ \S+/\S+", line) for line in run("pkg query -a '%n %dn %do'").lines()), answer
 
 
 def test_a_locked_package_stays(run, pkg, some):

@@ -35,14 +35,13 @@ def call(path, *args):
 
 
 def module(path, monkeypatch):
-    """A stand-in's functions, its main program left alone."""
+    """A stand-in's functions, its main program left alone; the modules of lib/ are fresh ones."""
     monkeypatch.syspath_prepend(str(LIB))
-    source = (ROOT / path).read_text()
-    head = source.rsplit("\n\n\n", 1)[0]
+    for file in LIB.glob("*.py"):
+        monkeypatch.delitem(sys.modules, file.stem, raising=False)
     loader = importlib.machinery.SourceFileLoader("standin", str(ROOT / path))
-    spec = importlib.util.spec_from_loader("standin", loader)
-    made = importlib.util.module_from_spec(spec)
-    exec(compile(head, str(ROOT / path), "exec"), made.__dict__)
+    made = importlib.util.module_from_spec(importlib.util.spec_from_loader("standin", loader))
+    loader.exec_module(made)
     return made
 
 
@@ -194,15 +193,23 @@ pass all
 """
 
 
-def test_pf_grammar(monkeypatch, tmp_path):
-    pf = module("usr/sbin/pfctl", monkeypatch)
-    conf = tmp_path / "pf.conf"
-    conf.write_text(GOOD)
-    state = {"rulesets": {}, "tables": {}, "limits": {}, "skip": [], "policy": "drop"}
-    assert pf.parse(str(conf), "", state) == 0
-    rules = state["rulesets"][""]
+@pytest.fixture
+def ruleset(monkeypatch, tmp_path):
+    """ruleset(text): what a pf.conf of this text says."""
+    rules = module("usr/sbin/pfctl", monkeypatch).pf_rules
+
+    def read(text):
+        made = rules.Ruleset({}, lambda line: None)
+        made.read(text, "pf.conf")
+        return made
+
+    return read
+
+
+def test_pf_grammar(ruleset):
+    made = ruleset(GOOD)
     # one for each of a list's words, in the words of FreeBSD 15's pfctl -sr
-    assert [r["text"] for r in rules] == [
+    assert [rule.text() for rule in made.rules] == [
         'anchor "sokuhai" all',
         "block drop in log quick on vtnet0 inet proto tcp from <bad> to any port = smtp",
         "block drop in log quick on vtnet0 inet proto tcp from <bad> to any port = submission",
@@ -211,33 +218,22 @@ def test_pf_grammar(monkeypatch, tmp_path):
         "block return out proto udp from any port = domain to ! 192.0.2.53",
         "pass all flags S/SA keep state",
     ]
-    assert rules[1]["quick"] and rules[1]["iface"] == ["vtnet0"] and rules[1]["to"][2] == ["25"]
-    assert rules[5]["to"] == (True, ["192.0.2.53"], []) and rules[5]["reply"] == "return"
-    assert state["limits"]["states"] == 50000 and state["skip"] == ["lo0"]
-    assert state["tables"] == {"\0bad": ["203.0.113.8"]}
+    assert made.limits["states"] == 50000 and made.skip == ["lo0"] and made.errors == 0
+    assert made.tables == {"bad": ["203.0.113.8"]}
 
 
 def test_pf_evaluates_anchors_by_their_names(monkeypatch):
-    pf = module("usr/sbin/pfctl", monkeypatch)
-    state = {"rulesets": {name: [] for name in ("", "sokuhai", "d", "d/25", "d/25/x", "d/22", "sokuhai/d", "dd/1")}}
-    assert pf.evaluated("/d/*", "sokuhai", state) == ["d/22", "d/25"]
-    assert pf.evaluated("d", "sokuhai", state) == ["sokuhai/d"] and pf.evaluated("d", "", state) == ["d"]
-    assert pf.evaluated("nothing", "", state) == []
+    evaluated = module("usr/sbin/pfctl", monkeypatch).pf_kernel.evaluated
+    names = ("", "sokuhai", "d", "d/25", "d/25/x", "d/22", "sokuhai/d", "dd/1")
+    assert evaluated("/d/*", "sokuhai", names) == ["d/22", "d/25"]
+    assert evaluated("d", "sokuhai", names) == ["sokuhai/d"] and evaluated("d", "", names) == ["d"]
+    assert evaluated("nothing", "", names) == []
 
 
-def test_pf_order_and_includes(monkeypatch, tmp_path, capsys):
-    pf = module("usr/sbin/pfctl", monkeypatch)
-    conf, more = tmp_path / "pf.conf", tmp_path / "more"
-    state = {"rulesets": {}, "tables": {}, "limits": {}, "skip": [], "policy": "drop"}
-    more.write_text("pass in proto tcp to port $p\n")
-    conf.write_text(f'p = "22"\ninclude "{more}"\nblock all\n')
-    assert pf.parse(str(conf), "", state) == 0 and [r["action"] for r in state["rulesets"][""]] == ["pass", "block"]
-    conf.write_text('anchor "x"\nscrub in all\n')
-    assert pf.parse(str(conf), "", state) == 1
-    assert (
-        capsys.readouterr().err
-        == f"{conf}:2: Rules must be in order: options, ethernet, normalization, queueing, translation, filtering\n"
-    )
+def test_pf_includes(ruleset, tmp_path):
+    (tmp_path / "more").write_text("pass in proto tcp to port $p\n")
+    made = ruleset(f'p = "22"\ninclude "{tmp_path}/more"\nblock all\n')
+    assert made.errors == 0 and [rule.action for rule in made.rules] == ["pass", "block"]
 
 
 @pytest.mark.parametrize(
@@ -253,13 +249,9 @@ def test_pf_order_and_includes(monkeypatch, tmp_path, capsys):
         "nat on em0 from any to any -> (em0)",
     ],
 )
-def test_pf_refuses(monkeypatch, tmp_path, line, capsys):
-    pf = module("usr/sbin/pfctl", monkeypatch)
-    conf = tmp_path / "pf.conf"
-    conf.write_text("pass all\n" + line + "\n")
-    state = {"rulesets": {}, "tables": {}, "limits": {}, "skip": [], "policy": "drop"}
-    assert pf.parse(str(conf), "", state) == 1
-    assert capsys.readouterr().err.startswith(f"{conf}:2: ")
+def test_pf_refuses(ruleset, line, capsys):
+    assert ruleset("pass all\n" + line + "\n").errors == 1
+    assert capsys.readouterr().err.startswith("pf.conf:2: ")
 
 
 def test_sysctl_table_is_sound(monkeypatch):
@@ -307,118 +299,106 @@ VUXML = """<vuxml xmlns="http://www.vuxml.org/apps/vuxml-1"><vuln vid="a-b"><top
 def test_pkg_audit_by_ranges(monkeypatch, tmp_path, package, rc):
     pkg = module("usr/libexec/standins/pkg", monkeypatch)
     (tmp_path / "vuln.xml").write_text(VUXML)
-    assert pkg.audit(None, ["-q", "-f", str(tmp_path / "vuln.xml"), package]) == rc
+    assert pkg.audit(None, {"q": "", "f": tmp_path / "vuln.xml"}, [package]) == rc
 
 
-def test_pkg_audit_without_and_with_a_broken_file(monkeypatch, tmp_path, capsys):
+def test_pkg_audit_without_and_with_a_broken_file(monkeypatch, tmp_path):
     pkg = module("usr/libexec/standins/pkg", monkeypatch)
-    assert pkg.audit(None, ["-f", str(tmp_path / "none"), "x-1"]) == 1
     (tmp_path / "bad").write_text("<vuxml>")
-    assert pkg.audit(None, ["-f", str(tmp_path / "bad"), "x-1"]) == 1
-    first, second = capsys.readouterr().err.splitlines()
-    assert "does not exist. Try running 'pkg audit -F' first" in first and "cannot process vulnxml" in second
+    for name, complaint in (("none", "Try running 'pkg audit -F' first"), ("bad", "cannot process vulnxml")):
+        with pytest.raises(pkg.Refused, match=complaint):
+            pkg.audit(None, {"f": tmp_path / name}, ["x-1"])
 
 
 @pytest.fixture
 def packages(monkeypatch, tmp_path):
-    """pkg with a database of its own, a repository of three packages (b needs a; c has a file of b's), and what was done to files."""
+    """packages(command, …): exit status of pkg on a host of its own; .offer() puts a package into its repository, which has three: b needs a, c has a file of b's."""
     pkg = module("usr/libexec/standins/pkg", monkeypatch)
-    monkeypatch.setattr(pkg, "DB", str(tmp_path / "db" / "local.sqlite"))
-    repository = {
-        "a": ("1", "x/a", "A", None, []),
-        "b": ("2", "x/b", "B", None, ["a"]),
-        "c": ("1", "x/c", "C", None, []),
-    }
-    monkeypatch.setattr(pkg, "catalogue", lambda: repository)
-    files = {"a": [str(tmp_path / "a")], "b": [str(tmp_path / "b")], "c": [str(tmp_path / "b")]}
-    plain = pkg.manifest_of
-    monkeypatch.setattr(pkg, "manifest_of", lambda name: {**plain(name), "files": files[name]})
+    offers = {}
+    monkeypatch.setattr(pkg.packages, "DB", str(tmp_path / "db/local.sqlite"))
+    monkeypatch.setattr(pkg.repository, "PORTS", str(tmp_path / "ports"))
+    monkeypatch.setattr(pkg.repository, "catalogue", lambda: offers)
 
-    class Tree:
-        def __init__(self, top):
-            pass
+    def offer(name, version="1", needs=(), file=None):
+        """file: below tmp_path, where it is installed; the package's name and version are its content."""
+        path = tmp_path / "ports" / name / str(tmp_path).lstrip("/") / (file or name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{name}-{version}")
+        offers[name] = pkg.repository.Offer(name, version, f"x/{name}", name.upper(), name, needs)
 
-        def put(self, path, goal):
-            pathlib.Path(goal).write_text(path)
+    def perform(name, *args):
+        return pkg.perform(name, list(args))
 
-    monkeypatch.setattr(pkg, "Tree", Tree)
-    pkg.repository = repository
-    pkg.db = pkg.connect()
-    return pkg
+    def have():
+        """name-version of what is installed."""
+        return [pkg.title(package) for package in pkg.packages.Database().installed()]
+
+    offer("a")
+    offer("b", "2", ["a"])
+    offer("c", file="b")
+    perform.offer, perform.have = offer, have
+    return perform
 
 
-def test_pkg_installs_what_is_needed_first_and_removes_what_needs_it(packages, capsys):
-    assert packages.install(packages.db, ["-yU", "b"]) == 0
-    assert [(r[0], r[5], r[7]) for r in packages.installed(packages.db)] == [
-        ("a", "FreeBSD-ports", 1),
-        ("b", "FreeBSD-ports", 0),
-    ]
-    assert packages.delete(packages.db, ["-y", "a"]) == 0 and packages.installed(packages.db) == []
+def test_pkg_installs_what_is_needed_first_and_removes_what_needs_it(packages, tmp_path, capsys):
+    assert packages("install", "-yU", "b") == 0 and (tmp_path / "b").read_text() == "b-2"
+    capsys.readouterr()
+    packages("query", "-a", "%n %R %a")
+    assert capsys.readouterr().out == "a FreeBSD-ports 1\nb FreeBSD-ports 0\n"
+    assert packages("delete", "-y", "a") == 0 and packages.have() == [] and not (tmp_path / "b").exists()
     assert "\tb: 2" in capsys.readouterr().out
 
 
 def test_pkg_force_removes_one_alone_and_check_finds_the_gap(packages, capsys):
-    packages.install(packages.db, ["-yU", "b"])
-    assert packages.delete(packages.db, ["-fy", "a"]) == 0
+    packages("install", "-yU", "b")
+    assert packages("delete", "-fy", "a") == 0
     capsys.readouterr()
-    assert packages.check(packages.db, ["-dnq", "b"]) == 0 and capsys.readouterr().out == "b\ta\n"
+    assert packages("check", "-dnq", "b") == 0 and capsys.readouterr().out == "b\ta\n"
 
 
-def test_pkg_lock_holds_against_delete_install_upgrade_and_conflict(packages, capsys):
-    packages.install(packages.db, ["-yU", "b"])
-    packages.lock(packages.db, ["-yq", "b"], 1)
-    assert packages.delete(packages.db, ["-fy", "b"]) == 7
-    packages.repository["b"] = ("3", "x/b", "B", None, ["a"])
-    for words in (["-fyU", "b"], ["-yU", "b"]):
-        assert packages.install(packages.db, words) == 0
-        assert "b-2 is locked and may not be modified" in capsys.readouterr().out
-    assert packages.upgrade(packages.db, ["-yU"]) == 0
-    assert packages.install(packages.db, ["-yU", "c"]) == 7
-    assert [(r[0], r[1]) for r in packages.installed(packages.db)] == [("a", "1"), ("b", "2")]
-    packages.lock(packages.db, ["-yq", "b"], 0)
-    assert packages.upgrade(packages.db, ["-yU"]) == 0
-    assert packages.installed(packages.db, ["b"])[0][1] == "3"
-    assert packages.install(packages.db, ["-yU", "c"]) == 0
-    assert [r[0] for r in packages.installed(packages.db)] == ["a", "c"]
+def test_pkg_lock_holds_against_delete_install_and_conflict_but_not_against_a_file(packages, tmp_path, capsys):
+    """As pkg 2.8.4 has it, which the roles reckon with."""
+    packages("install", "-yU", "b")
+    packages("create", "-o", str(tmp_path / "saved"), "b")
+    packages("lock", "-yq", "b")
+    assert packages("delete", "-fy", "b") == 7
+    packages.offer("b", "3", ["a"])
+    for words, status in ((["-fyU", "b"], 1), (["-yU", "b"], 1), (["-yU", "c"], 7)):
+        assert packages("install", *words) == status
+        assert "b-2 is locked and may not be modified" in capsys.readouterr().err
+    assert packages.have() == ["a-1", "b-2"]
+    assert packages("install", "-fyU", str(tmp_path / "saved/b-2.pkg")) == 0
+    capsys.readouterr()
+    packages("query", "%n-%v:%k", "b")
+    assert capsys.readouterr().out == "b-2:0\n"
+    assert packages("install", "-yU", "b") == 0 and packages.have() == ["a-1", "b-3"]
+    assert packages("install", "-yU", "c") == 0 and packages.have() == ["a-1", "c-1"]
 
 
-def test_pkg_upgrade_replaces_what_has_other_options_or_is_older(packages, monkeypatch, tmp_path):
-    packages.install(packages.db, ["-yU", "b"])
-    built = {**packages.manifest_of("b"), "annotations": {"flavor": "x"}, "options": {"O": "on"}}
-    packages.lay(packages.db, built, packages.Tree(""))
-    assert packages.installed(packages.db, ["b"])[0][5] == "unknown-repository"
-    assert packages.expand(packages.db, packages.installed(packages.db, ["b"])[0], "%n %Ok=%Ov") == ["b O=on"]
-    assert packages.expand(packages.db, packages.installed(packages.db, ["a"])[0], "%n %?r %#r %?O") == ["a 1 1 0"]
-    assert packages.upgrade(packages.db, ["-yU"]) == 0
-    assert packages.installed(packages.db, ["b"])[0][5] == "FreeBSD-ports"
-    built["options"] = {}
-    packages.lay(packages.db, built, packages.Tree(""))
-    packages.upgrade(packages.db, ["-yU"])
-    assert packages.installed(packages.db, ["b"])[0][5] == "unknown-repository", (
-        "the same version with the same options stays"
-    )
+def test_pkg_query_has_a_line_for_each_of_a_list(packages, capsys):
+    packages("install", "-yU", "b")
+    packages("annotate", "-yq", "-A", "b", "one", "1")
+    capsys.readouterr()
+    for form, lines in (
+        ("%n %?r", ["a 1", "b 0"]),
+        ("%n %dn", ["a ", "b a"]),
+        ("%dn", ["a"]),
+        ("%n %Ok=%Ov", ["a =", "b ="]),
+    ):
+        assert packages("query", "-a", form) == 0
+        assert capsys.readouterr().out.splitlines() == lines
+    packages("query", "%At=%Av", "b")
+    assert "one=1" in capsys.readouterr().out.splitlines()
 
 
 def test_pkg_configuration_file_follows_its_sample_until_it_is_ones_own(packages, tmp_path):
-    sample, mine = tmp_path / "x.conf.sample", tmp_path / "x.conf"
-
-    class Source:
-        text = "one"
-
-        def put(self, path, goal):
-            pathlib.Path(goal).write_text(self.text)
-
-    manifest = {**packages.manifest_of("a"), "files": [str(sample)]}
-    source = Source()
-    packages.lay(packages.db, manifest, source)
-    assert mine.read_text() == "one"
-    source.text = "two"
-    packages.lay(packages.db, manifest, source)
-    assert mine.read_text() == "two"
-    mine.write_text("my own")
-    source.text = "three"
-    packages.lay(packages.db, manifest, source)
-    assert (mine.read_text(), sample.read_text()) == ("my own", "three")
+    mine, sample = tmp_path / "x.conf", tmp_path / "x.conf.sample"
+    for number, content, expected in (("1", None, "x-1"), ("2", None, "x-2"), ("3", "my own", "my own")):
+        if content:
+            mine.write_text(content)
+        packages.offer("x", number, file=sample.name)
+        packages("install", "-yU", "x")
+        assert (mine.read_text(), sample.read_text()) == (expected, f"x-{number}")
 
 
 # --- config(8)
