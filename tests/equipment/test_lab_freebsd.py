@@ -1,21 +1,15 @@
 """What the lab makes of FreeBSD: headers, compiler, ports, sources, and the kernels that boot, or do not."""
 
-import json
-import os
-import pathlib
+import base64
 import re
-import shutil
-import subprocess
+import struct
 import time
 
 import pytest
+from own_lab import MARKS, MX, OwnLab
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-LAB = ROOT / "lab" / "lab"
-INSTANCE = f"labfbsd-{os.getpid()}"
-STATE = pathlib.Path("/run/sokuhai-lab") / INSTANCE
-MX = "mx.home.example"
-ENVIRONMENT = {**os.environ, "SOKUHAI_LAB": INSTANCE}
+lab = OwnLab("labfbsd")
+pytestmark = MARKS
 TRIAL = "kernel.TRIAL"
 # a dead man's switch, as a trial boot has it: an early script starts a timer that reboots
 TIMER = f"""\
@@ -30,57 +24,29 @@ load_rc_config $name
 run_rc_command "$1"
 """
 
-pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root"),
-    pytest.mark.skipif(
-        not shutil.which("debootstrap") and not shutil.which("unshare"), reason="the lab needs Linux with debootstrap"
-    ),
-]
-
-
-def lab(*args, check=True, timeout=120, **more):
-    done = subprocess.run(
-        [LAB, *args],
-        env=ENVIRONMENT,
-        text=True,
-        capture_output=True,
-        timeout=timeout,
-        check=False,
-        **({} if "input" in more else {"stdin": subprocess.DEVNULL}),
-        **more,
-    )
-    if check:
-        assert done.returncode == 0, done.stdout + done.stderr
-    return done
-
 
 def sh(script, check=True):
     """A script in the practice host, on its console: works whatever its kernel does."""
-    return lab("sh", MX, "--", "sh", "-s", check=check, input=script)
+    return lab("sh", MX, "--", "sh", "-s", check=check, stdin=script)
 
 
 def reachable():
     """Whether the host answers where other hosts are."""
-    done = subprocess.run(
-        ["ssh", "-F", STATE / "ssh_config", "-o", "BatchMode=yes", "-o", "ConnectTimeout=2", MX, "true"],
-        env=ENVIRONMENT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
-    return done.returncode == 0
+    return lab.ssh("true", "-o", "ConnectTimeout=2").returncode == 0
 
 
 def boots():
-    return json.loads((STATE / f"{MX}.json").read_text())["boots"]
+    return lab.read(MX)["boots"]
+
+
+def console():
+    return (lab.state / f"{MX}.console").read_text()
 
 
 def until(what, seconds=60):
     deadline = time.monotonic() + seconds
     while not what():
-        assert time.monotonic() < deadline, (STATE / f"{MX}.console").read_text()[-1500:]
+        assert time.monotonic() < deadline, console()[-1500:]
         time.sleep(0.2)
 
 
@@ -133,9 +99,6 @@ def start_trial(fate, timer=False):
 
 def symbols(text):
     """{name: size} out of an object for FreeBSD that the host made, given in base64 by sh()."""
-    import base64
-    import struct
-
     data = base64.b64decode(text)
     assert data[:4] == b"\x7fELF" and data[7] == 9 and struct.unpack_from("<H", data, 18)[0] == 62, (
         "an object for FreeBSD on amd64"
@@ -238,22 +201,17 @@ def test_panic_returns_by_itself(up, trial, stock):
     before = start_trial("panic")
     until(lambda: boots() == before + 2)
     until(reachable)
-    assert ident() == "GENERIC" and "panic: " in (STATE / f"{MX}.console").read_text()
+    assert ident() == "GENERIC" and "panic: " in console()
 
 
-def test_hang_ends_by_an_early_scripts_timer_only(up, trial, stock):
-    before = start_trial("hang", timer=True)
-    until(lambda: sh("test -s /var/run/labtimer.pid", check=False).returncode == 0, 20)
-    assert ident() == "TRIAL" and not reachable()
-    assert sh("pgrep sshd", check=False).returncode == 1
-    until(lambda: boots() == before + 2)
-    until(reachable)
-    assert ident() == "GENERIC"
-
-
-def test_boot_without_network_ends_by_the_timer(up, trial, stock):
-    before = start_trial("nonetwork", timer=True)
-    until(lambda: sh("pgrep sshd", check=False).returncode == 0, 20)
+@pytest.mark.parametrize(
+    "fate, come_to_that, sshd",
+    [("hang", "test -s /var/run/labtimer.pid", 1), ("nonetwork", "pgrep sshd", 0)],
+)
+def test_a_kernel_that_nobody_reaches_ends_by_an_early_scripts_timer_only(up, trial, stock, fate, come_to_that, sshd):
+    before = start_trial(fate, timer=True)
+    until(lambda: sh(come_to_that, check=False).returncode == 0, 20)
+    assert sh("pgrep sshd", check=False).returncode == sshd
     assert ident() == "TRIAL" and not reachable()
     until(lambda: boots() == before + 2)
     until(reachable)

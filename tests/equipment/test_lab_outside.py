@@ -2,22 +2,16 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 import threading
 
 import pytest
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-LAB = ROOT / "lab" / "lab"
-INSTANCE = f"labout-{os.getpid()}"
-STATE = pathlib.Path("/run/sokuhai-lab") / INSTANCE
-MX = "mx.home.example"
-sys.path.insert(0, str(ROOT / "lab"))
-
 from labkit import LabError, net, tap
+from own_lab import MX, OwnLab
 
+lab = OwnLab("labout")
+STATE = lab.state
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(bool(tap.missing()), reason=tap.missing() or "-")]
 
 # In a namespace of its own: a tap with the machine's addresses and routes, and a server that tells each client its address. What the kernel
@@ -62,20 +56,6 @@ with socket.create_connection((target, 25), timeout=20, source_address=(source, 
         data += chunk
 print(data.partition(b"\\n")[0].decode().removeprefix("::ffff:"), len(data.partition(b"\\n")[2]))
 """
-
-
-def lab(*args, check=True, stdin=""):
-    done = subprocess.run(
-        [LAB, *args],
-        env={**os.environ, "SOKUHAI_LAB": INSTANCE},
-        text=True,
-        capture_output=True,
-        timeout=120,
-        check=False,
-        input=stdin,
-    )
-    assert not check or done.returncode == 0, done.stdout + done.stderr
-    return done
 
 
 def ports():
