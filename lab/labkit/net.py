@@ -25,19 +25,20 @@ def load():
     """net.toml as a dictionary, ranges expanded: every entry has `name`, `addresses` (list of str) and `role`."""
     with open(LAB / "labkit" / "net.toml", "rb") as f:
         net = tomllib.load(f)
-    net["internet"] = [one for entry in net["internet"] for one in (_range(entry) if "range" in entry else [entry])]
+    for kind in ("hosts", "internet"):
+        net[kind] = [one for entry in net[kind] for one in (_range(entry) if "range" in entry else [entry])]
     return net
 
 
 def _range(entry):
-    first, last = (ipaddress.IPv4Address(a) for a in entry["range"])
+    first, last = map(ipaddress.IPv4Address, entry["range"])
     for number in range(int(last) - int(first) + 1):
         v4 = str(first + number)
+        octet, name = v4.rpartition(".")[2], entry["name"]
         yield {
-            "name": f"{entry['name']}{number:02d}",
-            "role": entry["role"],
-            "reverse": entry["reverse"],
-            "addresses": [v4, entry["range6"] + v4.rpartition(".")[2]],
+            **entry,
+            "name": name.format(octet) if "{}" in name else f"{name}{number:02d}",
+            "addresses": [v4, entry["range6"] + octet],
         }
 
 

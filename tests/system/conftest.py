@@ -21,7 +21,7 @@ LONGEST = (
     "drift_singly",
     "bad_input",
     "schedule",
-    "drift_many",
+    "many_hosts",
     "postfix_transaction",
     "ports",
     "bind_transaction",
