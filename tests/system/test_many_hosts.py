@@ -13,7 +13,7 @@ import pytest
 from practice import HOST, PLAYBOOK, ROOT, Lab, full_only
 
 #: What a provisioned practice host takes, its file system in memory included.
-HOST_BYTES = 700 << 20
+HOST_BYTES = 256 << 20
 HOSTS = [HOST, *(f"mx{number}.home.example" for number in range(12, 31))]
 HOSTS = HOSTS[: max(4, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // HOST_BYTES)]
 DRIFTED, AWAY = HOSTS[1], HOSTS[3]
