@@ -11,7 +11,8 @@ from own_lab import MARKS, MX, OwnLab
 lab = OwnLab("labfbsd")
 pytestmark = MARKS
 TRIAL = "kernel.TRIAL"
-# a dead man's switch, as a trial boot has it: an early script starts a timer that reboots
+# a dead man's switch, as a trial boot has it: an early script starts a timer that reboots; its time is over when a test says so
+FIRE = "/var/run/labtimer.fire"
 TIMER = f"""\
 #!/bin/sh
 # PROVIDE: labtimer
@@ -19,7 +20,7 @@ TIMER = f"""\
 # BEFORE: FILESYSTEMS
 . /etc/rc.subr
 name=labtimer
-start_cmd='[ "$(kenv -q kernel)" != {TRIAL} ] || daemon -f -p /var/run/labtimer.pid /bin/sh -c "sleep 3; shutdown -r now"'
+start_cmd='[ "$(kenv -q kernel)" != {TRIAL} ] || daemon -f -p /var/run/labtimer.pid /bin/sh -c "until test -e {FIRE}; do sleep 0.2; done; shutdown -r now"'
 load_rc_config $name
 run_rc_command "$1"
 """
@@ -89,7 +90,7 @@ def start_trial(fate, timer=False):
     """Boot the trial kernel once; what it comes to; the number of boots before."""
     before = boots()
     if timer:
-        sh(f"cat > /etc/rc.d/labtimer <<'X'\n{TIMER}X\nchmod 755 /etc/rc.d/labtimer")
+        sh(f"rm -f {FIRE}; cat > /etc/rc.d/labtimer <<'X'\n{TIMER}X\nchmod 755 /etc/rc.d/labtimer")
     sh(
         f"set -e; echo {fate} > /boot/{TRIAL}/labfate; nextboot -k {TRIAL}; (sleep 0.3; shutdown -r now) > /dev/null 2>&1 &"
     )
@@ -213,6 +214,7 @@ def test_a_kernel_that_nobody_reaches_ends_by_an_early_scripts_timer_only(up, tr
     until(lambda: sh(come_to_that, check=False).returncode == 0, 20)
     assert sh("pgrep sshd", check=False).returncode == sshd
     assert ident() == "TRIAL" and not reachable()
+    sh(f"touch {FIRE}")
     until(lambda: boots() == before + 2)
     until(reachable)
     assert ident() == "GENERIC"
