@@ -23,17 +23,23 @@ def usage(text, status=1):
     sys.exit(status)
 
 
-def options(letters, text="", args=None):
-    """({letter: value, "" where it has none}, the words after the options); text: the usage. An option that is not among letters ends the command."""
+def pairs(letters, text="", args=None):
+    """([(letter, value, "" where it has none)], the words after the options); text: the usage. An option that is not among letters ends the command."""
     try:
-        pairs, words = getopt.getopt(sys.argv[1:] if args is None else args, letters)
+        found, words = getopt.getopt(sys.argv[1:] if args is None else args, letters)
     except getopt.GetoptError as problem:
         if f"{problem.opt}:" in letters:
             warn(f"option requires an argument -- {problem.opt}")
         else:
             warn(f"illegal option, or one that this stand-in does not know -- {problem.opt}")
         usage(text)
-    return {option[1:]: value for option, value in pairs}, words
+    return [(option[1:], value) for option, value in found], words
+
+
+def options(letters, text="", args=None):
+    """The same with a dictionary, for options of which none comes twice."""
+    found, words = pairs(letters, text, args)
+    return dict(found), words
 
 
 def run(main):

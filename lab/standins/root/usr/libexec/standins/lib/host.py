@@ -3,18 +3,23 @@
 A host is a mount namespace: processes of other namespaces that /proc may show are not its own.
 """
 
+import functools
 import os
 
 STATE = "/var/db/standins"
-INFINITY = -1
+
+
+def link(path):
+    """What a symbolic link leads to, None when it is gone or not ours to see."""
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
 
 
 def mnt_ns(pid):
     """Identity of a process's mount namespace, or None when it is gone or not ours to see."""
-    try:
-        return os.readlink(f"/proc/{pid}/ns/mnt")
-    except OSError:
-        return None
+    return link(f"/proc/{pid}/ns/mnt")
 
 
 def pids():
@@ -51,10 +56,7 @@ def comm(pid):
     """Command name as FreeBSD keeps it (19 characters)."""
     name = read(f"/proc/{pid}/comm") or ""
     if " " in name:  # its title, which setproctitle(3) keeps elsewhere
-        try:
-            name = os.path.basename(os.readlink(f"/proc/{pid}/exe"))
-        except OSError:
-            pass
+        name = os.path.basename(link(f"/proc/{pid}/exe") or name)
     return name[:19]
 
 
@@ -66,41 +68,27 @@ def uid(pid):
     return None
 
 
-_users = None
+@functools.cache
+def names(path):
+    """{number: name} of passwd(5) or group(5)."""
+    rows = [line.split(":") for line in (read(path) or "").splitlines()]
+    return {row[2]: row[0] for row in reversed(rows)}
+
+
+def name(path, number):
+    """Name of a user or group by its file, else the number."""
+    return names(path).get(str(number), str(number))
 
 
 def user(number):
-    """Name of a user id by /etc/passwd, else the number."""
-    global _users
-    if _users is None:
-        _users = {}
-        for line in (read("/etc/passwd") or "").splitlines():
-            field = line.split(":")
-            if len(field) > 2 and field[2].isdigit():
-                _users.setdefault(int(field[2]), field[0])
-    return _users.get(number, str(number))
+    return name("/etc/passwd", number)
 
 
 def fds(pid):
     """[(descriptor, what it points to)] of a process."""
-    result = []
     try:
-        names = os.listdir(f"/proc/{pid}/fd")
+        numbers = sorted(map(int, os.listdir(f"/proc/{pid}/fd")))
     except OSError:
-        return result
-    for name in names:
-        try:
-            result.append((int(name), os.readlink(f"/proc/{pid}/fd/{name}")))
-        except OSError:
-            continue
-    result.sort()
-    return result
-
-
-def die(name, text, status=1):
-    """Message as err(3) prints it, then exit."""
-    import sys
-
-    sys.stdout.flush()
-    sys.stderr.write(f"{name}: {text}\n")
-    sys.exit(status)
+        return []
+    targets = [(number, link(f"/proc/{pid}/fd/{number}")) for number in numbers]
+    return [pair for pair in targets if pair[1] is not None]

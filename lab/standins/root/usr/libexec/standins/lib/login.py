@@ -1,70 +1,85 @@
-"""login.conf(5): parsing the source and reading the database that cap_mkdb(1) makes of it.
+"""login.conf(5): parsing the source and reading the database that cap_mkdb(1) makes of it; and the limits that there are.
 
 The database decides (login_cap(3) opens login.conf.db first): an edit without cap_mkdb is not seen.
 """
 
+import json
 import os
+import re
+import typing
 
 CONF = "/etc/login.conf"
-# capability, RLIMIT name on Linux or None, kind: time, size or number
-RESOURCES = [
-    ("cputime", "CPU", "time"),
-    ("filesize", "FSIZE", "size"),
-    ("datasize", "DATA", "size"),
-    ("stacksize", "STACK", "size"),
-    ("coredumpsize", "CORE", "size"),
-    ("memoryuse", "RSS", "size"),
-    ("memorylocked", "MEMLOCK", "size"),
-    ("maxproc", "NPROC", "number"),
-    ("openfiles", "NOFILE", "number"),
-    ("sbsize", None, "size"),
-    ("vmemoryuse", "AS", "size"),
-    ("pseudoterminals", None, "number"),
-    ("swapuse", None, "size"),
-    ("kqueues", None, "number"),
-    ("umtxp", None, "number"),
-    ("pipebuf", None, "size"),
-]
 INFINITY = -1
+SIZES = {"": 1, "b": 512, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+UNITS = {
+    "time": {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000},
+    "size": SIZES,
+    "bytes": SIZES,
+    "number": {"": 1},
+}
+
+
+class Resource(typing.NamedTuple):
+    """linux: its RLIMIT there, "" for none; proc: its name in /proc/PID/limits."""
+
+    letter: str
+    capability: str
+    kind: str
+    linux: str = ""
+    proc: str = ""
+
+    @property
+    def shown(self):
+        """What limits(1) and procstat(1) call it."""
+        return {"maxproc": "maxprocesses", "pseudoterminals": "pseudo-terminals"}.get(self.capability, self.capability)
+
+
+RESOURCES = [
+    Resource("t", "cputime", "time", "CPU", "Max cpu time"),
+    Resource("f", "filesize", "size", "FSIZE", "Max file size"),
+    Resource("d", "datasize", "size", "DATA", "Max data size"),
+    Resource("s", "stacksize", "size", "STACK", "Max stack size"),
+    Resource("c", "coredumpsize", "size", "CORE", "Max core file size"),
+    Resource("m", "memoryuse", "size", "RSS", "Max resident set"),
+    Resource("l", "memorylocked", "size", "MEMLOCK", "Max locked memory"),
+    Resource("u", "maxproc", "number", "NPROC", "Max processes"),
+    Resource("n", "openfiles", "number", "NOFILE", "Max open files"),
+    Resource("b", "sbsize", "bytes"),
+    Resource("v", "vmemoryuse", "size", "AS", "Max address space"),
+    Resource("p", "pseudoterminals", "number"),
+    Resource("w", "swapuse", "size"),
+    Resource("k", "kqueues", "number"),
+    Resource("o", "umtxp", "number"),
+    Resource("y", "pipebuf", "size"),
+]
 
 
 def number(text, kind):
     """A limit in its unit; INFINITY for unlimited; None for what is not one."""
-    if text.lower() in ("inf", "infinity", "unlimit", "unlimited", "-1"):
+    text, units = text.lower(), UNITS[kind]
+    if text in ("inf", "infinity", "unlimit", "unlimited", "-1"):
         return INFINITY
-    units = {
-        "time": {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000},
-        "size": {"b": 512, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40},
-        "number": {},
-    }[kind]
-    total, digits = 0, ""
-    for char in text:
-        if char.isdigit():
-            digits += char
-        elif digits and char.lower() in units:
-            total += int(digits) * units[char.lower()]
-            digits = ""
-        else:
-            return None
-    return total + int(digits) if digits else (total if text else None)
+    parts = re.findall(r"(\d+)([a-z]?)", text)
+    if not re.fullmatch(r"(\d+[a-z]?)+", text) or any(unit not in units for _, unit in parts):
+        return None
+    return sum(int(digits) * units[unit] for digits, unit in parts)
+
+
+def limit(capabilities, name, kind):
+    """The limit that a class sets by a capability; None where it sets none."""
+    text = capabilities.get(name)
+    return number(text, kind) if isinstance(text, str) else None
 
 
 def parse(path):
     """[(names, [field, …])] of a capability file; OSError when it cannot be read."""
     with open(path) as f:
-        text = f.read()
-    records, current = [], ""
-    for line in text.split("\n"):
-        if not current and (not line.strip() or line.lstrip().startswith("#")):
-            continue
-        if line.endswith("\\"):
-            current += line[:-1].strip()
-            continue
-        current += line.strip()
-        fields = [f.strip() for f in current.split(":")]
-        current = ""
-        if fields[0]:
-            records.append((fields[0].split("|"), [f for f in fields[1:] if f]))
+        text = re.sub(r"\\\n\s*", "", f.read())
+    records = []
+    for line in text.splitlines():
+        names, *fields = [field.strip() for field in line.split(":")]
+        if names and not names.startswith("#"):
+            records.append((names.split("|"), [field for field in fields if field]))
     return records
 
 
@@ -78,22 +93,14 @@ def resolve(records):
     def caps(name, seen):
         result, cancelled = {}, set()
         for field in by_name.get(name, []):
-            if field.startswith("tc="):
-                target = field[3:]
-                if target not in seen:
-                    for key, value in caps(target, seen | {target}).items():
-                        if key not in cancelled:
-                            result.setdefault(key, value)
-            elif field.endswith("@"):
+            key, _, value = re.fullmatch(r"([^=#]*)([=#]?)(.*)", field).groups()
+            if field.endswith("@"):
                 cancelled.add(field[:-1])
-            elif "=" in field:
-                key, _, value = field.partition("=")
-                result.setdefault(key, value)
-            elif "#" in field:
-                key, _, value = field.partition("#")
-                result.setdefault(key, value)
-            else:
-                result.setdefault(field, True)
+            elif key != "tc":
+                result.setdefault(key, value or True)
+            elif value not in seen:
+                inherited = caps(value, seen | {value})
+                result = {**{k: v for k, v in inherited.items() if k not in cancelled}, **result}
         return result
 
     return {name: caps(name, {name}) for name in by_name}
@@ -101,12 +108,7 @@ def resolve(records):
 
 def database():
     """Classes as the database has them, or the source where there is no database."""
-    if os.path.exists(CONF + ".db"):
-        import json
-
-        with open(CONF + ".db") as f:
-            return json.load(f)
-    try:
+    if not os.path.exists(CONF + ".db"):
         return resolve(parse(CONF))
-    except OSError:
-        return {}
+    with open(CONF + ".db") as f:
+        return json.load(f)

@@ -52,6 +52,15 @@ def inet():
     return result
 
 
+def idle(sock):
+    """Whether a socket of inet() waits for others: it listens, or nobody is at its other end."""
+    return sock["state"] == LISTEN if sock["proto"].startswith("tcp") else not sock["foreign"][1]
+
+
+def state(sock):
+    return STATES[sock["state"]] if sock["proto"].startswith("tcp") else ""
+
+
 def unix():
     """[{proto, path, listening, connected, inode}] from /proc/net/unix."""
     result = []
@@ -70,14 +79,14 @@ def unix():
     return result
 
 
-def holders(inodes=None):
-    """{socket inode: [(pid, fd)]}, of this host's processes; only the given inodes when a set is given."""
+def holders(inodes):
+    """{socket inode: [(pid, fd)]} of this host's processes, for these inodes."""
     result = {}
     for pid in host.pids():
         for fd, target in host.fds(pid):
             if target.startswith("socket:["):
                 inode = int(target[8:-1])
-                if inodes is None or inode in inodes:
+                if inode in inodes:
                     result.setdefault(inode, []).append((pid, fd))
     return result
 
