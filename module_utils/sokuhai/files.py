@@ -13,7 +13,7 @@ from ansible.module_utils.sokuhai.findings import finding
 
 @dataclasses.dataclass
 class File:
-    """text, former: declared and found, None for no file. owner: (uid, gid), None where it does not matter."""
+    """text, former: declared and found, None for no file; differs: they do. owner: (uid, gid), None where it does not matter."""
 
     path: str
     text: str
@@ -22,11 +22,7 @@ class File:
 
     def __post_init__(self):
         self.former = host.read(self.path)
-
-    @property
-    def differs(self):
-        """Whether its text is another."""
-        return self.former != self.text
+        self.differs = self.former != self.text
 
     def findings(self):
         """Return the finding of a file that holds what it should and has another mode or owner, [] for none."""
@@ -62,6 +58,6 @@ class File:
     def _become(self, text):
         if text is None:
             host.remove(self.path)
-            return
-        os.makedirs(os.path.dirname(self.path), 0o755, exist_ok=True)
-        host.write(self.path, text, self.mode, self.owner)
+        else:
+            os.makedirs(os.path.dirname(self.path), 0o755, exist_ok=True)
+            host.write(self.path, text, self.mode, self.owner)

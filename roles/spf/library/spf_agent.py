@@ -41,12 +41,12 @@ import re
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import host, pkg, policy, process
+from ansible.module_utils.sokuhai.files import File
 from ansible.module_utils.sokuhai.findings import finding
 
 RESULTS = ("fail", "softfail", "neutral", "permerror", "temperror", "none", "pass")
@@ -235,7 +235,9 @@ class Agent:
 
     def present(self, check, warn):
         """Prove, then write what differs unless *check*; return the module's answer. warn: function that takes a sentence."""
-        config, text, missing = self.p["config"], self.p["text"], pkg.missing(self.p["packages"])
+        missing = pkg.missing(self.p["packages"])
+        # the Perl agent has none
+        files = [File(self.p["config"], self.p["text"])] if self.p["config"] else []
         findings = pkg.findings(missing)
         if not check:
             pkg.install(missing)
@@ -244,24 +246,23 @@ class Agent:
                 raise host.Refused(
                     "spf_install: there is no %s; set spf_install: true, or install the agent" % self.p["program"]
                 )
-            return {"predicted": True, "changed": True, "findings": findings, "diff": self.diff("", text)}
+            diff = [entry for file in files for entry in file.diff()]
+            return {"predicted": True, "changed": True, "findings": findings, "diff": diff}
         server = elsewhere(host.read("/etc/resolv.conf"))
         if server:
             warn("spf: /etc/resolv.conf sends the agent's queries to %s, not to this host's own named" % server)
         entry = self.account()
         answers = self.prove(entry)
-        former = host.read(config) if config else text
-        mode = "%04o" % stat.S_IMODE(os.stat(config).st_mode) if config and former is not None else "0644"
-        if mode != "0644":
-            findings.append(finding("mode of %s" % config, "mode of %s" % config, "0644", mode))
+        due = [file for file in files if file.differs or file.findings()]
+        findings += [one for file in due for one in file.findings()]
+        diff = [host.difference(file.path, self.shown(file.former), file.text) for file in due if file.differs]
         old = self.outlived(entry)
         if old:
             pids = ", ".join(str(one.pid) for one in old)
             findings.append(finding("process spf: program", "SPF agents", "younger than %s" % self.p["program"], pids))
         if not check:
-            if former != text or mode != "0644":
-                os.makedirs(os.path.dirname(config), exist_ok=True)
-                host.write(config, text, 0o644)
+            for file in due:
+                file.put()
                 # once more, where Postfix will find it: a directory closed to the user would show only now
                 self.prove(entry)
                 self.forget()
@@ -271,10 +272,10 @@ class Agent:
                     os.kill(one.pid, signal.SIGTERM)
         return {
             "predicted": False,
-            "changed": former != text or bool(findings),
+            "changed": bool(due or findings),
             "answers": answers,
             "findings": findings,
-            "diff": self.diff(self.shown(former), text) if former != text else [],
+            "diff": diff,
         }
 
     def shown(self, former):
@@ -283,9 +284,6 @@ class Agent:
             return former
         named = re.search(r"\s(/\S*/sokuhai-[0-9a-f]+\.conf)", postconf("-M", "%s/unix" % self.p["service"]))
         return (host.read(named[1]) or "") if named else ""
-
-    def diff(self, before, after):
-        return [host.difference(self.p["config"], before, after)] if self.p["config"] else []
 
     def forget(self):
         """Remove configurations that neither this run nor master.cf names."""
