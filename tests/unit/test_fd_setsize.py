@@ -1,10 +1,11 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Module fd_setsize on headers of every shape that FreeBSD 10 to 15 has, and what compilers for FreeBSD make of the edited one."""
 
+import contextlib
+import itertools
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
 
@@ -36,14 +37,11 @@ SHAPES = {
 def test_one_number_changes_and_nothing_else(shape):
     before = SHAPES[shape]
     after = select_h.replace(before, "x", 16384)
-    changed = [(a, b) for a, b in zip(before.split("\n"), after.split("\n")) if a != b]
-    assert len(changed) == 1
-    assert changed[0][1] == changed[0][0].replace("1024", "16384")
-    assert select_h.value(after, "x") == 16384
+    assert after == before.replace("1024", "16384") and select_h.value(after, "x") == 16384
     assert select_h.replace(after, "x", 1024) == before
-    assert ("16384U" in after) == ("1024U" in before)
 
 
+PATH = "/usr/include/sys/select.h"
 REFUSED = {
     "none": (NEW.replace("FD_SETSIZE", "OTHER"), ["found 0"]),
     "two": (NEW + "#define FD_SETSIZE 99\n", ["found 2", "line 5", "line 9"]),
@@ -53,14 +51,13 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize("ask", [select_h.value, lambda *given: select_h.replace(*given, 16384)])
 @pytest.mark.parametrize("case", REFUSED, ids=str)
-def test_what_is_not_exactly_one_guarded_number_is_refused_with_what_was_found(case):
+def test_what_is_not_exactly_one_guarded_number_is_refused_with_what_was_found(case, ask):
     text, found = REFUSED[case]
-    for ask in (select_h.value, lambda *given: select_h.replace(*given, 16384)):
-        with pytest.raises(module.Refused) as caught:
-            ask(text, "/usr/include/sys/select.h")
-        for word in ["/usr/include/sys/select.h", *found]:
-            assert word in str(caught.value)
+    with pytest.raises(module.Refused) as caught:
+        ask(text, PATH)
+    assert [word for word in [PATH, *found] if word not in str(caught.value)] == []
 
 
 class Host:
@@ -97,8 +94,15 @@ class Host:
             work.execute()
         return work
 
+    def back(self, **options):
+        """A run that brings both back as they were."""
+        return self.run("original", "original", **options)
+
+    def texts(self):
+        return self.include.read_text(), self.source.read_text()
+
     def values(self):
-        return tuple(select_h.value(path.read_text(), "x") for path in (self.include, self.source))
+        return tuple(select_h.value(text, "x") for text in self.texts())
 
 
 @pytest.fixture
@@ -111,27 +115,31 @@ def host(tmp_path, monkeypatch):
     return Host(tmp_path)
 
 
+@pytest.fixture
+def raised(host):
+    """A host whose headers are both raised."""
+    host.run()
+    return host
+
+
 def test_raises_both_once_keeps_the_originals_and_mode(host):
     assert len(host.run().diff) == 2
-    assert host.values() == (16384, 16384)
-    assert host.include.stat().st_mode & 0o777 == 0o444
-    kept = [path for path in host.keep.iterdir() if path.name != "record.json"]
-    assert sorted(path.read_text() for path in kept) == [NEW, NEW]
+    assert host.values() == (16384, 16384) and host.include.stat().st_mode & 0o777 == 0o444
+    kept = [path.read_text() for path in host.keep.iterdir() if path.name != "record.json"]
+    assert kept == [NEW, NEW]
     record = json.loads((host.keep / "record.json").read_text())
     assert record[str(host.include)]["original_sha256"] == module.digest(NEW)
     again = host.run()
-    assert again.diff == [] and again.reset == []
+    assert again.diff == again.reset == []
 
 
 def test_check_mode_shows_the_change_and_makes_none(host):
     assert [d["after"].count("16384") for d in host.run(check=True).diff] == [1, 1]
-    assert host.values() == (1024, 1024)
-    assert list(host.keep.iterdir()) == []
+    assert host.texts() == (NEW, NEW) and list(host.keep.iterdir()) == []
 
 
 def test_one_bad_header_leaves_both(host):
-    os.chmod(host.source, 0o644)
-    host.source.write_text(NEW + "#define FD_SETSIZE 5\n")
+    update(host.source, NEW + "#define FD_SETSIZE 5\n")
     with pytest.raises(module.Refused):
         host.run()
     assert host.include.read_text() == NEW
@@ -151,111 +159,93 @@ def update(path, text=NEW):
     path.chmod(0o444)
 
 
-def test_an_update_that_put_1024_back_is_named_once(host):
-    host.run()
+def test_an_update_that_put_1024_back_is_named_once(raised):
     newer = NEW + "/* a security fix */\n"
-    update(host.include, newer)
-    found = host.run()
-    assert [(one["path"], one["value"], one["raised"], one["package"]) for one in found.reset] == [
-        (str(host.include), 1024, 16384, "")
-    ]
-    assert host.values() == (16384, 16384)
-    assert host.run().reset == []
-    host.run("original", "original")
-    assert host.include.read_text() == newer
+    update(raised.include, newer)
+    (found,) = raised.run().reset
+    assert (found["path"], found["value"], found["raised"], found["package"]) == (str(raised.include), 1024, 16384, "")
+    assert raised.values() == (16384, 16384) and raised.run().reset == []
+    raised.back()
+    assert raised.include.read_text() == newer
 
 
-def test_a_pkgbase_upgrade_is_named_by_its_package(host, monkeypatch):
-    host.run()
-    update(host.include)
+def test_a_pkgbase_upgrade_is_named_by_its_package(raised, monkeypatch):
+    update(raised.include)
     monkeypatch.setattr(
         role_modules.util("sokuhai.host"), "run", lambda argv, *_: (0, "FreeBSD-clibs-dev-15.0p1\n", "")
     )
-    assert host.run().reset[0]["package"] == "FreeBSD-clibs-dev-15.0p1"
+    assert raised.run().reset[0]["package"] == "FreeBSD-clibs-dev-15.0p1"
 
 
-def test_another_declared_value_is_no_update(host):
-    host.run()
-    found = host.run(value=32768)
-    assert found.reset == [] and host.values() == (32768, 32768)
-    host.run("original", "original", value=32768)
-    assert host.include.read_text() == NEW and host.source.read_text() == NEW
+def test_another_declared_value_is_no_update(raised):
+    assert raised.run(value=32768).reset == [] and raised.values() == (32768, 32768)
+    raised.back(value=32768)
+    assert raised.texts() == (NEW, NEW)
 
 
-def test_put_back_is_byte_for_byte_and_twice_is_no_change(host):
-    host.run()
-    assert len(host.run("original", "original").diff) == 2
-    assert (host.include.read_text(), host.source.read_text()) == (NEW, NEW)
-    assert host.run("original", "original").diff == []
+def test_put_back_is_byte_for_byte_and_twice_is_no_change(raised):
+    assert len(raised.back().diff) == 2 and raised.texts() == (NEW, NEW)
+    assert raised.back().diff == []
     # and what we put back ourselves is no update's work
-    assert host.run().reset == []
+    assert raised.run().reset == []
 
 
-def test_a_header_that_somebody_changed_besides_gets_only_its_number_back(host):
-    host.run()
-    update(host.include, host.include.read_text() + "/* mine */\n")
-    host.run("original", "original")
-    assert host.include.read_text() == NEW + "/* mine */\n"
+def test_a_header_that_somebody_changed_besides_gets_only_its_number_back(raised):
+    update(raised.include, raised.include.read_text() + "/* mine */\n")
+    raised.back()
+    assert raised.include.read_text() == NEW + "/* mine */\n"
 
 
 def test_a_header_raised_by_hand_is_adopted_and_goes_back_to_freebsds_number(host):
     update(host.include, NEW.replace("1024", "16384"))
     assert len(host.run().diff) == 1
-    host.run("original", "original")
+    host.back()
     assert host.include.read_text() == NEW
 
 
-def test_the_record_may_be_lost(host):
-    host.run()
-    shutil.rmtree(host.keep)
-    host.keep.mkdir()
-    host.run("original", "original")
-    assert host.values() == (1024, 1024)
+def test_the_record_may_be_lost(raised):
+    for path in raised.keep.iterdir():
+        path.unlink()
+    raised.back()
+    assert raised.values() == (1024, 1024)
+
+
+class Killed(BaseException):
+    """The run ends here, as by kill -9."""
 
 
 @pytest.mark.parametrize("point", range(1, 7))
 def test_killed_at_any_write_the_next_run_ends_the_same_and_blames_nobody(host, monkeypatch, point):
-    class Killed(BaseException):
-        pass
-
-    real, left = module.write, [point]
+    real, writes = module.write, itertools.count(1)
 
     def write(*args, **kwargs):
-        left[0] -= 1
-        if left[0] == 0:
+        if next(writes) == point:
             raise Killed
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(module, "write", write)
-    try:
+    with monkeypatch.context() as killing, contextlib.suppress(Killed):
+        killing.setattr(module, "write", write)
         host.run()
-    except Killed:
-        pass
-    monkeypatch.setattr(module, "write", real)
-    found = host.run()
-    assert found.reset == []
-    assert host.values() == (16384, 16384)
-    host.run("original", "original")
-    assert (host.include.read_text(), host.source.read_text()) == (NEW, NEW)
+    assert host.run().reset == [] and host.values() == (16384, 16384)
+    host.back()
+    assert host.texts() == (NEW, NEW)
 
 
 def test_contained_the_installed_header_is_raised_for_the_build_alone(host):
-    assert host.run("as_it_is").diff[0]["before_header"] == str(host.source)
-    assert host.values() == (1024, 16384)
+    assert host.run("as_it_is").diff[0]["before_header"] == str(host.source) and host.values() == (1024, 16384)
     host.run("raised")
     assert host.values() == (16384, 16384)
     host.run("original", "as_it_is")
     assert host.values() == (1024, 16384)
-    assert host.run("as_it_is").diff == []
-    periods = host.run("as_it_is").periods()
-    assert len(periods) == 1 and periods[0][1] is not None
+    idle = host.run("as_it_is")
+    ((_began, ended),) = idle.periods()
+    assert idle.diff == [] and ended is not None
 
 
 @pytest.mark.parametrize("mark", ["unknown-repository", ""], ids=["pkg to 2.8.4", "pkg since"])
-def test_packages_built_while_it_was_raised_are_named_and_no_others(host, monkeypatch, mark):
-    host.run()
-    host.now = 1_800_010_000
-    host.run("original", "original")
+def test_packages_built_while_it_was_raised_are_named_and_no_others(raised, monkeypatch, mark):
+    raised.now = 1_800_010_000
+    raised.back()
     lines = [
         f"old|1|a/old|{mark}|0|1800000999",
         f"mine|2|a/mine|{mark}|0|1800001000",
@@ -264,53 +254,58 @@ def test_packages_built_while_it_was_raised_are_named_and_no_others(host, monkey
         f"after|1|a/after|{mark}|0|1800011001",
     ]
     monkeypatch.setattr(role_modules.util("sokuhai.host"), "run", lambda *given: (0, "\n".join(lines), ""))
-    found = host.run("as_it_is", "as_it_is").result()
-    assert [one["id"] for one in found["findings"]] == ["built with the raised header: mine"]
-    assert (found["findings"][0]["expected"], found["findings"][0]["found"]) == ("FD_SETSIZE 1024", "FD_SETSIZE 16384")
-    assert found["findings"][0]["remedy"] == "header"
-    assert "mine-2" in words.fd_setsize_warnings(found, 16384)[0]
+    answer = raised.run("as_it_is", "as_it_is").result()
+    assert [(one["id"], one["expected"], one["found"], one["remedy"]) for one in answer["findings"]] == [
+        ("built with the raised header: mine", "FD_SETSIZE 1024", "FD_SETSIZE 16384", "header")
+    ]
+    assert "mine-2" in words.fd_setsize_warnings(answer, 16384)[0]
 
 
-def test_a_world_built_from_the_raised_sources_is_named(host):
-    host.run()
-    libc = pathlib.Path(f"{host.obj}{host.source.parents[2]}/amd64.amd64/lib/libc/libc.so.7")
+def test_a_world_built_from_the_raised_sources_is_named(raised):
+    libc = pathlib.Path(f"{raised.obj}{raised.source.parents[2]}/amd64.amd64/lib/libc/libc.so.7")
     libc.parent.mkdir(parents=True)
-    libc.write_text("")
-    os.utime(libc, (host.now - 10_000, host.now - 10_000))
-    assert host.run().worlds() == []
-    os.utime(libc, (host.now + 10_000, host.now + 10_000))
-    found = host.run().result()
-    assert found["worlds"] == [str(libc)]
-    assert [one["id"] for one in found["findings"]] == [f"built with the raised header: {libc}"]
-    assert str(libc) in words.fd_setsize_warnings(found, 16384)[0]
+    libc.touch()
+    os.utime(libc, (raised.now - 10_000,) * 2)
+    assert raised.run().worlds() == []
+    os.utime(libc, (raised.now + 10_000,) * 2)
+    answer = raised.run().result()
+    assert answer["worlds"] == [str(libc)]
+    assert [one["id"] for one in answer["findings"]] == [f"built with the raised header: {libc}"]
+    assert str(libc) in words.fd_setsize_warnings(answer, 16384)[0]
 
 
 def test_sources_that_stay_raised_are_named_before_a_world_is_built_from_them(host):
     assert host.run("as_it_is", "as_it_is").sources == []
-    found = host.run().result()
-    assert found["sources"] == [str(host.source)] and found["findings"] == []
-    (warning,) = words.fd_setsize_warnings(found, 16384)
+    answer = host.run().result()
+    assert answer["sources"] == [str(host.source)] and answer["findings"] == []
+    (warning,) = words.fd_setsize_warnings(answer, 16384)
     assert str(host.source) in warning and "rollback.yml" in warning
     assert host.run("original", "as_it_is").sources == [str(host.source)]
-    assert host.run("original", "original").sources == []
+    assert host.back().sources == []
 
 
-def test_a_run_that_rebuilds_nothing_only_looks_at_headers_raised_before(host):
-    def looks():
-        return host.run("as_it_is", "as_it_is", check=True, known_only=True)
+def looks(host):
+    """A run that rebuilds nothing."""
+    return host.run("as_it_is", "as_it_is", check=True, known_only=True)
 
+
+def test_a_run_that_rebuilds_nothing_does_not_look_at_headers_that_were_never_raised(host):
     update(host.source, "no define at all\n")
-    assert (looks().todo, looks().reset, looks().sources, looks().notes) == ([], [], [], [])
-    update(host.source)
-    host.run()
-    kept = {path: path.read_text() for path in host.keep.iterdir()}
-    assert len(looks().todo) == 2 and looks().sources == [str(host.source)] and not looks().diff
-    update(host.include)
-    assert [one["path"] for one in looks().reset] == [str(host.include)]
+    seen = looks(host)
+    assert seen.todo == seen.reset == seen.sources == seen.notes == []
+
+
+def test_a_run_that_rebuilds_nothing_only_looks_at_headers_raised_before(raised):
+    kept = {path: path.read_text() for path in raised.keep.iterdir()}
+    seen = looks(raised)
+    assert len(seen.todo) == 2 and seen.sources == [str(raised.source)] and not seen.diff
+    update(raised.include)
+    assert [one["path"] for one in looks(raised).reset] == [str(raised.include)]
     # what cannot be read is a note, since nobody declared a change
-    update(host.include, "no define at all\n")
-    assert str(host.include) in looks().notes[0] and looks().reset == []
-    assert {path: path.read_text() for path in host.keep.iterdir()} == kept
+    update(raised.include, "no define at all\n")
+    seen = looks(raised)
+    assert str(raised.include) in seen.notes[0] and seen.reset == []
+    assert {path: path.read_text() for path in raised.keep.iterdir()} == kept
 
 
 @pytest.mark.parametrize(
@@ -326,9 +321,8 @@ def test_a_run_that_rebuilds_nothing_only_looks_at_headers_raised_before(host):
     ],
 )
 def test_declared_values(value, zero, mends):
-    found = fd_setsize_bounds.fd_setsize_problems(value, "x_fd_setsize", zero)
-    assert len(found) == (mends is not None)
-    assert mends is None or (found[0].startswith("x_fd_setsize = ") and mends in found[0])
+    found = "\n".join(fd_setsize_bounds.fd_setsize_problems(value, "x_fd_setsize", zero))
+    assert found.count("x_fd_setsize = ") == (mends is not None) and (mends or "") in found
 
 
 @pytest.fixture(scope="module")
@@ -356,12 +350,12 @@ def zig(tmp_path_factory):
                 "-target",
                 target,
                 "-I",
-                str(include.parent),
+                include.parent,
                 *flags,
                 "-c",
                 "-o",
-                str(output),
-                str(source),
+                output,
+                source,
             ],
             capture_output=True,
             text=True,

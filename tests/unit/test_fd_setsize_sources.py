@@ -14,20 +14,10 @@ sources = role_modules.util("sokuhai.sources")
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
 
 
-class Ended(Exception):
-    pass
-
-
 class Host:
     def __init__(self, folder, monkeypatch):
-        self.src, self.upstream, self.version, self.said, self.monkeypatch = (
-            folder / "src",
-            folder / "upstream",
-            "15.0-RELEASE-p1",
-            [],
-            monkeypatch,
-        )
-        self.base_packages = False
+        self.src, self.upstream, self.new = folder / "src", folder / "upstream", folder / "src.sokuhai-new"
+        self.version, self.said, self.base_packages = "15.0-RELEASE-p1", [], False
         (self.upstream / "sys/conf").mkdir(parents=True)
         self.git("init", "-q", "-b", "main")
         self.git("config", "uploadpack.allowAnySHA1InWant", "true")
@@ -65,25 +55,9 @@ class Host:
         return 1, "", "no"
 
     def call(self, check=False, commit=""):
-        answers = []
-
-        class Module:
-            def __init__(inner, argument_spec, supports_check_mode):
-                inner.params = {"path": str(self.src), "url": f"file://{self.upstream}", "commit": commit}
-                inner.check_mode = check
-
-            def exit_json(inner, **answer):
-                answers.append(answer)
-                raise Ended
-
-            def fail_json(inner, **answer):
-                answers.append({**answer, "failed": True})
-                raise Ended
-
-        self.monkeypatch.setattr(module, "AnsibleModule", Module)
-        with pytest.raises(Ended):
-            module.main()
-        return answers[0]
+        """One run of the module; its answer."""
+        url = f"file://{self.upstream}"
+        return role_modules.answer_of(module, check, path=str(self.src), url=url, commit=commit)
 
 
 @pytest.fixture
@@ -94,16 +68,17 @@ def host(tmp_path, monkeypatch):
 def test_the_hosts_own_patch_level_comes_and_stays(host):
     host.src.mkdir()
     assert host.call(check=True)["changed"] and not list(host.src.iterdir())
-    assert host.call() == {"changed": True, "release": "15.0-RELEASE-p1"}
-    assert host.call() == {"changed": False, "release": "15.0-RELEASE-p1"}
-    assert not host.src.with_name("src.sokuhai-new").exists()
+    for changed in (True, False):
+        answer = host.call()
+        assert (answer["changed"], answer["release"]) == (changed, "15.0-RELEASE-p1")
+    assert not host.new.exists()
 
 
 def test_another_patch_level_is_refused_and_nothing_is_left(host):
     host.version = "15.0-RELEASE"
     answer = host.call()
     assert answer["failed"] and "RELEASE-p1" in answer["msg"] and "freebsd-update" in answer["msg"]
-    assert not host.src.exists() and not host.src.with_name("src.sokuhai-new").exists()
+    assert not host.src.exists() and not host.new.exists()
     assert host.call(commit=host.commits["RELEASE"])["release"] == "15.0-RELEASE"
 
 
