@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Role blocklist on a host of shell scripts: who is let by, what is refused, what is written and what is found, and the way back."""
 
+import contextlib
 import json
 import os
 import time
@@ -38,26 +39,27 @@ def made(tmp_path, monkeypatch):
     for name in ("pfctl", "service", "kldstat", "sockstat", "helper", "counter"):
         made.program(name)
 
-    def apply(changes):
-        made.rc.update({name: value for name, (_now, value) in changes.items()})
-
-    monkeypatch.setattr(
-        util("sokuhai.rc"), "read", lambda names, file=None: {n: v for n, v in made.rc.items() if n in names}
-    )
-    monkeypatch.setattr(util("sokuhai.rc"), "apply", apply)
+    folder = {
+        name: str(tmp_path / name) for name in ("db", "anchor", "run", "sshd_config", "cron", "settings", "counter")
+    }
+    for part, name, value in (
+        (util("sokuhai.rc"), "read", lambda names, file=None: {n: v for n, v in made.rc.items() if n in names}),
+        (util("sokuhai.rc"), "apply", lambda changes: made.rc.update({n: new for n, (_now, new) in changes.items()})),
+        (operator, "STATE_FOLDER", folder["db"]),
+        (operator, "RECORD", folder["db"] + "/record"),
+        (pf, "ANCHOR_FILE", folder["anchor"]),
+        (module.blocklist_change, "RUN", folder["run"]),
+        (sshds, "CONFIG", folder["sshd_config"]),
+        (module, "CRON", folder["cron"]),
+        (module, "SETTINGS", folder["settings"]),
+        (module, "COUNTER", folder["counter"]),
+        (daemons, "installed", lambda: made.daemon),
+    ):
+        monkeypatch.setattr(part, name, value)
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
-    monkeypatch.setattr(operator, "STATE_FOLDER", str(tmp_path / "db"))
-    monkeypatch.setattr(operator, "RECORD", str(tmp_path / "db/record"))
-    monkeypatch.setattr(pf, "ANCHOR_FILE", str(tmp_path / "anchor"))
-    monkeypatch.setattr(module.blocklist_change, "RUN", str(tmp_path / "run"))
-    monkeypatch.setattr(sshds, "CONFIG", str(tmp_path / "sshd_config"))
-    for name in ("CRON", "SETTINGS"):
-        monkeypatch.setattr(module, name, str(tmp_path / "etc" / name.lower()))
-    monkeypatch.setattr(module, "COUNTER", str(tmp_path / "libexec/counter"))
     made.daemon = daemons.Daemon("blocklistd")
     made.daemon.helper, made.daemon.config = str(made.bin / "helper"), str(tmp_path / "blocklistd.conf")
     made.daemon.process = lambda: None
-    monkeypatch.setattr(daemons, "installed", lambda: made.daemon)
     return made
 
 
@@ -102,25 +104,37 @@ def test_without_ssh_somebody_has_to_be_named(made, monkeypatch):
         operator.operator([])
 
 
-def test_the_address_of_a_play_is_kept_and_another_is_no_drift(made):
-    def play(address, check=False):
-        found = operator.operators(operator.Connection(address, "1", 0), ["192.0.2.1/32"], check)
-        if not check:
-            operator.remember(operator.record() or {"daemon": "blocklistd"}, operators=found)
+def play(address, check=False):
+    """The operators that a play from *address* finds, and writes down."""
+    where = operator.Connection(address, "1", 0)
+    found = operator.operators(where, ["192.0.2.1/32"], check)
+    if not check:
+        operator.remember(operator.record() or {"daemon": "blocklistd"}, operators=found)
         # what a run writes first and last is the same
-        assert check or found == operator.operators(operator.Connection(address, "1", 0), ["192.0.2.1/32"], check)
-        return found
+        assert found == operator.operators(where, ["192.0.2.1/32"], check)
+    return found
 
-    # a bare host: today's is what would be written, and a check writes nothing
+
+def test_a_check_of_a_bare_host_predicts_its_operator_and_writes_nothing(made):
     assert play("198.51.100.1", check=True) == ["198.51.100.1"] and not (made.path / "db").exists()
-    assert play("198.51.100.1") == ["198.51.100.1"]
-    assert play("198.51.100.2", check=True) == ["198.51.100.1"]
-    # named already
-    assert play("192.0.2.1") == play("127.0.0.1") == ["198.51.100.1"]
-    assert play("198.51.100.2") == play("198.51.100.1") == ["198.51.100.1", "198.51.100.2"]
-    # not for ever
-    assert [play(f"2001:db8::{last}") for last in (3, 4)][1] == ["198.51.100.2", "2001:db8::3", "2001:db8::4"]
-    assert operator.operators(None, [], False) == ["198.51.100.2", "2001:db8::3", "2001:db8::4"]
+
+
+def test_the_address_of_a_play_is_kept_and_another_is_no_drift(made):
+    first, second = "198.51.100.1", "198.51.100.2"
+    for address, check, operators in (
+        (first, False, [first]),
+        (second, True, [first]),
+        # named already
+        ("192.0.2.1", False, [first]),
+        ("127.0.0.1", False, [first]),
+        (second, False, [first, second]),
+        (first, False, [first, second]),
+        # not for ever
+        ("2001:db8::3", False, [first, second, "2001:db8::3"]),
+        ("2001:db8::4", False, [second, "2001:db8::3", "2001:db8::4"]),
+    ):
+        assert play(address, check) == operators
+    assert operator.operators(None, [], False) == operators
     assert operator.record()["daemon"] == "blocklistd"
 
 
@@ -140,22 +154,24 @@ def remote(made, monkeypatch):
     monkeypatch.setattr(operator, "connection", lambda: operator.Connection("198.51.100.9", "50123", 0))
 
 
-def test_a_stock_configuration_is_replaced_and_a_foreign_one_refused(made, remote):
-    made.file("blocklistd.conf", STOCK)
-    assert get_ready()["operators"] == ["198.51.100.9"]
+@pytest.mark.parametrize(
+    "config, replace", [(STOCK, False), (FOREIGN, True), ("# " + daemons.MARK + "\n" + FOREIGN, False)]
+)
+def test_a_configuration_that_is_stock_or_ours_is_replaced(made, remote, config, replace):
+    made.file("blocklistd.conf", config)
+    assert get_ready(replace=replace)["operators"] == ["198.51.100.9"]
+
+
+def test_a_foreign_configuration_is_refused(made, remote):
     made.file("blocklistd.conf", FOREIGN)
     with pytest.raises(Refused, match="^blocklist_replace_config: .*blocklistd.conf"):
         get_ready()
-    get_ready(replace=True)
-    made.file("blocklistd.conf", "# " + daemons.MARK + "\n" + FOREIGN)
-    get_ready()
 
 
-def test_an_anchor_of_ones_own_is_refused_unless_it_is_to_stay(made, remote):
+def test_an_anchor_of_ones_own_may_stay(made, remote):
+    """That it is refused otherwise: tests/system/test_blocklist.py."""
     line = 'anchor "blocklistd/*" in on $ext_if'
     made.file("pf.conf", "pass all\n%s\n" % line)
-    with pytest.raises(Refused, match="^blocklist_own_anchor: .*pf.conf.*in on .ext_if"):
-        get_ready()
     assert get_ready(own_anchor=True)["own_anchor"] == line
 
 
@@ -189,35 +205,37 @@ def test_a_bare_host_is_made_ready_but_not_by_a_check(made, remote):
     ],
 )
 def test_a_postfix_that_reports_nothing_is_told_from_one_that_does(made, monkeypatch, linked, reports):
-    made.program("postconf", "echo /usr/local/libexec/postfix")
+    monkeypatch.setattr(daemons, "POSTCONF", made.program("postconf", "echo /usr/local/libexec/postfix"))
     made.program("ldd", f'[ "$1" = /usr/local/libexec/postfix/smtpd ] && echo "{linked}"')
-    monkeypatch.setattr(daemons, "POSTCONF", str(made.bin / "postconf"))
     assert daemons.postfix_reports() is reports
+
+
+@pytest.mark.parametrize("postconf", ["/bin/true", "/nonexistent"])
+def test_of_a_postfix_that_cannot_be_looked_at_nothing_is_known(made, monkeypatch, postconf):
     made.program("ldd", "exit 1")
-    assert daemons.postfix_reports() is None
-    monkeypatch.setattr(daemons, "POSTCONF", "/nonexistent")
+    monkeypatch.setattr(daemons, "POSTCONF", postconf)
     assert daemons.postfix_reports() is None
 
 
 CONFIG = "# x\n[local]\n25\tstream\ttcp\t*\t*\t10\t12h\n[remote]\n192.0.2.1/32\t*\t*\t*\t*\t*\t*\n"
 
 
-def test_the_daemon_itself_reads_a_configuration_before_it_is_put_in_place(made):
+LISTS = 'while getopts dc:D:s:C: o; do [ $o = c ] && c=$OPTARG; done; echo "# nfail"; grep -v "^#" $c; exec sleep 600'
+
+
+@pytest.mark.parametrize(
+    "does, refused",
+    [
+        (LISTS, None),
+        (LISTS.replace("grep -v", "grep -v -e /32 -e"), "^blocklist_services: .* 1 of 2 lines"),
+        ("echo conf_parseline: bad; " + LISTS, "conf_parseline: bad"),
+        ("echo cannot bind; exit 1", "cannot bind"),
+    ],
+)
+def test_the_daemon_itself_reads_a_configuration_before_it_is_put_in_place(made, does, refused):
     """As blocklistd -d does it: it lists what it understood and goes on running; for a line that it does not understand it has a complaint."""
-    made.daemon.program = str(made.bin / "blocklistd")
-    listing = (
-        'while getopts dc:D:s:C: o; do [ $o = c ] && c=$OPTARG; done; echo "# nfail"; grep -v "^#" $c; exec sleep 600'
-    )
-    made.program("blocklistd", listing)
-    made.daemon.check(CONFIG)
-    made.program("blocklistd", listing.replace("grep -v", "grep -v -e /32 -e"))
-    with pytest.raises(Refused, match="^blocklist_services: .* 1 of 2 lines"):
-        made.daemon.check(CONFIG)
-    made.program("blocklistd", "echo conf_parseline: bad; " + listing)
-    with pytest.raises(Refused, match="conf_parseline: bad"):
-        made.daemon.check(CONFIG)
-    made.program("blocklistd", "echo cannot bind; exit 1")
-    with pytest.raises(Refused, match="cannot bind"):
+    made.daemon.program = made.program("blocklistd", does)
+    with pytest.raises(Refused, match=refused) if refused else contextlib.nullcontext():
         made.daemon.check(CONFIG)
 
 
@@ -257,9 +275,9 @@ def finished(made, monkeypatch):
     made.daemon.process = lambda: ran("blocklistd -r", time.time())
     for name in ("start", "check", "prove"):
         monkeypatch.setattr(made.daemon, name, lambda *given, name=name: made.file(name, ""))
-    for path, text in ((module.CRON, "cron"), (module.SETTINGS, "settings"), (module.COUNTER, "counter")):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        host.write(path, GIVEN[text], 0o755 if text == "counter" else 0o644)
+    for name in ("cron", "settings", "counter"):
+        made.file(name, GIVEN[name])
+    (made.path / "counter").chmod(0o755)
     return made
 
 
