@@ -2,59 +2,46 @@
 
 from __future__ import annotations
 
-import pathlib
 import re
 
-import jinja2
 import pytest
 import yaml
-from role_modules import load
-
-ROLE = pathlib.Path(__file__).resolve().parents[2] / "roles" / "bind"
-
+from role_modules import ROOT, load, rendered
 
 FILTERS = {
     name: filter_
     for file in ("bind", "bind_declared")
-    for name, filter_ in load(ROLE / "filter_plugins" / f"{file}.py").FilterModule().filters().items()
+    for name, filter_ in load(f"roles/bind/filter_plugins/{file}.py").FilterModule().filters().items()
+}
+NAMED = {
+    "conf": "/usr/local/etc/namedb/named.conf",
+    "knows": {"files": False, "resolver_retry_interval": False},
+    "physmem": 4 << 30,
+    "udp_ports": [10000, 65535],
 }
 
 
 def defaults():
     """The role's defaults with those of the shared variables that they follow."""
-    values, shared = (
-        yaml.safe_load((ROLE.parent / role / "defaults/main.yml").read_text()) for role in ("bind", "sokuhai")
+    own, shared = (
+        yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text()) for role in ("bind", "sokuhai")
     )
-    for name in ("openfiles", "recursive_clients", "statistics_port"):
-        values["bind_" + name] = shared["sokuhai_" + name]
-    return values
+    followed = ("openfiles", "recursive_clients", "statistics_port")
+    return {**own, **{"bind_" + name: shared["sokuhai_" + name] for name in followed}}
+
+
+GOOD = defaults()
 
 
 def render(named=None, file="named.conf", **changed):
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(ROLE / "templates" / "usr" / "local" / "etc" / "namedb"),
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters.update(
-        FILTERS,
-        bool=lambda value: str(value).lower() in ("true", "yes", "on", "1"),
-        regex_replace=lambda text, pattern, new: re.sub(pattern, new, text),
-    )
-    facts = {
-        "conf": "/usr/local/etc/namedb/named.conf",
-        "knows": {"files": False, "resolver_retry_interval": False},
-        "physmem": 4 << 30,
-        "udp_ports": [10000, 65535],
-    }
-    facts.update(named or {})
-    return environment.get_template(file + ".j2").render(
+    return rendered(
+        "bind",
+        f"usr/local/etc/namedb/{file}.j2",
         ansible_managed="managed",
-        __bind_named=facts,
+        __bind_named={**NAMED, **(named or {})},
         __bind_directory="/usr/local/etc/namedb/working",
         __bind_hints_path="/usr/local/etc/namedb/sokuhai.hints",
-        **dict(defaults(), **changed),
+        **{**GOOD, **changed},
     )
 
 
@@ -69,31 +56,14 @@ def option(text, name):
     return found[0].strip() if found else None
 
 
-def test_defaults_resolve_by_themselves():
-    """Validation on, built-in hints, empty zones on, no forwarders."""
-    text = render()
-    assert option(text, "dnssec-validation") == "auto"
-    assert option(text, "empty-zones-enable") == "yes"
-    assert option(text, "recursion") == "yes"
-    assert "disable-empty-zone" not in text
-    assert "trust-anchors" not in text
-    assert 'zone "' not in text
-    assert "forward" not in bare(text)
-
-
-def test_defaults_serve_this_host_only():
-    text = bare(render())
-    assert 'acl "sokuhai_clients" { localhost; };' in text
-    for name in ("allow-recursion", "allow-query-cache", "allow-query"):
-        assert "%s { sokuhai_clients; };" % name in text
-    assert "listen-on { 127.0.0.1; };" in text
-    assert "listen-on-v6 { ::1; };" in text
-    assert "allow-transfer { none; };" in text
-
-
-def test_ceilings():
-    text = render()
-    wanted = {
+@pytest.mark.parametrize(
+    "name, value",
+    {
+        # resolves by itself: validation on, empty zones on
+        "dnssec-validation": "auto",
+        "empty-zones-enable": "yes",
+        "recursion": "yes",
+        # the ceilings
         "recursive-clients": "20000",
         "tcp-clients": "1000",
         "clients-per-query": "1000",
@@ -101,8 +71,31 @@ def test_ceilings():
         "fetches-per-server": "0",
         "fetches-per-zone": "0",
         "max-cache-size": "1024M",
-    }
-    assert {name: option(text, name) for name in wanted} == wanted
+    }.items(),
+)
+def test_options_by_default(name, value):
+    assert option(render(), name) == value
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'acl "sokuhai_clients" { localhost; };',
+        "allow-recursion { sokuhai_clients; };",
+        "allow-query-cache { sokuhai_clients; };",
+        "allow-query { sokuhai_clients; };",
+        "listen-on { 127.0.0.1; };",
+        "listen-on-v6 { ::1; };",
+        "allow-transfer { none; };",
+    ],
+)
+def test_defaults_serve_this_host_only(statement):
+    assert statement in bare(render())
+
+
+@pytest.mark.parametrize("word", ["disable-empty-zone", "trust-anchors", 'zone "', "forward"])
+def test_what_stands_there_only_where_it_is_declared(word):
+    assert word not in bare(render())
 
 
 @pytest.mark.parametrize("knows, value", [(True, "65535"), (False, None)])
@@ -176,9 +169,6 @@ def test_prediction(package, version, knows):
         "version": version,
         "knows": {"files": knows, "resolver_retry_interval": knows},
     }
-
-
-GOOD = defaults()
 
 
 def problems(**changed):
