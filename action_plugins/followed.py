@@ -11,8 +11,6 @@ false; `attached`: an earlier run began it; log). To the argument `step: follow`
 and the outcome once the job has ended.
 """
 
-from __future__ import annotations
-
 import time
 
 from ansible.plugins.action import ActionBase

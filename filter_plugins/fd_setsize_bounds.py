@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Which values FD_SETSIZE can have, for the variables of every role that is given one."""
 
-from __future__ import annotations
-
 #: What every release ships, and what programs of the base system are compiled with.
 LEAST = 1024
 #: An fd_set of 128 KiB, which programs put on the stack; a thread's is 2 MiB on 64-bit platforms (lib/libthr/thread/thr_private.h).

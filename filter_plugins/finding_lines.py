@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Findings in a playbook's own output. The report is tools/drift's."""
 
-from __future__ import annotations
-
 
 def finding_lines(findings):
     """One line (str) for each of a module's `findings` (module_utils/sokuhai/findings.py) that does not follow from another one of them."""

@@ -5,8 +5,6 @@ Pure functions; nothing here asks a host. What the service needs is sizing.py's,
 are FreeBSD's own files, named where a rule is used.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import pathlib

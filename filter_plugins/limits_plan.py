@@ -4,8 +4,6 @@
 Pure functions over what module preflight_probe read from the host; nothing here asks it.
 """
 
-from __future__ import annotations
-
 import pathlib
 import sys
 

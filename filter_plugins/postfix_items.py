@@ -5,8 +5,6 @@ Pure functions. How the files are written: roles/postfix/templates; tables: post
 aliases(5) of Postfix 3.7 to 3.11.
 """
 
-from __future__ import annotations
-
 import collections
 import difflib
 import ipaddress

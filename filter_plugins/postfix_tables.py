@@ -5,8 +5,6 @@ Pure functions. Rules of the files: cidr_table(5), regexp_table(5), pcre_table(5
 roles/postfix/templates/usr/local/etc/postfix/tables.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 import warnings

@@ -5,8 +5,6 @@ That one copies all variables of the host, deeply, for each template: a run of s
 on the controller with these copies. A template changes none of them.
 """
 
-from __future__ import annotations
-
 from ansible.plugins.loader import lookup_loader
 from ansible.plugins.lookup import LookupBase
 

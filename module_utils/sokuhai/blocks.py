@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """One block of lines that is ours in a file that is somebody else's, between a line # BEGIN NAME and a line # END NAME."""
 
-from __future__ import annotations
-
 from ansible.module_utils.sokuhai.host import Refused
 
 

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """DNS on the wire, as far as a module needs it to ask exactly one server, whatever resolv.conf says (drill(1) and host(1) may not be there)."""
 
-from __future__ import annotations
-
 import random
 import socket
 import struct

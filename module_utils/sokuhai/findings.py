@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What differs between a host and what is declared for it, as data: words are put to it where a person reads it (tools/drift)."""
 
-from __future__ import annotations
-
 
 def finding(id, thing, expected="", found="", because=(), remedy=""):
     """Return one finding, a dict with these keys.

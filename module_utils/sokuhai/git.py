@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """One commit of a repository, fetched and checked, in a directory that is there whole or not at all."""
 
-from __future__ import annotations
-
 import os
 import shutil
 

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Commands and files of the host that a module runs on."""
 
-from __future__ import annotations
-
 import fcntl
 import grp
 import hashlib

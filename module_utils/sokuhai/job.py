@@ -10,8 +10,6 @@ It does not survive a reboot, a kill or a full disk; then its record stays in a 
 up from there. All that it needs is imported before it begins: Ansible removes a module's files as soon as the module has answered.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What a FreeBSD host grants: kernel values and what may set them, login classes, the descriptor limits of what runs."""
 
-from __future__ import annotations
-
 import os
 import re
 

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What pkg(8) knows of a host's packages; and those that a module needs before it can do its work, asked for and installed in the same remote command."""
 
-from __future__ import annotations
-
 from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.findings import finding
 

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Postfix's policy protocol (SMTPD_POLICY_README), by which a service is proved before Postfix asks it."""
 
-from __future__ import annotations
-
 
 def request(helo_name, sender, recipient, instance):
     """Return what smtpd(8) asks at RCPT, about a client that is nobody (RFC 5737)."""

@@ -6,8 +6,6 @@ diff = [rc.difference(changes)] if changes else []
 rc.apply(changes)
 """
 
-from __future__ import annotations
-
 from ansible.module_utils.sokuhai import host
 
 

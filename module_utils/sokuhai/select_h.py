@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """FD_SETSIZE in a sys/select.h of FreeBSD: read, and replaced without touching anything else."""
 
-from __future__ import annotations
-
 import re
 
 from ansible.module_utils.sokuhai import host

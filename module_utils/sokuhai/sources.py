@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """FreeBSD's sources on a host: which release and patch level they are."""
 
-from __future__ import annotations
-
 import os
 import re
 

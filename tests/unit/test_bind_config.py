@@ -1,7 +1,5 @@
 """The transaction around named.conf, against a host that can refuse, fall silent, or be killed between any two steps."""
 
-from __future__ import annotations
-
 import os
 import pathlib
 from email.utils import formatdate

@@ -1,7 +1,5 @@
 """named.conf as role bind renders it, and the values the role promises by default."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

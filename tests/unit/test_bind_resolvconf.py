@@ -1,7 +1,5 @@
 """What role bind makes of resolvconf.conf and resolv.conf, and what named's answers on the wire mean."""
 
-from __future__ import annotations
-
 import pytest
 from role_modules import util
 

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The role's filters. Ansible loads this file by its path, without a package, so it says itself where its parts lie."""
 
-from __future__ import annotations
-
 import pathlib
 import sys
 

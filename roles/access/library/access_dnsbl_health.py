@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Query the test entries of every DNSBL, all at the same time, through the resolver that Postfix uses."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: access_dnsbl_health
 short_description: Tell healthy DNSBLs from unhealthy ones

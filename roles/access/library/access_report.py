@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What the traps have caught, by restriction, read from the mail log."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: access_report
 short_description: Count what each rule would have done with the mail to trap addresses

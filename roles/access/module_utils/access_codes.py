@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What a DNSBL answers: the return-code filters of postconf(5) reject_rbl_client, read on the controller and on the host alike."""
 
-from __future__ import annotations
-
 import re
 
 #: How lists refuse a resolver. Spamhaus publishes these three codes; others use the same block.

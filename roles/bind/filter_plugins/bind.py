@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Pure functions of role bind: what a declared port's named will be, sizes from RAM, and lines of named.conf."""
 
-from __future__ import annotations
-
 import re
 
 MIB = 1024 * 1024

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What can be wrong with what is declared for named, beyond its types and without the host."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 

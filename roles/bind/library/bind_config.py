@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """A host's own resolver: named enabled and in force with its named.conf, and the host's resolv.conf on it."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 ---
 module: bind_config

@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What named.conf depends on, asked in one remote call."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 ---
 module: bind_info

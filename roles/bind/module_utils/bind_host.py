@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What role bind's modules ask a FreeBSD host about its named."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

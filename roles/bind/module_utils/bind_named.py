@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """named.conf as one transaction: stage, check, swap, load, prove, or everything back as it was."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import re

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The host asks its own named, through resolvconf(8), and is never left without DNS."""
 
-from __future__ import annotations
-
 import re
 import shlex
 

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The statements of a named.conf as named-checkconf -p prints it, and which of them a running named takes over."""
 
-from __future__ import annotations
-
 #: What a running named takes over from rndc reconfig whole (bin/named/server.c, load_configuration). Everything else restarts it: descriptors
 #: are set before it gives up root, sockets are bound while it still may, and a cache filled under other trust anchors or root
 #: servers would hide that the new ones do not work.

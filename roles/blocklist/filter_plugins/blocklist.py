@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What can be said about the declared blocklist without asking the host."""
 
-from __future__ import annotations
-
 import contextlib
 import ipaddress
 import re

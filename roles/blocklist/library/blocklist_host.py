@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """FreeBSD's blocklistd (blacklistd on 14) and pf as one transaction on the host, with an undo that waits for a new connection."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: blocklist_host
 short_description: Cut repeat offenders off by FreeBSD's own daemon and pf

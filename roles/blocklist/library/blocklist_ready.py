@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What the files of role blocklist are made from, and what keeps them from being written."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: blocklist_ready
 short_description: Make a host ready for role blocklist, and say what its files are made from

@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Take everything that role blocklist did back to what there was before its first run."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: blocklist_undo
 short_description: Go back to a host without role blocklist

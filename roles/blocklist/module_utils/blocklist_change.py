@@ -5,8 +5,6 @@ A change is a folder of RUN with change.sh, which says in its head what the file
 change and waits; the connection by which it was ordered may be what the new rules cut.
 """
 
-from __future__ import annotations
-
 import contextlib
 import glob
 import json

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """blocklistd(8), which FreeBSD 14 calls blacklistd: its files, its reading of a configuration, its start, and the proof that what it lists is in pf."""
 
-from __future__ import annotations
-
 import os
 import re
 import socket

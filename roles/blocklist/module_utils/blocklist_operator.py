@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Where this call comes from, so that nobody locks himself out, and what the host was before this role."""
 
-from __future__ import annotations
-
 import collections
 import ipaddress
 import json

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """pf(4): what a pf.conf says, where our lines may stand in it, and what pf makes of it before anything is replaced."""
 
-from __future__ import annotations
-
 import getopt
 import ipaddress
 import os

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """sshd(8), which reports failed logins only when its configuration says so: one marked line in sshd_config."""
 
-from __future__ import annotations
-
 import os
 import re
 

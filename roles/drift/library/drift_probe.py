@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What runs on a FreeBSD mail host beside its files: the differences that the check mode of the other roles does not see."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: drift_probe
 short_description: Compare running processes, packages and file modes with what is declared

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Filters of role fd_setsize."""
 
-from __future__ import annotations
-
 import time
 
 

@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """FD_SETSIZE in FreeBSD's sys/select.h: raise it, know when an update took it back, put it back."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: fd_setsize
 short_description: Set FD_SETSIZE in sys/select.h, or put the original back

@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """/usr/src of exactly the release and patch level that this host has, or none: never half of one."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: fd_setsize_sources
 short_description: Bring the sources of this host's own release to a FreeBSD host

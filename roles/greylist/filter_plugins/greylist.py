@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """postgrey's arguments from declared values, and what cannot be right in them and in its allow lists. postgrey(1), version 1.37."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 

@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Run several instances of postgrey from one rc script, as one transaction on the host."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: greylist_postgrey
 short_description: Instances of postgrey, compared with what is declared by what they are, not by what changed

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What modules kernel_plan and kernel_undo found, in words for the operator."""
 
-from __future__ import annotations
-
 
 def stock_words(found):
     """A sentence about a stock kernel that is not of the world's version. found: the answer of kernel_plan (its plan) or kernel_undo."""

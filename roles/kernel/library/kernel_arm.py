@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """One boot of a kernel prepared, and what brings the old one back."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 ---
 module: kernel_arm

@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """A kernel built and installed beside the one that runs."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 ---
 module: kernel_build

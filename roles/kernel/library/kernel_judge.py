@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """After a trial boot: the kernel kept, or not."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 ---
 module: kernel_judge

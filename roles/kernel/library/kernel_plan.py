@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Which kernel runs, which boots, and what role kernel would do; changes nothing."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 ---
 module: kernel_plan

@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The stock kernel boots again; what role kernel wrote is gone, but for a kernel of ours that still runs."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 ---
 module: kernel_undo

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Which kernel the loader takes, whether a trial boot of another one can be taken back, and how that is done."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

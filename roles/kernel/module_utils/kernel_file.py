@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """A kernel file: whether the loader could load it, and the configuration in it."""
 
-from __future__ import annotations
-
 import os
 import re
 import struct

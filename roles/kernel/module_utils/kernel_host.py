@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """One host, its kernels, and the declared one."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What a kernel build needs of a host: sources of its own patch level, room, memory; and how long it takes."""
 
-from __future__ import annotations
-
 import os
 import re
 

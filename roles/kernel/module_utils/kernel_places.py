@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Where role kernel finds and leaves its files."""
 
-from __future__ import annotations
-
 import os
 import stat
 

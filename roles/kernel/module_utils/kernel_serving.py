@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What serves on this host: compared before and after a trial boot."""
 
-from __future__ import annotations
-
 import re
 import socket
 

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Checks of what the inventory declares for role limits, without a host."""
 
-from __future__ import annotations
-
 import re
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9_%-]+)+\Z")

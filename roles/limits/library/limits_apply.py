@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Put the chain of limits in force on a FreeBSD host: one transaction, one call."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: limits_apply
 short_description: Kernel values, login class and rc limits, as they were planned

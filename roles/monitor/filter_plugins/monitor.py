@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What can be said about the declared sampler without asking the host."""
 
-from __future__ import annotations
-
 import re
 
 #: (least, most, why) of each number

@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Install the sampler, its user, its rc script and its rotation, and run it, as one transaction on the host."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: monitor_host
 short_description: The sampler of a mail host, compared with what is declared by what it is

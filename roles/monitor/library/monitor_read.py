@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Read the sampler's files on the host, thinned so that peaks stay."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: monitor_read
 short_description: What the sampler measured, as columns

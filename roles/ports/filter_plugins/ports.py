@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Filters of role ports."""
 
-from __future__ import annotations
-
 import re
 
 ORIGIN = re.compile(r"[a-z0-9][a-z0-9+._-]*/[A-Za-z0-9][A-Za-z0-9+._-]*\Z")

@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What role ports would do on this host, in one call; changes nothing."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: ports_plan
 short_description: Compare ports with their declared state

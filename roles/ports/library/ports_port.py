@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """One port in its declared state: built as a package, proved, swapped in, locked, recorded; or left as it was."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: ports_port
 short_description: Bring one port to a declared state on FreeBSD

@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """A ports tree of the wanted branch and commit, or none: never half of one."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: ports_tree
 short_description: Bring the ports tree to a FreeBSD host by git

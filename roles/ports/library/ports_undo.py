@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The repository's packages again, unlocked, and nothing of role ports left. Every step is decided by what is there."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: ports_undo
 short_description: Return ports to the repository's packages

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Of which branch a ports tree is, and of which it must be."""
 
-from __future__ import annotations
-
 import os
 import re
 import time

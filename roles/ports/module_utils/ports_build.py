@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """A port built as a package and proved, before anything of the installed one is touched."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import time

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What lies between a port that is installed and the declared one, by kind. Pure."""
 
-from __future__ import annotations
-
 import hashlib
 import time
 

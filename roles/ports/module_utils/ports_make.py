@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """A port as make(1) sees it: its variables, its options, its block in make.conf."""
 
-from __future__ import annotations
-
 import difflib
 import os
 import re

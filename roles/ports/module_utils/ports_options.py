@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What the modules of role ports are given: a port, and what all ports share; how a port is called."""
 
-from __future__ import annotations
-
 import os
 
 from ansible.module_utils.sokuhai.job import Job

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """How large an fd_set is for a port: files/fd_set_probe.c, compiled as the port is."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """One port on this host: its declaration, what is there, and what is to be done."""
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

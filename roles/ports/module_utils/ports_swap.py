@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """A package that is ready put in the place of the installed one, and the way back where its daemon does not answer."""
 
-from __future__ import annotations
-
 import os
 import socket
 import time

@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Postfix's whole configuration as one transaction: stage, prove, swap, prove again, else return to what was."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: postfix_config
 short_description: Stage, prove, swap and prove again a whole Postfix configuration

@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Ask the host which Postfix it has."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: postfix_info
 short_description: Ask the host which Postfix it has

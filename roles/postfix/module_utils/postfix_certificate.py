@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """A self-signed certificate for opportunistic TLS, made on the host by openssl(1) and renewed before it ends. Python 3.9 to 3.13."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

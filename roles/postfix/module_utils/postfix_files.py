@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """main.cf, master.cf and tables/ as they are and as declared, and the way from one to the other and back. Python 3.9 to 3.13."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -5,8 +5,6 @@ A setting is (where, name, value): where is "main.cf" or a service of master.cf 
 a sentence that begins with where and name.
 """
 
-from __future__ import annotations
-
 import re
 
 from ansible.module_utils.postfix_text import sockets, words

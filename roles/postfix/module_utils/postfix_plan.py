@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What differs between a host's Postfix and the declared one, and how its master(8) is brought to it. Python 3.9 to 3.13."""
 
-from __future__ import annotations
-
 import os
 
 from ansible.module_utils.sokuhai.findings import finding

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The proofs of a set: read and tried before it goes in, spoken to afterwards. Standard library only, Python 3.9 to 3.13."""
 
-from __future__ import annotations
-
 import os
 import re
 import socket

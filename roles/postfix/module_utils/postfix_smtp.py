@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Dialogues with smtpd(8): run by hand, before it listens anywhere, and over the network. Standard library only, Python 3.9 to 3.13."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os

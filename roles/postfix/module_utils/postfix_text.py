@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What Postfix's commands print and its files hold, as data. Pure functions; standard library only, Python 3.9 to 3.13."""
 
-from __future__ import annotations
-
 import re
 
 # A lone word:word that is not a table: services, sockets, SMTP destinations.

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Stage, prove, swap, prove again, return: a host's Postfix on its way to the declared one. Standard library only, Python 3.9 to 3.13."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

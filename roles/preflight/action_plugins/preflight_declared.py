@@ -13,8 +13,6 @@ Fails with all messages of a step, a line each, which begin with the variable's 
 of all roles, without those that hold a secret.
 """
 
-from __future__ import annotations
-
 import difflib
 import pathlib
 

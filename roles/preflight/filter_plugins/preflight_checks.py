@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What preflight refuses of a host, as pure functions."""
 
-from __future__ import annotations
-
 import re
 
 

@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Ask a FreeBSD host, in one call and without changing anything, what role preflight judges and role limits decides by."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: preflight_probe
 short_description: Read what the chain of limits and the other checks of preflight need

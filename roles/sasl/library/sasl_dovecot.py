@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Dovecot as an authentication service, as one transaction on the host."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: sasl_dovecot
 short_description: Dovecot as Postfix's authentication service

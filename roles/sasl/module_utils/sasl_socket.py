@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Dovecot's authentication protocol over its socket, as Postfix's xsasl_dovecot client speaks it."""
 
-from __future__ import annotations
-
 import base64
 import grp
 import os

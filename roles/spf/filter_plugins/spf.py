@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What happens with SPF's results, by mode and by exception, and what the agents cannot do."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 

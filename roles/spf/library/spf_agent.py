@@ -2,8 +2,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Configure an SPF policy agent and prove what it does with each result, before Postfix sends it anything."""
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: spf_agent
 short_description: An SPF policy agent of Postfix, proved by running it

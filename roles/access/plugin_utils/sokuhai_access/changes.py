@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """access_changes: items of the lists and classes inserted, removed, moved and replaced by name."""
 
-from __future__ import annotations
-
 import re
 
 from .declared import near

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Countries as they are declared, the file of countries that playbooks/refresh.yml writes, and the networks of a table made of it."""
 
-from __future__ import annotations
-
 import re
 
 from ansible.errors import AnsibleFilterError

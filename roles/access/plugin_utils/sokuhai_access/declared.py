@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What the other files share: nearest names, domains, networks, entries merged by name."""
 
-from __future__ import annotations
-
 import difflib
 import ipaddress
 import re

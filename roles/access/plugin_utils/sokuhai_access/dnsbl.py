@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """access_dnsbl: DNSBLs merged with the profile's, and what is wrong with them before any is queried."""
 
-from __future__ import annotations
-
 import access_codes
 
 from .declared import is_domain, merged

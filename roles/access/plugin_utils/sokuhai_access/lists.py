@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The whole of what role postfix is to write: lists, classes, tables, postscreen(8)'s parameters: SMTPD_ACCESS_README, POSTSCREEN_README, postconf(5)."""
 
-from __future__ import annotations
-
 from . import changes, countries, samples, tables, traps
 
 LISTS = ("client", "helo", "sender", "recipient", "data", "end_of_data")

@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What is wrong with the declared lists and tables, before any host is asked. Each sentence begins with its variable and says what would be right."""
 
-from __future__ import annotations
-
 import datetime
 import ipaddress
 import re

@@ -4,8 +4,6 @@
 Module ipaddress does the same with objects, and would take a minute for the 770,000 records of all five registries.
 """
 
-from __future__ import annotations
-
 import socket
 
 BITS = {4: 32, 6: 128}

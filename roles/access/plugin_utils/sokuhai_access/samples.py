@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """access_samples: what a table must answer, looked up as smtpd(8) does, as far as that is known without Postfix."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 

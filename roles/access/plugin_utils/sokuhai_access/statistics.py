@@ -13,8 +13,6 @@ belongs to no country). A file says at its head how many records of each type it
 length. The format allows blanks around a field; no registry uses them. Where space was first delegated is what it says, not where it is used.
 """
 
-from __future__ import annotations
-
 import datetime
 import re
 

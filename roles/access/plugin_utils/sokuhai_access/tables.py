@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The tables' entries: access(5), cidr_table(5), regexp_table(5); check_table_result() of smtpd_check.c carries their answers out."""
 
-from __future__ import annotations
-
 import re
 
 from .declared import DOMAIN, merged, network

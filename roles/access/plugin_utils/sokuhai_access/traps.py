@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """access_traps: addresses for which every restriction is evaluated and none decides: RESTRICTION_CLASS_README; generic_checks() of smtpd_check.c for warn_if_reject."""
 
-from __future__ import annotations
-
 import re
 
 from .declared import DOMAIN, is_domain

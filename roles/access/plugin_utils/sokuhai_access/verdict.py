@@ -1,8 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Whether the registries' files that were fetched may be believed, before anything is made of them."""
 
-from __future__ import annotations
-
 import datetime
 import hashlib
 import pathlib
