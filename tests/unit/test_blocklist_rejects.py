@@ -159,17 +159,17 @@ CASES = {
     "an allowed client": ([(rejected("192.0.2.77", 50), 0)], [[]]),
     # syslogd folds what repeats, into a later reading, too
     **{
-        f"folded, {before}": (
+        f"folded, {form}": (
             [(rejected(ONE, 1) + repeated(3, before), 0), (repeated(1, before), 0)],
             [[], [ITS]],
         )
-        for before in (
-            SYSLOGD,
-            f"{stamp()} mx ",
-            f"{stamp()} <2.6> mx syslogd: ",
-            f"{stamp()} <mail.info> mx syslogd: ",
-            f"<22>1 {UTC_STAMP} mx syslogd - - - ",
-        )
+        for form, before in {
+            "plain": SYSLOGD,
+            "without a name": f"{stamp()} mx ",
+            "-v": f"{stamp()} <2.6> mx syslogd: ",
+            "-vv": f"{stamp()} <mail.info> mx syslogd: ",
+            "RFC 5424": f"<22>1 {UTC_STAMP} mx syslogd - - - ",
+        }.items()
     },
     "a fold of another line": ([(rejected(ONE, 1) + CONNECT + repeated(50), 0)], [[]]),
     "a fold of nothing": ([(repeated(50), 0)], [[]]),
