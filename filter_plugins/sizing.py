@@ -182,6 +182,17 @@ def whole(name, value, least):
     return number
 
 
+def part(name, value):
+    """Return *value* as a float above 0 and up to 1; raise AnsibleFilterError, beginning with *name*, where it is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0
+    if not 0 < number <= 1:
+        raise AnsibleFilterError(f"{name}: a number above 0 and up to 1 is needed")
+    return number
+
+
 def asked_of(declared):
     """Return Asked of *declared*, {variable: value} with the shared variables. Raises AnsibleFilterError for one that is not a number."""
     shared = ("openfiles", "process_limit", "recursive_clients")
@@ -405,12 +416,10 @@ def postfix_tarpit_problems(waits, process_limit, share=0.5, reason="", connecti
             wait["name"]: int(wait["seconds"]) * whole(f"{wait['name']}: a_minute", wait["a_minute"], 0) / 60
             for wait in waits
         }
-        allowed = whole("sokuhai_process_limit", process_limit, 1) * float(share)
+        allowed = whole("sokuhai_process_limit", process_limit, 1) * part("access_sleep_share", share)
         most_held = None if connections is None else whole("access_client_connections", connections, 0)
     except AnsibleFilterError as error:
         return found + [str(error)]
-    if not 0 < float(share) <= 1:
-        return [*found, "access_sleep_share: a number above 0 and up to 1 is needed"]
     held = sum(held_by.values())
     if most_held is not None and any(int(wait["seconds"]) for wait in waits) and not 1 <= most_held <= allowed:
         found.append(

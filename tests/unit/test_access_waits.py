@@ -44,6 +44,7 @@ def test_waits_that_fit(changes, limit, options):
         ({}, 500, {"connections": 251}, "access_client_connections", ["251"]),
         ({}, 500, {"connections": 0}, "access_client_connections", ["no limit"]),
         ({}, 500, {"connections": "many"}, "access_client_connections", ["many"]),
+        *(({}, 500, {"share": share}, "access_sleep_share", ["up to 1"]) for share in (0, 1.5, "many", None)),
     ],
 )
 def test_waits_that_do_not(changes, limit, options, variable, words):
