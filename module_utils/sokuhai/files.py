@@ -42,13 +42,15 @@ class File:
         return [host.difference(self.path, self.former, self.text)] if self.differs else []
 
     def put(self):
-        """Have it as declared. A mode is put right without writing the file, which would make its reader older than it."""
+        """Have it as declared; return whether it was otherwise. A mode is put right without writing, which would make the file's reader older than it."""
+        wrong = bool(self.findings())
         if self.differs:
             self._become(self.text)
-        elif self.findings():
+        elif wrong:
             os.chmod(self.path, self.mode)
             if self.owner is not None:
                 os.chown(self.path, *self.owner)
+        return self.differs or wrong
 
     def restore(self):
         """Have it as it was found."""

@@ -48,8 +48,8 @@ def run(argv, timeout=120, env=None, cwd=None, text=None, output=None):
     """Run *argv* (list of str) without a terminal; return (exit status, standard output, standard error).
 
     timeout: seconds. env: the whole environment, ENV where it is None. cwd: the folder to run in. text: its standard input, /dev/null where it is
-    None. output: an open file for what it prints on both, which are empty then. Status 127 is a command that is not there and 126 one that cannot be run, as in sh(1); 124 is one that did not end in time, as in
-    timeout(1), and was killed.
+    None. output: an open file for all that it prints; both texts are empty then. Status 127 is a command that is not there and 126 one that cannot
+    be run, as in sh(1); 124 is one that did not end in time, as in timeout(1), and was killed.
     """
     try:
         done = subprocess.run(
@@ -112,6 +112,11 @@ def version_key(version):
     """Return a version of freebsd-version(1) as something that can be compared: 15.0-RELEASE-p3 -> (15, 0, 3); (0, 0, 0) for what is none."""
     match = re.match(r"(\d+)\.(\d+)-[A-Z0-9.]+(?:-p(\d+))?", version or "")
     return tuple(int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+
+
+def clock(seconds):
+    """Return *seconds* since 1970 as the date and time of this host (str)."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def wait_until(check, seconds, pause=0.25):

@@ -51,7 +51,6 @@ import glob
 import os
 import socket
 import stat
-import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import host, limits, pkg, process
@@ -77,10 +76,6 @@ def listeners(master):
     """The inet services of `postconf -M`, {name in master.cf: (port as written, command)}."""
     rows = (line.split() for line in master.splitlines())
     return {row[0]: (row[0].rpartition(":")[2], row[7]) for row in rows if len(row) >= 8 and row[1] == "inet"}
-
-
-def clock(seconds):
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def rights(info):
@@ -160,8 +155,8 @@ class Probe:
                 role,
                 "process %s: program" % service,
                 "start of %s, against its program %s" % (service, program),
-                "after %s" % clock(os.stat(program).st_ctime),
-                "before %s" % clock(main.since[1]),
+                "after %s" % host.clock(os.stat(program).st_ctime),
+                "before %s" % host.clock(main.since[1]),
                 remedy="restart",
             )
 

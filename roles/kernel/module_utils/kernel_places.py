@@ -2,9 +2,8 @@
 """Where role kernel finds and leaves its files."""
 
 import os
-import stat
 
-from ansible.module_utils.sokuhai import host
+from ansible.module_utils.sokuhai.files import File
 
 BOOT = "/boot"
 #: Where installkernel puts the symbols of a kernel in BOOT.
@@ -39,8 +38,4 @@ def state(name):
 
 def put(path, text, mode=0o644):
     """Write *path*, in directories that are made where they are missing; return whether it was otherwise before."""
-    if host.read(path) == text and stat.S_IMODE(os.stat(path).st_mode) == mode:
-        return False
-    os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-    host.write(path, text, mode)
-    return True
+    return File(path, text, mode).put()

@@ -42,7 +42,6 @@ restart: {description: Services that keep the limits they were started with unti
 
 import os
 import re
-import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import host, limits
@@ -76,10 +75,6 @@ def kept(value, wanted):
 
 def reaches(limit, openfiles):
     return limit == "infinity" or (isinstance(limit, int) and limit >= openfiles)
-
-
-def clock(nanoseconds):
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(nanoseconds / 1e9))
 
 
 def limit_in_flags(text):
@@ -157,7 +152,8 @@ class Change:
         if database is None:
             lacking = path, "there", "missing"
         elif database < source and not lacking:
-            lacking = path, "written at %s or later" % clock(source), "written at %s" % clock(database)
+            source, database = (host.clock(nanoseconds / 1e9) for nanoseconds in (source, database))
+            lacking = path, "written at %s or later" % source, "written at %s" % database
         self.database = bool(changes or lacking)
         if changes or not lacking:
             return None

@@ -2,7 +2,8 @@
 """What lies between a port that is installed and the declared one, by kind. Pure."""
 
 import hashlib
-import time
+
+from ansible.module_utils.sokuhai import host
 
 #: Annotations (pkg-annotate(8)) that say how a package was built. They are part of its record in the package database, so a package that
 #: replaces it does not have them.
@@ -60,7 +61,7 @@ def differences(item, tree, package, settings, order=0, libraries=(), audited=Fa
     """
     found, job = {}, job or {}
     if job.get("phase") in SWAPPING:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.get("since", 0)))
+        since = host.clock(job.get("since", 0))
         found["interrupted"] = "done", "an installation begun at %s" % since
     if package is None:
         found["missing"] = "%(PKGBASE)s-%(PKGVERSION)s" % tree, "not installed"
