@@ -73,7 +73,8 @@ class Job:
         None. limit: (name of the variable, seconds) that it may take in all.
         """
         os.makedirs(self.folder, 0o755, exist_ok=True)
-        descriptor = host.hold(self.lock_file)
+        # what has written its end lets go of the lock in a moment; taken for running, it would be followed to its old outcome
+        descriptor = host.hold(self.lock_file, 0 if self.running() else 30)
         if descriptor is None:
             return False
         try:

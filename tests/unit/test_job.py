@@ -4,6 +4,7 @@
 import os
 import pathlib
 import signal
+import threading
 
 import pytest
 from role_modules import load, util
@@ -40,6 +41,13 @@ def test_it_runs_on_by_itself_and_its_record_says_what_became_of_it(one):
     # a second time: the log of the first is kept beside
     assert one.begin({"phase": "begin"}, lambda doing: None) and ended(one)
     assert pathlib.Path(one.log + ".0").read_text() == log
+
+
+def test_what_has_ended_and_still_holds_the_lock_is_not_taken_for_running(one):
+    assert one.begin({"phase": "begin"}, lambda doing: None) and ended(one)
+    descriptor = shared.hold(one.lock_file, 60)
+    threading.Timer(0.2, os.close, [descriptor]).start()
+    assert one.begin({"phase": "begin"}, lambda doing: None) and ended(one)
 
 
 def test_a_failure_has_its_phase_its_reason_and_the_end_of_the_log(one):
