@@ -9,6 +9,20 @@ import ipaddress
 import re
 import warnings
 
+#: Parameters of smtp(8) and lmtp(8) whose tables hold passwords; smtp(8) opens them before it gives up root (SASL_README).
+PASSWORDS = ("smtp_sasl_password_maps", "lmtp_sasl_password_maps")
+
+
+def postfix_secret_tables(tables, main_cf, master_cf):
+    """Return the names of *tables* that nobody but root may read: marked so, sasl_passwd, and those that hold passwords as *main_cf* or *master_cf* say.
+
+    Each a list of named items, as the variables postfix_tables, postfix_main_cf and postfix_master_cf have them.
+    """
+    named = [str(item.get("value")) for item in main_cf or [] if item.get("name") in PASSWORDS]
+    named += [str(item).partition(name)[2] for item in master_cf or [] for name in PASSWORDS]
+    secret = {"sasl_passwd", *re.findall(r"/tables/([A-Za-z0-9._-]+)", " ".join(named))}
+    return sorted({table["name"] for table in tables or [] if table.get("secret") or table["name"] in secret})
+
 
 def postfix_typed(tables, map_type):
     """Return the tables {name, type, entries, samples} with *map_type* for those without a type; of two with one name the later counts."""
@@ -16,6 +30,16 @@ def postfix_typed(tables, map_type):
         {**table, "type": table.get("type") or map_type}
         for table in {table["name"]: table for table in tables}.values()
     ]
+
+
+def postfix_apart(rendered):
+    """Return *rendered* tables {name, text, secret}, without the text of the secret ones: see postfix_secret_texts."""
+    return [{**table, "text": ""} if table.get("secret") else table for table in rendered]
+
+
+def postfix_secret_texts(rendered):
+    """Return {name: text} of the secret ones of *rendered* tables {name, text, secret}."""
+    return {table["name"]: table["text"] for table in rendered if table.get("secret")}
 
 
 def network_problem(value):
@@ -43,15 +67,16 @@ def postfix_network_problems(mynetworks):
     return [f"postfix_mynetworks: {problem}" for problem in found if problem]
 
 
-def postfix_table_problems(tables, variable="postfix"):
+def postfix_table_problems(tables, variable="postfix", secret=()):
     """Return what is wrong with tables {name, type, entries: [{pattern, action}]}: entries that Postfix would skip, ignore or read otherwise.
 
-    A list of sentences that begin with *variable* and _tables.
+    A list of sentences that begin with *variable* and _tables. secret: names of tables of which nothing is shown, not even a pattern: a password
+    that was put into the wrong key would be in it.
     """
-    return [f"{variable}_tables{problem}" for problem in _table_problems(tables or [])]
+    return [f"{variable}_tables{problem}" for problem in _table_problems(tables or [], secret)]
 
 
-def _table_problems(tables):
+def _table_problems(tables, secret):
     seen = set()
     for table in tables:
         name, kind = str(table["name"]), table.get("type") or ""
@@ -63,14 +88,16 @@ def _table_problems(tables):
         if name in seen:
             yield f"{where}: the name is listed twice"
         seen.add(name)
-        yield from (f"{where}: {problem}" for problem in _entry_problems(kind, table.get("entries") or []))
+        yield from (
+            f"{where}: {problem}" for problem in _entry_problems(kind, table.get("entries") or [], name in secret)
+        )
 
 
-def _entry_problems(kind, entries):
+def _entry_problems(kind, entries, secret):
     patterns, depth = {}, 0
     for number, entry in enumerate(entries, 1):
         pattern, action = str(entry.get("pattern") or ""), str(entry.get("action") or "").strip()
-        here = f"entry {number} ({pattern})"
+        here = f"entry {number}" if secret else f"entry {number} ({pattern})"
         if not pattern.strip():
             yield f"entry {number} has no pattern"
             continue
@@ -99,6 +126,8 @@ def _entry_problems(kind, entries):
             problem = None
             yield from (f"{here}: {problem}" for problem in _key_problems(pattern, patterns.get(pattern.lower())))
             patterns[pattern.lower()] = number
+        if problem and secret:
+            problem = f"the pattern is not right for type {kind}"
         if problem:
             yield f"{here}: {problem}; Postfix would skip the entry"
     if depth > 0:
@@ -133,6 +162,9 @@ def _expression_problem(kind, pattern):
 class FilterModule:
     def filters(self):
         return {
+            "postfix_secret_tables": postfix_secret_tables,
+            "postfix_apart": postfix_apart,
+            "postfix_secret_texts": postfix_secret_texts,
             "postfix_typed": postfix_typed,
             "postfix_network_problems": postfix_network_problems,
             "postfix_table_problems": postfix_table_problems,

@@ -55,6 +55,16 @@ def test_a_mode_is_exact_or_an_upper_bound_and_the_owner_is_root(monkeypatch, mo
     assert module.ids == (["mode of /x"] if reported else [])
 
 
+def test_files_that_their_role_looks_after_are_left_out(monkeypatch, tmp_path):
+    for name in ("sasl_passwd", "sasl_passwd.db", "sasl_passwords"):
+        (tmp_path / name).touch(0o400)
+    wanted = {"role": "postfix", "path": f"{tmp_path}/*", "mode": "0644", "group": "", "at_most": False}
+    module = Module(files=[{**wanted, "but": ["sasl_passwd"]}])
+    monkeypatch.setattr(probe, "postconf", lambda *_arguments: "")
+    module.modes()
+    assert module.ids == [f"mode of {tmp_path}/sasl_passwords"]
+
+
 def running(pid, name, parent=0, since=(0, 0)):
     return process.Process(pid=pid, parent=parent, uid=0, name=name, command=name, since=since)
 

@@ -14,7 +14,14 @@ from postfix_items import (
     rate,
     seconds,
 )
-from postfix_tables import postfix_network_problems, postfix_table_problems, postfix_typed
+from postfix_tables import (
+    postfix_apart,
+    postfix_network_problems,
+    postfix_secret_tables,
+    postfix_secret_texts,
+    postfix_table_problems,
+    postfix_typed,
+)
 
 
 def names(items):
@@ -430,3 +437,34 @@ def test_bad_values_are_named(changes, words):
     assert found, "accepted"
     assert all(line.startswith("postfix_") for line in found), "each begins with a variable"
     assert all(word in "\n".join(found) for word in words), found
+
+
+def test_a_table_is_secret_by_its_mark_by_its_name_and_by_who_reads_it():
+    names = ("sasl_passwd", "keys", "relay", "submit", "clients")
+    tables = [{"name": name, "secret": name == "keys"} for name in names]
+    main_cf = [
+        {"name": "smtp_sasl_password_maps", "value": "hash:$config_directory/tables/relay"},
+        {"name": "smtpd_client_restrictions", "value": "check_client_access hash:$config_directory/tables/clients"},
+    ]
+    master_cf = [{"name": "out", "options": {"smtp_sasl_password_maps": "hash:$config_directory/tables/submit"}}]
+    assert postfix_secret_tables(tables, main_cf, master_cf) == ["keys", "relay", "sasl_passwd", "submit"]
+    assert postfix_secret_tables(tables[-1:], [], []) == []
+
+
+def test_the_text_of_a_secret_table_goes_apart():
+    rendered = [{"name": "a", "text": "a b\n", "secret": True}, {"name": "c", "text": "c d\n"}]
+    assert postfix_apart(rendered) == [{"name": "a", "text": "", "secret": True}, rendered[1]]
+    assert postfix_secret_texts(rendered) == {"a": "a b\n"}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [[{"pattern": "relay user:hunter2", "action": "x"}], [{"pattern": "hunter2", "action": ""}]],
+    ids=["in the key", "in the key alone"],
+)
+def test_what_is_wrong_with_a_secret_table_is_reported_without_what_is_in_it(entries):
+    for kind in ("hash", "cidr", "regexp"):
+        declared = [{"name": "keys", "type": kind, "entries": entries}]
+        (found, *_more) = postfix_table_problems(declared, secret=["keys"])
+        assert "entry 1" in found and "hunter2" not in found
+        assert "hunter2" in postfix_table_problems(declared)[0]

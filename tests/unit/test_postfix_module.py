@@ -268,11 +268,13 @@ RUNNING = types.SimpleNamespace(pid=1, loaded=process.Process(1, 1, 0, "master",
 DECLARED = {"openfiles": 1000, "certificate": "/nowhere", "key": "/nowhere"}
 
 
-def planned(tmp_path, running=RUNNING, openfiles=None, differences=(), stale=(), loaded=()):
+def planned(tmp_path, running=RUNNING, openfiles=None, differences=(), stale=(), loaded=(), loose=()):
     postfix = types.SimpleNamespace(running=lambda: running, openfiles=lambda _pid: openfiles)
     declared = types.SimpleNamespace(
         differences=lambda: {name: ("old", "new") for name in differences},
         stale=lambda: dict(stale),
+        loose=lambda: dict(loose),
+        shown=util("sokuhai.host").difference,
         previous=str(tmp_path / ".previous"),
         read_at_load=lambda: list(loaded),
     )
@@ -356,3 +358,36 @@ def test_what_is_built_of_a_declared_table_is_declared(declared, tmp_path):
     for name in ("senders", "senders.lmdb", "senders.lmdb-lock", "senders.db"):
         (tmp_path / "tables" / name).touch()
     assert declared.undeclared() == ["senders.db"]
+
+
+def test_a_secret_table_is_readable_by_root_alone_and_shown_to_nobody(declared, tmp_path):
+    table = {"name": "sasl_passwd", "type": "lmdb", "text": "[relay] u:new\n", "aliases": False, "samples": []}
+    secret = files.Files(declared.postfix, "", "", [{**table, "secret": True}, *declared.tables])
+    text, database = tmp_path / "tables" / "sasl_passwd", tmp_path / "tables" / "sasl_passwd.lmdb"
+    text.write_text("[relay] u:former\n")
+    database.touch()
+    (tmp_path / "tables" / "senders").touch()
+    for path in (text, database, tmp_path / "tables" / "senders"):
+        path.chmod(0o644)
+    assert secret.loose() == {str(text): 0o644, str(database): 0o644}
+    made, found = planned(tmp_path, loose=secret.loose().items())
+    assert set(found) == {f"mode of {text}", f"mode of {database}"} and not made.verb and not made.new_set
+    secret.tighten()
+    assert secret.loose() == {}
+
+    shown = str([secret.shown(name, *texts) for name, texts in secret.differences().items()])
+    assert "tables/sasl_passwd" in shown and "u:" not in shown and "::/0 OK" in shown
+    assert secret.shown("tables/sasl_passwd", None, "u:new")["before"] == ""
+
+    stage = tmp_path / ".stage-1" / "set"
+    secret.stage(str(stage))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (stage / "tables").iterdir()}
+    assert modes == {"sasl_passwd": 0o600, "senders": 0o644}
+    secret.keep()
+    assert (tmp_path / ".previous").stat().st_mode & 0o777 == 0o700
+    (stage / "tables" / "sasl_passwd.lmdb").touch(0o600)
+    secret.swap(str(stage))
+    assert secret.loose() == {} and text.read_text() == "[relay] u:new\n"
+    secret.restore()
+    assert secret.loose() == {} and text.read_text() == "[relay] u:former\n"
+    assert (tmp_path / "tables" / "senders").stat().st_mode & 0o777 == 0o644

@@ -128,6 +128,23 @@ def test_what_holds_a_secret_is_not_shown():
 
 
 @pytest.mark.parametrize(
+    "role, name, value, shown",
+    [
+        ("sasl", "sasl_users", [{"name": "a", "password_hash": "hidden"}], [{"name": "a"}]),
+        (
+            "postfix",
+            "postfix_tables",
+            [{"name": "t", "entries": [{"pattern": "a", "action": "hidden"}]}],
+            [{"name": "t"}],
+        ),
+        ("postfix", "postfix_mynetworks", ["127.0.0.0/8"], ["127.0.0.0/8"]),
+    ],
+)
+def test_what_is_handed_on_is_without_its_secrets(role, name, value, shown):
+    assert names.public(OPTIONS[role][name], value) == shown
+
+
+@pytest.mark.parametrize(
     "role, name, value, typed",
     [
         ("sokuhai", "sokuhai_openfiles", "65535", 65535),

@@ -26,6 +26,7 @@ options:
       mode: {description: "Wanted mode, octal.", type: str, required: true}
       group: {description: Wanted group; empty is any., type: str, default: ''}
       at_most: {description: "Whether less than the mode is right as well, for files that are not the roles' alone.", type: bool, default: false}
+      but: {description: "Names of files, and the databases built from them, that their role looks after.", type: list, elements: str, default: []}
   packages:
     description: Programs, and the package each must belong to.
     type: list
@@ -182,7 +183,7 @@ class Probe:
         for wanted in self.p["files"]:
             for path in sorted(glob.glob(wanted["path"])):
                 # LMDB's lock is the program's own
-                if not path.endswith("-lock"):
+                if not path.endswith("-lock") and not self.excepted(wanted, os.path.basename(path)):
                     self.mode(wanted, path)
         # what lets an unprivileged sendmail(1) drop mail into the queue (postdrop(1), postqueue(1))
         commands, group = postconf("-h", "command_directory"), postconf("-h", "setgid_group")
@@ -192,6 +193,10 @@ class Probe:
                 found, its_group = rights(info)
                 if not info.st_mode & stat.S_ISGID or its_group != group:
                     self.report("postfix", thing, thing, "setgid %s" % group, found, remedy="setgid")
+
+    @staticmethod
+    def excepted(wanted, name):
+        return any(name == one or name.startswith(one + ".") for one in wanted["but"])
 
     def mode(self, wanted, path):
         """A file's mode, its owner, who must be root, and its group."""
@@ -276,6 +281,7 @@ def main():
                     "mode": {"type": "str", "required": True},
                     "group": {"type": "str", "default": ""},
                     "at_most": {"type": "bool", "default": False},
+                    "but": {"type": "list", "elements": "str", "default": []},
                 },
             },
             "packages": {

@@ -35,12 +35,14 @@ options:
       name: {description: File name., type: str, required: true}
       type: {description: Postfix's table type., type: str, required: true}
       text: {description: Whole text., type: str, required: true}
+      secret: {description: "Text is in secrets; file and database are 0600 and not shown.", type: bool, default: false}
       aliases: {description: "Text is aliases(5), built by postalias.", type: bool, default: false}
       samples:
         description: "What the table must answer before it goes in: {keys: looked up in order, expect: the first answer or its first words, empty for none}."
         type: list
         elements: dict
         default: []
+  secrets: {description: "{name of a secret table: its whole text}, apart since nothing may show it.", type: dict, default: {}}
   certificate: {description: "Path of smtpd's certificate; Postfix reads it at start.", type: path, required: true}
   key: {description: Path of its key., type: path, required: true}
   self_signed:
@@ -108,10 +110,13 @@ def main():
                     "name": {"type": "str", "required": True},
                     "type": {"type": "str", "required": True},
                     "text": {"type": "str", "required": True},
+                    "secret": {"type": "bool", "default": False},
                     "aliases": {"type": "bool", "default": False},
                     "samples": {"type": "list", "elements": "dict", "default": []},
                 },
             },
+            # a part of tables would be logged on the host: there a list is one string, in which a text with line ends is not found again
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
             "certificate": {"type": "path", "required": True},
             "key": {"type": "path", "required": True, "no_log": False},
             "self_signed": {
@@ -150,6 +155,8 @@ def main():
     )
     # Postfix's daemons read these files after they have given up root.
     os.umask(0o022)
+    for table in module.params["tables"]:
+        table["text"] = module.params["secrets"][table["name"]] if table["secret"] else table["text"]
     transaction = Transaction(module.params, module.check_mode, module.warn)
     host.answer(module, transaction.run, transaction.outcome)
 

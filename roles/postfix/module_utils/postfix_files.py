@@ -4,6 +4,7 @@
 import contextlib
 import os
 import shutil
+import stat
 import time
 
 from ansible.module_utils.postfix_text import dumped, entries
@@ -18,12 +19,14 @@ SUFFIXES = {
     "dbm": (".pag", ".dir"),
     "sdbm": (".pag", ".dir"),
 }
+#: What a diff has of a table that is secret: what is there, and what is declared.
+NOT_SHOWN = ("a secret, not shown\n", "another secret, not shown\n")
 # master.cf before main.cf, which may name its services
 CONFIGURATION = ("master.cf", "main.cf")
 
 
 class Files:
-    """The set of files of *postfix* (postfix_host.Postfix). tables: [{name, type, text, aliases, samples}]."""
+    """The set of files of *postfix* (postfix_host.Postfix). tables: [{name, type, text, aliases, samples, secret}]."""
 
     def __init__(self, postfix, main_cf, master_cf, tables):
         self.postfix = postfix
@@ -32,8 +35,37 @@ class Files:
         self.previous = os.path.join(postfix.config, ".previous")
         self.wanted = {"main.cf": main_cf, "master.cf": master_cf}
         self.wanted.update(("tables/" + table["name"], table["text"]) for table in tables)
+        self.secret = {"tables/" + table["name"] for table in tables if table.get("secret")}
+
+    def mode(self, name):
+        """Return the mode of the file *name*, a relative path. postmap(1) gives a database that of its text."""
+        return 0o600 if name in self.secret else 0o644
 
     # ---- as they are
+
+    def shown(self, name, before, after):
+        """Return the entry of a module's diff for the file *name* and its texts, None for no file."""
+        if name in self.secret:
+            before, after = (text and hint for text, hint in zip((before, after), NOT_SHOWN))
+        return host.difference(name, before, after)
+
+    def loose(self):
+        """Return {path: mode} of what is secret, texts and databases, and more than root may read."""
+        found = {}
+        for table in self.tables:
+            if "tables/" + table["name"] not in self.secret:
+                continue
+            for end in ("", *SUFFIXES.get(table["type"], ())):
+                path = os.path.join(self.table_directory, table["name"] + end)
+                mode = stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else 0o600
+                if mode != 0o600:
+                    found[path] = mode
+        return found
+
+    def tighten(self):
+        """Have what is secret readable by root alone, before anything is copied or replaced."""
+        for path in self.loose():
+            os.chmod(path, 0o600)
 
     def differences(self):
         """Return {relative path: (text or None, declared text or None)} of the files that are not as declared."""
@@ -97,7 +129,7 @@ class Files:
             if name in CONFIGURATION:
                 # a table named by its full path must be the staged one, too
                 text = text.replace(self.table_directory + "/", os.path.join(directory, "tables") + "/")
-            host.write(os.path.join(directory, name), text, 0o644)
+            host.write(os.path.join(directory, name), text, self.mode(name))
         # A main.cf younger than two seconds is read again, and what was set before the first reading, the configuration
         # directory, is forgotten for the compiled one (dict_load_file_xt() of dict.c): $config_directory/tables would be the
         # tables in force, not the staged ones. What goes in is written again by swap().
@@ -125,7 +157,8 @@ class Files:
             return
         scratch = self.previous + ".new"
         shutil.rmtree(scratch, ignore_errors=True)
-        os.makedirs(scratch, 0o755)
+        # a copy has its mode only once it is written
+        os.makedirs(scratch, 0o700)
         for name in CONFIGURATION:
             with contextlib.suppress(FileNotFoundError):
                 shutil.copy2(os.path.join(self.postfix.config, name), scratch)
@@ -151,7 +184,11 @@ class Files:
         """Return to the set that keep() copied."""
         shutil.rmtree(self.table_directory, ignore_errors=True)
         if os.path.isdir(os.path.join(self.previous, "tables")):
-            shutil.copytree(os.path.join(self.previous, "tables"), self.table_directory)
+            umask = os.umask(0o077)  # a copy has its mode only once it is written
+            try:
+                shutil.copytree(os.path.join(self.previous, "tables"), self.table_directory)
+            finally:
+                os.umask(umask)
         for name in CONFIGURATION:
             text, path = host.read(os.path.join(self.previous, name)), os.path.join(self.postfix.config, name)
             if text is None:

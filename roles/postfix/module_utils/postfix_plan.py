@@ -4,7 +4,6 @@
 import os
 
 from ansible.module_utils.sokuhai.findings import finding
-from ansible.module_utils.sokuhai.host import difference
 
 # Read by master(8) when it opens its sockets: a reload does not do.
 AT_START = (
@@ -46,11 +45,14 @@ class Plan:
 
     def __init__(self, postfix, files, p):
         self.findings = []
+        self.files = files
         self.differences = files.differences()
         self.stale = files.stale()
         self.running = postfix.running()
         self.unproved = os.path.isdir(files.previous)
         self.verb = ""
+        for path, mode in sorted(files.loose().items()):
+            self.note("mode of " + path, "0600", "%04o" % mode)
         for name, what in self.stale.items():
             self.note("database of " + name, "built from its text", what)
         if self.unproved:
@@ -88,4 +90,4 @@ class Plan:
             self.want("restart" if found else "")
 
     def diff(self):
-        return [difference(name, *texts) for name, texts in sorted(self.differences.items())]
+        return [self.files.shown(name, *texts) for name, texts in sorted(self.differences.items())]

@@ -69,7 +69,7 @@ class Transaction:
             plan = self.carry_out(beside)
             findings, diff, verb = findings + plan.findings, plan.diff() + diff, plan.verb
         elif self.check_mode:
-            diff, verb = [host.difference(name, None, new) for name, new in self.files.wanted.items()] + diff, "start"
+            diff, verb = [self.files.shown(name, None, new) for name, new in self.files.wanted.items()] + diff, "start"
         else:
             raise Refused("Postfix is not installed")
         for warning in dict.fromkeys(self.proof.warnings):
@@ -94,6 +94,8 @@ class Transaction:
             if beside.certificate:
                 beside.certificate.repair()
         plan = Plan(self.postfix, self.files, self.p)
+        if not self.check_mode:
+            self.files.tighten()
         running = plan.running
         if plan.new_set:
             where = tempfile.gettempdir() if self.check_mode else self.postfix.config

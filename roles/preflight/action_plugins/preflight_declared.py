@@ -10,7 +10,7 @@ the types of meta/argument_specs.yml and role sokuhai's judgement of the shared 
 __ROLE_problems in its vars/main.yml, for which `declared` is {variable: value of its type} of the role's own variables.
 
 Fails with all messages of a step, a line each, which begin with the variable's name. Returns, also when it fails, `variables`: {variable: value}
-of all roles, without those that hold a secret.
+of all roles, without what is secret in them.
 """
 
 import difflib
@@ -42,6 +42,16 @@ def options_of(specs):
 def secret(option):
     """Return whether *option*, or a key in it, holds what must not be shown."""
     return bool(option.get("no_log")) or any(map(secret, (option.get("options") or {}).values()))
+
+
+def public(option, value):
+    """Return *value* of *option* without the keys of its mappings that hold a secret."""
+    options = option.get("options")
+    if not options or not secret(option):
+        return value
+    if isinstance(value, list):
+        return [public(option, one) for one in value]
+    return {key: public(options[key], one) for key, one in value.items() if not options[key].get("no_log")}
 
 
 def name_problems(names, options, gone, facts):
@@ -116,10 +126,10 @@ class ActionModule(ActionBase):
             for role in set(roles) - {"sokuhai"}:
                 problems += self.judgement(role, values[role])
         result["variables"] = {
-            name: value
+            name: public(self.options[role][name], value)
             for role, found in values.items()
             for name, value in found.items()
-            if not secret(self.options[role][name])
+            if not self.options[role][name].get("no_log")
         }
         if problems:
             result.update(failed=True, msg="\n".join(sorted(problems)))

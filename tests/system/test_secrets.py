@@ -1,0 +1,116 @@
+"""Secrets on the practice host: nothing that a run leaves, on the controller or on the host, holds one, but the file that it is for."""
+
+import json
+import subprocess
+
+import pytest
+from practice import INVENTORY, ROOT, changed_lines
+
+TABLES = "/usr/local/etc/postfix/tables"
+SECRETS = [f"{TABLES}/{name}" for name in ("sasl_passwd", "keys")]
+PLANTED = "Plant3d"
+# everything that its disks hold, logs and spools and what was left in folders for temporary files included
+SEARCH = (
+    f"find / -xdev -type f -not -path '/proc/*' -not -path '/sys/*' -exec grep -la {PLANTED} {{}} + 2>/dev/null || true"
+)
+
+
+def declared(password):
+    secret = PLANTED + password
+    return {
+        "postfix_tables": [
+            {
+                "name": "sasl_passwd",
+                "type": "hash",
+                "entries": [{"pattern": "[relay.example]:587", "action": f"user:{secret}"}],
+            },
+            {"name": "keys", "type": "hash", "secret": True, "entries": [{"pattern": "one", "action": secret}]},
+        ]
+    }
+
+
+@pytest.fixture
+def controller(lab, tmp_path, monkeypatch):
+    """A controller that keeps all that it can: its log, facts, the last report. Return its folder."""
+    for name, value in {
+        "ANSIBLE_CACHE_PLUGIN": "jsonfile",
+        "ANSIBLE_CACHE_PLUGIN_CONNECTION": tmp_path / "facts",
+        "ANSIBLE_LOG_PATH": tmp_path / "ansible.log",
+    }.items():
+        monkeypatch.setitem(lab.env, name, str(value))
+    yield tmp_path
+    lab.play("site.yml")
+
+
+def played(lab, folder, variables, *options):
+    """Run site.yml, at its most talkative; return the finished process, and keep what it printed."""
+    result = lab.play("site.yml", "--diff", "-vvv", *options, variables=variables)
+    with open(folder / "printed", "a") as kept:
+        kept.write(result.stdout + result.stderr)
+    return result
+
+
+def drift(lab, folder, variables):
+    (folder / "declared").mkdir()
+    given = folder / "declared" / "extra.json"
+    given.write_text(json.dumps(variables))
+    words = (
+        "-i",
+        INVENTORY,
+        "-d",
+        "--json",
+        folder / "report.json",
+        "--html",
+        folder / "page.html",
+        "--state",
+        folder / "state",
+    )
+    done = subprocess.run(
+        [str(word) for word in (ROOT / "tools" / "drift", *words, "-e", f"@{given}")],
+        env=lab.env,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=900,
+    )
+    (folder / "drift").write_text(done.stdout + done.stderr)
+    return json.loads((folder / "report.json").read_text())
+
+
+def modes(lab):
+    script = "import os, sys; [print(oct(os.stat(path).st_mode & 0o777)) for path in sys.argv[1:]]"
+    files = SECRETS + [path + ".db" for path in SECRETS]
+    return set(lab.sh("/usr/local/bin/python3", "-c", script, *files).stdout.split())
+
+
+def test_a_secret_is_nowhere_but_in_its_file(lab, controller):
+    first = played(lab, controller, declared("first"))
+    assert first.returncode == 0, first.stdout[-4000:]
+    assert modes(lab) == {"0o600"}
+    assert lab.sh("postmap", "-q", "one", f"hash:{TABLES}/keys").stdout.strip() == PLANTED + "first"
+    assert not changed_lines(played(lab, controller, declared("first")))
+
+    # another password, and a file that an earlier version has written
+    lab.sh("chmod", "0644", SECRETS[0], SECRETS[0] + ".db")
+    report = drift(lab, controller, declared("second"))
+    found = {entry["id"].split("/", 2)[2] for entry in report["findings"]}
+    assert {f"mode of {SECRETS[0]}", f"mode of {SECRETS[0]}.db"} <= found
+    assert any(name.endswith("tables/keys") for name in found), found
+    refused = played(
+        lab,
+        controller,
+        declared("third") | {"postfix_main_cf": [{"name": "smtpd_recipient_limit", "value": "no number"}]},
+    )
+    assert refused.returncode and "smtpd_recipient_limit" in refused.stdout
+    wrong = declared("fourth")
+    wrong["postfix_tables"][1]["entries"].append({"pattern": f"two {PLANTED}", "action": "x"})
+    assert "entry 2" in played(lab, controller, wrong).stdout
+    second = played(lab, controller, declared("second"))
+    assert second.returncode == 0, second.stdout[-4000:]
+    assert modes(lab) == {"0o600"}
+
+    databases = [path + ".db" for path in SECRETS]
+    assert sorted(lab.sh("sh", "-c", SEARCH).stdout.split()) == sorted(SECRETS + databases)
+    kept = [path for path in controller.rglob("*") if path.is_file() and path.parent.name != "declared"]
+    assert {path.name for path in kept} >= {"printed", "ansible.log", "drift", "report.json", "page.html"}
+    assert [str(path) for path in kept if PLANTED.encode() in path.read_bytes()] == []
