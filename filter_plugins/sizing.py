@@ -26,7 +26,8 @@ POSTFIX_FILES, POSTFIX_SOCKETS = 15, 8
 POSTFIX_CLUSTERS = 4
 #: What the kernel holds for a process, bytes.
 KERNEL_PER_PROCESS = 128 * KIB
-#: smtpd(8) of the two submission services, maxproc 50 each.
+#: smtpd(8) of the two submission services together, maxproc 50 each, that the kernel values have room for without counting them. What is declared
+#: beyond is counted.
 SUBMISSION = 100
 #: named's outstanding queries hold one socket each; a quarter more for listeners, TCP and prefetch.
 NAMED_SPARE = 1.25
@@ -53,13 +54,17 @@ LONGEST_WAIT = 270
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """The declared values that sizes follow from: the shared ones, named's tcp-listen-queue and its udp-receive-buffer (bytes)."""
+    """The declared values that sizes follow from: the shared ones, named's tcp-listen-queue and its udp-receive-buffer (bytes).
+
+    submission: smtpd(8) of the two submission services together.
+    """
 
     openfiles: int
     process_limit: int
     recursive_clients: int
     listen_queue: int = 0
     receive_buffer: int = 0
+    submission: int = SUBMISSION
 
 
 def none(_asked):
@@ -72,6 +77,10 @@ def limit(asked):
 
 def clients(asked):
     return asked.recursive_clients
+
+
+def more_submission(asked):
+    return max(0, asked.submission - SUBMISSION)
 
 
 def named_sockets(asked):
@@ -115,8 +124,9 @@ SERVICES = (
     postfix("local", limit),
     # qmgr, anvil, trivial-rewrite, proxymap, tlsmgr and the like serve many clients by one process
     postfix("the rest of Postfix", lambda _asked: 50, memory=lambda _asked: 64 * MIB),
-    # the kernel's ceilings have room for these
-    Service("submission", "postfix", memory=lambda _asked: SUBMISSION * (SMTPD + CLEANUP)),
+    postfix(
+        "submission", more_submission, memory=lambda asked: asked.submission * (SMTPD + CLEANUP), states=more_submission
+    ),
     # threads of one process
     Service(
         "named",
@@ -200,7 +210,19 @@ def asked_of(declared):
         **{field: whole(f"sokuhai_{field}", declared[f"sokuhai_{field}"], 1) for field in shared},
         listen_queue=declared.get("bind_tcp_listen_queue", 0),
         receive_buffer=declared.get("bind_udp_receive_buffer", 0),
+        submission=2 * declared["postfix_submission_maxproc"] if declared.get("postfix_submission") else 0,
     )
+
+
+def submission_problems(declared):
+    """Return what is wrong with how many processes the submission services may have, a list of messages. declared: {variable: value} of role postfix."""
+    number = declared["postfix_submission_maxproc"]
+    if number > 0:
+        return []
+    return [
+        f"postfix_submission_maxproc = {number}: 1 or more is needed, 50 unless declared; 0 is no limit to master(8), and no memory holds "
+        "processes without a limit"
+    ]
 
 
 def largest(fits, most):
@@ -379,7 +401,7 @@ def capacity(asked, physmem, ncpu):
     number, name = asked.process_limit, "sokuhai_process_limit"
     if number > by_memory:
         message = (
-            f"{name}: {number} is more than this host can hold: {number} smtpd with a cleanup each, {number} smtp and {SUBMISSION} of submission "
+            f"{name}: {number} is more than this host can hold: {number} smtpd with a cleanup each, {number} smtp and {asked.submission} of submission "
             f"need {needs / MIB:,.0f} MiB in the worst case, but of {physmem / MIB:,.0f} MiB RAM only {has / MIB:,.0f} MiB are theirs, and a host "
             "that swaps delivers nothing. "
             + (f"At most {most} fits." if most else "Not even one fits: this host has too little RAM.")
@@ -444,5 +466,6 @@ class FilterModule:
             "sizing_auth_clients": auth_clients,
             "sizing_pf_states": pf_states,
             "sizing_client_connections": client_connections,
+            "sizing_submission_problems": submission_problems,
             "postfix_tarpit_problems": postfix_tarpit_problems,
         }

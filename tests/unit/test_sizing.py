@@ -59,6 +59,28 @@ def test_memory_is_that_of_the_services_that_fill():
     assert sizes(dataclasses.replace(ASKED, process_limit=3)).memory == kib * 1024
 
 
+def submitted(submission=True, maxproc=50):
+    shared = {"sokuhai_openfiles": 65535, "sokuhai_process_limit": 500, "sokuhai_recursive_clients": 20000}
+    return sizing.asked_of({**shared, "postfix_submission": submission, "postfix_submission_maxproc": maxproc})
+
+
+def test_what_may_be_submitted_counts_as_it_is_declared():
+    assert submitted() == ASKED and submitted(submission=False).submission == 0
+    more, none = sizes(submitted(maxproc=500)), sizes(submitted(submission=False))
+    each = (2291 + 786) * 1024
+    assert (more.memory - sizes(ASKED).memory, sizes(ASKED).memory - none.memory) == (900 * each, 100 * each)
+    # the kernel values have room for the hundred
+    assert more.processes - sizes(ASKED).processes == 900 and none.processes == sizes(ASKED).processes
+    result = capacity(submitted(maxproc=500), 4 * GIB, 2)
+    assert not result["ok"] and "1000 of submission" in result["message"]
+
+
+@pytest.mark.parametrize("number, refused", [(0, True), (-1, True), (1, False), (50, False)])
+def test_submission_has_a_limit(number, refused):
+    found = sizing.submission_problems({"postfix_submission_maxproc": number})
+    assert bool(found) == refused and all(line.startswith("postfix_submission_maxproc = ") for line in found)
+
+
 def test_processors_bound_too():
     result = fits(501, 64 * GIB, 1)
     assert not result["ok"] and result["most"] == 500
