@@ -42,6 +42,19 @@ def controller(lab, tmp_path, monkeypatch):
     lab.play("site.yml")
 
 
+@pytest.fixture
+def talkative(lab):
+    """A host that logs everything, Ansible's own `Invoked with` included: FreeBSD's syslog.conf drops what is below notice."""
+    conf, kept = "/etc/syslog.conf", "/var/tmp/syslog.conf.kept"
+    lab.sh(
+        "sh",
+        "-c",
+        f"cp -p {conf} {kept} && printf '*.*\\t/var/log/everything\\n' >> {conf} && kill -HUP $(cat /var/run/syslog.pid)",
+    )
+    yield "/var/log/everything"
+    lab.sh("sh", "-c", f"mv {kept} {conf} && kill -HUP $(cat /var/run/syslog.pid) && rm -f /var/log/everything")
+
+
 def played(lab, folder, variables, *options):
     """Run site.yml, at its most talkative; return the finished process, and keep what it printed."""
     result = lab.play("site.yml", "--diff", "-vvv", *options, variables=variables)
@@ -83,7 +96,7 @@ def modes(lab):
     return set(lab.sh("/usr/local/bin/python3", "-c", script, *files).stdout.split())
 
 
-def test_a_secret_is_nowhere_but_in_its_file(lab, controller):
+def test_a_secret_is_nowhere_but_in_its_file(lab, controller, talkative):
     first = played(lab, controller, declared("first"))
     assert first.returncode == 0, first.stdout[-4000:]
     assert modes(lab) == {"0o600"}
@@ -109,6 +122,7 @@ def test_a_secret_is_nowhere_but_in_its_file(lab, controller):
     assert second.returncode == 0, second.stdout[-4000:]
     assert modes(lab) == {"0o600"}
 
+    assert "postfix_config: Invoked with" in lab.sh("cat", talkative).stdout
     databases = [path + ".db" for path in SECRETS]
     assert sorted(lab.sh("sh", "-c", SEARCH).stdout.split()) == sorted(SECRETS + databases)
     kept = [path for path in controller.rglob("*") if path.is_file() and path.parent.name != "declared"]
