@@ -97,6 +97,35 @@ def test_the_callback_refuses_a_run_that_would_change_something(tmp_path):
     assert run.returncode != 0 and "SOKUHAI_DRIFT" in run.stdout + run.stderr, run.stdout + run.stderr
 
 
+@pytest.mark.parametrize("given", ["C", "POSIX", "xx_XX.ISO8859-1", "C.UTF-8"])
+def test_the_check_run_has_a_locale_of_utf8_whatever_the_callers_is(tmp_path, given):
+    """Ansible accepts no other; cron's is C, and ssh brings the name of a locale that is not installed here."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "drift", "-i", "localhost,", "--state", tmp_path / "state"],
+        env=dict(os.environ, LC_ALL=given),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert "no hosts matched" in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("program", ["drift", "page", "run", "docs"])
+def test_a_command_that_runs_ansible_or_writes_our_texts_starts_again_in_a_locale_of_utf8(tmp_path, program):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nwith open(os.environ['STARTS'], 'a') as starts:\n    print(os.environ['LC_ALL'], file=starts)\n"
+    )
+    starts = tmp_path / "starts"
+    # --help is no word of two of them, which is as good: they end with their usage
+    subprocess.run(
+        [sys.executable, ROOT / "tools" / program, "--help"],
+        env=dict(os.environ, LC_ALL="C", PYTHONPATH=str(tmp_path), STARTS=str(starts)),
+        capture_output=True,
+    )
+    first, second = starts.read_text().split()
+    assert first == "C" and second.endswith("UTF-8")
+
+
 SLOW = """#!%s
 import os, sys, time
 open(os.environ["STARTED"], "w").write("%%d" %% os.getpid())
