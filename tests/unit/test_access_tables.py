@@ -212,6 +212,22 @@ def test_the_hosts_own_name_is_taken_literally(key, rejected):
         ),
         ({"dynamic_exceptions": [{"name": "mine"}]}, ["access_dynamic_exceptions"]),
         (
+            {"helo": [{"name": "a", "pattern": "/^a$/"}, {"name": "a", "pattern": "/^b$/"}]},
+            ["access_helo", "a is listed twice"],
+        ),
+        (
+            {"dynamic": [{"name": "a", "pattern": "/^a$/"}, {"name": "a", "pattern": "/^b$/"}]},
+            ["access_dynamic", "a is listed twice"],
+        ),
+        (
+            {"dynamic_exceptions": [{"pattern": "a.example"}, {"pattern": "a.example", "reason": "again"}]},
+            ["access_dynamic_exceptions", "a.example is listed twice"],
+        ),
+        (
+            {"dnsbl": [{"name": "x.example", "filter": f"127.0.0.{code}"} for code in (2, 3)]},
+            ["access_dnsbl", "x.example is listed twice"],
+        ),
+        (
             {"dnsbl": [{"name": "all.rbl.jp", "filter": "127.0.0.2"}]},
             ["access_dnsbl", "all.rbl.jp", DATA["__access_dnsbl_fates"]["all.rbl.jp"]],
         ),

@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What the other files share: nearest names, domains, networks, entries merged by name."""
 
+import collections
 import difflib
 import ipaddress
 import re
@@ -31,9 +32,17 @@ def network(value):
 def merged(base, extra, variable):
     """Return (entries, problems): *extra* merged into *base* by name, new ones before the base's, those with state absent removed.
 
+    A name that is in extra twice is a problem: one of the two would be lost, and nobody could tell which.
+
     base, extra: lists of dicts. variable: where extra comes from, for the problems, a list of sentences.
     """
     known, ahead, problems = {entry["name"]: dict(entry) for entry in base}, {}, []
+    count = collections.Counter(str(entry.get("name") or "") for entry in extra or [])
+    problems += [
+        f"{variable}: {name} is listed twice; one entry has everything that is declared about it"
+        for name, times in count.items()
+        if name and times > 1
+    ]
     for entry in extra or []:
         name = str(entry.get("name") or "")
         given = {key: value for key, value in entry.items() if value is not None}
