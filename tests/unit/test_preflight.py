@@ -121,6 +121,35 @@ def test_a_value_of_the_wrong_type(role, name, value, words):
     assert problem.startswith(name) and all(word in problem for word in words), problem
 
 
+WORDS = [
+    (name, value)
+    for options in OPTIONS.values()
+    for name, option in options.items()
+    if option["type"] == "str" and option.get("choices")
+    for value in (True, False)
+]
+
+
+@pytest.mark.parametrize("name, value", WORDS)
+def test_a_truth_value_is_no_word_of_a_daemon(name, value):
+    option = next(options[name] for options in OPTIONS.values() if name in options)
+    _value, (problem,) = names.typed(name, option, value)
+    assert problem.startswith(name) and f"one of {option['choices'][0]}" in problem
+
+
+@pytest.mark.parametrize(
+    "name, value, word",
+    [
+        ("bind_qname_minimization", False, '"off"'),
+        ("bind_dnssec_validation", True, '"yes"'),
+        ("bind_dnssec_validation", False, '"no"'),
+    ],
+)
+def test_a_word_that_yaml_reads_as_a_truth_value_is_to_be_quoted(name, value, word):
+    _value, (problem,) = names.typed(name, OPTIONS["bind"][name], value)
+    assert f"write {word} in quotes" in problem
+
+
 def test_what_holds_a_secret_is_not_shown():
     _value, found = names.typed("sasl_users", OPTIONS["sasl"]["sasl_users"], {"alice": "{PLAIN}hidden"})
     assert len(found) == 1 and "hidden" not in found[0]

@@ -82,9 +82,18 @@ def needed(option):
     return f"one of {choices}" if choices else NEEDED[kind][0]
 
 
+def quoted(choices, value):
+    """Return how to write the choice that YAML reads as the truth value *value*, or nothing where there is none."""
+    words = [word for word in (("yes", "on", "true") if value else ("no", "off", "false")) if word in choices]
+    return "".join(f'; YAML reads {word} as {str(value).lower()}, write "{word}" in quotes' for word in words)
+
+
 def typed(name, option, value):
     """Return (value, messages): a scalar has the type of *option*; a list or mapping stays as declared, without what a validator adds to it."""
     result = ArgumentSpecValidator({name: option}).validate({name: value}, validate_role_argument_spec=True)
+    # the validator makes a word of it, but what the role writes is what is declared
+    if isinstance(value, bool) and option["type"] == "str" and option.get("choices"):
+        return value, [f"{name} = {value!r}: {needed(option)} is needed{quoted(option['choices'], value)}"]
     container = CONTAINERS.get(option["type"])
     whole = container is None or value is None or isinstance(value, container)
     if whole and not result.error_messages:
