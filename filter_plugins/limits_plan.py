@@ -9,7 +9,7 @@ import sys
 
 # Ansible loads a plugin by its path
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from sizing import BY_NAME, KERNEL_VALUES, holds, in_order, number, same
+from sizing import BY_NAME, KERNEL_VALUES, has_suffix, holds, in_order, number, same
 
 #: The kernel refuses a lower value at run time (uipc_socket.c, kern_mbuf.c): only a boot lowers these.
 RAISE_ONLY = ("kern.ipc.maxsockets", "kern.ipc.nmbclusters")
@@ -106,7 +106,9 @@ def conflicts(settings, explicit, floors):
     for entry in settings:
         name, value = ALIASES.get(entry["name"], entry["name"]), entry["value"]
         place = f"{entry['file']}:{entry['line']} sets {name} = {value}, "
-        if name in explicit and not same(value, explicit[name]):
+        if entry["file"].startswith("/etc/sysctl.conf") and has_suffix(value):
+            yield place + f"and sysctl(8) takes no {value[-1]} after a number: write {number(value)}"
+        elif name in explicit and not same(value, explicit[name]):
             yield (
                 place
                 + f"the inventory declares {explicit[name]} (limits_sysctl or limits_loader): remove the line there, or declare {value}"
@@ -187,8 +189,10 @@ class Plan:
 
     def declared(self, name, value):
         """A value of limits_sysctl: exact."""
-        self.keep[name] = value
         now = self.running.get(name)
+        if has_suffix(value) and number(now) is not None:
+            value = number(value)  # sysctl(8) takes digits only
+        self.keep[name] = value
         if not same(now, value):
             lower = name in RAISE_ONLY and None not in (number(now), number(value)) and number(value) < number(now)
             given = self.boot.get(name)

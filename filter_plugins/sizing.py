@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 
 from ansible.errors import AnsibleFilterError
@@ -237,14 +238,25 @@ def largest(fits, most):
 # ---- kernel values ----
 
 
+#: As getenv_quad() of sys/kern/kern_environment.c reads it: strtoq(3) of any base, and one letter.
+NUMBER = re.compile(r"([+-]?)(?:0x([0-9a-f]+)|0([0-7]+)|([0-9]+))([kmgt]?)", re.I)
+
+
 def number(value):
-    """Return an int from an int or a string of digits (0x10 included), else None."""
+    """Return an int from an int or a text in the loader's notation (0x10 is 16, 010 is 8, 4G is 4294967296), else None."""
     if isinstance(value, bool):
         return None
-    try:
-        return value if isinstance(value, int) else int(str(value).strip().strip('"'), 0)
-    except ValueError:
+    found = NUMBER.fullmatch(str(value).strip().strip('"'))
+    if not found:
         return None
+    sign, hexadecimal, octal, digits, suffix = found.groups()
+    size = int(hexadecimal, 16) if hexadecimal else int(octal, 8) if octal else int(digits)
+    return (-size if sign == "-" else size) << 10 * " kmgt".index(suffix.lower() or " ")
+
+
+def has_suffix(value):
+    """Return whether *value* is a number with a letter after it, which the loader takes and sysctl(8) does not (sbin/sysctl/sysctl.c)."""
+    return number(value) is not None and str(value).strip().strip('"')[-1:].lower() in tuple("kmgt")
 
 
 def same(left, right):

@@ -6,7 +6,7 @@ import random
 import pytest
 import sizing
 from limits_chain import limits_chain, limits_picture
-from limits_plan import conflicts, misplaced
+from limits_plan import conflicts, limits_plan, misplaced
 from sizing import KERNEL_VALUES, holds
 
 ORDER = [value.name for value in KERNEL_VALUES]
@@ -282,6 +282,8 @@ def test_a_name_in_the_right_file(sysctl, loader):
         # a declared value is exact
         ("kern.maxfiles", "0x10", {"kern.maxfiles": 16}, {}, []),
         ("kern.maxfiles", "20000", {"kern.maxfiles": 300000}, {}, ["20000", "300000"]),
+        # sysctl(8) ends with an error for the loader's notation, so the line sets nothing
+        ("kern.maxfiles", "1M", {}, {"kern.maxfiles": 68985}, ["takes no M", "write 1048576"]),
     ],
 )
 def test_a_foreign_line_that_gives_too_little_is_refused_with_file_and_line(name, value, explicit, floors, words):
@@ -289,6 +291,30 @@ def test_a_foreign_line_that_gives_too_little_is_refused_with_file_and_line(name
     found = list(conflicts([line], explicit, floors))
     assert len(found) == bool(words)
     assert all(word in message for message in found for word in ("/etc/sysctl.conf:12", *words)), found
+
+
+@pytest.mark.parametrize("value", ["1M", "1m", "1024k", "0x100000", "04000000"])
+def test_a_line_of_the_loaders_is_read_as_the_loader_does(value):
+    line = {"file": "/boot/loader.conf", "line": 3, "name": "kern.maxfiles", "value": value}
+    assert list(conflicts([line], {}, {"kern.maxfiles": 68985})) == []
+    assert list(conflicts([line], {"kern.maxfiles": 1048576}, {})) == []
+    assert list(conflicts([line], {}, {"kern.maxfiles": 1048577})) != []
+
+
+def planned(**changes):
+    host = measured(kenv={}, ours={"sysctl": {}, "loader": {}}, login_conf_splits=False)
+    host["sysctl"]["kern.maxfiles"] = "1048576"
+    return limits_plan(host, declared(limits_openfiles=65535, **changes), {})
+
+
+def test_a_declared_size_waits_for_no_boot_once_the_kernel_has_it():
+    plan = planned(limits_loader={"kern.maxfiles": "1M"})
+    assert plan["reboot"] == [] and plan["loader"] == [["kern.maxfiles", "1M"]]
+
+
+def test_a_size_for_sysctl_is_written_as_sysctl_takes_it():
+    plan = planned(limits_sysctl={"kern.maxfiles": "2M"})
+    assert plan["sysctl"] == [["kern.maxfiles", 2097152]] and plan["apply"][0]["value"] == 2097152
 
 
 # ---- properties ----

@@ -94,6 +94,30 @@ def test_a_host_too_small_for_one():
     assert "Not even one fits" in result["message"]
 
 
+@pytest.mark.parametrize(
+    "value, wanted",
+    [
+        ("4G", 4 * GIB),
+        ("4g", 4 * GIB),
+        ("1T", 1024 * GIB),
+        ("0x10k", 16384),
+        ('"16"', 16),
+        ("010", 8),
+        ("-1", -1),
+        (0, 0),
+        # the kernel takes one letter, and ignores the line otherwise (getenv_quad())
+        ("4GB", None),
+        ("4 G", None),
+        ("1.5G", None),
+        ("newreno", None),
+        ("", None),
+        (True, None),
+    ],
+)
+def test_a_number_is_read_as_the_loaders_environment_is(value, wanted):
+    assert sizing.number(value) == wanted
+
+
 @pytest.mark.parametrize("value", ["many", 0, -5, True, None])
 def test_no_number_is_an_error(value):
     with pytest.raises(AnsibleFilterError, match="^sokuhai_process_limit = "):
