@@ -476,3 +476,10 @@ def test_a_playbook_prints_findings_without_their_consequences(differing):
         "port mail/postfix: unlocked: found unlocked, declared locked",
         "/etc/make.conf: found unlocked, declared nothing",
     ]
+
+
+def test_an_origin_twice_is_refused():
+    once = {"origin": "mail/postfix", "options_set": ["TLS"]}
+    assert filters.ports_twice([once, {"origin": "dns/bind920"}]) == []
+    (problem,) = filters.ports_twice([once, {"origin": "mail/postfix", "options_unset": ["TLS"]}])
+    assert problem.startswith("ports_list: mail/postfix is listed twice")

@@ -51,6 +51,16 @@ def ports_merge(known, extra, parts, cflags):
     ]
 
 
+def ports_twice(extra):
+    """Return a message for each origin that is twice in ports_list: the second would be merged over the first."""
+    origins = [entry["origin"] for entry in extra]
+    return [
+        f"ports_list: {origin} is listed twice; one entry has everything that is declared about it"
+        for origin in dict.fromkeys(origins)
+        if origins.count(origin) > 1
+    ]
+
+
 def ports_problems(ports, values):
     """What is wrong with the declared values; messages (list of str) that begin with the variable's name.
 
@@ -111,4 +121,4 @@ def _of_all(values):
 
 class FilterModule:
     def filters(self):
-        return {"ports_merge": ports_merge, "ports_problems": ports_problems}
+        return {"ports_merge": ports_merge, "ports_problems": ports_problems, "ports_twice": ports_twice}
