@@ -211,7 +211,9 @@ def postfix_known_items(items, unknown):
 
 LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 DOMAIN = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})+")
-PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+# A service of master.cf has parameters of its own, its name and a suffix: smtp-amavis_destination_concurrency_limit, 10.5.0.6::10040_time_limit
+# (postconf(5), "transport"_time_limit and the like). A name ends at white space or =, and a line that begins with # is a comment.
+PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_]*|[^\s=#${}(),\"/][^\s=${}(),\"/]*_[a-z][a-z0-9_]*")
 # smtpd(8) refuses to start unless one of these stands in smtpd_relay_restrictions or smtpd_recipient_restrictions.
 RELAY_GUARDS = ("reject_unauth_destination", "defer_unauth_destination", "reject", "defer")
 # What may stand before the guard: the answer does not depend on a table that someone edits.

@@ -274,6 +274,21 @@ def problems(**changes):
     )
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "policyd-spf_time_limit",
+        "smtp-amavis_destination_concurrency_limit",
+        "10.5.0.6::10040_time_limit",
+        "my_own_class",
+        "maillog_file",
+    ],
+)
+def test_a_service_has_parameters_by_its_name(name):
+    service = {"name": "x", "command": "smtp", "options": {name: 1}}
+    assert problems(main_cf=[{"name": name, "value": 1}], master_cf=[service]) == []
+
+
 def entry(pattern, action="REJECT", **more):
     return {"pattern": pattern, "action": action, **more}
 
@@ -359,6 +374,9 @@ def test_good_values_have_no_problem(changes):
         ({"main_cf": [{"name": "anvil_rate_time_unit", "value": "0s"}]}, ["anvil_rate_time_unit"]),
         ({"main_cf": [{"name": "a", "value": 1}, {"name": "a", "value": 2}]}, ["postfix_main_cf", "twice"]),
         ({"main_cf": [{"name": "a b", "value": 1}]}, ["postfix_main_cf", "a b"]),
+        ({"main_cf": [{"name": "smtpd-banner", "value": 1}]}, ["postfix_main_cf", "smtpd-banner"]),
+        ({"main_cf": [{"name": "#a_limit", "value": 1}]}, ["postfix_main_cf", "#a_limit"]),
+        ({"main_cf": [{"name": "a=b_limit", "value": 1}]}, ["postfix_main_cf", "a=b_limit"]),
         ({"main_cf": [{"name": "a"}]}, ["postfix_main_cf", "no value"]),
         ({"main_cf": [{"name": "queue_directory", "value": "/q"}]}, ["queue_directory", "installed"]),
         ({"main_cf": [{"name": "default_process_limit", "value": 5}]}, ["sokuhai_process_limit"]),
