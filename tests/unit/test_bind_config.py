@@ -331,3 +331,29 @@ def test_statements_of_a_printed_configuration():
 )
 def test_what_needs_a_restart(new, statement):
     assert STATEMENTS.needs_restart(PRINTED, new) == statement
+
+
+@pytest.mark.parametrize(
+    "text, places",
+    [
+        ("options {\n\tforwarders {\n\t\t198.51.100.153 ;\n\t};\n};\n", ["options"]),
+        ('view "v" {\n\tforwarders {\n\t\t198.51.100.153 ;\n\t};\n};\n', ['view "v"']),
+        ('zone "." {\n\ttype forward;\n\tforwarders {\n\t\t198.51.100.153 ;\n\t};\n};\n', ['zone "."']),
+        ('view "v" {\n\tzone "." {\n\t\tforwarders {\n\t\t\t::1 ;\n\t\t};\n\t};\n};\n', ['zone "."']),
+        # a zone of one's own, and an empty list, take nothing away from this named
+        ('zone "corp.example" {\n\ttype forward;\n\tforwarders {\n\t\t192.0.2.1 ;\n\t};\n};\n', []),
+        ("options {\n\tforwarders {\n\t};\n};\n", []),
+        ('options {\n\tdirectory "forwarders { x; }";\n};\n', []),
+    ],
+)
+def test_forwarders_are_found_in_what_named_checkconf_prints(text, places):
+    assert [found.partition(" of ")[2] for found in STATEMENTS.forwarders(text)] == places
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_forwarders_that_came_with_pasted_text_are_refused_before_the_swap(host, check_mode):
+    assert host.go(conf())["changed"]
+    before = host.text()
+    answer = host.go(conf() + 'zone "." { type forward; forwarders { 198.51.100.153; }; };\n', check_mode=check_mode)
+    assert answer["failed"] and answer["msg"].startswith("bind_extra_options, bind_extra_config: forwarders ")
+    assert host.text() == before

@@ -233,3 +233,15 @@ def test_defaults_are_sound():
 def test_bad_values_are_named(changed, start):
     found = problems(**changed)
     assert any(message.startswith(start) for message in found), found
+
+
+@pytest.mark.parametrize(
+    "statement", ["max-cache-ttl 3600; // one hour", "max-cache-ttl 3600; # one", "/* a */ max-cache-ttl 3600; /* b */"]
+)
+def test_a_comment_beside_a_statement_is_named_confs_own(statement):
+    assert problems(bind_extra_options=[statement]) == []
+
+
+def test_a_comment_before_forwarders_does_not_hide_them():
+    found = problems(bind_extra_options=["/* ours */ forwarders { 198.51.100.153; };"])
+    assert found and found[0].startswith("bind_extra_options: forwarders ")

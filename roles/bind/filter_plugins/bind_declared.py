@@ -41,6 +41,8 @@ RANGES = {
 
 #: What bind_allow_query may name besides networks (BIND ARM, address match lists).
 BUILT_IN = ("any", "none", "localhost", "localnets")
+#: What named.conf takes for a comment, and text in quotes, which has none.
+COMMENT = re.compile(r'"[^"]*"|/\*.*?\*/|(?://|#)[^\n]*', re.S)
 #: Options that role bind writes itself, or that would undo what it is for.
 EXTRA = {
     "forwarders": "would make named query another resolver, whose query limits are what this role replaces",
@@ -195,8 +197,9 @@ def _anchors(declared):
 
 def _extra(declared):
     for statement in declared["bind_extra_options"]:
-        word = (statement.split() or [""])[0]
-        yield "bind_extra_options", not statement.rstrip().endswith(";"), '"%s" does not end with ;' % statement
+        bare = COMMENT.sub(lambda found: found[0] if found[0].startswith('"') else " ", statement).strip()
+        word = (bare.split() or [""])[0]
+        yield "bind_extra_options", not bare.endswith(";"), '"%s" does not end with ;' % statement
         yield "bind_extra_options", word in EXTRA, "%s %s" % (word, EXTRA.get(word, ""))
 
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 
 from ansible.module_utils import bind_host
-from ansible.module_utils.bind_statements import needs_restart, option_statements
+from ansible.module_utils.bind_statements import forwarders, needs_restart, option_statements
 from ansible.module_utils.sokuhai import host, limits
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused, read
@@ -123,6 +123,11 @@ class Named:
             raise Refused(
                 "named-checkconf refuses the new named.conf, %s stays as it is: %s"
                 % (self.conf, (out + err).strip().replace(path, "named.conf"))
+            )
+        for found in forwarders(printed or ""):
+            raise Refused(
+                "bind_extra_options, bind_extra_config: %s would make named query another resolver, whose query limits are what this role "
+                'replaces: remove it, or forward single zones (zone "corp.example" { type forward; ... })' % found
             )
         return printed or ""
 

@@ -54,6 +54,21 @@ def option_statements(text):
     return found
 
 
+def forwarders(text, where=""):
+    """Yield where named hands every query to other resolvers: in options, a view, or the root zone. A zone of its own may be forwarded.
+
+    text: of named-checkconf -p, which has neither comments nor the shape in which it was written.
+    """
+    for statement in split_statements(text):
+        words = statement.partition("{")[0].split()
+        inside = statement[len(statement.partition("{")[0]) + 1 : max(statement.rfind("}"), 0)]
+        if words[0] == "forwarders":
+            if inside.strip() and where:
+                yield "%s of %s" % (" ".join(statement.split()), where)
+        elif words[0] in ("options", "view") or (words[0] == "zone" and words[1].strip('"') == "."):
+            yield from forwarders(inside, " ".join(words[:2]))
+
+
 def needs_restart(old, new):
     """Return the keyword of the first statement whose change a running named does not take over whole, or "".
 
