@@ -6,6 +6,9 @@ diff = [rc.difference(changes)] if changes else []
 rc.apply(changes)
 """
 
+import os
+import re
+
 from ansible.module_utils.sokuhai import host
 
 
@@ -27,6 +30,21 @@ def read(names, file=None):
             name, colon, value = line.partition(":")
             if colon and name in names:
                 found[name] = value.strip()
+    return found
+
+
+def place(name, service):
+    """Return "FILE:LINE" of the line that has the last word about *name*, or "rc.conf" where none of the files that rc.subr reads has it."""
+    found = "rc.conf"
+    for path in (
+        "/etc/rc.conf",
+        "/etc/rc.conf.local",
+        "/etc/rc.conf.d/" + service,
+        "/usr/local/etc/rc.conf.d/" + service,
+    ):
+        for number, line in enumerate((host.read(path) or "").splitlines() if not os.path.isdir(path) else [], 1):
+            if re.match(r"\s*%s=" % re.escape(name), line):
+                found = "%s:%d" % (path, number)
     return found
 
 

@@ -30,7 +30,7 @@ import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bind_host import beside, rc_variables
+from ansible.module_utils.bind_host import beside, leftover, rc_variables
 from ansible.module_utils.sokuhai.host import run, sysctl_int, write
 
 
@@ -45,6 +45,9 @@ def accepted(checkconf, statement):
 def main():
     module = AnsibleModule(argument_spec={"probe": {"type": "dict", "default": {}}}, supports_check_mode=True)
     rc = rc_variables()
+    wrong = leftover(rc)
+    if wrong:
+        module.fail_json(msg=wrong)
     program, checkconf = rc["named_program"], beside(rc["named_program"], "named-checkconf")
     result = {
         "installed": os.access(program, os.X_OK) and checkconf is not None,

@@ -30,6 +30,17 @@ def rc_variables():
     return {**RC_DEFAULTS, **{name: value for name, value in rc.read(RC_DEFAULTS).items() if value}}
 
 
+def leftover(variables):
+    """Return what is wrong with a named_program of rc.conf that no package will bring, or "": FreeBSD's own /usr/sbin/named is gone since 10.0."""
+    program = variables["named_program"]
+    if program == RC_DEFAULTS["named_program"] or os.access(program, os.X_OK):
+        return ""
+    return (
+        "%s sets named_program = %s, which is not there and which no package installs: remove the line (sysrc -x named_program), or set it to %s"
+        % (rc.place("named_program", "named"), program, RC_DEFAULTS["named_program"])
+    )
+
+
 def beside(program, name):
     """Return the path of a tool that belongs to this named, or None: the port has named-checkconf in bin, older ones in sbin."""
     root = os.path.dirname(os.path.dirname(program))
