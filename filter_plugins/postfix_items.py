@@ -244,6 +244,31 @@ def domain_problem(value):
     )
 
 
+def postfix_a_labels(values):
+    """Return the entries of mydestination (str) with every internationalized domain as its A-label, in which form SMTP has it."""
+    return [a_label(str(value)) for value in values]
+
+
+def a_label(name):
+    """Return a domain as DNS has it; whatever cannot be one, a table or a file among them, as it is."""
+    if name.isascii() or re.search(r"[/:$]", name):
+        return name
+    try:
+        return name.encode("idna").decode("ascii")
+    except UnicodeError:
+        return name
+
+
+def destination_problem(value):
+    """Return what is wrong with an entry of mydestination, or None: a host or domain, a file, a type:table, a parameter, with or without ! before it."""
+    entry = a_label(str(value)).removeprefix("!")
+    if "$" in entry or re.fullmatch(r"/\S+|(proxy:)?[a-z][a-z0-9_]*:\S+", entry):
+        return None
+    if re.fullmatch(rf"\.?{LABEL}(\.{LABEL})*", entry) and len(entry) <= 254:
+        return None
+    return "is not a domain, a host name, a file (/path) or a table (type:/path), like example.org"
+
+
 def relay_problem(value):
     """Return why a relay list would relay for strangers, or None."""
     for word in re.split(r"[,\s]+", postfix_value(value)):
@@ -264,9 +289,9 @@ def name_problems(declared):
         if problem:
             yield f"postfix_{name} (sokuhai_{name}) {problem}"
     for value in declared["postfix_destinations"]:
-        problem = domain_problem(value)
-        if problem and "$" not in value and value != "localhost":
-            yield f"postfix_destinations: an entry {problem}"
+        problem = destination_problem(value)
+        if problem:
+            yield f"postfix_destinations: {value!r} {problem}"
     for alias in declared["postfix_aliases"]:
         if re.search(r"[@\s:#]|^$", alias["name"]):
             yield f"postfix_aliases: name {alias['name']!r} is not a local part (no @, no white space)"
@@ -423,5 +448,6 @@ class FilterModule:
             "postfix_rate_items": postfix_rate_items,
             "postfix_optional": postfix_optional,
             "postfix_known_items": postfix_known_items,
+            "postfix_a_labels": postfix_a_labels,
             "postfix_problems": postfix_problems,
         }

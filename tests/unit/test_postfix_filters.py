@@ -1,5 +1,6 @@
 """filter_plugins/postfix_items.py, postfix_tables.py: merging, ordering and checking named items."""
 
+import postfix_items
 import pytest
 from ansible.errors import AnsibleFilterError
 from postfix_items import (
@@ -365,7 +366,8 @@ def test_good_values_have_no_problem(changes):
         ({"inet_interfaces": ["al"]}, ["postfix_inet_interfaces", "did you mean all"]),
         ({"inet_interfaces": ["all", "127.0.0.1"]}, ["postfix_inet_interfaces", "combined"]),
         ({"inet_interfaces": []}, ["postfix_inet_interfaces"]),
-        ({"destinations": ["home,example"]}, ["postfix_destinations"]),
+        ({"destinations": ["home,example"]}, ["postfix_destinations", "home,example"]),
+        ({"destinations": ["two words"]}, ["postfix_destinations", "two words"]),
         ({"tls_cert": "/a"}, ["postfix_tls_cert", "postfix_tls_key"]),
         ({"tls_cert": "a", "tls_key": "/b"}, ["postfix_tls_cert", "absolute"]),
         ({"rates_per_minute": {"connection": 100}}, ["postfix_rates_per_minute", "connection", "100", "a second"]),
@@ -486,3 +488,19 @@ def test_what_is_wrong_with_a_secret_table_is_reported_without_what_is_in_it(ent
         (found, *_more) = postfix_table_problems(declared, secret=["keys"])
         assert "entry 1" in found and "hunter2" not in found
         assert "hunter2" in postfix_table_problems(declared)[0]
+
+
+@pytest.mark.parametrize(
+    "entry, written",
+    [
+        ("mx", "mx"),
+        ("hash:/usr/local/etc/postfix/tables/domains", "hash:/usr/local/etc/postfix/tables/domains"),
+        ("proxy:pgsql:$config_directory/domains", "proxy:pgsql:$config_directory/domains"),
+        ("/usr/local/etc/postfix/domains", "/usr/local/etc/postfix/domains"),
+        ("!old.home.example", "!old.home.example"),
+        ("bücher.example", "xn--bcher-kva.example"),
+    ],
+)
+def test_mydestination_takes_what_postfix_takes(entry, written):
+    assert postfix_items.destination_problem(entry) is None
+    assert postfix_items.postfix_a_labels([entry]) == [written]
