@@ -210,6 +210,7 @@ def test_the_hosts_own_name_is_taken_literally(key, rejected):
             {"dynamic_exceptions": [{"name": "gogle.com", "state": "absent"}]},
             ["access_dynamic_exceptions", "gogle.com", "google.com"],
         ),
+        ({"dynamic_exceptions": [{"pattern": "192.0.2.7/24"}]}, ["access_dynamic_exceptions", "192.0.2.0/24"]),
         ({"dynamic_exceptions": [{"name": "mine"}]}, ["access_dynamic_exceptions"]),
         (
             {"helo": [{"name": "a", "pattern": "/^a$/"}, {"name": "a", "pattern": "/^b$/"}]},
@@ -316,6 +317,46 @@ def test_samples_see_a_table_as_smtpd_does():
     }
     good["samples"][1]["expect"] = "OK"
     assert len(problems(good)) == 1
+
+
+ADDRESSES = {"dynamic_exceptions": [{"pattern": "192.0.2.7"}, {"pattern": "2001:db8::/64"}]}
+
+
+@pytest.mark.parametrize(
+    "sample, changes, right",
+    [
+        # without a name it is rule 0's "unknown", whatever its address
+        ({"key": "192.0.2.7", "expect": "check_dynamic_client"}, {}, True),
+        ({"key": "192.0.2.7", "expect": ""}, {}, False),
+        ({"key": "192.0.2.7", "name": "mail.example.net", "expect": ""}, {}, True),
+        ({"key": "192.0.2.7", "expect": "DUNNO"}, {"dynamic_exceptions": [{"pattern": r"/^192\.0\.2\.7$/"}]}, False),
+        ({"key": "192.0.2.7", "expect": "DUNNO"}, ADDRESSES, True),
+        ({"key": "192.0.2.7", "name": "a1-2.example.net", "expect": "DUNNO"}, ADDRESSES, True),
+        ({"key": "2001:db8::7", "expect": "DUNNO"}, ADDRESSES, True),
+        ({"key": "192.0.2.8", "expect": "DUNNO"}, ADDRESSES, False),
+        ({"key": "192.0.2.8", "expect": "check_dynamic_client"}, ADDRESSES, True),
+    ],
+)
+def test_a_client_is_looked_up_by_name_before_its_address(sample, changes, right):
+    found = problems(declared(**changes, samples=[{"table": "check_dynamic_client", **sample}]))
+    assert (found == []) == right, found
+
+
+def test_an_exception_by_address_stands_before_the_table_of_names():
+    result = made(**ADDRESSES)
+    assert "check_client_access cidr:$config_directory/tables/check_dynamic_address" in [
+        item["value"] for item in result["restrictions"]["smtpd_recipient_restrictions"]
+    ]
+    assert parameter(result, "check_dynamic_name") == [
+        "check_client_access regexp:$config_directory/tables/check_dynamic_client"
+    ]
+    assert "check_dynamic_name" in parameter(result, "smtpd_restriction_classes")
+    assert table(result, "check_dynamic_address") == {
+        "192.0.2.7": "DUNNO",
+        "2001:db8::/64": "DUNNO",
+        "0.0.0.0/0": "check_dynamic_name",
+        "::/0": "check_dynamic_name",
+    }
 
 
 def test_the_roles_own_samples_are_asked_unless_the_inventory_says_otherwise():

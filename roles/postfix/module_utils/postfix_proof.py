@@ -188,7 +188,7 @@ class Proof:
                 if got != wanted and not (wanted and got.startswith(wanted + " ")):
                     problems.append(
                         "table %s answers %s with %s, expected is %s"
-                        % (table["name"], sample["keys"][0], got or "nothing", wanted or "nothing")
+                        % (table["name"], ", ".join(sample["keys"][:2]), got or "nothing", wanted or "nothing")
                     )
         if count and not problems:
             self.proofs.append("%d samples are answered as expected" % count)

@@ -183,6 +183,9 @@ def item_of(parameter, restriction):
     if len(words) > 1 and "/tables/" in words[-1]:
         table = words[-1].rpartition("/")[2]
         # the class of everybody else, written as a table where countries are left out of it
+        if table == "check_dynamic_address" or where == "check_dynamic_name":
+            # what an exception by address puts before the table of names
+            return "recipient/check_dynamic_client"
         return f"{where}/{'check_client_na' if table == 'check_client_others' else table}"
     return f"{where}/{'permit' if where == 'check_client_ease' and words[0].startswith('permit') else words[0]}"
 

@@ -53,6 +53,9 @@ def access_set(declared, healthy):
         entries = [{"value": value, "reason": item.get("reason", "")} for item in lists[name] for value in values(item)]
         classes.append((name, entries or ["sleep 0"]))
 
+    if found[tables.EXCEPTED]:
+        classes.append((tables.NAMED, [f"check_client_access {tables.place('check_dynamic_client')}"]))
+
     main = [{**item, "group": "Access", "weight": 390} for item in declared["main"]]
     main.append(_restriction("smtpd_restriction_classes", [name for name, _ in classes], 395))
     main += [_restriction(name, value, 396) for name, value in classes]
@@ -113,7 +116,10 @@ def _table(declared, found, name, addresses):
 def _values(item, declared, found, healthy):
     """Return an item's restrictions, a list of one but for dnsbl; empty where the item is left out."""
     if item.get("table"):
-        return [f"{item['check']} {tables.place(item['table'])}"] if found.get(item["table"]) else []
+        name = item["table"]
+        if name == "check_dynamic_client" and found[tables.EXCEPTED]:
+            name = tables.EXCEPTED
+        return [f"{item['check']} {tables.place(name)}"] if found.get(name) else []
     if item.get("service"):
         service = service_of(declared["services"], item["service"])
         if service and not service.startswith(("check_policy_service", "warn_if_reject")):

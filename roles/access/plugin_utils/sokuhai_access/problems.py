@@ -2,11 +2,10 @@
 """What is wrong with the declared lists and tables, before any host is asked. Each sentence begins with its variable and says what would be right."""
 
 import datetime
-import ipaddress
 import re
 
 from . import changes, countries, dnsbl, samples, tables, traps
-from .declared import DOMAIN, is_domain, near, network
+from .declared import DOMAIN, is_domain, near
 from .lists import service_of
 
 #: access(5): actions whose text may hold a colon.
@@ -58,13 +57,7 @@ def _sender(entry):
 def _client(entry):
     pattern = str(entry.get("pattern") or "")
     if tables.is_network(pattern):
-        given = network(pattern)
-        if given is None:
-            yield "is not a network like 192.0.2.0/24 or 2001:db8::/64"
-        elif ipaddress.ip_interface(pattern).ip != given.network_address:
-            yield f"has host bits set, the network is {given}; Postfix would skip the entry"
-        elif given.prefixlen < (8 if given.version == 4 else 16):
-            yield f"{given} is a large part of the internet; for a country use access_countries"
+        yield from tables.network_problems(pattern)
     elif pattern.startswith("."):
         yield "write it without the leading dot; a domain matches what is below it as well"
     elif not is_domain(pattern):

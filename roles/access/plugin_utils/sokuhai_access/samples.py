@@ -5,23 +5,41 @@ import ipaddress
 import re
 
 from .declared import near, network
-from .tables import SAFE_YES, TYPES, YES
+from .tables import EXCEPTED, NAMED, SAFE_YES, TYPES, YES
 
 SAMPLED = tuple(name for name in TYPES if not name.startswith("trap_"))
 CLASSES = {"digit": "0-9", "alpha": "A-Za-z", "alnum": "A-Za-z0-9", "space": r"\s", "xdigit": "0-9A-Fa-f"}
 
 
-def keys_of(table, key):
-    """Return the keys that smtpd(8) looks up for *key*, in its order: access(5)."""
+def keys_of(table, key, name=""):
+    """Return the keys that smtpd(8) looks up for *key*, in its order: access(5), check_namadr_access() of smtpd_check.c.
+
+    It looks for parts of a name or an address in indexed tables only, and for a client's name, which may be "unknown", before its address. A cidr
+    table knows no names. name: of the client at the address *key*.
+    """
     key = str(key)
     if table == "reject_sender" and "@" in key:
         local, _, domain = key.lower().rpartition("@")
         return [key.lower(), *_parents(domain), f"{local}@"]
     if table == "reject_sender":
         return [key.lower()]
-    if table == "reject_client" and not network(key):
-        return _parents(key.lower())
-    return [key]
+    if table not in ("reject_client", "check_dynamic_client"):
+        return [key]
+    parts = _parents if table == "reject_client" else lambda domain: [domain]
+    if not _is_address(key):
+        return parts(key.lower())
+    return [*parts((name or "unknown").lower()), *(_shortened(key) if table == "reject_client" else [key])]
+
+
+def _is_address(key):
+    held = network(key)
+    return held is not None and "/" not in key
+
+
+def _shortened(address):
+    delimiter = ":" if ":" in address else "."
+    parts = address.split(delimiter)
+    return [delimiter.join(parts[:last]) for last in range(len(parts), 0, -1)]
 
 
 def _parents(domain):
@@ -78,10 +96,24 @@ def expected(sample):
     return SAFE_YES if said.lower() in YES else said
 
 
+def _place(sample, tables):
+    """Return (table, keys): where *sample* is answered. An address that is excepted by itself never comes as far as check_dynamic_client."""
+    table, key = sample["table"], sample["key"]
+    if table == "check_dynamic_client":
+        answer = lookup(EXCEPTED, tables.get(EXCEPTED, []), [str(key)])
+        if answer and answer != NAMED:
+            table = EXCEPTED
+    return table, keys_of(table, key, sample.get("name"))
+
+
+def _answer(sample, tables):
+    table, keys = _place(sample, tables)
+    return lookup(table, tables.get(table, []), keys)
+
+
 def holds(sample, tables):
     """Return whether a table answers a sample as expected (it may go on with a text), or None where only Postfix itself can tell."""
-    table = sample["table"]
-    got = lookup(table, tables.get(table, []), keys_of(table, sample["key"]))
+    got = _answer(sample, tables)
     want = expected(sample)
     return None if got is None else got == want or (want != "" and got.startswith(want + " "))
 
@@ -89,10 +121,12 @@ def holds(sample, tables):
 def of_table(declared, tables, table):
     """Return [{keys, expect}] of *table*, for postmap -q: the inventory's samples, and those of the role that its entries have not made untrue."""
     own = [
-        sample for sample in declared["own_samples"] if sample["table"] == table and holds(sample, tables) is not False
+        sample
+        for sample in declared["own_samples"]
+        if _place(sample, tables)[0] == table and holds(sample, tables) is not False
     ]
-    given = [sample for sample in declared["samples"] if sample.get("table") == table]
-    return [{"keys": keys_of(table, sample["key"]), "expect": expected(sample)} for sample in own + given]
+    given = [sample for sample in declared["samples"] if sample.get("table") and _place(sample, tables)[0] == table]
+    return [{"keys": _place(sample, tables)[1], "expect": expected(sample)} for sample in own + given]
 
 
 def problems(declared, tables):
@@ -103,8 +137,8 @@ def problems(declared, tables):
         if table not in SAMPLED:
             found.append(f"access_samples[{number}]: no table {table!r}{near(table, SAMPLED)}")
         elif table in tables and holds(sample, tables) is False:
-            got = lookup(table, tables[table], keys_of(table, key))
+            got, client = _answer(sample, tables), ", ".join(_place(sample, tables)[1][:2])
             found.append(
-                f"access_samples[{number}]: {table} answers {key} with {got or 'nothing'}, expected is {sample.get('expect') or 'nothing'}"
+                f"access_samples[{number}]: {table} answers {client if table == 'check_dynamic_client' else key} with {got or 'nothing'}, expected is {sample.get('expect') or 'nothing'}"
             )
     return found

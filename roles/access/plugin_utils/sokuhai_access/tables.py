@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The tables' entries: access(5), cidr_table(5), regexp_table(5); check_table_result() of smtpd_check.c carries their answers out."""
 
+import ipaddress
 import re
 
 from .declared import DOMAIN, merged, network
@@ -11,6 +12,7 @@ TYPES = {
     "reject_client": "",
     "reject_client_networks": "cidr",
     "reject_helo": "regexp",
+    "check_dynamic_address": "cidr",
     "check_dynamic_client": "regexp",
     "check_client_country": "cidr",
     "check_client_others": "cidr",
@@ -24,6 +26,9 @@ TYPES = {
     "trap_sender": "",
     "trap_recipient": "",
 }
+#: Looked up by address before check_dynamic_client, in which smtpd(8) would find the client's name first ("unknown" is one); and the class in
+#: which everybody else meets that table. Both are there only where an exception is an address.
+EXCEPTED, NAMED = "check_dynamic_address", "check_dynamic_name"
 #: access(5): these, and a number alone, end a list with "yes". PERMIT is the restriction of that name.
 YES = ("ok", "relay", "permit")
 SAFE_YES = "permit_auth_destination"
@@ -61,7 +66,18 @@ def _posix(text):
 
 def is_network(pattern):
     """Return whether a pattern of access_client means addresses, and no name."""
-    return "/" in pattern or network(pattern) is not None
+    return ("/" in pattern and not pattern.startswith(("/", "!/"))) or network(pattern) is not None
+
+
+def network_problems(pattern):
+    """Yield what is wrong with a *pattern* for which is_network() holds."""
+    given = network(pattern)
+    if given is None:
+        yield "is not a network like 192.0.2.0/24 or 2001:db8::/64"
+    elif ipaddress.ip_interface(pattern).ip != given.network_address:
+        yield f"has host bits set, the network is {given}; Postfix would skip the entry"
+    elif given.prefixlen < (8 if given.version == 4 else 16):
+        yield f"{given} is a large part of the internet; for a country use access_countries"
 
 
 def entries(declared):
@@ -77,7 +93,7 @@ def entries(declared):
             plain(table, entry) for entry in declared["client"] if is_network(str(entry.get("pattern", ""))) == networks
         ]
     found["reject_helo"], problems = _helo(declared)
-    rules, more = _dynamic(declared)
+    rules, found[EXCEPTED], more = _dynamic(declared)
     found["check_dynamic_client"] = [{key: rule[key] for key in ("pattern", "reason", "action")} for rule in rules]
     found["trap_dynamic"] = [
         {**entry, "action": f"REJECT a dynamic address (trap_dynamic: {rule['name']})"}
@@ -107,18 +123,22 @@ def _helo(declared):
 
 
 def _dynamic(declared):
-    """Return (rules, problems): exceptions, which have no name, then rules that have one."""
+    """Return (rules, addresses, problems): exceptions by name, which have no name of their own, then rules that have one; exceptions by address."""
     # an exception without a name is known by its pattern
     given = [{**entry, "name": entry.get("name") or entry.get("pattern")} for entry in declared["dynamic_exceptions"]]
     exceptions, problems = merged(declared["dynamic_good"], given, "access_dynamic_exceptions")
     rules, more = merged(declared["dynamic_rules"], declared["dynamic"], "access_dynamic")
-    found = []
+    found, addresses = [], []
     for entry in exceptions:
         pattern = str(entry.get("pattern", ""))
+        if is_network(pattern):
+            more += [f"access_dynamic_exceptions: {pattern} {said}" for said in network_problems(pattern)]
+            addresses.append({"pattern": pattern, "reason": _reason(entry), "action": "DUNNO"})
+            continue
         if not pattern.startswith("/"):
             if not DOMAIN.fullmatch(pattern):
                 more.append(
-                    f"access_dynamic_exceptions: {pattern!r} is neither a domain nor an expression between slashes"
+                    f"access_dynamic_exceptions: {pattern!r} is neither a domain, an address, a network nor an expression between slashes"
                 )
             pattern = rf"/(^|\.){_posix(pattern)}$/"
         found.append({"pattern": pattern, "reason": _reason(entry), "action": "DUNNO", "name": ""})
@@ -131,7 +151,13 @@ def _dynamic(declared):
                 "name": rule["name"],
             }
         )
-    return found, problems + more
+    if addresses:
+        addresses += _everybody(NAMED)
+    return found, addresses, problems + more
+
+
+def _everybody(action):
+    return [{"pattern": pattern, "action": action} for pattern in ("0.0.0.0/0", "::/0")]
 
 
 def of_countries(networks, countries):
@@ -159,6 +185,5 @@ def of_countries(networks, countries):
         for table, answer in answers.items():
             found[table].append({"pattern": pattern, "action": answer})
     if found["check_client_others"]:
-        everybody = ({"pattern": pattern, "action": "check_client_na"} for pattern in ("0.0.0.0/0", "::/0"))
-        found["check_client_others"] += everybody
+        found["check_client_others"] += _everybody("check_client_na")
     return found
