@@ -102,6 +102,10 @@ REFUSED = {
         },
         ["postfix_tables", "helo"],
     ),
+    "an address that this host has not": (
+        parameter("inet_interfaces", "198.51.100.77"),
+        ["parameter inet_interfaces: no local interface found for 198.51.100.77"],
+    ),
     "a policy server that does not answer": (
         restrict(rule("check_policy_service inet:127.0.0.1:9")),
         ["451 4.3.5"],
@@ -121,8 +125,12 @@ def provisioned(lab):
     applied_book("mail_only.yml", lab)
 
 
-# What is found by reading is found in one go; these two are found by running.
-BY_RUNNING = ("a policy server that does not answer", "a certificate of another key")
+# What is found by reading is found in one go; these are found by running, or end what reads.
+BY_RUNNING = (
+    "an address that this host has not",
+    "a policy server that does not answer",
+    "a certificate of another key",
+)
 
 
 def merged(cases):
@@ -255,6 +263,45 @@ def test_what_went_wrong_shows_in_check_mode_and_heals(lab):
     assert not changed_lines(applied(lab, postfix_tables=tables))
     applied(lab)
     assert lab.sh("ls", f"{CONFIG}/tables").stdout.split() == ["aliases", "aliases.db"]
+
+
+@pytest.mark.parametrize(
+    "line, words",
+    [
+        ("setgid_group = nosuch", "parameter setgid_group: unknown group name: nosuch"),
+        ("mail_owner = nosuch", "parameter mail_owner: unknown user name value: nosuch"),
+    ],
+)
+def test_a_main_cf_in_force_that_ends_postconf_is_said_in_postfixs_words(lab, line, words):
+    """Paths and users are those of the main.cf in force, so the set that is staged from it ends postconf, too."""
+    name = line.partition(" =")[0]
+    lab.sh(
+        "sh",
+        "-c",
+        f"cp -p {CONFIG}/main.cf /tmp/kept && sed -i.bak '/^{name} =/d' {CONFIG}/main.cf && echo '{line}' >> {CONFIG}/main.cf",
+    )
+    before = lab.fingerprint()
+    try:
+        for result in (play(lab, "--check"), play(lab)):
+            assert result.returncode != 0 and words in message(result) and "no tables of type" not in message(result)
+        assert lab.fingerprint() == before
+    finally:
+        lab.sh("sh", "-c", f"cp -p /tmp/kept {CONFIG}/main.cf; rm -f /tmp/kept {CONFIG}/main.cf.bak")
+    applied(lab)
+
+
+def test_a_main_cf_that_postfix_cannot_read_is_said_in_its_words(lab):
+    """It may name a queue with mail in it, so it is not replaced by what was compiled in."""
+    lab.sh("sh", "-c", f"cp -p {CONFIG}/main.cf /tmp/kept && echo broken line >> {CONFIG}/main.cf")
+    before = lab.fingerprint()
+    try:
+        for result in (play(lab, "--check"), play(lab)):
+            assert result.returncode != 0
+            assert 'after attribute name: "broken line"' in message(result)
+        assert lab.fingerprint() == before
+    finally:
+        lab.sh("mv", "/tmp/kept", f"{CONFIG}/main.cf")
+    applied(lab)
 
 
 def master(lab):

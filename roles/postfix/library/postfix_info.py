@@ -7,6 +7,7 @@ module: postfix_info
 short_description: Ask the host which Postfix it has
 description:
   - Reads paths and what it knows from the installed postconf(1), so that no role has to assume them.
+  - A main.cf that Postfix cannot read is a failure in Postfix's own words.
   - Changes nothing. Works in check mode, and on a host without Postfix (installed is false then).
 options:
   predicted:
@@ -47,6 +48,40 @@ def settled(postconf):
     host.wait_until(old_enough, 3)
 
 
+def said(err):
+    """Return what postconf(1) complained of, without its name: what it died of, else all of it."""
+    lines = [line.partition("postconf: ")[2] or line for line in err.splitlines() if line.strip()]
+    return "; ".join([line[7:] for line in lines if line.startswith("fatal: ")] or dict.fromkeys(lines))
+
+
+def ask(postconf, predicted, optional):
+    """Return (answer, paths): what this module returns of the Postfix whose command is *postconf*. Raises Refused where it does not answer.
+
+    predicted, optional: the options of this module.
+    """
+
+    def printed(*arguments):
+        status, out, err = host.run([postconf, *arguments])
+        if status:
+            raise host.Refused(said(err) or "postconf: exit status %d" % status)
+        return out
+
+    # The compiled defaults hold where there is no main.cf. Never where there is one that cannot be read: it may name another queue.
+    source = [] if os.path.exists(os.path.join(predicted["config_directory"], "main.cf")) else ["-d"]
+    values = printed(*source, "-hx", *predicted).splitlines()
+    if len(values) != len(predicted):
+        raise host.Refused("postconf -hx prints %d values of %s" % (len(values), " ".join(predicted)))
+    # postconf(1) warns of a name it does not know and prints the others.
+    known = printed("-d", *optional) if optional else ""
+    known = {line.partition("=")[0].strip() for line in known.splitlines()}
+    answer = {
+        "installed": True,
+        "default_database_type": printed("-d", "-h", "default_database_type").strip(),
+        "unknown": [name for name in optional if name not in known],
+    }
+    return answer, dict(zip(predicted, values))
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -62,22 +97,10 @@ def main():
     postconf = module.get_bin_path("postconf", opt_dirs=host.PATH.split(":"))
     if postconf:
         settled(postconf)
-        # A main.cf that Postfix cannot read is what this role is going to replace; the compiled defaults still hold.
-        for source in ([], ["-d"]):
-            status, out, err = host.run([postconf, *source, "-hx", *paths])
-            if status == 0 and len(out.splitlines()) == len(paths):
-                break
-        else:
-            module.fail_json(msg="postconf does not answer: %s" % err, rc=status)
-        paths = dict(zip(paths, out.splitlines()))
-        # postconf(1) warns of a name it does not know and prints the others.
-        known = host.run([postconf, "-d", *optional])[1] if optional else ""
-        known = {line.partition("=")[0].strip() for line in known.splitlines()}
-        answer = {
-            "installed": True,
-            "default_database_type": host.run([postconf, "-d", "-h", "default_database_type"])[1].strip(),
-            "unknown": [name for name in optional if name not in known],
-        }
+        try:
+            answer, paths = ask(postconf, paths, optional)
+        except host.Refused as refused:
+            module.fail_json(msg="postconf does not answer; mend what it names: %s" % refused)
     elif module.params["required"]:
         module.fail_json(
             msg="postfix_install: Postfix is not installed, there is no postconf; install it or set postfix_install: true"

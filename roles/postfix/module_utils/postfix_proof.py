@@ -52,13 +52,18 @@ class Proof:
         problems += found.problems
         if found.status or not found.services:
             raise Refused(problems or "postconf cannot read the staged set")
+        # postconf -m alone reads the parameters as a daemon does when it starts: it dies of a group or an address that is not there
+        status, types, said = self.postfix.postconf(directory, "-m")
+        if status:
+            fatal = [line.partition("fatal: ")[2] for line in said if line.startswith("fatal: ")]
+            raise Refused(problems + (fatal or said or ["postconf -m: exit status %d" % status]))
 
         problems += judge.kinds(found.settings, parameters(self.postfix.postconf(directory, "-d")[1]))
         problems += judge.undefined_classes(found.own)
         problems += self.restrictions(directory, found)
         provided = judge.provided_sockets(found.services, self.p["external_sockets"])
         problems += judge.missing_sockets(found.settings, provided)
-        problems += self.tables(directory, found.settings)
+        problems += self.tables(directory, found.settings, set(types.split()))
         problems += self.samples(directory)
         for service in found.services:
             path = os.path.join(self.postfix.paths["daemon_directory"], service["command"])
@@ -143,9 +148,8 @@ class Proof:
         warnings = [line for line in smtp.severe(log) if restriction[0].lower() in line.lower()]
         return code == 451 and text.startswith("4.3.5"), bool(warnings)
 
-    def tables(self, directory, settings):
-        """Open every table that the staged set declares or names."""
-        types = set(self.postfix.postconf(directory, "-m")[1].split())
+    def tables(self, directory, settings, types):
+        """Open every table that the staged set declares or names. types: the types of tables that this Postfix has."""
         problems, seen = [], set()
         declared = [("postfix_tables", table["name"], _spec(directory, table)) for table in self.p["tables"]]
         for where, name, value in declared + settings:
