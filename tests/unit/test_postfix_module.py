@@ -335,7 +335,7 @@ def tree(folder):
 
 
 def test_a_set_is_staged_swapped_and_given_back(declared, tmp_path):
-    (tmp_path / "main.cf").write_text("former = 1\n")
+    (tmp_path / "main.cf").write_text("# Written whole by sokuhai's role postfix;\nformer = 1\n")
     (tmp_path / "tables" / "by_hand").write_text("x\n")
     before = tree(tmp_path)
     assert set(declared.differences()) == {"main.cf", "master.cf", "tables/senders", "tables/by_hand"}

@@ -234,12 +234,14 @@ GOOD = {
     "sysctl": {"hw.physmem": "4271390720"},
     "disk": {"/": 5000, "/usr": 5000, "/var": 5000},
     "pkg": True,
+    "replaced": {"postfix": ""},
 }
 WANTED = {
     "releases": [14, 15],
     "min_ram_mb": 900,
     "min_disk_mb": {"/": 200, "/usr": 500, "/var": 1000},
     "pkg_required": True,
+    "replace": {"postfix": False},
 }
 
 
@@ -247,6 +249,8 @@ WANTED = {
     "change, wanted",
     [
         ({}, {}),
+        ({"replaced": {"postfix": "lost"}}, {"replace": {"postfix": True}}),
+        ({"replaced": {"postfix": "lost"}}, {"replace": {}}),
         # pkg is not asked for where nothing is installed
         ({"pkg": False}, {"pkg_required": False}),
     ],

@@ -53,6 +53,7 @@ options:
       renew_days: {description: Days before its end when the next one is made., type: int, required: true}
   hostname: {description: Name the probes greet with., type: str, required: true}
   domain: {description: "Probes speak of postmaster there.", type: str, required: true}
+  replace: {description: Take the place of files that no role of ours wrote., type: bool, default: false}
   service: {description: rc name., type: str, default: postfix}
   openfiles: {description: Descriptors that the running master must have., type: int, default: 0}
   external_sockets: {description: "Sockets below queue_directory that another program makes.", type: list, elements: str, default: []}
@@ -128,6 +129,7 @@ def main():
             },
             "hostname": {"type": "str", "required": True},
             "domain": {"type": "str", "required": True},
+            "replace": {"type": "bool", "default": False},
             "service": {"type": "str", "default": "postfix"},
             "openfiles": {"type": "int", "default": 0},
             "external_sockets": {"type": "list", "elements": "str", "default": []},

@@ -8,7 +8,8 @@ import stat
 import time
 
 from ansible.module_utils.postfix_text import dumped, entries
-from ansible.module_utils.sokuhai import host
+from ansible.module_utils.sokuhai import before, host
+from ansible.module_utils.sokuhai.foreign import POSTFIX_MARK
 
 #: Indexed types of tables and the files that postmap(1) makes of a text: the database first.
 SUFFIXES = {
@@ -152,7 +153,12 @@ class Files:
 
     def keep(self):
         """Copy the set in force to .previous. One that is there already is the last proved one (the run after it was killed before its
-        proof) and stays."""
+        proof) and stays. What was there before the first run is kept for ever."""
+        texts = {name: host.read(os.path.join(self.postfix.config, name)) or "" for name in CONFIGURATION}
+        for name in (*CONFIGURATION, "tables"):
+            # an older master.cf than main.cf is one of a swap that was broken off
+            if not POSTFIX_MARK.search(texts.get(name, texts["main.cf"])):
+                before.keep(os.path.join(self.postfix.config, name))
         if os.path.isdir(self.previous):
             return
         scratch = self.previous + ".new"

@@ -10,7 +10,7 @@ from ansible.module_utils.postfix_files import Files
 from ansible.module_utils.postfix_host import Configuration, Postfix
 from ansible.module_utils.postfix_plan import Plan
 from ansible.module_utils.postfix_proof import Proof
-from ansible.module_utils.sokuhai import host, rc
+from ansible.module_utils.sokuhai import foreign, host, rc
 from ansible.module_utils.sokuhai.files import File
 from ansible.module_utils.sokuhai.host import Refused
 
@@ -63,6 +63,9 @@ class Transaction:
 
     def run(self):
         """Do all of it, in check mode up to the proof of the staged set; return what postfix_config returns. Raises Refused."""
+        refusal = "" if self.p["replace"] else foreign.postfix_refusal(self.postfix.config)
+        if refusal:
+            raise Refused(refusal)
         beside = Beside(self.p)
         findings, diff = beside.findings(), beside.diff()
         if self.p["installed"]:

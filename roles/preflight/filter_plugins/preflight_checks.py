@@ -22,7 +22,7 @@ def preflight_host(probe, wanted):
     """What is wrong with the host itself.
 
     probe: as module preflight_probe returns it. wanted: releases (list of int), min_ram_mb, min_disk_mb ({path: int}),
-    pkg_required (bool). Returns a list of messages.
+    pkg_required (bool), replace ({role: whether it may take the place of a configuration that is not ours}). Returns a list of messages.
     """
     return [message for wrong, message in _checks(probe, wanted) if wrong]
 
@@ -50,6 +50,9 @@ def _checks(probe, wanted):
         wanted["pkg_required"] and not probe["pkg"],
         "the package tool pkg is not installed yet: run playbooks/bootstrap.yml first",
     )
+    for role, may in sorted(wanted["replace"].items()):
+        refusal = probe["replaced"].get(role, "")
+        yield refusal and not may, refusal
 
 
 def supported(release, releases):

@@ -17,7 +17,7 @@ RETURN = r"""
 probe:
   description: >-
     system alone where that is not FreeBSD; else also sysctl, tunable, writable, kenv, ours, settings, classes, login_conf_splits, running, named, pf,
-    jailed, release, disk, kept, pkg, packages
+    jailed, release, disk, kept, pkg, packages, replaced
   type: dict
   returned: always
 """
@@ -27,7 +27,7 @@ import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import host
+from ansible.module_utils.sokuhai import foreign, host
 from ansible.module_utils.sokuhai.blocks import set_block
 from ansible.module_utils.sokuhai.limits import MARK, Host, parse_values
 
@@ -62,6 +62,12 @@ def pf():
         return {"enabled": False, "states": None}
     match = re.search(r"^states\s+hard limit\s+(\d+)", host.run(["pfctl", "-s", "memory"])[1], re.M)
     return {"enabled": True, "states": int(match.group(1)) if match else None}
+
+
+def replaced():
+    """Return {role: why it does not take the place of what is there unasked, "" where nothing would be lost}."""
+    directory = host.run(["postconf", "-h", "config_directory"])[1].strip() or "/usr/local/etc/postfix"
+    return {"postfix": foreign.postfix_refusal(directory)}
 
 
 def packages():
@@ -113,6 +119,7 @@ def probe(params):
         "kept": sorted(os.listdir(KEPT)) if os.path.isdir(KEPT) else [],
         "pkg": installed is not None,
         "packages": installed or [],
+        "replaced": replaced(),
     }
 
 
