@@ -5,6 +5,7 @@ Pure functions over what module preflight_probe read from the host; nothing here
 """
 
 import pathlib
+import re
 import sys
 
 # Ansible loads a plugin by its path
@@ -90,11 +91,22 @@ def misplaced(sysctl, loader, measured):
             elif name not in measured[flag]:
                 read_only = "{name} is read-only: neither sysctl.conf nor the loader can set it"
                 yield where + (elsewhere if name in measured[other] else read_only).format(name=name)
+            elif number(names[name]) is None and number(measured["sysctl"][name]) is not None:
+                yield where + (
+                    f"{name} is a number, and neither sysctl(8) nor the kernel's getenv_quad() reads {names[name]!r}: "
+                    f"write {written(names[name])}"
+                )
     for name in sysctl:
         if name in loader and not same(sysctl[name], loader[name]):
             yield (
                 f"limits_sysctl['{name}'] = {sysctl[name]} and limits_loader['{name}'] = {loader[name]} differ: give one value, or one of the two"
             )
+
+
+def written(value):
+    """Return how *value*, which is no number to FreeBSD, is written: 4G for 4GB and 4 GiB, else what is taken."""
+    found = re.fullmatch(r"\s*(\d+)\s*([kmgt])(?:i?b)?\s*", str(value), re.I)
+    return found[1] + found[2].upper() if found else "digits, with k, m, g or t after them for a size"
 
 
 def conflicts(settings, explicit, floors):
