@@ -1,19 +1,14 @@
 """The fixtures of the tests on a provisioned practice host; what they are made of is in practice.py."""
 
-import os
-
 import pytest
+
+pytest.register_assert_rewrite("practice", "dialogues.stage")
 from practice import FIGURES, down_all, provisioned
 
 
 @pytest.fixture(scope="session")
 def lab():
     return provisioned()
-
-
-@pytest.fixture(scope="session")
-def full():
-    return bool(os.environ.get("SOKUHAI_FULL"))
 
 
 #: Files that take a practice host longest, longest first: handed out first, lest one lane works alone at the end (with --no-loadscope-reorder).
@@ -30,7 +25,7 @@ LONGEST = (
     "drift",
     "finished_host",
     "monitor",
-    "kernel",
+    "kernel_beside",
     "item_removed",
     "rollback",
     "blocklist",

@@ -5,7 +5,9 @@ lab in the practice host's place (docs/vm.md) is tested as well, by those tests 
 SOKUHAI_SLOW says how many times slower than a practice host it is.
 """
 
+import contextlib
 import functools
+import inspect
 import json
 import os
 import pathlib
@@ -17,11 +19,14 @@ import time
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
 PLAYBOOK = ROOT / ".venv" / "bin" / "ansible-playbook"
 HOST = "mx.home.example"
 INVENTORY = pathlib.Path(os.environ.get("SOKUHAI_INVENTORY") or ROOT / "lab" / "inventory")
 SLOW = float(os.environ.get("SOKUHAI_SLOW") or 1)
+#: Every test, and each at full size: make test-full.
+FULL = bool(os.environ.get("SOKUHAI_FULL"))
 
 # What must be equal after two ways to the same state. Keys, certificates and databases hold time or chance and are named
 # by path only; logs, queues and package databases are not configuration.
@@ -60,15 +65,25 @@ class Lab:
         self.state = pathlib.Path("/run/sokuhai-lab") / name
         self.outside = (self.state / f"{HOST}.outside").exists()
 
-    def command(self, *arguments, timeout=300, **options):
+    def run(self, *command, cwd=ROOT, stdin="", timeout=900, **env):
+        """Run a program of the controller, which finds this lab by its environment; return the finished process."""
         return subprocess.run(
-            [ROOT / "lab" / "lab", *arguments],
-            env=self.env,
+            [str(word) for word in command],
+            cwd=cwd,
+            env={**self.env, **env},
             text=True,
+            input=stdin,
             capture_output=True,
             timeout=timeout * SLOW,
-            **options,
         )
+
+    def command(self, *arguments, **options):
+        """Run a command of lab/lab; return the finished process."""
+        return self.run(ROOT / "lab" / "lab", *arguments, **options)
+
+    def internet(self, *arguments):
+        """Run a tool of the simulated internet; return the finished process."""
+        return self.run(sys.executable, "-m", "labkit.internet", *arguments)
 
     def ssh(self):
         """How testinfra reaches the practice host: arguments for remote.reach()."""
@@ -82,8 +97,8 @@ class Lab:
             "ssh_identity_file": f"{self.state}/id_ed25519",
         }
 
-    def sh(self, *command, host=HOST, stdin=None, check=True):
-        result = self.command("sh", host, "--", *command, input=stdin or "")
+    def sh(self, *command, host=HOST, stdin="", check=True):
+        result = self.command("sh", host, "--", *command, stdin=stdin, timeout=300)
         assert not check or result.returncode == 0, (
             f"{command}: exit {result.returncode}\n{result.stdout}{result.stderr}"
         )
@@ -94,60 +109,58 @@ class Lab:
         return self.sh("sh", "-c", "cat /var/mail/root 2>/dev/null || true").stdout
 
     def mailed(self, wanted, seconds=60):
-        """The mails in root's mailbox for which wanted(text) is true, each from its sender's address on; [] when none came in time."""
-        deadline = time.monotonic() + seconds
-        while True:
-            found = [text for text in ("\n" + self.mailbox()).split("\nFrom ")[1:] if wanted(text)]
-            if found or time.monotonic() > deadline:
-                return found
-            time.sleep(0.3)
+        """The mails in root's mailbox for which wanted(text) is true, each from its sender's address on, as soon as there is one."""
+
+        def found():
+            return [text for text in ("\n" + self.mailbox()).split("\nFrom ")[1:] if wanted(text)]
+
+        return until(found, seconds)
+
+    def playbook(self, book, options, variables):
+        """The words of a run of ansible-playbook; *book* is one of playbooks/, or a path."""
+        declared = [] if variables is None else ["-e", json.dumps(variables)]
+        return [str(word) for word in (PLAYBOOK, "-i", INVENTORY, ROOT / "playbooks" / book, *options, *declared)]
 
     def play(self, book="site.yml", *options, variables=None, timeout=600):
         """Run a playbook; return the finished process, with .summary from the callback."""
         with tempfile.TemporaryDirectory() as folder:
             summary = pathlib.Path(folder) / "summary"
-            command = [PLAYBOOK, "-i", INVENTORY, ROOT / "playbooks" / book, *options]
-            if variables is not None:
-                extra = pathlib.Path(folder) / "extra.json"
-                extra.write_text(json.dumps(variables))
-                command += ["-e", f"@{extra}"]
-            result = subprocess.run(
-                [str(c) for c in command],
-                cwd=ROOT,
-                env=dict(self.env, SOKUHAI_SUMMARY=str(summary)),
-                text=True,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout * SLOW,
-            )
+            command = self.playbook(book, options, variables)
+            result = self.run(*command, timeout=timeout, SOKUHAI_SUMMARY=str(summary))
             result.summary = json.loads(summary.read_text()) if summary.exists() else None
         return result
 
-    def play_killed(self, task, *options, timeout=600, book="site.yml"):
-        """Start *book* and kill it, with its children, when it begins *task*; return whether it came to that task."""
-        command = [PLAYBOOK, "-i", INVENTORY, ROOT / "playbooks" / book, *options]
+    def applied(self, book="site.yml", *options, **more):
+        """As play(), for a run that must succeed."""
+        result = self.play(book, *options, **more)
+        assert result.returncode == 0, result.stdout[-6000:] + result.stderr
+        return result
+
+    def play_killed(self, words, *options, book="site.yml", variables=None, pause=0.8):
+        """Start *book* and kill it, with its children, *pause* seconds after it has printed a line with all of *words*."""
         process = subprocess.Popen(
-            [str(c) for c in command],
+            self.playbook(book, options, variables),
             cwd=ROOT,
-            env=dict(self.env, PYTHONUNBUFFERED="1"),
+            env={**self.env, "PYTHONUNBUFFERED": "1"},
             text=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        deadline = time.monotonic() + timeout * SLOW
         try:
-            for line in process.stdout:
-                if line.startswith("TASK [") and task in line:
-                    time.sleep(0.8)
-                    return True
-                if time.monotonic() > deadline:
-                    break
-            return False
+            assert any(all(word in line for word in words) for line in process.stdout), f"the run never came to {words}"
+            time.sleep(pause)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    @contextlib.contextmanager
+    def unchanged(self):
+        """Within this, neither the host's configuration nor its daemons may change."""
+        before = self.fingerprint(), self.processes()
+        yield
+        assert (self.fingerprint(), self.processes()) == before
 
     @functools.cached_property
     def lacks(self):
@@ -179,14 +192,12 @@ class Lab:
 
 def play_book(book, lab, *options, **variables):
     """Run the playbook *book* of this folder with extra variables; return the finished process."""
-    return lab.play(str(ROOT / "tests" / "system" / book), *options, variables=variables or None)
+    return lab.play(HERE / book, *options, variables=variables)
 
 
 def applied_book(book, lab, *options, **variables):
     """As play_book, for a play that must succeed."""
-    result = play_book(book, lab, *options, **variables)
-    assert result.returncode == 0, result.stdout[-4000:] + result.stderr
-    return result
+    return lab.applied(HERE / book, *options, variables=variables)
 
 
 def changed(result):
@@ -220,8 +231,7 @@ def bring_up(name, generation="trixie"):
     MADE[name] = lab
     done = lab.command("up", "--generation", generation, timeout=1500)
     assert done.returncode == 0, done.stdout + done.stderr
-    done = lab.play("bootstrap.yml")
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+    lab.applied("bootstrap.yml")
     return lab
 
 
@@ -237,8 +247,7 @@ def provisioned():
         lab = Lab(names[worker])
     else:
         lab = bring_up(f"test-{worker}")
-        done = lab.play()
-        assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+        lab.applied()
     os.environ["SOKUHAI_LAB"] = lab.name
     return lab
 
@@ -251,19 +260,21 @@ def down_all():
 
 def full_only(reason):
     """Mark a test for make test-full alone; *reason* says what it costs. It is skipped before its fixtures prepare anything."""
-    return pytest.mark.skipif(not os.environ.get("SOKUHAI_FULL"), reason=reason)
+    return pytest.mark.skipif(not FULL, reason=reason)
+
+
+def some(rows, chosen, reason):
+    """The rows of a parametrized test, of which make test takes those that are chosen(row), and make test-full all."""
+    return [row if chosen(row) else pytest.param(row, marks=full_only(reason)) for row in rows]
+
+
+def until(what, seconds=60):
+    """what()'s first true answer, asked for again and again."""
+    deadline = time.monotonic() + seconds * SLOW
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {inspect.getsource(what).strip()}"
+        time.sleep(0.3)
+    return found
 
 
 FIGURES = pytest.StashKey[list]()
-
-
-def run_module(lab, *arguments, timeout=900):
-    """Run a tool of the simulated internet on the controller and return its finished process."""
-    return subprocess.run(
-        [sys.executable, "-m", "labkit.internet", *map(str, arguments)],
-        cwd=ROOT,
-        env=lab.env,
-        text=True,
-        capture_output=True,
-        timeout=timeout * SLOW,
-    )

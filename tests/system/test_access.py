@@ -7,11 +7,13 @@ import json
 import time
 
 import pytest
-from practice import applied_book, changed_lines, message, play_book
+from practice import applied_book, changed_lines, message, play_book, until
 
 CONFIG = "/usr/local/etc/postfix"
 play = functools.partial(play_book, "access_only.yml")
 applied = functools.partial(applied_book, "access_only.yml")
+
+THROWN_AWAY = "grep 'bait@home.example.*delivered to file: /dev/null' /var/log/maillog || true"
 
 TALK = """
 import json, smtplib, sys
@@ -29,10 +31,6 @@ print(json.dumps([[code, text.decode()] for code, text in answers]))
 def talk(lab, source, helo, sender, *recipients):
     """[[code, text]] of EHLO, MAIL, each RCPT, and DATA when one was taken; the client has that address."""
     return json.loads(lab.sh("python3", "-", source, helo, sender, *recipients, host="clients", stdin=TALK).stdout)
-
-
-def state(lab):
-    return lab.fingerprint(), lab.processes()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,27 +80,24 @@ def test_lists_by_name_reach_smtpd(lab, set_in_force):
 
 
 def test_what_only_the_host_can_tell_is_found_before_anything_changes(lab):
-    before = state(lab)
-    result = play(
-        lab,
-        **{
-            "access_helo": [
-                # Python has no [:punct:], so only the host's own expressions can tell
-                {"name": "odd", "pattern": "/^[[:punct:]][[:punct:]]/"},
-                # skipped with a warning by Postfix
-                {"name": "repeated", "pattern": "/a{2,1}/"},
-            ],
-            "access_samples": [{"table": "reject_helo", "key": "a", "expect": "REJECT"}],
-            # no restriction that smtpd knows
-            "access_changes": [{"list": "helo", "insert": {"name": "reject_unkown_helo_hostname"}}],
-        },
-    )
+    wrong = {
+        "access_helo": [
+            # Python has no [:punct:], so only the host's own expressions can tell
+            {"name": "odd", "pattern": "/^[[:punct:]][[:punct:]]/"},
+            # skipped with a warning by Postfix
+            {"name": "repeated", "pattern": "/a{2,1}/"},
+        ],
+        "access_samples": [{"table": "reject_helo", "key": "a", "expect": "REJECT"}],
+        # no restriction that smtpd knows
+        "access_changes": [{"list": "helo", "insert": {"name": "reject_unkown_helo_hostname"}}],
+    }
+    with lab.unchanged():
+        result = play(lab, **wrong)
     assert result.returncode == 2
     said = message(result)
     # the sample, the entry that is skipped, the restriction
     for words in ("reject_helo", "line 4", "reject_unkown_helo_hostname"):
         assert words in said, said
-    assert state(lab) == before
 
 
 def test_lists_stay_in_force_while_no_name_server_answers(lab, set_in_force):
@@ -128,15 +123,7 @@ def test_traps_take_what_others_refuse_and_the_next_run_counts_and_changes_nothi
     assert talk(lab, "203.0.113.30", "mail.d0001.test", "friend@d0002.test", "someone@d0001.test")[2][0] == 554
     answers = talk(lab, "203.0.113.30", "mail.d0001.test", "friend@d0002.test", "bait@home.example")
     assert [code for code, text in answers] == [250, 250, 250, 250], answers
-    for attempt in range(40):
-        if (
-            lab.sh(
-                "sh", "-c", "grep -c 'bait@home.example.*delivered to file: /dev/null' /var/log/maillog", check=False
-            ).returncode
-            == 0
-        ):
-            break
-        time.sleep(0.25)
+    until(lambda: "bait@home.example" in lab.sh("sh", "-c", THROWN_AWAY).stdout)
     result = applied(lab, "-e", '{"report": true}', **set_in_force["variables"])
     assert changed_lines(result) == []
     text = result.stdout[
@@ -187,8 +174,7 @@ def test_what_tables_cost(lab, set_in_force, figures):
 def test_a_parameter_that_this_postfix_lacks_is_left_out(lab):
     known = {"name": "smtpd_forbid_bare_newline", "value": "normalize", "optional": True}
     lacking = {"name": "smtpd_forbid_bare_newlines", "value": "normalize", "optional": True}
-    result = play_book("postfix_only.yml", lab, "--check", "--diff", postfix_access={"main_cf": [known, lacking]})
-    assert result.returncode == 0, message(result)
+    result = applied_book("postfix_only.yml", lab, "--check", "--diff", postfix_access={"main_cf": [known, lacking]})
     assert "smtpd_forbid_bare_newline = normalize" in result.stdout
     assert "smtpd_forbid_bare_newlines" not in result.stdout
 

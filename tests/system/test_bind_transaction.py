@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from practice import ROOT, applied_book, changed_lines, message, play_book
+from practice import ROOT, applied_book, changed_lines, message, play_book, until
 
 CONFIG = "/usr/local/etc/namedb/named.conf"
 PID = "$(cat /var/run/named/pid)"
@@ -50,13 +50,12 @@ def provisioned(lab):
 
 
 def test_what_the_checker_refuses_changes_nothing(lab):
-    before = lab.fingerprint(), lab.processes()
-    result = play(lab, bind_extra_options=["no-such-option yes;"])
-    assert result.returncode != 0
-    assert "step: checkconf" in message(result) and "no-such-option" in message(result)
-    assert (lab.fingerprint(), lab.processes()) == before
-    assert play(lab, "--check", bind_extra_options=["no-such-option yes;"]).returncode != 0
-    assert (lab.fingerprint(), lab.processes()) == before
+    wrong = {"bind_extra_options": ["no-such-option yes;"]}
+    with lab.unchanged():
+        result = play(lab, **wrong)
+        assert result.returncode != 0
+        assert "step: checkconf" in message(result) and "no-such-option" in message(result)
+        assert play(lab, "--check", **wrong).returncode != 0
 
 
 @pytest.mark.parametrize(
@@ -111,9 +110,8 @@ HEALED = {
 def test_what_went_wrong_shows_in_check_mode_and_heals(lab, case):
     declared = lab.fingerprint()
     shell(lab, HEALED[case])
-    broken, processes = lab.fingerprint(), lab.processes()
-    assert changed_lines(applied(lab, "--check"))
-    assert (lab.fingerprint(), lab.processes()) == (broken, processes)
+    with lab.unchanged():
+        assert changed_lines(applied(lab, "--check"))
     assert changed_lines(applied(lab))
     assert {k: v for k, v in lab.fingerprint().items() if not k.endswith(".previous")} == {
         k: v for k, v in declared.items() if not k.endswith(".previous")
@@ -210,8 +208,5 @@ def test_after_a_boot_it_is_all_there(lab):
     time.sleep(1)
     assert lab.command("reboot", "mx.home.example").returncode == 0
     assert soft_limit(lab) >= 2001 and name_servers(lab) == ["127.0.0.1"]
-    deadline = time.monotonic() + 20
-    while not resolves(lab) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert resolves(lab)
+    until(lambda: resolves(lab))
     assert not changed_lines(applied(lab))

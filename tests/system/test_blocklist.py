@@ -4,14 +4,11 @@ Packets are real: the clients' network connects over TCP, and what reports to th
 
 import difflib
 import json
-import os
-import signal
 import subprocess
-import time
 import types
 
 import pytest
-from practice import PLAYBOOK, ROOT, applied_book, changed_lines, message, play_book
+from practice import HERE, ROOT, applied_book, changed_lines, full_only, message, play_book, until
 
 # every rule is quick, ssh is refused at first, and one macro comes from rc.conf
 FLAGS = "-D desk=192.0.2.0/24 -q"
@@ -115,13 +112,6 @@ def reach(lab, *pairs, host="clients"):
 LISTED = "pfctl -a blocklistd/2525 -t port2525 -T show"
 
 
-def until(what, complaint, seconds=40):
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, complaint
-        time.sleep(0.5)
-
-
 def shell(lab, text, check=True):
     return lab.sh("sh", "-c", text, check=check).stdout
 
@@ -157,33 +147,6 @@ def steps(lab, *wanted, **variables):
         if "look" in step
     }
     return [len(changed_lines(types.SimpleNamespace(stdout="TASK [Step " + part))) for part in parts], looks
-
-
-def killed(lab, task):
-    """Run the role and kill the play, with its children, when it begins *task*; return whether it came to that."""
-    command = [
-        PLAYBOOK,
-        "-i",
-        ROOT / "lab/inventory",
-        ROOT / "tests/system/blocklist_only.yml",
-        "-e",
-        json.dumps(WANTED),
-    ]
-    process = subprocess.Popen(
-        [str(word) for word in command],
-        cwd=ROOT,
-        env=dict(lab.env, PYTHONUNBUFFERED="1"),
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        return any(line.startswith("TASK [") and task in line for line in process.stdout)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def put(lab, action):
@@ -257,42 +220,40 @@ def test_check_mode_says_it_and_changes_nothing(bare):
     assert state(bare) == before
 
 
-def test_a_strangers_rules_are_kept_and_ours_come_first(in_force):
-    text = shell(in_force, "cat /etc/pf.conf").splitlines(keepends=True)
+def test_a_strangers_rules_are_kept_and_ours_come_first(lab, in_force):
+    text = shell(lab, "cat /etc/pf.conf").splitlines(keepends=True)
     begin, end = (
         next(n for n, line in enumerate(text) if line.startswith(mark + " sokuhai")) for mark in ("# BEGIN", "# END")
     )
     assert "".join(text[:begin] + text[end + 1 :]) == STRANGERS.replace("ACTION", "pass")
-    rules = [line for line in shell(in_force, "pfctl -s rules").splitlines() if not line.startswith("scrub")]
+    rules = [line for line in shell(lab, "pfctl -s rules").splitlines() if not line.startswith("scrub")]
     assert rules[0] == 'anchor "sokuhai" all' and len(rules) == 10
-    assert shell(in_force, "sysrc -n pf_enable").strip() == "YES" and "192.0.2.2" in shell(
-        in_force, "pfctl -a sokuhai -t sokuhai_allow -T show"
+    assert shell(lab, "sysrc -n pf_enable").strip() == "YES" and "192.0.2.2" in shell(
+        lab, "pfctl -a sokuhai -t sokuhai_allow -T show"
     )
 
 
-def test_a_second_run_changes_nothing_in_two_commands(in_force):
-    result = applied_book("blocklist_only.yml", in_force, **WANTED)
+def test_a_second_run_changes_nothing_in_two_commands(lab, in_force):
+    result = applied_book("blocklist_only.yml", lab, **WANTED)
     assert not changed_lines(result) and result.summary["remote_commands"] <= 6, result.summary
     # Debian's Postfix is not linked with the daemon's library, and the run says so
     assert "built without BLOCKLISTD and reports nothing to blocklistd" in " ".join(result.stdout.split())
 
 
-def test_a_repeat_offender_is_cut_off_from_the_port_and_others_are_not(in_force):
-    lab = in_force
+def test_a_repeat_offender_is_cut_off_from_the_port_and_others_are_not(lab, in_force):
     assert reach(lab, "203.0.113.77:2525", "203.0.113.77:2525", "203.0.113.78:2525") == [True] * 3
     assert reach(lab, "203.0.113.77:2525") == [True]
-    until(lambda: "203.0.113.77" in shell(lab, LISTED, check=False), "it is not listed")
+    until(lambda: "203.0.113.77" in shell(lab, LISTED, check=False))
     assert reach(lab, "203.0.113.77:2525", "203.0.113.78:2525", "203.0.113.77:25") == [None, True, True]
     assert "203.0.113.77/32:2525\tOK\t3/3" in shell(lab, "blocklistctl dump -bnr")
     # a reload of pf and a restart of the daemon leave it listed
     shell(lab, "service pf reload && service blocklistd restart")
     assert reach(lab, "203.0.113.77:2525") == [None]
-    until(lambda: "203.0.113.77" not in shell(lab, LISTED), "it does not expire")
+    until(lambda: "203.0.113.77" not in shell(lab, LISTED))
     assert reach(lab, "203.0.113.77:2525") == [True]
 
 
-def test_the_operator_is_never_cut_off(in_force):
-    lab = in_force
+def test_the_operator_is_never_cut_off(lab, in_force):
     assert reach(lab, *["192.0.2.2:2525"] * 6, host="operator") == [True] * 6, "counted"
     session = subprocess.Popen(
         [ROOT / "lab/lab", "sh", "operator", "--", "python3", "-c", HOLD],
@@ -324,8 +285,7 @@ def test_the_operator_is_never_cut_off(in_force):
 LINE = "NOQUEUE: {what}: RCPT from unknown[{client}]: {code} <{to}>: refused; from=<a@d0002.test> to=<{to}> proto=ESMTP helo=<x>"
 
 
-def test_who_is_refused_too_often_loses_port_25_and_no_other(in_force):
-    lab = in_force
+def test_who_is_refused_too_often_loses_port_25_and_no_other(lab, in_force):
     program = "/usr/local/libexec/sokuhai-blocklist /usr/local/etc/sokuhai-blocklist.json -v"
     assert program.removesuffix(" -v") in shell(lab, "cat /usr/local/etc/cron.d/sokuhai-blocklist")
     lines = [LINE.format(what="reject", client="203.0.113.79", code="550 5.1.1", to="nobody@home.example")] * 5
@@ -357,15 +317,14 @@ def test_who_is_refused_too_often_loses_port_25_and_no_other(in_force):
     assert reach(lab, "203.0.113.79:25") == [True]
 
 
-@pytest.mark.skipif(
-    not os.environ.get("SOKUHAI_FULL"),
-    reason="two plays and a wait; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host",
+@full_only(
+    "two plays and a wait; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host",
 )
-def test_a_play_that_dies_before_the_confirmation_is_mended_by_the_next(in_force):
+def test_a_play_that_dies_before_the_confirmation_is_mended_by_the_next(lab, in_force):
     """The rules change, and the play ends before it has come in again: what waits is taken back first, then the change is made again."""
-    lab = in_force
     shell(lab, "sed -i.bak '/BEGIN sokuhai/,/END sokuhai/d' /etc/pf.conf; rm /etc/pf.conf.bak")
-    assert killed(lab, "Connect again"), "it never came to the confirmation"
+    to_the_confirmation = ["TASK [", "Connect again"]
+    lab.play_killed(to_the_confirmation, book=HERE / "blocklist_only.yml", variables=WANTED, pause=0)
     assert shell(lab, "ls /var/run/sokuhai-blocklist/*/armed")
     applied_book("blocklist_only.yml", lab, **WANTED)
     assert shell(lab, "ls /var/run/sokuhai-blocklist/*/confirmed") and 'anchor "sokuhai"' in shell(
@@ -373,13 +332,11 @@ def test_a_play_that_dies_before_the_confirmation_is_mended_by_the_next(in_force
     )
 
 
-@pytest.mark.skipif(
-    not os.environ.get("SOKUHAI_FULL"),
-    reason="two plays; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host",
+@full_only(
+    "two plays; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host",
 )
-def test_an_sshd_that_was_never_told_is_told_by_the_next_run(in_force):
+def test_an_sshd_that_was_never_told_is_told_by_the_next_run(lab, in_force):
     """As after a play that was killed between the rename of sshd_config and the reload: the file is right, and sshd is older than it."""
-    lab = in_force
     pid = shell(lab, "cat /var/run/sshd.pid; touch -t 202601010000 /var/run/sshd.pid")
     result = play_book("blocklist_only.yml", lab, "--check", **WANTED)
     assert result.returncode == 0 and changed_lines(result), result.stdout[-3000:]
@@ -388,9 +345,9 @@ def test_an_sshd_that_was_never_told_is_told_by_the_next_run(in_force):
     assert changes[0] and not changes[1] and looks[1] == pid + "newer\n"
 
 
-def test_undo_leaves_what_there_was(in_force):
-    changes, _looks = steps(in_force, UNDO, UNDO)
-    after = state(in_force)
+def test_undo_leaves_what_there_was(lab, in_force):
+    changes, _looks = steps(lab, UNDO, UNDO)
+    after = state(lab)
     assert after == in_force.before, "\n".join(
         difflib.unified_diff(in_force.before.splitlines(), after.splitlines(), "before", "after", n=0)
     )
@@ -416,13 +373,11 @@ def test_an_anchor_of_ones_own_that_exempts_nobody_is_refused(bare):
     )
 
 
-@pytest.mark.skipif(
-    not os.environ.get("SOKUHAI_FULL"),
-    reason="four plays; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host",
+@full_only(
+    "four plays; SOKUHAI_FULL=1 runs it, and tests/unit has the same without a host",
 )
-def test_an_anchor_of_ones_own_is_left_alone_when_asked_for(in_force):
+def test_an_anchor_of_ones_own_is_left_alone_when_asked_for(lab, in_force):
     """Nothing of ours is in pf then, and a boot leaves nothing to be done; the count brings our anchor, and goes with it."""
-    lab = in_force  # the reporter runs on after the undo
     kept, counted = {"rejects": False, "own_anchor": True}, {"own_anchor": True}
     look, inside = "pfctl -s Running; pfctl -s rules; cat /etc/pf.conf; ls /etc", "; pfctl -a sokuhai -s rules"
     steps(lab, UNDO)

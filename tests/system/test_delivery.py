@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from practice import HOST, SLOW, run_module
+from practice import FULL, HOST, SLOW
 
 
 @pytest.fixture
@@ -14,25 +14,23 @@ def private_named(lab):
         )
 
 
-def test_every_recipient_gets_the_message_once(lab, full, tmp_path, figures):
-    recipients, domains = (10000, 1000) if full else (1000, 200)
-    report = tmp_path / "mail.json"
-    result = run_module(
-        lab,
-        "mail",
-        "--instance",
-        lab.name,
-        "--recipients",
-        recipients,
-        "--domains",
-        domains,
-        "--json",
-        report,
-        "--timeout",
-        (120 + recipients / 20) * SLOW,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    mail = json.loads(report.read_text())
+@pytest.fixture
+def measured(lab, tmp_path):
+    """A function that runs a tool of the simulated internet; its report, and the lines that it prints."""
+
+    def run(tool, *options):
+        report = tmp_path / "report.json"
+        result = lab.internet(tool, "--instance", lab.name, "--json", report, *options)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return json.loads(report.read_text()), result.stdout.splitlines()
+
+    return run
+
+
+def test_every_recipient_gets_the_message_once(measured, figures):
+    recipients, domains = (10000, 1000) if FULL else (1000, 200)
+    limit = (120 + recipients / 20) * SLOW
+    mail, _lines = measured("mail", "--recipients", recipients, "--domains", domains, "--timeout", limit)
     figures.append(
         f"one message to {recipients} recipients in {domains} domains: {mail['seconds']:.0f} s, named's sockets at most {mail['named_sockets_peak']}, "
         f"smtp processes at most {mail['smtp_processes_peak']}, deferred {mail['deferred']}"
@@ -43,39 +41,19 @@ def test_every_recipient_gets_the_message_once(lab, full, tmp_path, figures):
     assert mail["named_sockets_peak"] > 0
 
 
-def test_named_holds_where_stock_named_gives_up(lab, private_named, full, tmp_path, figures):
+def test_named_holds_where_stock_named_gives_up(private_named, measured, figures):
     """The article's ceiling under its name of today: both are measured in one run, and only their ratio is judged."""
-    report = tmp_path / "compare.json"
-    result = run_module(lab, "compare", "--instance", lab.name, "--json", report, "--seconds", 20 if full else 8)
-    assert result.returncode == 0, result.stdout + result.stderr
-    figures += result.stdout.splitlines()
-    both = json.loads(report.read_text())
+    both, lines = measured("compare", "--seconds", 20 if FULL else 8)
+    figures += lines
     assert both["ours"]["answered"] > 2 * both["stock"]["answered"], both
 
 
-def test_own_resolver_defers_nothing_where_the_providers_resolver_limits(lab, private_named, full, tmp_path, figures):
+def test_own_resolver_defers_nothing_where_the_providers_resolver_limits(private_named, measured, figures):
     """The article's symptom: one message, three resolvers, one run. What stock named does is printed, not judged."""
-    recipients, domains = (1000, 400) if full else (400, 200)
-    report = tmp_path / "mail.json"
-    result = run_module(
-        lab,
-        "compare",
-        "--instance",
-        lab.name,
-        "--mail",
-        "--no-named",
-        "--recipients",
-        recipients,
-        "--domains",
-        domains,
-        "--json",
-        report,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    figures += [
-        line for line in result.stdout.splitlines() if not line.startswith(("  provider: ", "  stock: ", "  ours: "))
-    ]
-    mail = json.loads(report.read_text())["mail"]
+    recipients, domains = (1000, 400) if FULL else (400, 200)
+    report, lines = measured("compare", "--mail", "--no-named", "--recipients", recipients, "--domains", domains)
+    figures += [line for line in lines if not line.startswith(("  provider: ", "  stock: ", "  ours: "))]
+    mail = report["mail"]
     assert mail["provider"]["resolver"]["over_limit"] > 0, (
         "the provider's resolver had nothing to refuse: the load is too small to show anything"
     )

@@ -5,13 +5,12 @@ import fnmatch
 import json
 import os
 import pathlib
-import subprocess
 import time
 import uuid
 
 import pytest
 import yaml
-from practice import HOST, ROOT, full_only, run_module
+from practice import FULL, HOST, ROOT, full_only, some
 
 EVERY = yaml.safe_load((pathlib.Path(__file__).parent / "drift_tamperings.yml").read_text())
 # those that need more to be declared than the practice host has are test_drift_more.py's
@@ -53,33 +52,13 @@ class Drift:
     def __init__(self, lab, folder, *always):
         self.lab, self.folder, self.state, self.last, self.always = lab, folder, folder / "state", [], always
 
-    def run(self, *options, inventory=None, timeout=900, first_in_path=None):
+    def run(self, *options, first_in_path=None):
         """Run the command; return the finished process with .report. Programs in the folder *first_in_path* go before the controller's."""
         path = os.pathsep.join(filter(None, [first_in_path and str(first_in_path), self.lab.env["PATH"]]))
         target = self.folder / "report.json"
         target.unlink(missing_ok=True)
-        done = subprocess.run(
-            [
-                str(c)
-                for c in (
-                    ROOT / "tools" / "drift",
-                    "-i",
-                    inventory or ROOT / "lab/inventory",
-                    "--state",
-                    self.state,
-                    "--json",
-                    target,
-                    *self.always,
-                    *options,
-                )
-            ],
-            cwd=self.folder,
-            env=dict(self.lab.env, PATH=path),
-            text=True,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-        )
+        always = ("-i", ROOT / "lab" / "inventory", "--state", self.state, "--json", target, *self.always)
+        done = self.lab.run(ROOT / "tools" / "drift", *always, *options, cwd=self.folder, PATH=path)
         done.report = json.loads(target.read_text()) if target.exists() else None
         return done
 
@@ -157,7 +136,7 @@ class Tampered:
 
     def around(self, how):
         for zone in self.zones:
-            done = run_module(self.lab, "ctl", "set", zone, how)
+            done = self.lab.internet("ctl", "set", zone, how)
             assert done.returncode == 0, done.stderr
 
     def reboot(self):
@@ -202,9 +181,9 @@ def try_out(lab, drift, entries):
     return done
 
 
-def test_a_clean_host_has_nothing_to_say_and_is_not_changed_by_being_asked(lab, drift, full, figures):
+def test_a_clean_host_has_nothing_to_say_and_is_not_changed_by_being_asked(lab, drift, figures):
     before, seconds = look(lab), []
-    for _ in range(10 if full else 1):
+    for _ in range(10 if FULL else 1):
         start = time.monotonic()
         done = drift.run()
         seconds.append(time.monotonic() - start)
@@ -216,10 +195,10 @@ def test_a_clean_host_has_nothing_to_say_and_is_not_changed_by_being_asked(lab, 
     figures.append("drift of a clean host: %d runs, %.1f s each" % (len(seconds), sum(seconds) / len(seconds)))
 
 
-@pytest.mark.parametrize("batch", BATCHES)
-def test_everything_tampered_with_is_found_and_nothing_else(lab, drift, full, batch):
-    if not full and batch > 2:
-        pytest.skip("services that stop, one of them slowly: under SOKUHAI_FULL=1")
+@pytest.mark.parametrize(
+    "batch", some(BATCHES, (1, 2).__contains__, "services that stop, one of them slowly: under SOKUHAI_FULL=1")
+)
+def test_everything_tampered_with_is_found_and_nothing_else(lab, drift, batch):
     entries = [entry for entry in TAMPERINGS if entry["batch"] == batch]
     done = try_out(lab, drift, entries)
     assert "intruder" in done.stdout + json.dumps(done.report) or batch != 1

@@ -4,9 +4,11 @@ import contextlib
 import json
 
 import pytest
-from practice import HOST, applied_book, message
+from practice import HOST, applied_book, full_only, until
 from test_drift import EVERY, Drift, try_out
-from test_kernel import mail_flows, running, wait_for
+from test_kernel_beside import STOCK, mail_flows, running
+
+pytestmark = full_only("builds, plays and runs of its own: under SOKUHAI_FULL=1")
 
 GROUPS = {
     "guarded": {
@@ -28,22 +30,17 @@ GROUPS = {
 }
 
 
-def played(lab, *arguments, **options):
-    result = lab.play(*arguments, **options)
-    assert result.returncode == 0, message(result)
-
-
 @contextlib.contextmanager
 def guarded(lab):
     had = lab.sh("sh", "-c", "ls /etc/pf.conf", check=False).returncode == 0
     try:
-        played(lab, "site.yml", "--tags", "postfix,blocklist", variables=GROUPS["guarded"])
+        lab.applied("site.yml", "--tags", "postfix,blocklist", variables=GROUPS["guarded"])
         yield
     finally:
         applied_book("blocklist_only.yml", lab, blocklist_steps=[{"undo": True}])
         if not had:
             lab.sh("sh", "-c", "rm -f /etc/pf.conf; pfctl -q -d; pfctl -q -F all; true", check=False)
-        played(lab, "site.yml", "--tags", "postfix")
+        lab.applied("site.yml", "--tags", "postfix")
 
 
 @contextlib.contextmanager
@@ -51,7 +48,7 @@ def rebuilt(lab):
     if lab.sh("test", "-d", "/usr/ports/dns/bind920", check=False).returncode:
         pytest.skip("this generation's ports tree has no dns/bind920")
     try:
-        played(lab, "rebuild.yml", variables=GROUPS["rebuilt"], timeout=900)
+        lab.applied("rebuild.yml", variables=GROUPS["rebuilt"], timeout=900)
         yield
     finally:
         applied_book(
@@ -59,18 +56,17 @@ def rebuilt(lab):
             lab,
             **{key: value for key, value in GROUPS["rebuilt"].items() if key.startswith("ports_")},
         )
-        played(lab, "rollback.yml", "--tags", "kernel,headers")
-        if running(lab) != "/boot/kernel/kernel":
+        lab.applied("rollback.yml", "--tags", "kernel,headers")
+        if running(lab) != STOCK:
             lab.command("reboot", HOST)
-            played(lab, "rollback.yml", "--tags", "kernel")
-        assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
+            lab.applied("rollback.yml", "--tags", "kernel")
+        assert running(lab) == STOCK
+        until(lambda: mail_flows(lab))
 
 
 @pytest.fixture(scope="module")
-def declared(request, lab, full, tmp_path_factory):
+def declared(request, lab, tmp_path_factory):
     """tools/drift with the variables of a group, on a host that has been brought to them; one group is taken back before the next begins."""
-    if not full:
-        pytest.skip("builds, plays and runs of its own: under SOKUHAI_FULL=1")
     with {"guarded": guarded, "rebuilt": rebuilt}[request.param](lab):
         folder = tmp_path_factory.mktemp(request.param)
         path = folder / "variables.json"

@@ -4,7 +4,7 @@ import time
 import uuid
 
 import pytest
-from practice import changed, full_only, message
+from practice import changed, full_only, message, until
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,8 +90,7 @@ def test_a_killed_and_a_hanging_service_are_mended_by_the_next_run(lab):
     hanging = pid(lab, "mild")
     lab.sh("kill", "-STOP", hanging)
     lab.sh("kill", "-9", pid(lab, "harsh"))
-    result = lab.play("site.yml", "--tags", "greylist", "-v")
-    assert result.returncode == 0, result.stdout[-3000:]
+    result = lab.applied("site.yml", "--tags", "greylist", "-v")
     said = " ".join(result.stdout.split())
     for found, name in (("not running", "harsh"), ("no answer", "mild")):
         assert f"found: {found} id: service postgrey {name} " in said, result.stdout[-3000:]
@@ -113,8 +112,7 @@ def test_what_was_remembered_outlives_a_restart_and_a_kill(lab, remembered):
 @full_only("greylisting is turned off and on with SOKUHAI_FULL=1 only")
 def test_off_and_on_again(lab):
     try:
-        result = lab.play("site.yml", "--tags", "postfix", variables={"sokuhai_greylist": False})
-        assert result.returncode == 0, result.stdout[-3000:]
+        lab.applied("site.yml", "--tags", "postfix", variables={"sokuhai_greylist": False})
         assert "1002" not in lab.sh("postconf", "-n").stdout
         listening = lab.sh("sockstat", "-4l").stdout
         assert f":{MILD} " not in listening and f":{HARSH} " not in listening
@@ -124,16 +122,13 @@ def test_off_and_on_again(lab):
         again = lab.play("site.yml", "--tags", "postfix", variables={"sokuhai_greylist": False})
         assert changed(again) == 0, again.stdout[-3000:]
     finally:
-        result = lab.play("site.yml", "--tags", "postfix")
-    assert result.returncode == 0, result.stdout[-3000:]
+        lab.applied("site.yml", "--tags", "postfix")
 
 
 @full_only("the host boots with SOKUHAI_FULL=1 only")
 def test_a_boot_brings_both_back_before_postfix(lab):
     lab.command("reboot", "mx.home.example")
-    deadline = time.monotonic() + 60
-    while lab.sh("service", "postfix", "status", check=False).returncode and time.monotonic() < deadline:
-        time.sleep(0.5)
+    until(lambda: lab.sh("service", "postfix", "status", check=False).returncode == 0)
     assert lab.sh("service", RC, "status").stdout.count("is running as pid") == 2
     code = f"import os; print(*(os.stat(p).st_mtime for p in ('/var/run/postgrey/{RC}.harsh.pid', '/var/spool/postfix/pid/master.pid')))"
     greylisting, postfix = map(float, lab.sh("/usr/local/bin/python3", "-c", code).stdout.split())
@@ -147,5 +142,4 @@ def test_a_setting_that_does_not_start_goes_back(lab):
     assert result.returncode == 2 and "postgrey mild" in message(result), result.stdout[-3000:]
     assert lab.sh("service", RC, "status").stdout.count("is running as pid") == 2
     assert "127.0.0.1:10027" in lab.sh("ps", "-axww", "-o", "command=").stdout
-    result = lab.play("site.yml", "--tags", "greylist")
-    assert result.returncode == 0, result.stdout[-3000:]
+    lab.applied("site.yml", "--tags", "greylist")

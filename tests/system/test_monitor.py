@@ -1,12 +1,11 @@
 """The sampler on the practice host: its peaks are those of a delivery, a ceiling is one mail each way, and it comes back, gives way and goes."""
 
 import json
-import subprocess
 import time
 import uuid
 
 import pytest
-from practice import HOST, ROOT, applied_book, changed, full_only, run_module
+from practice import FULL, HOST, ROOT, applied_book, changed, full_only, until
 
 DIRECTORY = "/var/db/sokuhai_monitor"
 SERVICE = "sokuhai_monitor"
@@ -49,24 +48,10 @@ print(ticks / os.sysconf("SC_CLK_TCK"))
 
 def read(lab, since=3600, points=5000):
     """What module monitor_read answers on the host."""
-    run = subprocess.run(
-        [
-            ROOT / ".venv/bin/ansible",
-            "-i",
-            ROOT / "lab/inventory",
-            HOST,
-            "-o",
-            "-m",
-            "monitor_read",
-            "-a",
-            f"directory={DIRECTORY} since={since} points={points}",
-        ],
-        cwd=ROOT,
-        env=dict(lab.env, ANSIBLE_LIBRARY=str(ROOT / "roles/monitor/library"), ANSIBLE_LOAD_CALLBACK_PLUGINS="0"),
-        text=True,
-        capture_output=True,
-        timeout=120,
-    )
+    words = ("-i", ROOT / "lab" / "inventory", HOST, "-o", "-m", "monitor_read", "-a")
+    environment = {"ANSIBLE_LIBRARY": str(ROOT / "roles/monitor/library"), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "0"}
+    what = f"directory={DIRECTORY} since={since} points={points}"
+    run = lab.run(ROOT / ".venv/bin/ansible", *words, what, timeout=120, **environment)
     assert run.returncode == 0 and "=> " in run.stdout, run.stdout + run.stderr
     return json.loads(run.stdout[run.stdout.index("=> ") + 3 :])
 
@@ -81,17 +66,6 @@ def rows(lab):
         for line in lines[1:]
         if line.count(",") == len(names) - 1 and not line.startswith("time")
     ]
-
-
-def until(what, seconds=60):
-    """what()'s first true answer; AssertionError when it does not come."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = what()
-        if found:
-            return found
-        time.sleep(1)
-    raise AssertionError(f"not within {seconds} s")
 
 
 def next_row(lab, seconds=90):
@@ -127,15 +101,14 @@ def quick(lab):
     played(lab)
 
 
-def test_its_samples_are_what_the_lab_saw_at_the_same_time_during_a_delivery(lab, full, tmp_path, figures):
+def test_its_samples_are_what_the_lab_saw_at_the_same_time_during_a_delivery(lab, tmp_path, figures):
     # what was delivered before is in this one
     began = int(next_row(lab)["time"])
-    recipients = 6000 if full else 3000
+    recipients = 6000 if FULL else 3000
     report = tmp_path / "mail.json"
     before = used(lab, "own"), used(lab, "all"), time.monotonic()
-    result = run_module(
-        lab, "mail", "--instance", lab.name, "--recipients", recipients, "--domains", 300, "--json", report
-    )
+    load = ("--recipients", recipients, "--domains", 300)
+    result = lab.internet("mail", "--instance", lab.name, *load, "--json", report)
     assert result.returncode == 0, result.stdout + result.stderr
     mail = json.loads(report.read_text())
     next_row(lab)
@@ -322,8 +295,7 @@ def test_off_removes_all_but_the_samples_and_on_goes_on_with_them(lab):
 @full_only("under SOKUHAI_FULL=1: the same module as the one before")
 def test_rollback_by_name_removes_it_too(lab):
     try:
-        result = lab.play("rollback.yml", "--tags", "monitor")
-        assert result.returncode == 0, result.stdout[-3000:]
+        lab.applied("rollback.yml", "--tags", "monitor")
         assert lab.sh("service", SERVICE, "status", check=False).returncode != 0
     finally:
         played(lab)

@@ -3,15 +3,12 @@
 Another Postfix has other texts and other protections, so the dialogues are played here, too: one profile's, and all of them under SOKUHAI_FULL=1."""
 
 import functools
-import os
-import subprocess
 
 import pytest
 from dialogues.stage import ROWS
-from practice import MADE, ROOT, Lab
+from practice import FULL, MADE, ROOT, Lab
 from test_dialogues import ALWAYS, FULL_ONLY, judged, played, script
 
-FULL = bool(os.environ.get("SOKUHAI_FULL"))
 PROFILES = script.PROFILES if FULL else ["current"]
 PHASES = (*ALWAYS, *FULL_ONLY) if FULL else ("normal",)
 PAIRS = [
@@ -20,16 +17,10 @@ PAIRS = [
 
 
 def molecule(lab, folder, *words):
-    done = subprocess.run(
-        [ROOT / ".venv" / "bin" / "molecule", *words, "--no-command-borders"],
-        cwd=ROOT,
-        # a fresh folder remembers no run that was broken off
-        env={**lab.env, "MOLECULE_GENERATION": "bookworm", "MOLECULE_EPHEMERAL_DIRECTORY": f"{folder}/here"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=3000,
-    )
+    # a fresh folder remembers no run that was broken off
+    place = {"MOLECULE_GENERATION": "bookworm", "MOLECULE_EPHEMERAL_DIRECTORY": f"{folder}/here"}
+    program = ROOT / ".venv" / "bin" / "molecule"
+    done = lab.run(program, *words, "--no-command-borders", timeout=3000, **place)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 
 

@@ -3,35 +3,16 @@
 import json
 import os
 import re
-import subprocess
 
 from practice import HOST, ROOT
 
 
 def test_a_page_of_a_real_host_has_its_chain_and_its_samples(lab, tmp_path):
-    command = [
-        ROOT / "tools" / "drift",
-        "-i",
-        ROOT / "lab/inventory",
-        "--state",
-        tmp_path / "state",
-        "--json",
-        tmp_path / "report.json",
-        "--html",
-        tmp_path / "report.html",
-        "--days",
-        "1",
-        "-e",
-        json.dumps({"access_traps": ["catch-me@home.example"]}),
-    ]
-    done = subprocess.run(
-        [str(part) for part in command],
+    done = lab.run(
+        *(ROOT / "tools" / "drift", "-i", ROOT / "lab" / "inventory", "--state", tmp_path / "state"),
+        *("--json", tmp_path / "report.json", "--html", tmp_path / "report.html", "--days", 1),
+        *("-e", json.dumps({"access_traps": ["catch-me@home.example"]})),
         cwd=tmp_path,
-        env=lab.env,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=900,
     )
     # the traps are declared for this run only, so they are drift
     assert done.returncode == 2, done.stdout + done.stderr

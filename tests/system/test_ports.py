@@ -5,14 +5,10 @@ The ports are compiled for FreeBSD against the host's own sys/select.h; the daem
 
 import functools
 import json
-import os
 import re
-import signal
-import subprocess
-import time
 
 import pytest
-from practice import HOST, PLAYBOOK, ROOT, applied_book, changed_lines, full_only, play_book
+from practice import HERE, HOST, applied_book, changed_lines, full_only, play_book, some
 
 play = functools.partial(play_book, "ports_only.yml")
 applied = functools.partial(applied_book, "ports_only.yml")
@@ -215,49 +211,11 @@ def test_one_changed_option_builds_one_port(lab):
     lab.sh("rm", f"{TREE}/Makefile.local")
 
 
-def worker(lab):
-    """Pid of the build's process on the host, and whether its make runs."""
-    lines = lab.sh("ps", "-axo", "pid,ppid,command").stdout.splitlines()
-    return [int(line.split()[0]) for line in lines if " package" in line and "make -C /usr/ports" in line]
-
-
-def start_and_kill(lab, *words, **variables):
-    """Run the play until the build is under way, kill Ansible, and leave the host alone."""
-    folder = ROOT / "tests" / "system"
-    command = [
-        PLAYBOOK,
-        "-i",
-        ROOT / "lab/inventory",
-        folder / "ports_only.yml",
-        "-e",
-        json.dumps({**SMALL, **variables}),
-    ]
-    process = subprocess.Popen(
-        [str(c) for c in command],
-        cwd=ROOT,
-        env=dict(lab.env, PYTHONUNBUFFERED="1"),
-        text=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    timer = time.monotonic() + 180
-    try:
-        for line in process.stdout:
-            if all(word in line for word in words):
-                return
-            assert time.monotonic() < timer
-        raise AssertionError("the play ended before the build")
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 def test_a_run_killed_while_it_builds_is_taken_up_by_the_next(lab):
     changed = {"ports_list": [{"origin": "mail/postfix", "options_set": ["EAI"], "options_unset": ["CDB"]}]}
     write(lab, f"{TREE}/Makefile.local", "pre-build:\n\t@echo waiting; sleep 6\n")
-    start_and_kill(lab, "mail/postfix: building", **changed)
+    book, under_way = HERE / "ports_only.yml", ["mail/postfix: building"]
+    lab.play_killed(under_way, book=book, variables={**SMALL, **changed}, pause=0)
     result = built(lab, **changed)
     assert "mail/postfix: building" not in said(result), "the next run began a build of its own"
     # what the failed build was to bring is there as well
@@ -445,10 +403,10 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=str)
-def test_what_cannot_be_is_refused_before_anything_changes(lab, full, case):
-    if not full and case != "an option with a typing error":
-        pytest.skip("one of them here, all in make test-full")
+@pytest.mark.parametrize(
+    "case", some(REFUSED, "an option with a typing error".__eq__, "a play each; one of them suffices for make test")
+)
+def test_what_cannot_be_is_refused_before_anything_changes(lab, case):
     variables, words = REFUSED[case]
     before = lab.fingerprint(), state(lab)
     result = tried(lab, **variables)

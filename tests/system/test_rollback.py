@@ -1,8 +1,8 @@
 """rollback.yml: back to stock, part by part, with mail flowing; and site.yml brings everything again."""
 
 import pytest
-from practice import changed, full_only, message
-from test_kernel import mail_flows, wait_for
+from practice import FULL, changed, full_only, until
+from test_kernel_beside import mail_flows
 
 HEADERS = ["/usr/include/sys/select.h", "/usr/src/sys/sys/select.h"]
 
@@ -22,46 +22,42 @@ def configuration(lab):
 
 def played(lab, *arguments, **options):
     """Run a playbook that must succeed; return the finished process and what it printed, on one line."""
-    result = lab.play(*arguments, **options)
-    assert result.returncode == 0, message(result)
+    result = lab.applied(*arguments, **options)
     return result, " ".join(result.stdout.split())
 
 
 @pytest.fixture(scope="module")
-def rebuilt(lab, full):
+def rebuilt(lab):
     """The host as site.yml made it, and then a rebuild that got as far as the headers and a kernel beside, without a boot; all of it, with a port."""
     assert "sokuhai limits" in lab.sh("cat", "/etc/sysctl.conf").stdout, "role limits had nothing to do on this host"
     before = configuration(lab)
     lab.sh("/bin/sh", "-c", "rm -rf /boot/kernel.trial; cp -Rp /boot/kernel /boot/kernel.trial")
-    parts = "kernel,postfix" if full else "kernel"
+    parts = "kernel,postfix" if FULL else "kernel"
     declared = {"kernel_build": False, "kernel_name": "kernel.trial"}
     played(lab, "rebuild.yml", "--tags", parts, variables=declared, timeout=900)
-    yield lab
+    yield
     lab.sh("/bin/sh", "-c", "rm -rf /boot/kernel.trial")
     _result, said = played(lab, "site.yml")
     assert "buildworld" not in said, "a header is still raised"
     assert configuration(lab) == before
-    assert wait_for(lab, mail_flows)
+    until(lambda: mail_flows(lab))
 
 
-def test_a_run_that_rebuilds_nothing_says_what_the_raised_header_means(rebuilt):
-    lab = rebuilt
+def test_a_run_that_rebuilds_nothing_says_what_the_raised_header_means(lab, rebuilt):
     assert numbers(lab) == ["16384", "16384"]
     result, said = played(lab, "site.yml", "--tags", "rebuild")
     assert changed(result) == 0 and "rebuild_enabled" in said and "buildworld" in said, result.stdout
 
 
 @full_only("one more run, in check mode, and a port built: in make test-full")
-def test_it_is_predicted_and_nothing_changes(rebuilt):
-    lab = rebuilt
+def test_it_is_predicted_and_nothing_changes(lab, rebuilt):
     assert lab.sh("pkg", "query", "%R %k", "postfix").stdout.split() == ["unknown-repository", "1"]
     before = configuration(lab)
     result, _ = played(lab, "rollback.yml", "--check")
     assert changed(result) > 0 and configuration(lab) == before and numbers(lab) == ["16384", "16384"]
 
 
-def test_everything_but_the_mail_service_goes_back_to_stock(rebuilt):
-    lab = rebuilt
+def test_everything_but_the_mail_service_goes_back_to_stock(lab, rebuilt):
     result, said = played(lab, "rollback.yml", timeout=900)
     assert numbers(lab) == ["1024", "1024"]
     for path, mark in (
@@ -80,14 +76,13 @@ def test_everything_but_the_mail_service_goes_back_to_stock(rebuilt):
     repository, locked = lab.sh("pkg", "query", "%R %k", "postfix").stdout.split()
     assert repository != "unknown-repository" and locked == "0"
     assert "until its next boot" in said, "what a boot gives back is not said"
-    assert wait_for(lab, mail_flows), "the mail service was not asked to go"
+    until(lambda: mail_flows(lab))  # the mail service was not asked to go
     again, _ = played(lab, "rollback.yml")
     assert changed(again) == 0, again.stdout
 
 
 @full_only("switches the mail service off and on again: in make test-full")
-def test_the_mail_service_goes_by_name_only(rebuilt):
-    lab = rebuilt
+def test_the_mail_service_goes_by_name_only(lab, rebuilt):
     played(lab, "rollback.yml", "--tags", "postfix,sasl,bind")
     sockets = lab.sh("sockstat", "-46l").stdout
     assert not [line for line in sockets.splitlines() if ":25 " in line or ":53 " in line or ":587 " in line], sockets

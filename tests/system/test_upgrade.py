@@ -22,15 +22,9 @@ def play(release, lab, book, *options):
     """Run a playbook of the checkout *release* with the former inventory; return the finished process with .summary."""
     former, checkout, folder = release
     summary = folder / "summary.json"
-    done = subprocess.run(
-        [PLAYBOOK, "-i", former / "molecule/default/inventory", checkout / "playbooks" / book, *map(str, options)],
-        cwd=checkout,
-        env={**lab.env, "SOKUHAI_SUMMARY": str(summary)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=1800,
-    )
+    inventory, playbook = former / "molecule/default/inventory", checkout / "playbooks" / book
+    environment = {"SOKUHAI_SUMMARY": str(summary)}
+    done = lab.run(PLAYBOOK, "-i", inventory, playbook, *options, cwd=checkout, timeout=1800, **environment)
     done.summary = json.loads(summary.read_text()) if summary.exists() else None
     return done
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 
 from practice import HOST, PLAYBOOK, ROOT
 
@@ -10,15 +9,7 @@ FEW = json.dumps({"verify_options": ["-k", "test_named_answers or test_there_is_
 
 
 def verify(lab, inventory, *options):
-    done = subprocess.run(
-        [str(word) for word in (PLAYBOOK, "-i", inventory, ROOT / "playbooks" / "verify.yml", "-e", FEW, *options)],
-        cwd=ROOT,
-        env=lab.env,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=300,
-    )
+    done = lab.run(PLAYBOOK, "-i", inventory, ROOT / "playbooks" / "verify.yml", "-e", FEW, *options)
     return done.returncode, done.stdout[-3000:] + done.stderr
 
 

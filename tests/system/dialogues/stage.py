@@ -6,7 +6,7 @@ import re
 import time
 
 import yaml
-from practice import SLOW, run_module
+from practice import SLOW
 
 from . import script
 
@@ -21,8 +21,7 @@ GREYLIST, AGENT = "sokuhai_postgrey", "/usr/local/bin/policyd-spf"
 def put_back(lab, box):
     """Give the host the lab's own values and root's former mailbox: later tests rely on both."""
     lab.sh("sh", "-c", "cat >/var/mail/root" if box else "rm -f /var/mail/root", stdin=box)
-    result = lab.play("site.yml", "--tags", TAGS)
-    assert result.returncode == 0, result.stdout[-5000:] + result.stderr
+    lab.applied("site.yml", "--tags", TAGS)
 
 
 class Stage:
@@ -34,8 +33,7 @@ class Stage:
     def configure(self, changes=None):
         """Play site.yml for the profile with variables.yml and *changes*. Raises AssertionError with what it said."""
         variables = {**TOLD["all"], **TOLD[self.profile], "sokuhai_profile": self.profile, **(changes or {})}
-        result = self.lab.play("site.yml", "--tags", TAGS, variables=variables)
-        assert result.returncode == 0, result.stdout[-5000:] + result.stderr
+        self.lab.applied("site.yml", "--tags", TAGS, variables=variables)
 
     def speak(self, rows, parallel=script.PARALLEL):
         """Play rows in the clients' namespace and return {id: replies}."""
@@ -94,10 +92,10 @@ class Stage:
         """Play a phase while zones of the simulated internet behave as {zone: how} says."""
         try:
             for zone, how in behave.items():
-                assert run_module(self.lab, "ctl", "set", zone, how).returncode == 0
+                assert self.lab.internet("ctl", "set", zone, how).returncode == 0
             self.act(phase)
         finally:
-            run_module(self.lab, "ctl", "reset")
+            self.lab.internet("ctl", "reset")
 
     def policy_down(self):
         """Both kinds of service are away while the rows are played, and back afterwards."""

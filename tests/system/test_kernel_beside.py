@@ -8,7 +8,7 @@ import re
 import time
 
 import pytest
-from practice import HOST, changed, full_only, message
+from practice import HOST, changed, full_only, message, until
 
 TRIAL = {
     "kernel_reboot": True,
@@ -19,6 +19,7 @@ TRIAL = {
 }
 #: A kernel that is there already: the stock one under another name.
 THERE = dict(TRIAL, kernel_build=False, kernel_name="kernel.trial")
+STOCK = "/boot/kernel/kernel"
 STATE = (
     "sysctl -n kern.bootfile; ls /boot; ls /boot/loader.conf.d; cat /boot/loader.conf.d/sokuhai-kernel.conf; ls /boot/nextboot.conf "
     "/etc/rc.d/sokuhai_trial; cat /boot/*/sokuhai.json"
@@ -52,25 +53,19 @@ def mail_flows(lab):
     return said.startswith("220") and "dns" in said
 
 
-def wait_for(lab, condition, seconds=60):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition(lab):
-            return True
-        time.sleep(1)
-    return False
+def serves(lab):
+    """The stock kernel runs, and mail is accepted and names are resolved."""
+    assert running(lab) == STOCK
+    until(lambda: mail_flows(lab))
 
 
 def back_to_stock(lab):
     """rollback.yml, and the reboot that it asks for when one of our kernels runs."""
-    result = lab.play("rollback.yml", "--tags", "kernel,headers")
-    assert result.returncode == 0, message(result)
-    if running(lab) != "/boot/kernel/kernel":
+    result = lab.applied("rollback.yml", "--tags", "kernel,headers")
+    if running(lab) != STOCK:
         assert running(lab).split("/")[2] + " runs" in " ".join(result.stdout.split()), result.stdout
         lab.command("reboot", HOST)
-        result = lab.play("rollback.yml", "--tags", "kernel")
-        assert result.returncode == 0, message(result)
-    return result
+        lab.applied("rollback.yml", "--tags", "kernel")
 
 
 @pytest.fixture(scope="module")
@@ -81,21 +76,20 @@ def untouched(lab):
     lab.sh("/bin/sh", "-c", "rm -rf /boot/kernel.trial; rm -f /usr/src/sys/kern/zz_broken.c")
     if lab.fingerprint() != before:
         back_to_stock(lab)
-    assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
+    serves(lab)
     assert lab.fingerprint() == before
 
 
 @pytest.fixture
 def stock(lab, untouched):
     """The host with its stock kernel, and another one beside it, to be tried."""
-    if running(lab) != "/boot/kernel/kernel":
+    if running(lab) != STOCK:
         back_to_stock(lab)
     lab.sh(
         "/bin/sh",
         "-c",
         "rm -f /usr/src/sys/kern/zz_broken.c; rm -rf /boot/kernel.trial; cp -Rp /boot/kernel /boot/kernel.trial",
     )
-    return lab
 
 
 def fate(lab, word):
@@ -120,23 +114,21 @@ for entry in range(table[4], table[4] + table[5], 24):
 """
 
 
-def test_a_kernel_that_panics_gives_way_by_itself_and_is_not_tried_again(stock):
-    lab = stock
+def test_a_kernel_that_panics_gives_way_by_itself_and_is_not_tried_again(lab, stock):
     fate(lab, "panic")
     result = rebuild(lab, THERE)
     assert result.returncode != 0 and verdict(lab)["result"] == "failed", message(result)
     assert verdict(lab)["reason"] in message(result)
-    assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
+    serves(lab)
     text = state(lab)
     assert "kernel=" not in text and "sokuhai_trial" not in text
     again = rebuild(lab, THERE)
     assert again.returncode == 0 and changed(again) == 0 and "kernel_retry" in again.stdout
-    assert running(lab) == "/boot/kernel/kernel"
+    assert running(lab) == STOCK
 
 
 @full_only("two reboots: in make test-full; tests/unit/test_kernel_trial.py has the module's part")
-def test_a_kernel_that_ones_own_tasks_refuse_gives_way_and_is_not_tried_again(stock, tmp_path):
-    lab = stock
+def test_a_kernel_that_ones_own_tasks_refuse_gives_way_and_is_not_tried_again(lab, stock, tmp_path):
     tasks = tmp_path / "prove.yml"
     tasks.write_text(
         "- name: Look for what is not there\n  ansible.builtin.command: test -e /no/such/thing\n  changed_when: false\n"
@@ -145,7 +137,7 @@ def test_a_kernel_that_ones_own_tasks_refuse_gives_way_and_is_not_tried_again(st
     why = "kernel_verify_tasks: Look for what is not there"
     assert result.returncode != 0 and why in message(result), message(result)
     assert verdict(lab)["result"] == "failed" and verdict(lab)["reason"].startswith(why)
-    assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
+    serves(lab)
     boots = lab.sh("sysctl", "-n", "kern.boottime").stdout
     again = rebuild(lab, THERE)
     assert again.returncode == 0 and changed(again) == 0 and "Look for what is not there" in again.stdout, again.stdout
@@ -156,8 +148,7 @@ def test_a_kernel_that_ones_own_tasks_refuse_gives_way_and_is_not_tried_again(st
 
 
 @full_only("as in tests/unit/test_kernel_trial.py, but with the whole play: in make test-full")
-def test_a_file_that_the_loader_could_not_load_is_never_booted(stock):
-    lab = stock
+def test_a_file_that_the_loader_could_not_load_is_never_booted(lab, stock):
     boots = lab.sh("sysctl", "-n", "kern.boottime").stdout
     lab.sh("/bin/sh", "-c", "truncate -s 5000 /boot/kernel.trial/kernel")
     result = rebuild(lab, THERE)
@@ -166,8 +157,7 @@ def test_a_file_that_the_loader_could_not_load_is_never_booted(stock):
 
 
 @full_only("as in tests/unit/test_kernel_trial.py, but with the whole play: in make test-full")
-def test_a_build_that_fails_leaves_everything_as_it_was(stock):
-    lab = stock
+def test_a_build_that_fails_leaves_everything_as_it_was(lab, stock):
     before = lab.sh("ls", "-lR", "/boot").stdout
     lab.sh("/bin/sh", "-c", "echo '#error no kernel today' > /usr/src/sys/kern/zz_broken.c")
     result = rebuild(lab, TRIAL)
@@ -178,43 +168,38 @@ def test_a_build_that_fails_leaves_everything_as_it_was(stock):
 
 @full_only("waits for the timer of a trial: in make test-full")
 @pytest.mark.parametrize("word", ["hang", "nonetwork"])
-def test_a_trial_that_nobody_can_confirm_ends_by_its_timer(stock, word):
-    lab = stock
+def test_a_trial_that_nobody_can_confirm_ends_by_its_timer(lab, stock, word):
     fate(lab, word)
     result = rebuild(lab, THERE)
     assert result.returncode != 0 and verdict(lab)["result"] == "failed", message(result)
     assert f"{TRIAL['kernel_trial_seconds']} seconds" in verdict(lab)["reason"]
-    assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
+    serves(lab)
 
 
 @full_only("waits for a host that does not come back: in make test-full")
-def test_a_hard_hang_waits_for_the_switch_and_the_old_kernel_follows(stock):
-    lab = stock
+def test_a_hard_hang_waits_for_the_switch_and_the_old_kernel_follows(lab, stock):
     fate(lab, "stuck")
-    assert lab.play_killed("Boot it", "--tags", "kernel", "-e", json.dumps(THERE), book="rebuild.yml")
+    lab.play_killed(["TASK [", "Boot it"], "--tags", "kernel", book="rebuild.yml", variables=THERE)
     time.sleep(15)
     lab.command("reboot", "--hard", HOST)
-    assert wait_for(lab, lambda lab: running(lab) == "/boot/kernel/kernel") and wait_for(lab, mail_flows)
+    until(lambda: running(lab) == STOCK and mail_flows(lab))
 
 
 @full_only("one more build: in make test-full")
-def test_unasked_it_is_built_and_not_booted(stock):
-    result = rebuild(stock, {})
-    assert result.returncode == 0 and running(stock) == "/boot/kernel/kernel" and "kernel_reboot=true" in result.stdout
-    assert "kernel.SOKUHAI-" in stock.sh("ls", "/boot").stdout and "nextboot.conf" not in state(stock)
+def test_unasked_it_is_built_and_not_booted(lab, stock):
+    result = rebuild(lab, {})
+    assert result.returncode == 0 and running(lab) == STOCK and "kernel_reboot=true" in result.stdout
+    assert "kernel.SOKUHAI-" in lab.sh("ls", "/boot").stdout and "nextboot.conf" not in state(lab)
 
 
 @full_only(
     "a reboot each: in make test-full; tests/unit/test_kernel_trial.py kills the module after each of its writes"
 )
 @pytest.mark.parametrize("task", ["Prepare one boot", "Boot it", "Compare what serves", "Build the kernel"])
-def test_a_run_that_is_killed_is_finished_by_the_next(stock, task):
-    lab = stock
+def test_a_run_that_is_killed_is_finished_by_the_next(lab, stock, task):
     variables = TRIAL if task.startswith("Build") else THERE
-    assert lab.play_killed(task, "--tags", "kernel", "-e", json.dumps(variables), book="rebuild.yml"), (
-        f"the run never came to {task}"
-    )
-    wait_for(lab, lambda lab: lab.sh("true", check=False).returncode == 0)
+    lab.play_killed(["TASK [", task], "--tags", "kernel", book="rebuild.yml", variables=variables)
+    until(lambda: lab.sh("true", check=False).returncode == 0)
     result = rebuild(lab, variables)
     assert result.returncode == 0, message(result)
     assert running(lab).startswith("/boot/kernel.SOKUHAI-" if task.startswith("Build") else "/boot/kernel.trial/")
@@ -223,23 +208,21 @@ def test_a_run_that_is_killed_is_finished_by_the_next(stock, task):
 
 
 @full_only("refused as in tests/unit/test_kernel_trial.py: in make test-full")
-def test_without_anybody_at_the_console_nothing_starts(stock):
-    result = rebuild(stock, dict(THERE, kernel_console_access=False))
+def test_without_anybody_at_the_console_nothing_starts(lab, stock):
+    result = rebuild(lab, dict(THERE, kernel_console_access=False))
     assert result.returncode != 0 and "kernel_console_access" in message(result)
     assert changed(result) == 0
 
 
 @full_only("one more run: in make test-full")
-def test_check_mode_predicts_and_changes_nothing(stock):
-    lab = stock
+def test_check_mode_predicts_and_changes_nothing(lab, stock):
     before = lab.sh("ls", "-lR", "/boot").stdout
     result = rebuild(lab, TRIAL, "--check")
     assert result.returncode == 0 and changed(result) >= 2, message(result)
-    assert lab.sh("ls", "-lR", "/boot").stdout == before and running(lab) == "/boot/kernel/kernel"
+    assert lab.sh("ls", "-lR", "/boot").stdout == before and running(lab) == STOCK
 
 
-def test_a_kernel_is_built_beside_booted_once_and_kept(stock, figures):
-    lab = stock
+def test_a_kernel_is_built_beside_booted_once_and_kept(lab, stock, figures):
     began = time.monotonic()
     result = rebuild(lab, TRIAL)
     assert result.returncode == 0 and re.search(r"about \d+ minutes", " ".join(result.stdout.split())), message(result)
@@ -268,5 +251,5 @@ def test_a_kernel_is_built_beside_booted_once_and_kept(stock, figures):
 
     # and back: the stock kernel boots, ours is gone
     back_to_stock(lab)
-    assert running(lab) == "/boot/kernel/kernel" and wait_for(lab, mail_flows)
+    serves(lab)
     assert "kernel.SOKUHAI" not in state(lab) and "sokuhai-kernel.conf" not in state(lab)
