@@ -100,8 +100,8 @@ class Host:
                 return (1, "named.conf:1: REFUSE", "") if "REFUSE" in text else (0, remark + text * ("-p" in flags), "")
             case ["rndc", *_]:
                 self.did.append("reconfig")
-                if "NOSTART" in self.text():
-                    return 1, "", "failure"
+                if "NOSTART" in self.text() or self.running.get("old"):
+                    return 1, "", "rndc: 'reconfig' failed: failure"
                 self.running.update(loaded=int(self.clock), text=self.text())
                 return 0, "", ""
             case ["service", "named", verb]:
@@ -187,6 +187,15 @@ def test_a_named_that_does_not_prove_itself_gets_the_old_file_back(host, word, s
     assert (answer["failed"], answer["step"], answer["restored"]) == (True, step, True)
     assert host.text() == host.running["text"] == conf()
     assert not host.go(conf())["changed"]
+
+
+def test_a_named_older_than_its_program_that_refuses_is_not_called_silent(host):
+    host.go(conf())
+    host.running["old"] = True
+    answer = host.go(conf(clients=2000))
+    assert (answer["failed"], answer["step"], answer["restored"]) == (True, "reconfig", True)
+    assert "refuses what named-checkconf accepts" in answer["msg"] and "'reconfig' failed" in answer["msg"]
+    assert host.text() == host.running["text"] == conf()
 
 
 def test_a_failed_start_does_not_wait_for_the_whole_timeout(host):

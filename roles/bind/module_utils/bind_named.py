@@ -39,7 +39,7 @@ class Named:
         self.wanted[self.conf] = want["content"]
         self.now = {path: read(path) for path in self.wanted}
         self.differs = [path for path, text in self.wanted.items() if self.now[path] != text]
-        self.stopped, self.said = [], ""
+        self.stopped, self.said, self.refused = [], "", False
         self.log_end = host.log_end(MESSAGES)
 
     # -- reading
@@ -184,6 +184,7 @@ class Named:
             status, out, err = host.run([self.rndc, "reconfig"])
             self.said = (out + err).strip()
             if status:
+                self.refused = True
                 return False
         else:
             if action == "start":
@@ -275,12 +276,11 @@ class Named:
     def carry_out(self, action, fallback, recursed):
         """Do *action* and prove named; return (what it came to, the process). recursed: whether named resolved the probe before."""
         if not self.act(action):
-            self.revert(
-                fallback,
-                action,
-                "named does not answer at %s after its %s with the new configuration."
-                % (", ".join(self.want["servers"]), action),
-            )
+            why = "named does not answer at %s after its %s with the new configuration."
+            if self.refused:
+                # named-checkconf, of the program that is installed, took the file
+                why = "The running named (%s) refuses what named-checkconf accepts (rndc %s); one older than its program needs a restart."
+            self.revert(fallback, action, why % (", ".join(self.want["servers"]), action))
         if recursed and not host.wait_until(self.recurses, self.want["timeout"]):
             self.said = ""
             self.revert(
