@@ -43,7 +43,7 @@ def _after_name(data, at):
 def decode(data):
     """Return the reply *data* (bytes) as a dict, or None for what is no reply.
 
-    ident; rcode: its name; truncated, recursion_available: bool; question: as bytes in small letters, as in the question's packet from
+    ident; rcode: its name; authoritative, truncated, recursion_available: bool; question: as bytes in small letters, as in the question's packet from
     byte 12 on, b"" where the server did not repeat it; answers: their number; addresses: those of the A records among them.
     """
     try:
@@ -63,6 +63,7 @@ def decode(data):
     return {
         "ident": ident,
         "rcode": RCODES.get(flags & 0xF, str(flags & 0xF)),
+        "authoritative": bool(flags & 0x0400),
         "truncated": bool(flags & 0x0200),
         "recursion_available": bool(flags & 0x0080),
         "question": asked,

@@ -1,6 +1,10 @@
 """A host that serves already: nothing of its own is replaced without the operator's word, and what was there is kept."""
 
+import re
+import textwrap
+
 import pytest
+import yaml
 from practice import Lab, message
 
 CONFIG = "/usr/local/etc/postfix"
@@ -16,18 +20,83 @@ OWN = {
     """,
     "master.cf": "127.0.0.1:2525 inet n - n - 3 smtpd -o syslog_name=postfix/own -o smtpd_sasl_auth_enable=no\\n",
 }
+NAMED = "/usr/local/etc/namedb"
+NAMED_OWN = {
+    "named.conf": f"""
+        include "{NAMED}/own.key";
+        acl friends {{ 192.0.2.2; }};
+        options {{
+            directory "{NAMED}/working";
+            pid-file "/var/run/named/pid";
+            dnssec-validation no;
+            allow-recursion {{ 127.0.0.1; }};
+            allow-transfer {{ friends; key "own"; }};
+            listen-on {{ any; }};
+        }};
+        zone "club.test" {{ type master; file "../primary/club.db"; }};
+    """,
+    "own.key": """
+        key "own" { algorithm hmac-sha256; secret "aGlkZGVu"; };
+    """,
+    "primary/club.db": """
+        $TTL 60
+        @ SOA ns.club.test. hostmaster.club.test. 1 3600 600 86400 60
+        @ NS ns.club.test.
+        ns A 192.0.2.10
+    """,
+}
+#: One question over TCP as a client: (code of the reply, whether the server is an authority, records in its first message).
+QUERY = """
+import socket, struct, sys
+source, name, kind = sys.argv[1:]
+link = socket.create_connection(("192.0.2.10", 53), 5, (source, 0))
+labels = b"".join(struct.pack("B", len(one)) + one.encode() for one in name.split("."))
+packet = struct.pack("!6H", 7, 256, 1, 0, 0, 0) + labels + b"\\0" + struct.pack("!2H", int(kind), 1)
+link.sendall(struct.pack("!H", len(packet)) + packet)
+flags, _questions, answers = struct.unpack("!3H", link.makefile("rb").read(10)[4:])
+print((flags & 15, bool(flags & 1024), answers))
+"""
+STRANGER, FRIEND = ("203.0.113.20", "clients"), ("192.0.2.2", "operator")
+A, AXFR, MX, REFUSED = 1, 252, 15, 5
+
+
+def asked(lab, client, name, kind):
+    return eval(lab.sh("python3", "-", client[0], name, str(kind), host=client[1], stdin=QUERY).stdout)
+
+
+def serves_its_zone(lab):
+    """What the internet gets of the zone, and of recursion: the same before us and after."""
+    assert asked(lab, STRANGER, "ns.club.test", A) == (0, True, 1)
+    assert asked(lab, STRANGER, "d0001.test", MX)[0::2] == (REFUSED, 0)
+    assert asked(lab, STRANGER, "club.test", AXFR)[0] == REFUSED
+    assert asked(lab, FRIEND, "club.test", AXFR)[0::2] == (0, 4)
+
+
+def carried_over(result):
+    """The variables that the refusal of named.conf says."""
+    said = result.stdout[result.stdout.rindex("bind_replace_config: /") :]
+    lines = re.search(r"What is to stay goes into the inventory:\n(.*?\n) *Then set bind_replace_config", said, re.S)[1]
+    return yaml.safe_load(textwrap.dedent(lines))
 
 
 @pytest.fixture(scope="module")
 def serving(lab):
-    """A second lab beside the first, whose host has a Postfix of its owner's."""
+    """A second lab beside the first, whose host has a Postfix and a named of its owner's."""
     second = Lab(lab.name + "-own")
     second.command("down")
     done = second.command("up")
     assert done.returncode == 0, done.stderr
     try:
         assert second.play("bootstrap.yml").returncode == 0
-        second.sh("pkg", "install", "-y", "postfix")
+        second.sh("pkg", "install", "-y", "postfix", "bind920")
+        for name, text in NAMED_OWN.items():
+            second.sh("sh", "-c", f"cat > {NAMED}/{name}", stdin=textwrap.dedent(text))
+        second.sh(
+            "sh",
+            "-c",
+            f"chgrp bind {NAMED}/named.conf {NAMED}/own.key; chmod 0640 {NAMED}/named.conf {NAMED}/own.key; "
+            "sysrc named_enable=YES named_wait=NO; service named start",
+        )
         for name, text in OWN.items():
             own = "\n".join(line.strip() for line in text.splitlines())
             second.sh("sh", "-c", f"printf '%s' \"$1\" | sed 's/\\\\n/\\n/' >> {CONFIG}/{name}", "sh", own + "\n")
@@ -39,7 +108,8 @@ def serving(lab):
         second.command("down")
 
 
-def test_a_postfix_of_the_owners_is_refused_before_any_change(serving):
+def test_what_is_the_owners_is_refused_before_any_change(serving):
+    serves_its_zone(serving)
     before = serving.fingerprint(), serving.processes(), serving.sh("pkg", "query", "%n").stdout
     for arguments in (("--check",), ()):
         result = serving.play("site.yml", *arguments)
@@ -52,9 +122,13 @@ def test_a_postfix_of_the_owners_is_refused_before_any_change(serving):
             "milters: smtpd_milters",
             "services of master.cf: 127.0.0.1:2525/inet",
             '{name: relayhost, value: "[relay.isp.example]:587"}',
+            "bind_replace_config: ",
+            "zones: club.test (primary)",
+            "ACLs: friends",
+            "keys: own",
         ):
             assert word in said
-        assert "hidden" not in result.stdout + result.stderr
+        assert not re.search("hidden|aGlkZGVu", result.stdout + result.stderr)
         assert (serving.fingerprint(), serving.processes(), serving.sh("pkg", "query", "%n").stdout) == before
 
 
@@ -63,8 +137,12 @@ def test_a_run_of_another_part_is_not_refused(serving):
 
 
 def test_the_operators_word_takes_over_and_what_was_there_is_kept(serving):
-    had = {name: serving.sh("cat", f"{CONFIG}/{name}").stdout for name in OWN}
+    had = {f"{CONFIG}/{name}": serving.sh("cat", f"{CONFIG}/{name}").stdout for name in OWN}
+    had[f"{NAMED}/named.conf"] = serving.sh("cat", f"{NAMED}/named.conf").stdout
+    carried = carried_over(serving.play("site.yml", "--check", "--tags", "bind"))
+    assert carried["bind_listen_on"] == ["127.0.0.1", "192.0.2.10"]
     variables = {
+        **carried,
         "postfix_destinations": ["$myhostname", "localhost", "home.example"],
         "postfix_main_cf": [{"name": "relayhost", "value": "[relay.isp.example]:587"}],
         "postfix_master_cf": [
@@ -80,11 +158,14 @@ def test_the_operators_word_takes_over_and_what_was_there_is_kept(serving):
         ],
     }
     # ours after the first run: the next one needs no word
-    for more in ({"postfix_replace_config": True}, {"postfix_main_cf": []}):
+    for more in ({"postfix_replace_config": True, "bind_replace_config": True}, {"postfix_main_cf": []}):
         result = serving.play("site.yml", variables={**variables, **more})
         assert result.returncode == 0, message(result)
-        for name, text in had.items():
-            assert serving.sh("cat", f"{CONFIG}/{name}.before-sokuhai").stdout == text
+        for path, text in had.items():
+            assert serving.sh("cat", f"{path}.before-sokuhai").stdout == text
+            assert serving.sh("ls", "-l", f"{path}.before-sokuhai").stdout.startswith(
+                "-rw-r--r--" if "master" in path else "-rw-r-----"
+            )
+        serves_its_zone(serving)
         assert serving.sh("cat", f"{CONFIG}/tables.before-sokuhai/mine").stdout == "kept\n"
-        assert serving.sh("ls", "-l", f"{CONFIG}/main.cf.before-sokuhai").stdout.startswith("-rw-r-----")
     assert "relayhost =" not in serving.sh("postconf", "-n").stdout

@@ -87,7 +87,11 @@ class Host:
 
     def run(self, argv, timeout=60, env=None, output=None):
         argv = [os.path.basename(argv[0]), *argv[1:]]
-        if argv[0] in ("ps", "procstat", "sysctl", "limits") or argv[1:] == ["status"] or argv[:2] == ["sysrc", "-i"]:
+        if (
+            argv[0] in ("ps", "procstat", "sysctl", "limits", "sockstat")
+            or argv[1:] == ["status"]
+            or argv[:2] == ["sysrc", "-i"]
+        ):
             return self.shown(argv)
         self.step()
         match argv:
@@ -97,6 +101,7 @@ class Host:
                 text = pathlib.Path(path).read_text() if os.path.exists(path) else "REFUSE"
                 # as 9.18 does, on standard output and with the path
                 remark = "%s:3: option 'files' is deprecated\n" % path
+                text = text.replace(OURS, "")
                 return (1, "named.conf:1: REFUSE", "") if "REFUSE" in text else (0, remark + text * ("-p" in flags), "")
             case ["rndc", *_]:
                 self.did.append("reconfig")
@@ -165,8 +170,11 @@ def host(tmp_path, monkeypatch):
     return Host(tmp_path, monkeypatch)
 
 
+OURS = "# Role bind writes this whole file; the rest of a header.\n"
+
+
 def conf(*words, listen="127.0.0.1", clients=1000):
-    return "options {\n\tlisten-on { %s; };\n\trecursive-clients %d;\n};\n%s" % (
+    return OURS + "options {\n\tlisten-on { %s; };\n\trecursive-clients %d;\n};\n%s" % (
         listen,
         clients,
         "".join('include "%s";\n' % word for word in words),
@@ -257,11 +265,11 @@ def test_a_host_without_named_is_predicted_in_check_mode_alone(host):
 
 
 def test_check_mode_writes_and_starts_nothing(host):
-    host.conf.write_text("old")
+    host.conf.write_text(OURS + "old")
     found = host.go(conf(), check_mode=True)
-    assert found["changed"] and (found["diff"][0]["before"], found["diff"][0]["after"]) == ("old", conf())
+    assert found["changed"] and (found["diff"][0]["before"], found["diff"][0]["after"]) == (OURS + "old", conf())
     assert host.go(conf("REFUSE"), check_mode=True)["failed"]
-    assert host.text() == "old" and host.did == []
+    assert host.text() == OURS + "old" and host.did == []
     assert {path.name for path in host.folder.iterdir()} == {"named.conf", "sbin"}
 
 
@@ -283,6 +291,57 @@ def test_local_unbound_makes_room_and_returns_when_named_cannot_start(host):
     host.rc["local_unbound_enable"] = "YES"
     assert not host.go(conf())["failed"]
     assert not host.services["local_unbound"] and host.rc["local_unbound_enable"] == "NO"
+
+
+OWN_ZONE = 'zone "club.test" { type primary; file "/club"; };\n'
+
+
+def test_a_named_conf_of_somebody_else_is_replaced_by_the_operators_word_alone_and_kept(host):
+    host.conf.write_text("options { };\n" + OWN_ZONE)
+    host.conf.chmod(0o640)
+    for check_mode in (True, False):
+        answer = host.go(conf(), check_mode=check_mode)
+        assert answer["failed"] and answer["msg"].startswith("bind_replace_config: ") and host.did == []
+    assert not host.go(conf(), replace=True)["failed"]
+    host.go(conf(clients=2000))
+    kept = host.folder / "named.conf.before-sokuhai"
+    assert kept.read_text() == "options { };\n" + OWN_ZONE and kept.stat().st_mode & 0o777 == 0o640
+
+
+def test_primary_zones_are_loaded_by_the_checker_with_the_files_that_go_in_with_them(host, monkeypatch):
+    hints, judged = host.folder / "hints", []
+    run = host.run
+
+    def seen(argv, **more):
+        if "-z" in argv:
+            judged.append(pathlib.Path(argv[-1]).read_text())
+            assert hints.with_name("hints.staged").read_text() == "one"
+        return run(argv, **more)
+
+    monkeypatch.setattr(util("sokuhai.host"), "run", seen)
+    text = conf() + OWN_ZONE + 'zone "." { type hint; file "%s"; };\n' % hints
+    assert not host.go(text, files=[{"path": str(hints), "content": "one"}])["failed"]
+    assert judged == [text.replace(str(hints), "%s.staged" % hints)] and host.text() == text
+    assert not list(host.folder.glob("*.staged"))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_zone_that_is_served_no_more_brings_the_old_file_back(host, monkeypatch, there):
+    ask = host.ask
+
+    def answers(server, name, *rest, **more):
+        if name == "club.test":
+            return {
+                "rcode": "NOERROR" if there or "UNLOADED" not in host.running["text"] else "SERVFAIL",
+                "authoritative": True,
+            }
+        return ask(server, name, *rest, **more)
+
+    monkeypatch.setattr(util("sokuhai.dns"), "ask", answers)
+    host.go(conf() + OWN_ZONE)
+    answer = host.go(conf("UNLOADED") + OWN_ZONE)
+    assert answer["failed"] != there and (there or (answer["step"], answer["restored"]) == ("zones", True))
+    assert ("UNLOADED" in host.text()) == there
 
 
 @pytest.mark.parametrize("old, new", [(None, conf()), (conf(), conf(clients=2000)), (conf(), conf(listen="127.0.0.2"))])

@@ -30,6 +30,7 @@ def test_a_reply_on_the_wire():
     assert dns.decode(reply(packet, answers=[(16, b"\x01x"), (1, b"\xc0\x00\x02\x07")])) == {
         "ident": 258,
         "rcode": "NOERROR",
+        "authoritative": False,
         "truncated": False,
         "recursion_available": True,
         "question": packet[12:].lower(),

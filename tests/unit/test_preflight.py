@@ -234,7 +234,7 @@ GOOD = {
     "sysctl": {"hw.physmem": "4271390720"},
     "disk": {"/": 5000, "/usr": 5000, "/var": 5000},
     "pkg": True,
-    "replaced": {"postfix": ""},
+    "replaced": {"bind": "", "postfix": ""},
 }
 WANTED = {
     "releases": [14, 15],

@@ -64,6 +64,10 @@ options:
     description: Seconds named has to answer after a start, and to resolve O(probe_name) before the host is switched to it.
     type: int
     default: 20
+  replace:
+    description: Take the place of a named.conf that role bind did not write; it stays as C(.before-sokuhai).
+    type: bool
+    default: false
   predict:
     description: In check mode, predict what becomes of a host without named; false refuses it there, too.
     type: bool
@@ -89,7 +93,7 @@ action: {description: "What was done to the process, one of none, start, restart
 findings: {description: What differs besides files, type: list, returned: always}
 recurses: {description: Whether named resolves probe_name, type: bool, returned: "state=present, not in check mode"}
 static: {description: "resolvconf.conf has resolvconf=NO: /etc/resolv.conf itself is written", type: bool, returned: success}
-step: {description: "Where the transaction failed: checkconf, the action, recursion, openfiles", type: str, returned: failure}
+step: {description: "Where the transaction failed: checkconf, the action, recursion, zones, openfiles", type: str, returned: failure}
 restored: {description: Whether named runs with the previous files, type: bool, returned: failure}
 """
 
@@ -112,6 +116,7 @@ def present(named, want, check_mode):
     resolver = Resolver(want, want["use_for_host"])
     if not named.installed and not (check_mode and want["predict"]):
         raise Refused("bind_install: there is no named at %s; set bind_install: true" % named.rc["named_program"])
+    named.judge()
     before = enable(named, want["rc"], check_mode)
     result = named.put_in_force() if named.installed else named.predicted()
     after = enable(named, {name + "_enable": "NO" for name in want["displaces"]}, check_mode)
@@ -153,6 +158,7 @@ def main():
             "servers": {"type": "list", "elements": "str", "default": ["127.0.0.1"]},
             "probe_name": {"type": "str", "default": "."},
             "timeout": {"type": "int", "default": 20},
+            "replace": {"type": "bool", "default": False},
             "predict": {"type": "bool", "default": True},
             "use_for_host": {"type": "bool", "default": True},
             "name_servers": {"type": "list", "elements": "str", "default": ["127.0.0.1"]},

@@ -30,8 +30,9 @@ import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bind_host import beside, leftover, rc_variables
+from ansible.module_utils.bind_host import leftover
 from ansible.module_utils.sokuhai.host import run, sysctl_int, write
+from ansible.module_utils.sokuhai.named import beside, rc_variables
 
 
 def accepted(checkconf, statement):

@@ -7,27 +7,9 @@ import re
 from email.utils import parsedate_to_datetime
 
 from ansible.module_utils.sokuhai import dns, host, process, rc
+from ansible.module_utils.sokuhai.named import RC_DEFAULTS
 
-#: rc.conf variables of named's rc script and what the script itself assumes for them
-#: (freebsd-ports dns/bind920/files/named.in; login class: rc.subr's default is "daemon").
-RC_DEFAULTS = {
-    "named_enable": "NO",
-    "named_program": "/usr/local/sbin/named",
-    "named_conf": "/usr/local/etc/namedb/named.conf",
-    "named_flags": "",
-    "named_uid": "bind",
-    "named_chrootdir": "",
-    "named_auto_forward": "NO",
-    "named_limits": "",
-    "named_login_class": "daemon",
-    "local_unbound_enable": "NO",
-}
 DEFAULT_PIDFILE = "/var/run/named/pid"
-
-
-def rc_variables():
-    """Return {name: value} of rc.conf's variables for named, with the rc script's defaults where rc.conf is silent."""
-    return {**RC_DEFAULTS, **{name: value for name, value in rc.read(RC_DEFAULTS).items() if value}}
 
 
 def leftover(variables):
@@ -39,13 +21,6 @@ def leftover(variables):
         "%s sets named_program = %s, which is not there and which no package installs: remove the line (sysrc -x named_program), or set it to %s"
         % (rc.place("named_program", "named"), program, RC_DEFAULTS["named_program"])
     )
-
-
-def beside(program, name):
-    """Return the path of a tool that belongs to this named, or None: the port has named-checkconf in bin, older ones in sbin."""
-    root = os.path.dirname(os.path.dirname(program))
-    paths = (os.path.join(root, folder, name) for folder in ("bin", "sbin"))
-    return next((path for path in paths if os.access(path, os.X_OK)), None)
 
 
 def pidfile_of(conf_text):
@@ -83,3 +58,9 @@ def recurses(server, name, timeout=2.0, tries=2):
     """Return whether the server found an answer for NS of *name* on behalf of this host. timeout: seconds."""
     reply = dns.ask(server, name, "NS", timeout=timeout, tries=tries)
     return reply is not None and reply["rcode"] in ("NOERROR", "NXDOMAIN") and reply["recursion_available"]
+
+
+def authority(server, zone):
+    """Return whether the server has *zone* itself, and serves it."""
+    reply = dns.ask(server, zone, "SOA", recurse=False)
+    return reply is not None and reply["rcode"] == "NOERROR" and reply["authoritative"]

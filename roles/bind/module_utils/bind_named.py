@@ -8,10 +8,11 @@ import tempfile
 import time
 
 from ansible.module_utils import bind_host
-from ansible.module_utils.bind_statements import forwarders, needs_restart, option_statements
-from ansible.module_utils.sokuhai import host, limits
+from ansible.module_utils.bind_statements import forwarders, needs_restart
+from ansible.module_utils.sokuhai import before, foreign_named, host, limits, named
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused, read
+from ansible.module_utils.sokuhai.named import option_statements
 
 #: Where FreeBSD's stock syslog.conf puts daemon.notice and above.
 MESSAGES = "/var/log/messages"
@@ -24,15 +25,15 @@ class Named:
     """One host's named and the files it should run with.
 
     want: the parameters of module bind_config. outcome: what a failure leaves, as data: the step that failed ("checkconf", an action,
-    "recursion", "openfiles") and whether the previous files are in force again.
+    "recursion", "zones", "openfiles") and whether the previous files are in force again.
     """
 
     def __init__(self, want, check_mode):
         self.want, self.check_mode, self.outcome = want, check_mode, {}
-        self.rc = bind_host.rc_variables()
+        self.rc = named.rc_variables()
         self.conf = self.rc["named_conf"]
         self.checkconf, self.rndc = (
-            bind_host.beside(self.rc["named_program"], name) for name in ("named-checkconf", "rndc")
+            named.beside(self.rc["named_program"], name) for name in ("named-checkconf", "rndc")
         )
         # named.conf last, which names the others
         self.wanted = {item["path"]: item["content"] for item in want["files"]}
@@ -58,6 +59,10 @@ class Named:
     def answers(self):
         return all(bind_host.answers(server) for server in self.want["servers"])
 
+    def holds(self, zones):
+        """Return those of *zones* for which the running named is an authority."""
+        return [zone for zone in zones if bind_host.authority(self.want["servers"][0], zone)]
+
     def recurses(self):
         return bind_host.recurses(self.want["servers"][0], self.want["probe_name"])
 
@@ -70,15 +75,10 @@ class Named:
         return self.soft(process) < self.want["openfiles"]
 
     def check(self, path, *flags):
-        chroot = os.path.realpath(self.rc["named_chrootdir"] or "/")
-        inside = ["-t", chroot] if chroot != "/" and os.path.realpath(path).startswith(chroot + "/") else []
-        return host.run([self.checkconf, *flags, *inside, path])
+        return named.check(self.rc, path, *flags)
 
     def printed(self, path):
-        """Return named.conf as named-checkconf -p prints it, without its remarks about lines, or None where it is no named.conf."""
-        status, out, _err = self.check(path, "-p")
-        # 9.18 prints "PATH:31: option 'files' is deprecated" before the first statement
-        return re.sub(r"^\S+:\d+: .*\n", "", out, flags=re.M) if status == 0 else None
+        return named.printed(self.rc, path)
 
     def complaints(self):
         """Return what named wrote to syslog about itself since this module began: its start prints no reason on a terminal."""
@@ -101,35 +101,54 @@ class Named:
 
     # -- before the swap
 
+    def judge(self):
+        """Raise Refused where a named.conf would go that nobody of us wrote."""
+        refusal = "" if self.want["replace"] else foreign_named.refusal(self.rc)
+        if refusal:
+            raise Refused(refusal)
+
     def stage(self):
-        """Have named-checkconf judge the text, in check mode outside the configuration's directory; return it as -p prints it. Raises Refused."""
+        """Have named-checkconf judge the text and its primary zones, in check mode outside the configuration's directory; return it as -p prints it.
+
+        Raises Refused.
+        """
+        folder = None
         if self.check_mode:
             if not all(os.path.isdir(self.rc["named_chrootdir"] + path) for path in self.want["directories"]):
                 return ""
             folder = tempfile.mkdtemp(prefix="sokuhai-bind-")
-            path = os.path.join(folder, "named.conf")
-        else:
-            folder, path = None, self.conf + ".staged"
+        staged = {
+            path: os.path.join(folder, os.path.basename(path)) if folder else path + ".staged" for path in self.wanted
+        }
         try:
-            host.write(path, self.want["content"], 0o644)
+            path, text = staged[self.conf], self.want["content"]
+            host.write(path, text, 0o644)
             status, out, err = self.check(path)
-            printed = self.printed(path)
+            printed = self.printed(path) or ""
+            if status == 0 and "primary" in named.zones(printed).values():
+                # -z reads the files that named.conf names
+                for other in set(staged) - {self.conf}:
+                    host.write(staged[other], self.wanted[other], 0o644)
+                    text = text.replace('"%s"' % other, '"%s"' % staged[other])
+                host.write(path, text, 0o644)
+                status, out, err = self.check(path, "-z")
         finally:
-            host.remove(path)
+            host.remove(*staged.values())
             if folder:
                 os.rmdir(folder)
         if status:
             self.outcome.update(step="checkconf", restored=False)
+            said = [line for line in (out + err).splitlines() if not re.search(r": loaded serial \d+", line)]
             raise Refused(
                 "named-checkconf refuses the new named.conf, %s stays as it is: %s"
-                % (self.conf, (out + err).strip().replace(path, "named.conf"))
+                % (self.conf, "\n".join(said).strip().replace(path, "named.conf"))
             )
-        for found in forwarders(printed or ""):
+        for found in forwarders(printed):
             raise Refused(
                 "bind_extra_options, bind_extra_config: %s would make named query another resolver, whose query limits are what this role "
                 'replaces: remove it, or forward single zones (zone "corp.example" { type forward; ... })' % found
             )
-        return printed or ""
+        return printed
 
     def make_directories(self):
         """Make named's own directories and return those that were missing (the port makes them, a hand-built named does not)."""
@@ -240,6 +259,7 @@ class Named:
         process = self.process()
         sound = self.now[self.conf] is not None and process is not None and not self.older(process) and self.answers()
         recursed = sound and self.recurses()
+        held = self.holds(named.zones(printed)) if sound else []
         action, findings = self.plan(process, printed)
         for path in missing:
             findings.append(finding("named: directories", "directory " + path, "there", "missing"))
@@ -254,6 +274,8 @@ class Named:
         fallback = self.saved()
         if self.differs:
             # Only files that were seen to work may become those we return to; else the ones before them stay.
+            if not foreign_named.MARK.search(self.now[self.conf] or foreign_named.HEADER):
+                before.keep(self.conf)
             if self.now[self.conf] is not None and (sound or not fallback):
                 fallback = {path: text for path, text in self.now.items() if text is not None}
                 for path, text in fallback.items():
@@ -262,7 +284,7 @@ class Named:
         if all(self.wanted.get(path) == text for path, text in fallback.items()):
             fallback = {}
         if action != "none":
-            result["action"], process = self.carry_out(action, fallback, recursed)
+            result["action"], process = self.carry_out(action, fallback, recursed, held)
         if process is None:
             raise Refused("named stopped running: %s" % self.said)
         if self.low(process):
@@ -273,8 +295,11 @@ class Named:
             )
         return {**result, "recurses": self.recurses()}
 
-    def carry_out(self, action, fallback, recursed):
-        """Do *action* and prove named; return (what it came to, the process). recursed: whether named resolved the probe before."""
+    def carry_out(self, action, fallback, recursed, held):
+        """Do *action* and prove named; return (what it came to, the process).
+
+        recursed: whether named resolved the probe before. held: the zones that it still has, and served.
+        """
         if not self.act(action):
             why = "named does not answer at %s after its %s with the new configuration."
             if self.refused:
@@ -288,6 +313,9 @@ class Named:
                 "recursion",
                 'named resolved NS of "%s" before this change and no longer does.' % self.want["probe_name"],
             )
+        if not host.wait_until(lambda: self.holds(held) == held, self.want["timeout"]):
+            lost = ", ".join(zone for zone in held if zone not in self.holds(held))
+            self.revert(fallback, "zones", "named was an authority for %s before this change and no longer is." % lost)
         process = self.process()
         if process is None or (self.low(process) and action == "reconfig"):
             if not self.act("restart"):

@@ -1,6 +1,8 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """The statements of a named.conf as named-checkconf -p prints it, and which of them a running named takes over."""
 
+from ansible.module_utils.sokuhai.named import option_statements, split_statements
+
 #: What a running named takes over from rndc reconfig whole (bin/named/server.c, load_configuration). Everything else restarts it: descriptors
 #: are set before it gives up root, sockets are bound while it still may, and a cache filled under other trust anchors or root
 #: servers would hide that the new ones do not work.
@@ -24,34 +26,6 @@ RELOADABLE = {
     "version",
 }
 RELOADABLE_BLOCKS = {"acl", "logging", "statistics-channels", "zone"}
-
-
-def split_statements(text):
-    """Return the statements (list of str) of one block level, white space folded, without their semicolons."""
-    found, depth, word, quoted = [], 0, "", False
-    for char in text:
-        if char == '"':
-            quoted = not quoted
-        if not quoted:
-            depth += {"{": 1, "}": -1}.get(char, 0)
-        if char == ";" and not quoted and depth == 0:
-            statement = " ".join(word.split())
-            if statement:
-                found.append(statement)
-            word = ""
-        else:
-            word += char
-    return found
-
-
-def option_statements(text):
-    """Return {keyword: [statements]} of the options block."""
-    found = {}
-    for statement in split_statements(text):
-        if statement.startswith("options {"):
-            for inner in split_statements(statement[len("options {") : statement.rindex("}")]):
-                found.setdefault(inner.split()[0], []).append(inner)
-    return found
 
 
 def forwarders(text, where=""):

@@ -27,7 +27,7 @@ import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import foreign, host
+from ansible.module_utils.sokuhai import foreign, foreign_named, host
 from ansible.module_utils.sokuhai.blocks import set_block
 from ansible.module_utils.sokuhai.limits import MARK, Host, parse_values
 
@@ -67,7 +67,7 @@ def pf():
 def replaced():
     """Return {role: why it does not take the place of what is there unasked, "" where nothing would be lost}."""
     directory = host.run(["postconf", "-h", "config_directory"])[1].strip() or "/usr/local/etc/postfix"
-    return {"postfix": foreign.postfix_refusal(directory)}
+    return {"bind": foreign_named.refusal(), "postfix": foreign.postfix_refusal(directory)}
 
 
 def packages():
