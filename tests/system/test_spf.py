@@ -102,7 +102,7 @@ def test_an_agent_that_cannot_be_run_makes_mail_wait_and_loses_none(lab):
     lab.sh(
         "sh",
         "-c",
-        "mv /usr/local/bin/policyd-spf /usr/local/bin/policyd-spf.away; pkill -f '^/usr/local/bin/python3[.0-9]* /usr/local/bin/policyd-spf' || :",
+        "mv /usr/local/bin/policyd-spf /usr/local/bin/policyd-spf.away; pkill -f '^/usr/local/bin/python3[.0-9]* -IB /usr/local/libexec/sokuhai-policyd-spf --server ' || :",
     )
     try:
         (((code, text), *rest),) = send(lab, mail("pass"))

@@ -15,6 +15,7 @@ spf_agent = role_modules.load("roles/spf/library/spf_agent.py")
 shared, process = role_modules.util("sokuhai.host"), role_modules.util("sokuhai.process")
 Refused = shared.Refused
 PROBES = role_modules.ROOT / "roles/spf/files"
+SERVER = PROBES / "usr/local/libexec/sokuhai-policyd-spf.py"
 
 MARK = {"fail": "mark", "softfail": "mark", "neutral": "mark", "permerror": "mark", "temperror": "mark"}
 REFUSE = {**MARK, "fail": "refuse"}
@@ -23,25 +24,29 @@ REFUSE = {**MARK, "fail": "refuse"}
 AGENT = """\
 #!{python}
 import sys, syslog, spf
-wanted = {{}}
-for line in open(sys.argv[1]):
-    name, _, value = line.strip().partition("=")
-    if name not in ("fail", "other"):
-        syslog.syslog('ERROR: Unknown name "%s"' % name)
-    wanted[name] = value
-attributes = {{}}
-for line in sys.stdin:
-    line = line.rstrip("\\n")
-    if line:
-        name, _, value = line.partition("=")
-        attributes[name] = value
-        continue
-    helo = attributes["helo_name"]
-    query = spf.query("postmaster@" + helo, helo)
-    result = query.check()[0]
-    if result != "fail" and attributes["sender"]:
-        result = spf.query(attributes["sender"], helo).check()[0]
-    print("action=" + wanted.get(result, wanted["other"]) + "\\n", flush=True)
+def main():
+    wanted = {{}}
+    for line in open(sys.argv[1]):
+        name, _, value = line.strip().partition("=")
+        if name not in ("fail", "other"):
+            syslog.syslog('ERROR: Unknown name "%s"' % name)
+        wanted[name] = value
+    attributes = {{}}
+    for line in sys.stdin.buffer:
+        line = line.decode().rstrip("\\n")
+        if line:
+            name, _, value = line.partition("=")
+            attributes[name] = value
+            continue
+        helo = attributes["helo_name"]
+        query = spf.query("postmaster@" + helo, helo)
+        result = query.check()[0]
+        if result != "fail" and attributes["sender"]:
+            result = spf.query(attributes["sender"], helo).check()[0]
+        sys.stdout.write("action=" + wanted.get(result, wanted["other"]) + "\\n\\n")
+        sys.stdout.flush()
+if __name__ == "__main__":
+    main()
 """
 LIBRARY = "class query:\n    def __init__(self, s, h):\n        self.s, self.h = s, h\n    def check(self):\n        raise SystemExit('asked the DNS')\n"
 GOOD = "fail=prepend Received-SPF: Fail\nother=prepend Received-SPF: x\n"
@@ -86,6 +91,9 @@ def host(tmp_path, monkeypatch):
     # the proof runs as the agent's user: here whoever runs the tests, by another uid than root's
     become(monkeypatch, pwd.getpwuid(os.geteuid()).pw_name, 4711)
     monkeypatch.setattr(spf_agent.os, "geteuid", lambda: 4711)
+    # nor is anything given to another by whoever is not root
+    monkeypatch.setattr(spf_agent.os, "chown", lambda *_: None)
+    monkeypatch.setattr(shared, "rights", lambda mode, *_: "%04o" % mode)
     return tmp_path
 
 
@@ -100,6 +108,9 @@ def agent(host, text=GOOD, name="a", check=False, **params):
         "program": str(host / "bin/policyd-spf"),
         "config": str(host / f"etc/sokuhai-{name}.conf"),
         "text": text,
+        "server": str(host / "etc/sokuhai-policyd-spf"),
+        "server_text": SERVER.read_text(),
+        "directory": str(host / "sockets"),
         "probe": (PROBES / "probe.py").read_text(),
         "results": MARK,
         "helo": "same",
@@ -197,7 +208,9 @@ def test_a_configuration_that_postfix_still_names_is_kept(host):
     # b is named by nobody once there is c
     for name, others in (("b", ["a"]), ("c", ["a"])):
         agent(host, text=f"{GOOD}other=prepend Received-SPF: {name}\n", name=name).present()
-        assert sorted(path.stem for path in (host / "etc").iterdir()) == [f"sokuhai-{one}" for one in (*others, name)]
+        assert sorted(path.stem for path in (host / "etc").glob("*.conf")) == [
+            f"sokuhai-{one}" for one in (*others, name)
+        ]
 
 
 def test_a_changed_file_is_written_again(host):
@@ -211,6 +224,35 @@ def test_root_and_postfix_are_no_users_for_it(host, monkeypatch, name, uid):
     become(monkeypatch, name, uid)
     with pytest.raises(Refused, match="spf_user: .*(someone|postfix)"):
         agent(host, user="postfix" if uid else "someone").present()
+
+
+def test_the_program_that_shares_one_agent_comes_with_a_directory_of_the_users_own(host):
+    made = agent(host, check=True).present()
+    folder, program = host / "sockets", host / "etc/sokuhai-policyd-spf"
+    assert [one["id"] for one in made["findings"]] == [f"directory {folder}"] and not folder.exists()
+    agent(host).present()
+    assert program.read_text() == spf_agent.HEAD + SERVER.read_text() and stat.S_IMODE(program.stat().st_mode) == 0o755
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    # what was left by another user cannot be opened by this one
+    (folder / "lock").touch()
+    folder.chmod(0o755)
+    assert agent(host).present()["changed"] and list(folder.iterdir()) == []
+    assert not agent(host).present()["changed"]
+
+
+def test_somebody_elses_program_of_that_name_is_not_overwritten(host):
+    (host / "etc").mkdir()
+    (host / "etc/sokuhai-policyd-spf").write_text("#!/bin/sh\n")
+    with pytest.raises(Refused, match="spf_agent: .*/sokuhai-policyd-spf is there"):
+        agent(host).present()
+    assert (host / "etc/sokuhai-policyd-spf").read_text() == "#!/bin/sh\n"
+
+
+def test_an_agent_that_another_program_cannot_run_is_refused(host):
+    program = host / "bin/policyd-spf"
+    program.write_text(program.read_text().replace("def main", "def run").replace("    main()", "    run()"))
+    with pytest.raises(Refused, match="cannot be run .*main"):
+        agent(host).present()
 
 
 def test_a_mode_is_a_finding_and_put_right(host):
@@ -242,6 +284,7 @@ def test_agents_of_a_former_program_are_ended(host, monkeypatch):
     }
     monkeypatch.setattr(process, "table", lambda: table)
     monkeypatch.setattr(spf_agent.os, "kill", lambda pid, number: ended.append(pid))
+    (host / "sockets").mkdir(0o700)
     predicted = agent(host, check=True).present()
     assert predicted["changed"] and ended == []
     made = agent(host).present()
@@ -330,7 +373,7 @@ def perl_agent(host, fail, temperror, results):
     perl = f"{shutil.which('perl')} -I{host}/lib"
     script(host / "bin/policyd-spf", PERL.format(perl=perl, fail=fail, temperror=temperror))
     probe = (PROBES / "probe.pl").read_text()
-    return agent(host, text="", results=results, agent="perl", config="", probe=probe)
+    return agent(host, text="", results=results, agent="perl", config="", server="", probe=probe)
 
 
 @pytest.mark.skipif(not shutil.which("perl"), reason="no perl on this machine")

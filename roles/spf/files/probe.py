@@ -1,7 +1,8 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Runs an SPF agent written in Python with the lookup replaced: the result is the sender's local part, and for HELO the first label of its name.
 
-The agent's own libraries are loaded and its own code decides; no name is asked. What it logs comes on standard error.
+The agent's own libraries are loaded and its own code decides; no name is asked. What it logs comes on standard error. It is run as
+sokuhai-policyd-spf runs it: by its main().
 """
 
 import runpy
@@ -22,4 +23,4 @@ def check(self, *_):
 
 syslog.syslog, syslog.openlog, spf.query.check = say, lambda *_, **__: None, check
 sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+runpy.run_path(sys.argv[0], run_name="sokuhai")["main"]()

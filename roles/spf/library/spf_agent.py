@@ -9,12 +9,16 @@ description:
   - Runs the installed agent, as its future user and with its future configuration, once for each SPF result, for HELO and for the sender, with the
     lookup replaced by that result, and compares its answers with what is declared. No name is looked up.
   - Only when they agree is the configuration written. Its name holds a digest of its text, so that a service of Postfix that names another one keeps it.
+  - With O(server), that program is written as well, with the directory of its sockets. It starts the agent when it is needed.
   - The package is installed first where it is missing. Agents that were started before the program was last installed are ended; Postfix starts new ones.
 options:
   agent: {type: str, choices: [python, perl], required: true}
   program: {type: path, required: true}
   config: {type: str, default: '', description: "Path of the configuration; empty where the agent has none."}
   text: {type: str, default: '', description: Its text.}
+  server: {type: path, default: '', description: "Path of the program that passes connections to one agent for all; empty where each has its own."}
+  server_text: {type: str, default: '', description: "Its text, Python; what sh(1) makes of it stands before."}
+  directory: {type: path, default: /var/db/sokuhai_spf, description: "Directory of that program's sockets, the user's own."}
   probe: {type: str, required: true, description: "Program in the agent's language that runs the agent with the lookup replaced: files/probe.*."}
   results: {type: dict, required: true, description: "What is declared, result: mark, refuse or defer."}
   helo: {type: str, choices: [same, mark], default: same}
@@ -39,6 +43,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 
@@ -47,7 +52,16 @@ from ansible.module_utils.sokuhai import host, pkg, policy, process
 from ansible.module_utils.sokuhai.files import File
 from ansible.module_utils.sokuhai.findings import finding
 
+MARK = "Written by sokuhai's role spf"
 RESULTS = ("fail", "softfail", "neutral", "permerror", "temperror", "none", "pass")
+#: sh(1) and Python both read it: the program runs by whichever Python the agent's package is for at that moment.
+HEAD = """#!/bin/sh
+\"\"\":"
+exec $(/usr/bin/sed -n '1s/^#! *//p' "$1") -IB "$0" "$@"
+\"\"\"
+"""
+#: Parameters, a file's path and its text, and its mode.
+FILES = (("config", "text", 0o644), ("server", "server_text", 0o755))
 #: What the Perl agent's port is built with, by result.
 KNOBS = {"fail": "SPF_FAIL", "temperror": "SPF_TEMPERROR"}
 #: What Postfix does with an answer, and how that begins: access(5).
@@ -231,11 +245,40 @@ class Agent:
             and one.perhaps_older_than(program=self.p["program"])
         ]
 
+    def refuse_foreign(self):
+        """Refuse a program of that name which somebody else wrote. A configuration's name has its digest."""
+        former = host.read(self.p["server"]) if self.p["server"] else None
+        if former is not None and MARK not in former:
+            raise host.Refused(
+                "spf_agent: %s is there and was not written by role spf; move it away" % self.p["server"]
+            )
+
+    def folder(self, entry):
+        """Return the finding of a sockets' directory that is not the user's alone, [] for none."""
+        if not self.p["server"]:
+            return []
+        path, found = self.p["directory"], "missing"
+        with contextlib.suppress(FileNotFoundError):
+            now = os.lstat(path)
+            found = host.rights(stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid)
+        wanted = host.rights(0o700, entry.pw_uid, entry.pw_gid)
+        return [] if found == wanted else [finding("directory " + path, path, wanted, found)]
+
+    def make_folder(self, entry):
+        """Make the sockets' directory; what another user left in it is of no use to this one."""
+        path = self.p["directory"]
+        shutil.rmtree(path, ignore_errors=True)
+        os.mkdir(path, 0o700)
+        os.chown(path, entry.pw_uid, entry.pw_gid)
+        os.chmod(path, 0o700)
+
     def present(self, check, warn):
         """Prove, then write what differs unless *check*; return the module's answer. warn: function that takes a sentence."""
         missing = pkg.missing(self.p["packages"])
         # the Perl agent has none
-        files = [File(self.p["config"], self.p["text"])] if self.p["config"] else []
+        texts = {"text": self.p["text"], "server_text": HEAD + self.p["server_text"]}
+        files = [File(self.p[path], texts[text], mode) for path, text, mode in FILES if self.p[path]]
+        self.refuse_foreign()
         findings = pkg.findings(missing)
         if not check:
             pkg.install(missing)
@@ -254,11 +297,15 @@ class Agent:
         due = [file for file in files if file.differs or file.findings()]
         findings += [one for file in due for one in file.findings()]
         diff = [host.difference(file.path, self.shown(file.former), file.text) for file in due if file.differs]
+        folder = self.folder(entry)
+        findings += folder
         old = self.outlived(entry)
         if old:
             pids = ", ".join(str(one.pid) for one in old)
             findings.append(finding("process spf: program", "SPF agents", "younger than %s" % self.p["program"], pids))
         if not check:
+            if folder:
+                self.make_folder(entry)
             for file in due:
                 file.put()
                 # once more, where Postfix will find it: a directory closed to the user would show only now
@@ -298,6 +345,9 @@ def main():
             "program": {"type": "path", "required": True},
             "config": {"type": "str", "default": ""},
             "text": {"type": "str", "default": ""},
+            "server": {"type": "path", "default": ""},
+            "server_text": {"type": "str", "default": ""},
+            "directory": {"type": "path", "default": "/var/db/sokuhai_spf"},
             "probe": {"type": "str", "required": True},
             "results": {"type": "dict", "required": True},
             "helo": {"type": "str", "choices": ["same", "mark"], "default": "same"},

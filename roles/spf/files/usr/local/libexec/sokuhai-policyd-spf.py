@@ -1,0 +1,219 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Written by sokuhai's role spf. One SPF agent for all smtpd(8) processes, instead of an interpreter for each.
+
+    sokuhai-policyd-spf AGENT CONFIGURATION     started by spawn(8) for each connection
+
+It passes the connection to a server and ends; where none runs, it starts one. The server runs the agent's own main(), unchanged, in a thread for
+each connection. Who runs another agent, another configuration or another resolv.conf gets another server; one that has no connection for a while
+ends. So nothing has to be started, stopped or told of a change.
+"""
+
+import contextlib
+import fcntl
+import glob
+import hashlib
+import io
+import os
+import re
+import runpy
+import socket
+import sys
+import syslog
+import threading
+import time
+
+DIRECTORY = "/var/db/sokuhai_spf"
+#: Of one server. A DNS library that waits by select(2) fails from descriptor 1024 (FD_SETSIZE) on, and each connection may have a lookup.
+CONNECTIONS = 400
+SERVERS = 64
+#: s that a server without connections stays, and that one may take for its answer to the helper.
+IDLE = 30
+PATIENCE = 20
+LISTENER = 3
+TAKEN, FULL = b"y", b"n"
+
+
+class PerThread:
+    """Stands for sys.stdin or sys.stdout, each thread its own."""
+
+    def __init__(self):
+        self.own = threading.local()
+
+    def __getattr__(self, name):
+        return getattr(self.own.stream, name)
+
+
+def place(program, config):
+    """Return the beginning of the sockets' names. Raises OSError where the agent or its configuration is gone."""
+    known = [(path, os.stat(path).st_ctime_ns) for path in (__file__, program, config)]
+    with contextlib.suppress(OSError):
+        known.append(os.stat("/etc/resolv.conf").st_mtime_ns)
+    return os.path.join(DIRECTORY, hashlib.sha256(repr(known).encode()).hexdigest()[:12])
+
+
+@contextlib.contextmanager
+def lock():
+    """Held by whoever makes or removes a socket."""
+    with open(os.path.join(DIRECTORY, "lock"), "w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+# ---- one connection: what spawn(8) starts ----
+
+
+def offer(path, connection=0):
+    """Pass the descriptor *connection* to the server at *path*; return TAKEN, FULL, b"" where it ends just now, or None where there is none."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.settimeout(PATIENCE)
+        try:
+            server.connect(path)
+            socket.send_fds(server, [b"\n"], [connection])
+            return server.recv(1)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        except (BrokenPipeError, ConnectionResetError):
+            return b""
+
+
+def start(path, program, config):
+    """Start a server at *path* unless another process just has."""
+    with lock():
+        for one in glob.glob(os.path.join(DIRECTORY, "*.[0-9]*")):
+            if not answers(one):
+                os.unlink(one)
+        if os.path.exists(path):
+            return
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        listener.listen(128)
+        if os.fork():
+            return
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.dup2(listener.fileno(), LISTENER)
+    os.set_inheritable(LISTENER, True)  # dup2 of itself leaves it as it was
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nothing, stream)
+    command = interpreter(program)
+    os.execvp(command[0], [*command, "-IB", __file__, "--server", path, program, config])
+
+
+def answers(path):
+    """Return whether a server listens at *path*."""
+    with socket.socket(socket.AF_UNIX) as server:
+        try:
+            server.connect(path)
+        except OSError:
+            return False
+    return True
+
+
+def interpreter(program):
+    """Return the words of *program*'s first line, which has the libraries' interpreter."""
+    with open(program, "rb") as file:
+        line = file.readline(200).decode(errors="replace")
+    found = re.match(r"#!\s*(?:\S*/env\s+)?(\S.*)", line)
+    if not found:
+        raise OSError("%s: no interpreter in its first line" % program)
+    return found[1].split()
+
+
+def hand_over(program, config):
+    """Pass standard input to a server that has room. Raises OSError where that fails."""
+    beginning, tries, number = place(program, config), 0, 0
+    while number < SERVERS:
+        path = "%s.%d" % (beginning, number)
+        answer = offer(path)
+        if answer == TAKEN:
+            return
+        if answer == FULL:
+            number += 1
+            continue
+        tries += 1
+        if tries > 3:
+            raise OSError("the server of %s does not stay; run it by hand: %s %s" % (program, program, config))
+        if answer is None:
+            start(path, program, config)
+    raise OSError("%d servers of %d connections each are full" % (SERVERS, CONNECTIONS))
+
+
+# ---- the server ----
+
+
+class Server:
+    def __init__(self, path, program, config):
+        self.path, self.listener = path, socket.socket(fileno=LISTENER)
+        self.mine, self.stdin, self.stdout = os.stat(path).st_ino, PerThread(), PerThread()
+        sys.argv, sys.stdin, sys.stdout = [program, config], self.stdin, self.stdout
+        self.main = runpy.run_path(program, run_name="sokuhai")["main"]
+        # once without a request: it reads the configuration before there are threads, and ends here if it cannot
+        self.stdin.own.stream, self.stdout.own.stream = io.TextIOWrapper(io.BytesIO()), io.StringIO()
+        self.main()
+        threading.excepthook = self.log
+
+    @staticmethod
+    def log(failed):
+        if failed.exc_type is not SystemExit:
+            syslog.syslog(syslog.LOG_ERR, "%s: %s" % (failed.exc_type.__name__, failed.exc_value))
+
+    def run(self):
+        self.listener.settimeout(IDLE)
+        used = time.monotonic()
+        while True:
+            try:
+                helper = self.listener.accept()[0]
+            except socket.timeout:
+                if threading.active_count() > 1:
+                    used = time.monotonic()
+                elif time.monotonic() - used >= IDLE:
+                    return self.end()
+                continue
+            used = time.monotonic()
+            with helper, contextlib.suppress(OSError):
+                helper.settimeout(PATIENCE)
+                received = socket.recv_fds(helper, 1, 1)[1]
+                if received:
+                    helper.sendall(self.take(socket.socket(fileno=received[0])))
+
+    def take(self, connection):
+        """Answer *connection* in a thread of its own; return TAKEN or FULL."""
+        connection.setblocking(True)
+        if threading.active_count() <= CONNECTIONS:
+            with contextlib.suppress(RuntimeError):
+                threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
+                return TAKEN
+        connection.close()
+        return FULL
+
+    def answer(self, connection):
+        # smtpd(8) may go before it has its answer
+        with contextlib.suppress(OSError), connection:
+            self.stdin.own.stream = connection.makefile("r")
+            self.stdout.own.stream = connection.makefile("w", encoding="utf-8", errors="surrogateescape")
+            self.main()
+
+    def end(self):
+        """Remove the socket, unless another server's is there. Who has connected meanwhile gets no answer, and tries again."""
+        with lock(), contextlib.suppress(OSError):
+            if os.stat(self.path).st_ino == self.mine:
+                os.unlink(self.path)
+
+
+def main(arguments):
+    if arguments[0] == "--server":
+        Server(*arguments[1:]).run()
+        return 0
+    try:
+        hand_over(*arguments)
+    except OSError as problem:
+        syslog.openlog("sokuhai-policyd-spf", syslog.LOG_PID, syslog.LOG_MAIL)
+        syslog.syslog(syslog.LOG_ERR, str(problem))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
