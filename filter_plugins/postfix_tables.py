@@ -6,8 +6,13 @@ roles/postfix/templates/usr/local/etc/postfix/tables.
 """
 
 import ipaddress
+import pathlib
 import re
-import warnings
+import sys
+
+# Ansible loads each filter file by its path, without a package
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from postfix_items import postfix_value
 
 #: Parameters of smtp(8) and lmtp(8) whose tables hold passwords; smtp(8) opens them before it gives up root (SASL_README).
 PASSWORDS = ("smtp_sasl_password_maps", "lmtp_sasl_password_maps")
@@ -25,7 +30,7 @@ def postfix_secret_tables(tables, main_cf, master_cf):
 
 
 def postfix_typed(tables, map_type):
-    """Return the tables {name, type, entries, samples} with *map_type* for those without a type; of two with one name the later counts."""
+    """Return the tables {name, type, entries} with *map_type* for those without a type; of two with one name the later counts."""
     return [
         {**table, "type": table.get("type") or map_type}
         for table in {table["name"]: table for table in tables}.values()
@@ -68,19 +73,21 @@ def postfix_network_problems(mynetworks):
 
 
 def postfix_table_problems(tables, variable="postfix", secret=()):
-    """Return what is wrong with tables {name, type, entries: [{pattern, action}]}: entries that Postfix would skip, ignore or read otherwise.
+    """Return what is wrong with tables {name, type, entries: [{pattern, action, origin}]}: entries that Postfix would skip, ignore or read otherwise.
+    Whether it compiles an expression, only Postfix can tell: see postfix_asked().
 
-    A list of sentences that begin with *variable* and _tables. secret: names of tables of which nothing is shown, not even a pattern: a password
-    that was put into the wrong key would be in it.
+    A list of sentences that begin with *variable* and _tables, or with an entry's own origin. secret: names of tables of which nothing is shown, not
+    even a pattern: a password that was put into the wrong key would be in it.
     """
-    return [f"{variable}_tables{problem}" for problem in _table_problems(tables or [], secret)]
+    # one entry may be in two tables
+    return list(dict.fromkeys(_table_problems(tables or [], f"{variable}_tables", secret)))
 
 
-def _table_problems(tables, secret):
+def _table_problems(tables, variable, secret):
     seen = set()
     for table in tables:
         name, kind = str(table["name"]), table.get("type") or ""
-        where = f" ({name})"
+        where = f"{variable} ({name})"
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             yield f"{where}: name {name!r} is not a plain file name (letters, digits, dot, hyphen, underscore)"
         if name == "aliases":
@@ -88,18 +95,22 @@ def _table_problems(tables, secret):
         if name in seen:
             yield f"{where}: the name is listed twice"
         seen.add(name)
-        yield from (
-            f"{where}: {problem}" for problem in _entry_problems(kind, table.get("entries") or [], name in secret)
-        )
+        yield from _entry_problems(where, kind, table.get("entries") or [], name in secret)
 
 
-def _entry_problems(kind, entries, secret):
+def _origin(where, number, entry, secret=False):
+    """Return how a sentence names an entry: by what the inventory calls it, else by its place in the table *where*."""
+    shown = "" if secret else f" ({entry.get('pattern')})"
+    return f"{entry.get('origin') or f'{where}: entry {number}'}{shown}"
+
+
+def _entry_problems(where, kind, entries, secret):
     patterns, depth = {}, 0
     for number, entry in enumerate(entries, 1):
         pattern, action = str(entry.get("pattern") or ""), str(entry.get("action") or "").strip()
-        here = f"entry {number}" if secret else f"entry {number} ({pattern})"
+        here = _origin(where, number, entry, secret)
         if not pattern.strip():
-            yield f"entry {number} has no pattern"
+            yield f"{entry.get('origin') or f'{where}: entry {number}'} has no pattern"
             continue
         if pattern != pattern.strip() or "\n" in pattern:
             yield f"{here}: the pattern has white space at an end or a line end, Postfix would read another line"
@@ -118,12 +129,12 @@ def _entry_problems(kind, entries, secret):
             yield f"{here}: no action; Postfix would skip the entry"
         if "\n" in action:
             yield f"{here}: the action has more than one line"
+        problem = None
         if kind == "cidr":
             problem = network_problem(pattern)
-        elif kind in ("regexp", "pcre"):
-            problem = _expression_problem(kind, pattern.removeprefix("!"))
-        else:
-            problem = None
+        elif kind == "regexp":
+            problem = _escape_problem(pattern)
+        elif kind != "pcre":
             yield from (f"{here}: {problem}" for problem in _key_problems(pattern, patterns.get(pattern.lower())))
             patterns[pattern.lower()] = number
         if problem and secret:
@@ -131,7 +142,7 @@ def _entry_problems(kind, entries, secret):
         if problem:
             yield f"{here}: {problem}; Postfix would skip the entry"
     if depth > 0:
-        yield f"{depth} if without endif"
+        yield f"{where}: {depth} if without endif"
 
 
 def _key_problems(key, before):
@@ -143,20 +154,38 @@ def _key_problems(key, before):
         yield f"the key is listed twice (entry {before}), Postfix keeps only one"
 
 
-def _expression_problem(kind, pattern):
-    """What no dialect of regular expressions takes; everything finer is the host's own library to judge."""
-    end = pattern.rfind(pattern[:1])
-    if end > 0:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                re.compile(pattern[1:end])
-        except re.error as error:
-            if re.search(r"unterminated|unbalanced|missing \)", str(error)):
-                return f"the expression does not compile ({error.msg})"
-    if end < 1 or pattern[0].isalnum() or not re.fullmatch(r"[A-Za-z]*", pattern[end + 1 :]):
-        return f"a {kind} pattern is written between two delimiters, like /^dyn/"
-    return None
+def _escape_problem(pattern):
+    """FreeBSD's regcomp() takes no backslash before a letter (may_escape() in lib/libc/regex/regcomp.c), and what Postfix prints of that is
+    "trailing backslash". In brackets it is the backslash itself, which no name has: whoever writes [\\d] means digits."""
+    escapes = [letter for letter in re.findall(r"\\(.)", pattern) if letter.isascii() and letter.isalpha()]
+    if not escapes:
+        return None
+    wanted = {"d": "[0-9]", "w": "[[:alnum:]_]", "s": "[[:space:]]", "b": "[[:<:]] and [[:>:]]"}
+    instead = wanted.get(escapes[0], "the letter alone")
+    return f"\\{escapes[0]} is of Perl's expressions, regexp_table(5) has those of re_format(7): {instead}"
+
+
+def postfix_asked(tables, secret=(), access=None):
+    """Return what postfix_lookups asks the installed Postfix before anything changes: {tables: [{name, type, lines, origins}], samples}.
+
+    tables: postfix_tables; those of expressions are asked that are not *secret* (names). access: {tables, samples} of role access. lines: one an entry,
+    so that the line that Postfix complains of is the entry; origins: what a sentence about each begins with.
+    """
+    mine = [one for one in tables or [] if one.get("type") in ("regexp", "pcre") and one["name"] not in secret]
+    asked = [
+        {
+            "name": table["name"],
+            # an indexed type without its database
+            "type": table.get("type") or "texthash",
+            "lines": [f"{entry['pattern']} {postfix_value(entry.get('action'))}".strip() for entry in table["entries"]],
+            "origins": [
+                _origin(f"postfix_tables ({table['name']})", number, entry)
+                for number, entry in enumerate(table["entries"], 1)
+            ],
+        }
+        for table in [*((access or {}).get("tables") or []), *mine]
+    ]
+    return {"tables": asked, "samples": (access or {}).get("samples") or []}
 
 
 class FilterModule:
@@ -168,4 +197,5 @@ class FilterModule:
             "postfix_typed": postfix_typed,
             "postfix_network_problems": postfix_network_problems,
             "postfix_table_problems": postfix_table_problems,
+            "postfix_asked": postfix_asked,
         }

@@ -1,6 +1,7 @@
 """What role access is declared with in the unit tests, and what is in the set that it makes of that."""
 
 import copy
+import re
 
 import yaml
 from role_modules import ROOT, load
@@ -81,3 +82,9 @@ def table(result, name):
         if found["name"] == name
         for entry in found["entries"]
     }
+
+
+def first_match(key, entries):
+    """What a table of these expressions [{pattern, action}] answers to *key*, "" for nothing. Python's expressions are good for the role's own, which
+    use nothing in which they differ from POSIX's."""
+    return next((one["action"] for one in entries if re.search(one["pattern"].strip("/"), key, re.IGNORECASE)), "")

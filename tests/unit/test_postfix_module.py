@@ -325,7 +325,7 @@ def declared(tmp_path):
     (tmp_path / "tables").mkdir()
     (tmp_path / "dynamicmaps.cf").write_text("port's\n")
     postfix = types.SimpleNamespace(config=str(tmp_path))
-    tables = [{"name": "senders", "type": "cidr", "text": "::/0 OK\n", "aliases": False, "samples": []}]
+    tables = [{"name": "senders", "type": "cidr", "text": "::/0 OK\n", "aliases": False}]
     main_cf = "a = cidr:%s/tables/senders\n" % tmp_path
     return files.Files(postfix, main_cf, "smtp inet n - n - - smtpd\n", tables)
 
@@ -361,7 +361,7 @@ def test_what_is_built_of_a_declared_table_is_declared(declared, tmp_path):
 
 
 def test_a_secret_table_is_readable_by_root_alone_and_shown_to_nobody(declared, tmp_path):
-    table = {"name": "sasl_passwd", "type": "lmdb", "text": "[relay] u:new\n", "aliases": False, "samples": []}
+    table = {"name": "sasl_passwd", "type": "lmdb", "text": "[relay] u:new\n", "aliases": False}
     secret = files.Files(declared.postfix, "", "", [{**table, "secret": True}, *declared.tables])
     text, database = tmp_path / "tables" / "sasl_passwd", tmp_path / "tables" / "sasl_passwd.lmdb"
     text.write_text("[relay] u:former\n")

@@ -22,6 +22,7 @@ class FilterModule:
         return {
             "access_problems": problems.problems,
             "access_set": lists.access_set,
+            "access_asked": lists.access_asked,
             "access_tables": access_tables,
             "access_dnsbl_lists": dnsbl.lists,
             "country_actions": countries.country_actions,

@@ -37,11 +37,11 @@ options:
       text: {description: Whole text., type: str, required: true}
       secret: {description: "Text is in secrets; file and database are 0600 and not shown.", type: bool, default: false}
       aliases: {description: "Text is aliases(5), built by postalias.", type: bool, default: false}
-      samples:
-        description: "What the table must answer before it goes in: {keys: looked up in order, expect: the first answer or its first words, empty for none}."
-        type: list
-        elements: dict
-        default: []
+  samples:
+    description: What the tables must answer before they go in, as in postfix_lookups.
+    type: list
+    elements: dict
+    default: []
   secrets: {description: "{name of a secret table: its whole text}, apart since nothing may show it.", type: dict, default: {}}
   certificate: {description: "Path of smtpd's certificate; Postfix reads it at start.", type: path, required: true}
   key: {description: Path of its key., type: path, required: true}
@@ -113,9 +113,9 @@ def main():
                     "text": {"type": "str", "required": True},
                     "secret": {"type": "bool", "default": False},
                     "aliases": {"type": "bool", "default": False},
-                    "samples": {"type": "list", "elements": "dict", "default": []},
                 },
             },
+            "samples": {"type": "list", "elements": "dict", "default": []},
             # a part of tables would be logged on the host: there a list is one string, in which a text with line ends is not found again
             "secrets": {"type": "dict", "default": {}, "no_log": True},
             "certificate": {"type": "path", "required": True},

@@ -27,7 +27,7 @@ CONFIGURATION = ("master.cf", "main.cf")
 
 
 class Files:
-    """The set of files of *postfix* (postfix_host.Postfix). tables: [{name, type, text, aliases, samples, secret}]."""
+    """The set of files of *postfix* (postfix_host.Postfix). tables: [{name, type, text, aliases, secret}]."""
 
     def __init__(self, postfix, main_cf, master_cf, tables):
         self.postfix = postfix

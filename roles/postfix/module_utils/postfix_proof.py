@@ -10,6 +10,7 @@ from ansible.module_utils import postfix_judge as judge
 from ansible.module_utils import postfix_smtp as smtp
 from ansible.module_utils.postfix_files import SUFFIXES
 from ansible.module_utils.postfix_host import Configuration
+from ansible.module_utils.postfix_lookup import keys_of, lookup, wrong
 from ansible.module_utils.postfix_text import parameters, sockets, tables, words
 from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.host import Refused
@@ -172,30 +173,18 @@ class Proof:
         return problems
 
     def samples(self, directory):
-        """Look up in each staged table what it must know; one postmap(1) a table."""
-        problems, count = [], 0
+        """Look up in the staged tables what they must know; one postmap(1) a table."""
+        keys, answers = keys_of(self.p["samples"]), {}
+
+        def postmap(*arguments, text):
+            return self.postfix.tool("postmap", "-c", directory, *arguments, text=text)
+
         for table in self.p["tables"]:
-            keys = dict.fromkeys(key for sample in table["samples"] for key in sample["keys"])
-            if not keys:
-                continue
-            out = self.postfix.tool(
-                "postmap", "-c", directory, "-q", "-", _spec(directory, table), text="\n".join(keys) + "\n"
-            )[1]
-            answers = {
-                key: " ".join(answer.split())
-                for key, _tab, answer in (line.partition("\t") for line in out.splitlines())
-            }
-            for sample in table["samples"]:
-                got = next((answers[key] for key in sample["keys"] if key in answers), "")
-                wanted = sample["expect"]
-                count += 1
-                if got != wanted and not (wanted and got.startswith(wanted + " ")):
-                    problems.append(
-                        "table %s answers %s with %s, expected is %s"
-                        % (table["name"], ", ".join(sample["keys"][:2]), got or "nothing", wanted or "nothing")
-                    )
-        if count and not problems:
-            self.proofs.append("%d samples are answered as expected" % count)
+            if table["name"] in keys:
+                answers[table["name"]], _said = lookup(postmap, _spec(directory, table), keys[table["name"]])
+        problems = wrong(self.p["samples"], answers)
+        if self.p["samples"] and not problems:
+            self.proofs.append("%d samples are answered as expected" % len(self.p["samples"]))
         return problems
 
     def certificate(self, values):

@@ -16,7 +16,7 @@ def service_of(services, name):
 
 def access_set(declared, healthy):
     """Return what role postfix is to write, as {restrictions: {parameter: [{name, value, reason, weight}]}, main_cf, master_cf,
-    tables: [{name, type, entries, samples}], aliases}.
+    tables: [{name, type, entries}], samples (samples.questions()), aliases}.
 
     declared: the role's public variables without the prefix access_, and its data (lists, classes, helo_rules, dynamic_rules,
     dynamic_good, own_samples, main, master_services, country_text: the file of countries). healthy: DNSBLs that may be asked, as
@@ -67,7 +67,13 @@ def access_set(declared, healthy):
         "restrictions": restrictions,
         "main_cf": main + list(spf.get("main_cf") or []),
         "master_cf": list(declared["master_services"]) + list(spf.get("master_cf") or []),
-        "tables": [_table(declared, found, name, addresses) for name in found if found[name]],
+        "tables": [_table(name, found[name]) for name in found if found[name]],
+        "samples": samples.questions(declared)
+        + [
+            {"origin": "access_traps", "asked": [[f"trap_{name}", address]], "expect": f"trap_{name}"}
+            for name in traps.LISTS
+            for address in addresses
+        ],
         "aliases": [
             {
                 "name": address.partition("@")[0],
@@ -101,16 +107,18 @@ def _tables(declared, lists):
     return found
 
 
-def _table(declared, found, name, addresses):
-    caught = addresses if name in [f"trap_{one}" for one in traps.LISTS] else []
-    kind = tables.TYPES[name]
-    return {
-        "name": name,
-        **({"type": kind} if kind else {}),
-        "entries": found[name],
-        "samples": samples.of_table(declared, found, name)
-        + [{"keys": [address], "expect": name} for address in caught],
-    }
+def _table(name, entries):
+    return {"name": name, **({"type": tables.TYPES[name]} if tables.TYPES[name] else {}), "entries": entries}
+
+
+def access_asked(declared):
+    """Return {tables, samples} as access_set() does, of what only Postfix itself can judge: the inventory's expressions and samples. Whatever is
+    there of them can be asked before anything changes."""
+    found = _tables(declared, changes.changed({**declared["lists"], **declared["classes"]}, declared["changes"])[0])
+    asked = samples.given(declared)
+    names = {table for question in asked for table, _key in question["asked"]}
+    names |= {table for table, kinds in samples.DECLARED_IN.items() if any(declared[kind] for kind in kinds)}
+    return {"tables": [_table(name, found[name]) for name in found if name in names and found[name]], "samples": asked}
 
 
 def _values(item, declared, found, healthy):

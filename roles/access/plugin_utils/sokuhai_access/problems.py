@@ -16,8 +16,7 @@ SERVICES = ("spf", "mild", "harsh")
 def problems(declared):
     """Return what is wrong with *declared* (see lists.access_set, and dnsbl, dnsbl_base, dnsbl_fates, samples) as a list of sentences."""
     lists = {**declared["lists"], **declared["classes"]}
-    made, found = tables.entries(declared)
-    found = [
+    return [
         *changes.changed(lists, declared["changes"])[1],
         *(
             f"access_sender[{number}] ({entry.get('pattern')}): {said}"
@@ -29,14 +28,13 @@ def problems(declared):
             for number, entry in enumerate(declared["client"], 1)
             for said in _client(entry)
         ),
-        *found,
+        *tables.entries(declared)[1],
         *dnsbl.problems(declared),
         *_services(declared["services"] or {}),
         *traps.problems(declared),
         *_countries(declared),
+        *samples.problems(declared),
     ]
-    # where an entry is wrong, a sample would only repeat that
-    return found or samples.problems(declared, made)
 
 
 def _sender(entry):

@@ -81,7 +81,8 @@ def network_problems(pattern):
 
 
 def entries(declared):
-    """Return ({table: [{pattern, action, reason}]}, problems): everything but countries and traps, and what is wrong with rules named in vain."""
+    """Return ({table: [{pattern, action, reason, origin}]}, problems): everything but countries and traps, and what is wrong with rules named in
+    vain. origin: the variable and the name of an expression."""
 
     def plain(table, entry):
         action = safe_action(entry.get("action"), table, entry.get("reason"))
@@ -94,7 +95,9 @@ def entries(declared):
         ]
     found["reject_helo"], problems = _helo(declared)
     rules, found[EXCEPTED], more = _dynamic(declared)
-    found["check_dynamic_client"] = [{key: rule[key] for key in ("pattern", "reason", "action")} for rule in rules]
+    found["check_dynamic_client"] = [
+        {key: rule[key] for key in ("pattern", "reason", "action", "origin")} for rule in rules
+    ]
     found["trap_dynamic"] = [
         {**entry, "action": f"REJECT a dynamic address (trap_dynamic: {rule['name']})"}
         if entry["action"] != "DUNNO"
@@ -117,6 +120,7 @@ def _helo(declared):
             "pattern": rule.get("pattern", ""),
             "reason": f"{rule['name']}: {_reason(rule)}".rstrip(": "),
             "action": safe_action(rule.get("action"), "reject_helo", rule.get("reason"), rule["name"]),
+            "origin": f"access_helo: {rule['name']}",
         }
         for rule in rules
     ], problems
@@ -141,7 +145,8 @@ def _dynamic(declared):
                     f"access_dynamic_exceptions: {pattern!r} is neither a domain, an address, a network nor an expression between slashes"
                 )
             pattern = rf"/(^|\.){_posix(pattern)}$/"
-        found.append({"pattern": pattern, "reason": _reason(entry), "action": "DUNNO", "name": ""})
+        origin = f"access_dynamic_exceptions: {entry['name']}"
+        found.append({"pattern": pattern, "reason": _reason(entry), "action": "DUNNO", "name": "", "origin": origin})
     for rule in rules:
         found.append(
             {
@@ -149,6 +154,7 @@ def _dynamic(declared):
                 "reason": rule.get("source") or rule.get("reason") or rule["name"],
                 "action": rule.get("action") or "check_dynamic_client",
                 "name": rule["name"],
+                "origin": f"access_dynamic: {rule['name']}",
             }
         )
     if addresses:
