@@ -29,6 +29,36 @@ def postfix_secret_tables(tables, main_cf, master_cf):
     return sorted({table["name"] for table in tables or [] if table.get("secret") or table["name"] in secret})
 
 
+def postfix_sender_logins(logins, aliases, domains):
+    """Return the entries {pattern, action} of a table for smtpd_sender_login_maps: whose each address is.
+
+    logins: {login: list of further addresses}; aliases: a list of {name, value}, as aliases(5) has them; domains: list of this host's, in which
+    mailbox and alias belong to who logs in by that name. A key without domain is looked up in all of mydestination (postconf(5)).
+    """
+    owners = {}
+    for login, addresses in logins.items():
+        mine = more = {_local(login, domains)}
+        while more:
+            more = {
+                _local(item["name"], domains) for item in aliases if mine & _recipients(item["value"], domains)
+            } - mine
+            mine = mine | more
+        for address in mine | {_local(address, domains) for address in addresses}:
+            owners.setdefault(address, []).append(login)
+    return [{"pattern": address, "action": ", ".join(sorted(owners[address]))} for address in sorted(owners)]
+
+
+def _local(address, domains):
+    """The mailbox alone of an address in one of *domains*, any other address whole."""
+    mailbox, _at, domain = str(address).strip().lower().partition("@")
+    return mailbox if mailbox and domain in ("", *domains) else f"{mailbox}@{domain}"
+
+
+def _recipients(value, domains):
+    listed = value if isinstance(value, list) else [value]
+    return {_local(part, domains) for item in listed for part in str(item).split(",")}
+
+
 def postfix_typed(tables, map_type):
     """Return the tables {name, type, entries} with *map_type* for those without a type; of two with one name the later counts."""
     return [
@@ -194,6 +224,7 @@ class FilterModule:
             "postfix_secret_tables": postfix_secret_tables,
             "postfix_apart": postfix_apart,
             "postfix_secret_texts": postfix_secret_texts,
+            "postfix_sender_logins": postfix_sender_logins,
             "postfix_typed": postfix_typed,
             "postfix_network_problems": postfix_network_problems,
             "postfix_table_problems": postfix_table_problems,

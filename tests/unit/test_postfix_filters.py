@@ -20,6 +20,7 @@ from postfix_tables import (
     postfix_network_problems,
     postfix_secret_tables,
     postfix_secret_texts,
+    postfix_sender_logins,
     postfix_table_problems,
     postfix_typed,
 )
@@ -85,6 +86,33 @@ def test_services_of_one_name_and_two_types_are_two():
         ("smtp", "inet", "smtpd", "5"),
         ("smtp", "unix", "smtp", "-"),
     ]
+
+
+def test_addresses_belong_to_who_logs_in_by_mailbox_alias_or_list():
+    aliases = [
+        {"name": "postmaster", "value": "root"},
+        {"name": "root", "value": ["alert@home.example", "bob"]},
+        {"name": "sales", "value": "bob, carol@other.example"},
+        {"name": "loop", "value": "loop"},
+    ]
+    logins = {
+        "alert@home.example": ["@lists.example"],
+        "bob": [],
+        "carol@other.example": ["Bob@Home.example"],
+        "dan": ["@home.example"],
+    }
+    found = postfix_sender_logins(logins, aliases, ["home.example", "mx.home.example"])
+    assert {entry["pattern"]: entry["action"] for entry in found} == {
+        "alert": "alert@home.example",
+        "@lists.example": "alert@home.example",
+        "root": "alert@home.example, bob",
+        "postmaster": "alert@home.example, bob",
+        "bob": "bob, carol@other.example",
+        "sales": "bob, carol@other.example",
+        "carol@other.example": "carol@other.example",
+        "@home.example": "dan",
+        "dan": "dan",
+    }
 
 
 def test_options_of_services_merge_by_key():

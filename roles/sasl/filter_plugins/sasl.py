@@ -21,8 +21,12 @@ HOW = "make one with: doveadm pw -s SHA512-CRYPT"
 NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*(@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]([a-z0-9-]*[a-z0-9])?)?")
 
 
+# What smtpd_sender_login_maps is looked up by: postconf(5).
+ADDRESS = re.compile(r"[^\s@,:]*@([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
+
+
 def user_problems(users):
-    """Return what is wrong with *users* (a list of {name, password_hash}), one sentence each; never shows a hash or a password."""
+    """Return what is wrong with *users* (a list of {name, password_hash, addresses}), one sentence each; never shows a hash or a password."""
     problems = []
     seen = set()
     for number, user in enumerate(users):
@@ -39,6 +43,11 @@ def user_problems(users):
         elif name in seen:
             problems.append("%s.name: %r is declared twice" % (where, name))
         seen.add(name)
+        problems += [
+            "%s.addresses: %r is neither user@domain nor @domain, for all of a domain" % (where, address)
+            for address in map(str, user.get("addresses") or [])
+            if not ADDRESS.fullmatch(address)
+        ]
         scheme = re.match(r"\{([A-Za-z0-9-]+)\}(.*)", secret, re.DOTALL)
         if not scheme:
             problems.append(
