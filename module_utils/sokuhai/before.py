@@ -10,42 +10,41 @@ SUFFIX = ".before-sokuhai"
 
 def keep(path):
     """Copy *path*, a file or a directory, with modes, owners and times to path + SUFFIX, unless there is such a copy already or nothing to copy."""
-    kept = path + SUFFIX
-    if os.path.lexists(kept) or not os.path.exists(path):
-        return
-    scratch = os.path.join(os.path.dirname(path), ".%s.sokuhai-new" % os.path.basename(kept))
+    if not os.path.lexists(path + SUFFIX) and os.path.exists(path):
+        put(path, path + SUFFIX)
+
+
+def put(kept, path):
+    """Have *path* as *kept* is, a file or a directory, which stays. A file is replaced in one rename, a directory in two."""
+    scratch = os.path.join(os.path.dirname(path), ".%s.sokuhai-new" % os.path.basename(path))
     remove(scratch)
     umask = os.umask(0o077)  # a copy has its mode only once it is written
     try:
-        if os.path.isdir(path):
-            shutil.copytree(path, scratch, symlinks=True, copy_function=copy)
-            like(path, scratch)
+        if os.path.isdir(kept):
+            shutil.copytree(kept, scratch, symlinks=True, copy_function=copy)
+            like(kept, scratch)
         else:
-            copy(path, scratch)
+            copy(kept, scratch)
     finally:
         os.umask(umask)
-    os.rename(scratch, kept)
-
-
-def restore(path):
-    """Have *path* as keep() found it; the copy stays. Return whether it was otherwise; False where there is no copy."""
-    kept = path + SUFFIX
-    if not os.path.lexists(kept) or same(kept, path):
-        return False
-    scratch = os.path.join(os.path.dirname(path), ".%s.sokuhai-new" % os.path.basename(path))
-    remove(scratch)
-    copy(kept, scratch)
+    if os.path.isdir(path):
+        remove(path)
     os.rename(scratch, path)
-    return True
 
 
 def same(one, other):
-    """Return whether two files have the same bytes, mode and owner."""
-    if not os.path.exists(other):
+    """Return whether two files, or directories of files, have the same bytes, modes and owners."""
+    if not os.path.exists(other) or os.path.isdir(one) != os.path.isdir(other):
         return False
     first, second = os.stat(one), os.stat(other)
-    if any(getattr(first, name) != getattr(second, name) for name in ("st_mode", "st_uid", "st_gid", "st_size")):
+    names = ("st_mode", "st_uid", "st_gid") + (() if os.path.isdir(one) else ("st_size",))
+    if any(getattr(first, name) != getattr(second, name) for name in names):
         return False
+    if os.path.isdir(one):
+        inside = sorted(os.listdir(one))
+        return inside == sorted(os.listdir(other)) and all(
+            same(os.path.join(one, name), os.path.join(other, name)) for name in inside
+        )
     with open(one, "rb") as left, open(other, "rb") as right:
         return left.read() == right.read()
 

@@ -198,13 +198,12 @@ class Foreign:
         if not set(self.options) & set(words) and set(words) <= set(self.all_options):
             return []
         found = {4: ["127.0.0.1"], 6: ["::1"]}
-        rows = [line.split() for line in host.run(["sockstat", "-46l", "-p", "53"])[1].splitlines()]
-        rows = [row[5].rpartition(":")[0].strip("[]") for row in rows if len(row) > 5 and row[1] == "named"]
-        for address in rows:
+        addresses = named.listening()
+        for address in addresses:
             version = 6 if ":" in address else 4
             if address != "*" and "%" not in address and address not in found[version]:
                 found[version].append(address)
-        if not rows:
+        if not addresses:
             stated = [one for word in words for one in self.all_options.get(word, [])]
             return ["# %s: %s" % (one, "bind_" + one.split()[0].replace("-", "_")) for one in stated]
         return [

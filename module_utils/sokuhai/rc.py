@@ -8,8 +8,11 @@ rc.apply(changes)
 
 import os
 import re
+import shlex
 
-from ansible.module_utils.sokuhai import host
+from ansible.module_utils.sokuhai import before, host
+
+RC_CONF = "/etc/rc.conf"
 
 
 def _sysrc(file, *words):
@@ -31,6 +34,27 @@ def read(names, file=None):
             if colon and name in names:
                 found[name] = value.strip()
     return found
+
+
+def stated(names, path):
+    """Return {name: value, None for not set} of what *path* itself sets: without /etc/defaults/rc.conf, which read() counts."""
+    found = dict.fromkeys(names)
+    for line in (host.read(path) or "").splitlines():
+        name, equals, value = line.strip().partition("=")
+        if equals and name in found:
+            found[name] = " ".join(shlex.split(value, comments=True))
+    return found
+
+
+def former(names, file=None):
+    """Return {name: value, None for not set} that *file*, rc.conf where it is None, had before the first run, as before.keep() has it."""
+    return stated(names, (file or RC_CONF) + before.SUFFIX)
+
+
+def compare_former(names, file=None):
+    """Return as compare() does what differs from former()."""
+    now = stated(names, file or RC_CONF)
+    return {name: (now[name], was) for name, was in former(names, file).items() if not _same(now[name], was)}
 
 
 def place(name, service):

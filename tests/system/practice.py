@@ -39,7 +39,7 @@ for top in ('/etc', '/boot', '/usr/local/etc'):
         for name in sorted(files):
             path = os.path.join(folder, name)
             # what a role keeps to return to is history, and differs with the way that led here
-            if path.endswith(('.previous', '.before-sokuhai')) or '.before-sokuhai/' in path:
+            if path.endswith(('.previous', '.before-sokuhai')) or '.before-sokuhai/' in path or '/.last/' in path:
                 continue
             if os.path.islink(path):
                 print(path, '->', os.readlink(path)); continue

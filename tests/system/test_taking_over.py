@@ -5,7 +5,7 @@ import textwrap
 
 import pytest
 import yaml
-from practice import Lab, message
+from practice import Lab, changed, full_only, message
 
 CONFIG = "/usr/local/etc/postfix"
 OWN = {
@@ -72,6 +72,16 @@ def serves_its_zone(lab):
     assert asked(lab, FRIEND, "club.test", AXFR)[0::2] == (0, 4)
 
 
+def state(lab):
+    """What the way back must lead to: files with their modes, and what rc.conf enables; what other parts set is theirs to take back."""
+    found = {
+        path: (lab.sh("cat", path).stdout, lab.sh("ls", "-l", path).stdout.split()[:4])
+        for path in (f"{CONFIG}/main.cf", f"{CONFIG}/master.cf", f"{NAMED}/named.conf", f"{CONFIG}/tables/mine")
+    }
+    lines = lab.sh("cat", "/etc/rc.conf").stdout.splitlines()
+    return found, {line for line in lines if re.match("(postfix|named|sendmail)_enable", line)}
+
+
 def carried_over(result):
     """The variables that the refusal of named.conf says."""
     said = result.stdout[result.stdout.rindex("bind_replace_config: /") :]
@@ -101,8 +111,12 @@ def serving(lab):
             own = "\n".join(line.strip() for line in text.splitlines())
             second.sh("sh", "-c", f"printf '%s' \"$1\" | sed 's/\\\\n/\\n/' >> {CONFIG}/{name}", "sh", own + "\n")
         second.sh(
-            "sh", "-c", f"mkdir {CONFIG}/tables && echo kept > {CONFIG}/tables/mine && chmod 0640 {CONFIG}/main.cf"
+            "sh",
+            "-c",
+            f"mkdir {CONFIG}/tables && echo kept > {CONFIG}/tables/mine && chmod 0640 {CONFIG}/main.cf; "
+            "sysrc postfix_enable=YES; service postfix start",
         )
+        second.was = state(second)
         yield second
     finally:
         second.command("down")
@@ -169,3 +183,27 @@ def test_the_operators_word_takes_over_and_what_was_there_is_kept(serving):
         serves_its_zone(serving)
         assert serving.sh("cat", f"{CONFIG}/tables.before-sokuhai/mine").stdout == "kept\n"
     assert "relayhost =" not in serving.sh("postconf", "-n").stdout
+
+
+@full_only("five runs of rollback.yml: in make test-full")
+def test_the_way_back_leads_to_what_was_there_before_the_first_run(serving):
+    def rolled_back(*arguments, **variables):
+        result = serving.play("rollback.yml", "--tags", "postfix,bind", *arguments, variables=variables)
+        assert result.returncode == 0, message(result)
+        assert not re.search("hidden|aGlkZGVu", result.stdout + result.stderr)
+        return changed(result)
+
+    refused = serving.play("rollback.yml", variables={"rollback_to": "before"})
+    assert refused.returncode != 0 and "--tags postfix,bind -e rollback_to=before" in message(refused)
+    ours = serving.sh("cat", f"{CONFIG}/main.cf").stdout
+    assert rolled_back(rollback_to="previous")
+    assert (
+        "relayhost =" in serving.sh("postconf", "-n").stdout and serving.sh("cat", f"{CONFIG}/main.cf").stdout != ours
+    )
+    assert rolled_back("--check", "--diff", rollback_to="before")
+    assert rolled_back(rollback_to="before")
+    assert state(serving) == serving.was
+    assert serving.sh("ls", "/usr/local/etc/mail/mailer.conf", check=False).returncode != 0
+    assert ":2525 " in serving.sh("sockstat", "-46l").stdout
+    serves_its_zone(serving)
+    assert not rolled_back(rollback_to="before")

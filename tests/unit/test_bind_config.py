@@ -130,6 +130,7 @@ class Host:
         named = self.running or {}
         printed = {
             "sysctl": "100000\n",
+            "sockstat": "bind named 7 4 udp4 127.0.0.1:53 *:*\n" if named else "",
             "limits": "Resource limits (current):\n  openfiles              infinity\n",
         }
         if named:
@@ -306,6 +307,52 @@ def test_a_named_conf_of_somebody_else_is_replaced_by_the_operators_word_alone_a
     host.go(conf(clients=2000))
     kept = host.folder / "named.conf.before-sokuhai"
     assert kept.read_text() == "options { };\n" + OWN_ZONE and kept.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("enabled", ["YES", "NO"])
+def test_the_way_back_leads_to_what_was_there_before_the_first_run(host, monkeypatch, enabled):
+    monkeypatch.setattr(util("sokuhai.rc"), "RC_CONF", str(host.folder / "rc.conf"))
+    (host.folder / "rc.conf").write_text('named_enable="%s"\n' % enabled)
+    host.rc["named_enable"] = enabled
+    own = "options { own; };\n"
+    host.conf.write_text(own)
+    host.conf.chmod(0o640)
+    host.go(conf(), replace=True)
+    host.go(conf(clients=2000))
+    back = {"state": "before"}
+    (host.folder / "rc.conf").write_text('named_enable="%s"\n' % host.rc["named_enable"])
+    predicted = host.go(None, check_mode=True, **back)
+    assert predicted["changed"] and host.text() == conf(clients=2000)
+    answer = host.go(None, **back)
+    assert answer["changed"] and host.text() == own and host.conf.stat().st_mode & 0o777 == 0o640
+    assert (host.running or {}).get("text") == (own if enabled == "YES" else None)
+    assert host.rc["named_enable"] == enabled
+    (host.folder / "rc.conf").write_text('named_enable="%s"\n' % enabled)
+    assert not host.go(None, **back)["changed"]
+
+
+def test_the_way_back_leads_to_the_last_files_that_worked(host):
+    host.go(conf())
+    assert host.go(None, state="previous")["failed"]
+    host.go(conf(clients=2000))
+    answer = host.go(None, state="previous")
+    assert answer["changed"] and host.running["text"] == host.text() == conf() and host.did == ["restart"]
+    assert not host.go(None, state="previous")["changed"]
+
+
+def test_a_way_back_that_does_not_lead_anywhere_is_not_taken(host):
+    host.go(conf())
+    host.go(conf(clients=2000))
+    for word in ("REFUSE", "MUTE"):
+        (host.folder / "named.conf.previous").write_text(conf(word))
+        answer = host.go(None, state="previous", timeout=5)
+        assert answer["failed"] and host.running["text"] == host.text() == conf(clients=2000)
+
+
+def test_a_named_with_another_pid_file_is_stopped_while_rc_finds_it(host):
+    host.go(conf() + 'pid-file "%s/./pid";\n' % host.folder)
+    host.go(conf())
+    assert host.did == ["onestop", "restart"]
 
 
 def test_primary_zones_are_loaded_by_the_checker_with_the_files_that_go_in_with_them(host, monkeypatch):

@@ -336,6 +336,7 @@ def tree(folder):
 
 def test_a_set_is_staged_swapped_and_given_back(declared, tmp_path):
     (tmp_path / "main.cf").write_text("# Written whole by sokuhai's role postfix;\nformer = 1\n")
+    (tmp_path / "main.cf").chmod(0o640)
     (tmp_path / "tables" / "by_hand").write_text("x\n")
     before = tree(tmp_path)
     assert set(declared.differences()) == {"main.cf", "master.cf", "tables/senders", "tables/by_hand"}
@@ -351,6 +352,22 @@ def test_a_set_is_staged_swapped_and_given_back(declared, tmp_path):
     assert declared.undeclared() == []
     declared.restore()
     assert tree(tmp_path) == before
+    assert (tmp_path / "main.cf").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_last_set_that_worked_is_kept_in_one_place(declared, tmp_path):
+    for text in ("first\n", "second\n"):
+        (tmp_path / "main.cf").write_text(text)
+        declared.keep()
+        declared.proved()
+        assert (tmp_path / ".last" / "main.cf").read_text() == text and not (tmp_path / ".previous").exists()
+        assert (tmp_path / ".last").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_password_in_somebody_elses_main_cf_is_in_no_diff(declared):
+    own = "relayhost = x\nsmtp_sasl_password_maps =\n static:me:hidden\nsmtp_tls_security_level = may\n"
+    shown = declared.shown("main.cf", own, "new\n")["before"]
+    assert "hidden" not in shown and "relayhost = x" in shown and "smtp_tls_security_level = may" in shown
 
 
 def test_what_is_built_of_a_declared_table_is_declared(declared, tmp_path):

@@ -9,7 +9,9 @@ import pytest
 import role_modules  # noqa: F401 - makes ansible.module_utils.sokuhai ours
 import yaml
 
-before, foreign = (importlib.import_module("ansible.module_utils.sokuhai." + name) for name in ("before", "foreign"))
+before, foreign, rc = (
+    importlib.import_module("ansible.module_utils.sokuhai." + name) for name in ("before", "foreign", "rc")
+)
 SAMPLE = (
     "# a comment\ncompatibility_level = 3.10\nqueue_directory = /var/spool/postfix\ndebugger_command =\n\t PATH=/bin\n"
 )
@@ -90,7 +92,7 @@ def test_the_lines_of_the_inventory_are_yaml_and_hold_what_was_there(host):
 def test_what_was_there_is_kept_once_with_its_mode_and_comes_back(tmp_path):
     path = tmp_path / "main.cf"
     before.keep(str(path))
-    assert not list(tmp_path.iterdir()) and not before.restore(str(path))
+    assert not list(tmp_path.iterdir())
     path.write_text("first\n")
     path.chmod(0o640)
     before.keep(str(path))
@@ -99,7 +101,9 @@ def test_what_was_there_is_kept_once_with_its_mode_and_comes_back(tmp_path):
     before.keep(str(path))
     kept = tmp_path / "main.cf.before-sokuhai"
     assert kept.read_text() == "first\n" and stat.S_IMODE(kept.stat().st_mode) == 0o640
-    assert before.restore(str(path)) and not before.restore(str(path))
+    assert not before.same(str(kept), str(path))
+    before.put(str(kept), str(path))
+    assert before.same(str(kept), str(path))
     assert path.read_text() == "first\n" and stat.S_IMODE(path.stat().st_mode) == 0o640 and kept.exists()
 
 
@@ -111,4 +115,25 @@ def test_a_directory_is_kept_with_what_is_in_it(tmp_path):
     before.keep(str(tables))
     kept = tmp_path / "tables.before-sokuhai"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o750 and stat.S_IMODE((kept / "mine").stat().st_mode) == 0o600
+    (tables / "mine").write_text("y")
+    (tables / "ours").write_text("z")
+    assert not before.same(str(kept), str(tables))
+    before.put(str(kept), str(tables))
+    assert before.same(str(kept), str(tables)) and os.listdir(tables) == ["mine"]
     assert sorted(os.listdir(tmp_path)) == ["tables", "tables.before-sokuhai"]
+
+
+def test_what_rc_conf_had_before_is_read_from_its_copy_alone(tmp_path):
+    path = tmp_path / "rc.conf"
+    path.write_text("now=\"YES\"\nquoted='a b' # why\nplain=NONE\n")
+    before.keep(str(path))
+    path.write_text("plain=YES\nlater=YES\n")
+    names = ["quoted", "plain", "later"]
+    assert rc.former(names, str(path)) == {"quoted": "a b", "plain": "NONE", "later": None}
+    assert rc.compare_former([*names, "now"], str(path)) == {
+        "quoted": (None, "a b"),
+        "plain": ("YES", "NONE"),
+        "later": ("YES", None),
+        "now": (None, "YES"),
+    }
+    assert rc.former(names, str(tmp_path / "periodic.conf")) == dict.fromkeys(names)

@@ -19,8 +19,10 @@ description:
 options:
   state:
     description: With V(absent), the host asks its former name servers again, and named is stopped and not started at boot; its files stay.
+      With V(before), named.conf and rc.conf have what they had before the first run, and named runs if it was enabled then. With V(previous), named
+      runs with the last files before these that worked.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, before, previous]
     default: present
   content:
     description: The whole text of named.conf; required with O(state=present).
@@ -98,6 +100,7 @@ restored: {description: Whether named runs with the previous files, type: bool, 
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.bind_former import former
 from ansible.module_utils.bind_named import Named
 from ansible.module_utils.bind_resolver import Resolver
 from ansible.module_utils.sokuhai import rc
@@ -117,6 +120,8 @@ def present(named, want, check_mode):
     if not named.installed and not (check_mode and want["predict"]):
         raise Refused("bind_install: there is no named at %s; set bind_install: true" % named.rc["named_program"])
     named.judge()
+    if not check_mode:
+        named.keep()
     before = enable(named, want["rc"], check_mode)
     result = named.put_in_force() if named.installed else named.predicted()
     after = enable(named, {name + "_enable": "NO" for name in want["displaces"]}, check_mode)
@@ -148,7 +153,7 @@ def absent(named, want, check_mode):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "absent", "before", "previous"], "default": "present"},
             "content": {"type": "str"},
             "files": {"type": "list", "elements": "dict", "default": []},
             "directories": {"type": "list", "elements": "str", "default": []},
@@ -168,7 +173,7 @@ def main():
         supports_check_mode=True,
     )
     named = Named(module.params, module.check_mode)
-    work = present if module.params["state"] == "present" else absent
+    work = {"present": present, "absent": absent}.get(module.params["state"], former)
     answer(module, lambda: work(named, module.params, module.check_mode), named.outcome)
 
 

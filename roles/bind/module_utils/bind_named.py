@@ -9,7 +9,7 @@ import time
 
 from ansible.module_utils import bind_host
 from ansible.module_utils.bind_statements import forwarders, needs_restart
-from ansible.module_utils.sokuhai import before, foreign_named, host, limits, named
+from ansible.module_utils.sokuhai import before, foreign_named, host, limits, named, rc
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused, read
 from ansible.module_utils.sokuhai.named import option_statements
@@ -150,6 +150,12 @@ class Named:
             )
         return printed
 
+    def keep(self):
+        """Keep what nobody of us wrote, once and for ever."""
+        if self.now[self.conf] is not None and not foreign_named.MARK.search(self.now[self.conf]):
+            before.keep(self.conf)
+            before.keep(rc.RC_CONF)
+
     def make_directories(self):
         """Make named's own directories and return those that were missing (the port makes them, a hand-built named does not)."""
         missing = [
@@ -222,12 +228,18 @@ class Named:
 
     def install(self, texts):
         """Swap {path: text} in, named.conf last; return when a load that follows is surely younger than the files."""
+        self.part(texts.get(self.conf))
         for path in sorted(texts, key=lambda name: name == self.conf):
             if read(path) != texts[path]:
                 host.write(path, texts[path], 0o644)
         second = int(time.time())
         while time.time() < second + 1:
             time.sleep(0.05)
+
+    def part(self, text):
+        """Stop a named that rc(8) would not find any more with *text* for named.conf, which names another pid file."""
+        if text is not None and bind_host.pidfile_of(text) != bind_host.pidfile_of(read(self.conf)) and self.process():
+            self.stop()
 
     def saved(self):
         """Return {path: text} that a failure returns to; only with a named.conf of its own."""
@@ -274,8 +286,6 @@ class Named:
         fallback = self.saved()
         if self.differs:
             # Only files that were seen to work may become those we return to; else the ones before them stay.
-            if not foreign_named.MARK.search(self.now[self.conf] or foreign_named.HEADER):
-                before.keep(self.conf)
             if self.now[self.conf] is not None and (sound or not fallback):
                 fallback = {path: text for path, text in self.now.items() if text is not None}
                 for path, text in fallback.items():
@@ -339,4 +349,7 @@ class Named:
             raise Refused("service named onestop: named still runs: %s" % self.said)
 
     def diff(self):
-        return [host.difference(path, self.now[path], self.wanted[path]) for path in reversed(self.differs)]
+        shown = named.shown
+        return [
+            host.difference(path, shown(self.now[path]), shown(self.wanted[path])) for path in reversed(self.differs)
+        ]

@@ -1,14 +1,14 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """main.cf, master.cf and tables/ as they are and as declared, and the way from one to the other and back. Python 3.9 to 3.13."""
 
-import contextlib
 import os
+import re
 import shutil
 import stat
 import time
 
 from ansible.module_utils.postfix_text import dumped, entries
-from ansible.module_utils.sokuhai import before, host
+from ansible.module_utils.sokuhai import before, host, rc
 from ansible.module_utils.sokuhai.foreign import POSTFIX_MARK
 
 #: Indexed types of tables and the files that postmap(1) makes of a text: the database first.
@@ -22,6 +22,8 @@ SUFFIXES = {
 }
 #: What a diff has of a table that is secret: what is there, and what is declared.
 NOT_SHOWN = ("a secret, not shown\n", "another secret, not shown\n")
+#: A parameter of somebody else's main.cf that may hold a password itself.
+PASSWORD = re.compile(r"^(\S*password\S*[ \t]*=).*(?:\n[ \t].*)*", re.M)
 # master.cf before main.cf, which may name its services
 CONFIGURATION = ("master.cf", "main.cf")
 
@@ -34,6 +36,7 @@ class Files:
         self.tables = tables
         self.table_directory = os.path.join(postfix.config, "tables")
         self.previous = os.path.join(postfix.config, ".previous")
+        self.last = os.path.join(postfix.config, ".last")
         self.wanted = {"main.cf": main_cf, "master.cf": master_cf}
         self.wanted.update(("tables/" + table["name"], table["text"]) for table in tables)
         self.secret = {"tables/" + table["name"] for table in tables if table.get("secret")}
@@ -48,6 +51,8 @@ class Files:
         """Return the entry of a module's diff for the file *name* and its texts, None for no file."""
         if name in self.secret:
             before, after = (text and hint for text, hint in zip((before, after), NOT_SHOWN))
+        elif name in CONFIGURATION and not POSTFIX_MARK.search(before or ""):
+            before = before and PASSWORD.sub(r"\1 (not shown)", before)
         return host.difference(name, before, after)
 
     def loose(self):
@@ -151,25 +156,27 @@ class Files:
 
     # ---- swapped
 
-    def keep(self):
+    def keep(self, more=()):
         """Copy the set in force to .previous. One that is there already is the last proved one (the run after it was killed before its
-        proof) and stays. What was there before the first run is kept for ever."""
+        proof) and stays. What was there before the first run is kept for ever, rc.conf and the files *more*, too."""
         texts = {name: host.read(os.path.join(self.postfix.config, name)) or "" for name in CONFIGURATION}
         for name in (*CONFIGURATION, "tables"):
             # an older master.cf than main.cf is one of a swap that was broken off
             if not POSTFIX_MARK.search(texts.get(name, texts["main.cf"])):
                 before.keep(os.path.join(self.postfix.config, name))
+        if not POSTFIX_MARK.search(texts["main.cf"]):
+            for path in (rc.RC_CONF, *more):
+                before.keep(path)
         if os.path.isdir(self.previous):
             return
         scratch = self.previous + ".new"
         shutil.rmtree(scratch, ignore_errors=True)
         # a copy has its mode only once it is written
         os.makedirs(scratch, 0o700)
-        for name in CONFIGURATION:
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copy2(os.path.join(self.postfix.config, name), scratch)
-        if os.path.isdir(self.table_directory):
-            shutil.copytree(self.table_directory, os.path.join(scratch, "tables"))
+        for name in (*CONFIGURATION, "tables"):
+            path = os.path.join(self.postfix.config, name)
+            if os.path.exists(path):
+                before.put(path, os.path.join(scratch, name))
         os.rename(scratch, self.previous)
 
     def swap(self, directory):
@@ -186,19 +193,17 @@ class Files:
         for name in self.undeclared():
             os.unlink(os.path.join(self.table_directory, name))
 
+    def proved(self):
+        """The set in force is good: the one that keep() copied is the last before it that worked."""
+        shutil.rmtree(self.last, ignore_errors=True)
+        os.rename(self.previous, self.last)
+
     def restore(self):
         """Return to the set that keep() copied."""
-        shutil.rmtree(self.table_directory, ignore_errors=True)
-        if os.path.isdir(os.path.join(self.previous, "tables")):
-            umask = os.umask(0o077)  # a copy has its mode only once it is written
-            try:
-                shutil.copytree(os.path.join(self.previous, "tables"), self.table_directory)
-            finally:
-                os.umask(umask)
-        for name in CONFIGURATION:
-            text, path = host.read(os.path.join(self.previous, name)), os.path.join(self.postfix.config, name)
-            if text is None:
-                host.remove(path)
+        for name in ("tables", *CONFIGURATION):
+            kept, path = os.path.join(self.previous, name), os.path.join(self.postfix.config, name)
+            if os.path.exists(kept):
+                before.put(kept, path)
             else:
-                host.write(path, text, 0o644)
+                before.remove(path)
         shutil.rmtree(self.previous)

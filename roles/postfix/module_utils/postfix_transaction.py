@@ -36,6 +36,10 @@ class Beside:
         shown = [rc.difference(changes, file) for file, changes in self.rc.items() if changes]
         return shown + [entry for file in self.files for entry in file.diff()]
 
+    def paths(self):
+        """Return the paths of files that are written, but for the certificate's and rc.conf."""
+        return [file.path for file in self.files] + [path for path in self.rc if path]
+
     def write(self):
         """Write what differs, but for the certificate. Raises Refused."""
         for file in self.files:
@@ -105,7 +109,7 @@ class Transaction:
             stage = tempfile.mkdtemp(prefix=".stage-", dir=where)
             try:
                 os.chmod(stage, 0o755)
-                running = self.replace(plan, os.path.join(stage, "set"), not predicted)
+                running = self.replace(plan, os.path.join(stage, "set"), not predicted, beside.paths())
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
         elif not self.check_mode:
@@ -115,8 +119,11 @@ class Transaction:
             beside.write()
         return plan
 
-    def replace(self, plan, directory, certificate):
-        """Stage the set in *directory*, prove it, swap it in, prove it again; return the Master then. certificate: it is there."""
+    def replace(self, plan, directory, certificate, beside):
+        """Stage the set in *directory*, prove it, swap it in, prove it again; return the Master then.
+
+        certificate: it is there. beside: paths of other files that are written.
+        """
         ran = bool(plan.running)
         self.files.stage(directory)
         alive = ran and os.path.exists(os.path.join(self.postfix.queue, "private", "rewrite"))
@@ -127,7 +134,7 @@ class Transaction:
         plan.replaces(Configuration(self.postfix, before), found)
         if self.check_mode:
             return plan.running
-        self.files.keep()
+        self.files.keep(beside)
         try:
             self.files.swap(directory)
             running = self.serve(plan.verb)
@@ -137,7 +144,7 @@ class Transaction:
             self.give_back(ran)
             raise Refused(getattr(error, "problems", str(error))) from error
         self.outcome["previous_set"] = "replaced"
-        shutil.rmtree(self.files.previous)
+        self.files.proved()
         return running
 
     def serve(self, verb):
