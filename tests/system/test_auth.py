@@ -47,6 +47,26 @@ def login(lab, port, mechanism="PLAIN", user=USER, password=PASSWORD):
     )
 
 
+RESUME = """
+import json, socket, ssl
+context = ssl.create_default_context(); context.check_hostname = False; context.verify_mode = ssl.CERT_NONE
+def greeted(session):
+    plain = socket.create_connection(('192.0.2.10', 465), 60, ('203.0.113.78', 0))
+    with context.wrap_socket(plain, server_hostname='mx.home.example', session=session) as sock:
+        # the ticket of TLS 1.3 comes with what the server says first
+        sock.recv(1000)
+        return sock.session, sock.session_reused, sock.version()
+first = greeted(None)
+print(json.dumps([first[1:], greeted(first[0])[1:]]))
+"""
+
+
+def test_a_session_is_resumed_without_a_cache(lab):
+    first, second = json.loads(lab.sh("python3", "-", host="clients", stdin=RESUME).stdout)
+    assert (first[0], second[0]) == (False, True)
+    assert {first[1], second[1]} <= {"TLSv1.2", "TLSv1.3"}
+
+
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
 @pytest.mark.parametrize("port", [587, 465])
 def test_the_user_logs_in_over_tls_and_may_send_anywhere(lab, port, mechanism):
