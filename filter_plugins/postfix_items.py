@@ -211,6 +211,9 @@ def postfix_known_items(items, unknown):
 
 LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 DOMAIN = re.compile(rf"(?=.{{1,253}}$){LABEL}(\.{LABEL})+")
+# Python's codec is of IDNA2003, which replaces these or leaves them out; in IDNA2008, which Postfix follows (enable_idna2003_compatibility), they make
+# another domain.
+DEVIATIONS = set("ßẞς\u200c\u200d")
 # A service of master.cf has parameters of its own, its name and a suffix: smtp-amavis_destination_concurrency_limit, 10.5.0.6::10040_time_limit
 # (postconf(5), "transport"_time_limit and the like). A name ends at white space or =, and a line that begins with # is a comment.
 PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_]*|[^\s=#${}(),\"/][^\s=${}(),\"/]*_[a-z][a-z0-9_]*")
@@ -240,28 +243,51 @@ def domain_problem(value):
         return None
     return (
         f"is {value!r}: a fully qualified name is needed, like mx.example.org (at least two labels of letters, digits and hyphens, 1 to 63 of "
-        "them, no hyphen at either end, without the dot at the end)"
+        "them, no hyphen at either end, without the dot at the end; an internationalized domain as its A-label, xn--…)"
     )
 
 
-def postfix_a_labels(values):
-    """Return the entries of mydestination (str) with every internationalized domain as its A-label, in which form SMTP has it."""
-    return [a_label(str(value)) for value in values]
+def postfix_a_labels(values, variable, key="", both=True):
+    """Return *values* with every internationalized domain as its A-label, the form of DNS, and behind it as it is, the form of SMTPUTF8: Postfix converts
+    neither into the other before it looks a name up (SMTPUTF8_README).
+
+    values: entries of mydestination (str), or dicts with such a domain or an address under *key*. both: False for names that come from DNS alone.
+    Raises AnsibleFilterError, with the name of *variable*, for a domain that this cannot convert.
+    """
+    found = []
+    for value in values:
+        name = str(value.get(key) or "") if key else str(value)
+        try:
+            written = a_label(name)
+        except ValueError as error:
+            raise AnsibleFilterError(f"{variable}: {error}") from None
+        forms = dict.fromkeys([written, name] if both else [written])
+        found += [{**value, key: form} if form != name else value for form in forms] if key else forms
+    return found
 
 
 def a_label(name):
-    """Return a domain as DNS has it; whatever cannot be one, a table or a file among them, as it is."""
-    if name.isascii() or re.search(r"[/:$]", name):
+    """Return a domain, or an address, with its domain as DNS has it; what is no domain, a table or a file among it, as it is. Raises ValueError."""
+    local, at, domain = name.rpartition("@")
+    if domain.isascii() or re.search(r"[/:$]", name):
         return name
     try:
-        return name.encode("idna").decode("ascii")
+        # by label: neither ! nor a dot at the beginning is part of one
+        label = re.compile(r"[^\s.!]*[^\x00-\x7f][^\s.!]*")
+        written = label.sub(lambda found: found[0].encode("idna").decode("ascii"), domain)
     except UnicodeError:
-        return name
+        written = ""
+    if not written or set(domain) & DEVIATIONS:
+        raise ValueError(f"{name!r}: write the domain as its A-label (xn--…), these letters are not converted here")
+    return local + at + written
 
 
 def destination_problem(value):
     """Return what is wrong with an entry of mydestination, or None: a host or domain, a file, a type:table, a parameter, with or without ! before it."""
-    entry = a_label(str(value)).removeprefix("!")
+    try:
+        entry = a_label(str(value)).removeprefix("!")
+    except ValueError as error:
+        return f"cannot be written: {error}"
     if "$" in entry or re.fullmatch(r"/\S+|(proxy:)?[a-z][a-z0-9_]*:\S+", entry):
         return None
     if re.fullmatch(rf"\.?{LABEL}(\.{LABEL})*", entry) and len(entry) <= 254:

@@ -155,6 +155,27 @@ def test_a_missing_service_takes_its_items_along():
     assert result["main_cf"][-1]["name"] == "spf_time_limit" and result["master_cf"][-1]["name"] == "spf"
 
 
+def test_one_zone_has_several_filters_with_their_own_weights():
+    filters = [{"filter": "127.0.0.2", "weight": 3}, {"filter": "127.0.0.1", "weight": -2}, {"filter": "127.0.0.4"}]
+    own = [{"name": "mine.example", "filters": filters}, {"name": "zen.spamhaus.org", "filters": filters[:1]}]
+    whole = declared("current", dnsbl=own)
+    assert problems(whole) == []
+    assert parameter(access_set(whole, healthy(whole)), "postscreen_dnsbl_sites")[:4] == [
+        "mine.example=127.0.0.2*3",
+        "mine.example=127.0.0.1*-2",
+        "mine.example=127.0.0.4*1",
+        "zen.spamhaus.org=127.0.0.2*3",
+    ]
+    assert {entry["name"]: entry["kind"] for entry in healthy(whole)}["mine.example"] == "block"
+    assert parameter(access_set(whole, healthy(whole)), "postscreen_dnsbl_allowlist_threshold") == -2
+    # smtpd(8) of profile article knows listed or not
+    own = [{"name": "mine.example", "filters": [filters[0], filters[2]]}]
+    assert next(value for value in values(made(dnsbl=own), "client") if "rbl" in value).startswith(
+        "reject_rbl_client mine.example=127.0.0.2, reject_rbl_client mine.example=127.0.0.4, "
+    )
+    assert "profile current" in str(problems(declared(dnsbl=[{"name": "mine.example", "filters": filters}])))
+
+
 def test_an_unhealthy_dnsbl_is_not_written():
     whole = declared()
     good = [entry for entry in healthy(whole) if entry["name"] == "bl.spamcop.net"]

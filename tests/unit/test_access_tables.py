@@ -237,6 +237,26 @@ def test_the_hosts_own_name_is_taken_literally(key, rejected):
         ({"dnsbl": [{"name": "x.example", "filter": "10.0.0.2"}]}, ["access_dnsbl", "127"]),
         ({"dnsbl": [{"name": "x.example", "filter": "127.0.0.2", "weight": -1}]}, ["access_dnsbl", "current"]),
         ({"dnsbl": [{"name": "x.example", "filter": "127.0.0.2", "weight": 0}]}, ["access_dnsbl", "weight 0"]),
+        (
+            {"dnsbl": [{"name": "x.example", "filters": [{"filter": "127.0.0.2"}, {"filter": "127.0.0"}]}]},
+            ["access_dnsbl: x.example", "'127.0.0'"],
+        ),
+        (
+            {"dnsbl": [{"name": "x.example", "filters": [{"filter": "127.0.0.2"}, {"filter": "127.0.0.2"}]}]},
+            ["access_dnsbl: x.example", "filter 127.0.0.2 is listed twice"],
+        ),
+        (
+            {
+                "dnsbl": [
+                    {"name": "x.example", "filters": [{"filter": "127.0.0.2"}, {"filter": "127.0.0.4", "weight": 0}]}
+                ]
+            },
+            ["access_dnsbl: x.example", "weight 0"],
+        ),
+        (
+            {"dnsbl": [{"name": "x.example", "weight": 3, "filters": [{"filter": "127.0.0.2"}]}]},
+            ["access_dnsbl: x.example", "filters have their own weights"],
+        ),
         ({"services": {"mlid": "inet:127.0.0.1:1"}}, ["access_services", "mild"]),
         ({"services": {"mild": "127.0.0.1:10027"}}, ["access_services", "inet:host:port"]),
         ({"traps": ["catch"]}, ["access_traps", "catch"]),

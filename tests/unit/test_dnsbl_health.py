@@ -81,8 +81,9 @@ class Server:
         dns.query.send_tcp(connection, self.reply(query, tcp=True))
 
 
-def zone(name="l.test", filter="127.0.0.2", kind="block"):
-    return {"name": name, "filter": filter, "kind": kind}
+def zone(name="l.test", filter="127.0.0.2", kind="block", more=()):
+    filters = [{"filter": filter, "weight": -1 if kind == "allow" else 1}, *more]
+    return {"name": name, "filters": filters, "kind": kind}
 
 
 def ask(answers, *zones, deadline=1.0, **server):
@@ -137,6 +138,13 @@ def test_an_allow_list_need_not_grade_its_test_entry():
     assert ask(answers, zone(filter=grades))[0] == "mismatch"
     refused = {"2.0.0.127.l.test": ["127.0.0.255"], "1.0.0.127.l.test": ["127.0.0.255"]}
     assert ask(refused, zone(filter=grades, kind="allow")) == ("refused", "127.0.0.255")
+
+
+def test_one_filter_that_counts_as_listed_must_take_the_test_entry():
+    answers = {"2.0.0.127.l.test": ["127.0.0.2"]}
+    two = {"filter": "127.0.0.2", "weight": 3}
+    assert ask(answers, zone(filter="127.0.0.4", more=[two]))[0] == "ok"
+    assert ask(answers, zone(filter="127.0.0.4", more=[{**two, "weight": -2}])) == ("mismatch", "127.0.0.2")
 
 
 def test_all_lists_are_asked_at_the_same_time():

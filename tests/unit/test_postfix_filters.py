@@ -524,9 +524,36 @@ def test_what_is_wrong_with_a_secret_table_is_reported_without_what_is_in_it(ent
         ("proxy:pgsql:$config_directory/domains", "proxy:pgsql:$config_directory/domains"),
         ("/usr/local/etc/postfix/domains", "/usr/local/etc/postfix/domains"),
         ("!old.home.example", "!old.home.example"),
-        ("bücher.example", "xn--bcher-kva.example"),
+        (".home.example", ".home.example"),
     ],
 )
 def test_mydestination_takes_what_postfix_takes(entry, written):
     assert postfix_items.destination_problem(entry) is None
-    assert postfix_items.postfix_a_labels([entry]) == [written]
+    assert postfix_items.postfix_a_labels([entry], "postfix_destinations") == [written]
+
+
+@pytest.mark.parametrize(
+    "entry, written",
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("!Bücher.example", "!xn--bcher-kva.example"),
+        (".bücher.example", ".xn--bcher-kva.example"),
+        ("www.日本.example", "www.xn--wgv71a.example"),
+        ("jörg@bücher.example", "jörg@xn--bcher-kva.example"),
+    ],
+)
+def test_an_internationalized_domain_is_written_in_both_forms(entry, written):
+    assert postfix_items.postfix_a_labels([entry], "x") == [written, entry]
+    assert postfix_items.postfix_a_labels([entry], "x", both=False) == [written]
+    given = {"pattern": entry, "action": "OK"}
+    assert postfix_items.postfix_a_labels([given], "x", "pattern") == [{**given, "pattern": written}, given]
+
+
+@pytest.mark.parametrize(
+    "name", ["straße.example", "βόλος.example", "نامه\u200cای.example", "ü" * 70 + ".example", "𐐀\ue000.example"]
+)
+def test_a_domain_that_idna_2003_makes_another_is_not_converted(name):
+    """IDNA2008 has ß and the final sigma, and gives other names: xn--strae-oqa, not strasse."""
+    with pytest.raises(AnsibleFilterError, match="access_sender: .*A-label"):
+        postfix_items.postfix_a_labels([name], "access_sender")
+    assert "A-label" in postfix_items.destination_problem(name)

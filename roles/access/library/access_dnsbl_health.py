@@ -23,12 +23,16 @@ options:
         description: Zone of the list, such as zen.spamhaus.org.
         type: str
         required: true
-      filter:
-        description: Answers that count as listed, in Postfix's syntax (reject_rbl_client), such as C(127.0.0.[2..11]).
-        type: str
+      filters:
+        description: Answers that count.
+        type: list
+        elements: dict
         required: true
+        suboptions:
+          filter: {description: "In Postfix's syntax (reject_rbl_client), such as C(127.0.0.[2..11]).", type: str, required: true}
+          weight: {description: Above 0 they count as listed., type: int, required: true}
       kind:
-        description: allow is a list of good senders; its test entry need not have a grade that the filter matches.
+        description: allow is a list of good senders; its test entry need not have a grade that a filter matches.
         type: str
         choices: [block, allow]
         default: block
@@ -109,8 +113,8 @@ def judge(zone, listed, unlisted):
             return "dead", reply["rcode"]
     if not listed["addresses"]:
         return "unlisted", LISTED
-    ranges = ranges_of(zone["filter"])
-    if zone["kind"] == "block" and not any(takes(ranges, address) for address in listed["addresses"]):
+    counted = [ranges_of(one["filter"]) for one in zone["filters"] if one["weight"] > 0]
+    if zone["kind"] == "block" and not any(takes(one, address) for one in counted for address in listed["addresses"]):
         return "mismatch", ", ".join(sorted(listed["addresses"]))
     return "ok", ""
 
@@ -123,7 +127,7 @@ MEANING = {
     "silent": "no answer about %s",
     "dead": "%s",
     "unlisted": "%s not listed: closed, or for registered users only",
-    "mismatch": "%s for the test entry, which the filter does not match",
+    "mismatch": "%s for the test entry, which no filter matches",
 }
 
 
@@ -177,7 +181,15 @@ def main():
                 "required": True,
                 "options": {
                     "name": {"type": "str", "required": True},
-                    "filter": {"type": "str", "required": True},
+                    "filters": {
+                        "type": "list",
+                        "elements": "dict",
+                        "required": True,
+                        "options": {
+                            "filter": {"type": "str", "required": True},
+                            "weight": {"type": "int", "required": True},
+                        },
+                    },
                     "kind": {"type": "str", "choices": ["block", "allow"], "default": "block"},
                 },
             },

@@ -22,6 +22,8 @@ def name_problem(value, least):
         return "it is longer than 253 characters"
     labels = value.split(".")
     for label in labels:
+        if not label.isascii():
+            return f"it has the label {label!r}: write an internationalized domain as its A-label, xn--…"
         if not LABEL.match(label):
             return f"it has the label {label!r}: letters, digits and hyphens, 1 to 63, neither first nor last a hyphen"
     if len(labels) < least:

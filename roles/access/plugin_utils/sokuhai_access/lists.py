@@ -140,8 +140,14 @@ def _values(item, declared, found, healthy):
         # master(8) starts smtpd(8) with stress=yes from the last free process on, and for 1000 s after: nobody is made to wait then
         return [f"sleep ${{stress?{{0}}:{{{seconds}}}}}"] if seconds else []
     if item.get("dnsbl"):
-        return [f"reject_rbl_client {entry['name']}={entry['filter']}" for entry in healthy if entry["kind"] == "block"]
+        return [f"reject_rbl_client {zone}={one['filter']}" for zone, one in _filters(healthy) if one["weight"] > 0]
     return [" ".join(changes.value_of(item).split())]
+
+
+def _filters(healthy):
+    """Yield (zone, {filter, weight}): Postfix takes a zone once for each filter."""
+    for entry in healthy:
+        yield from ((entry["name"], one) for one in entry["filters"])
 
 
 def _postscreen(declared, found, healthy):
@@ -150,10 +156,10 @@ def _postscreen(declared, found, healthy):
         access.append(tables.place("postscreen_access"))
     items = [{"name": "postscreen_access_list", "value": access}]
     if healthy:
-        sites = [f"{entry['name']}={entry['filter']}*{entry['weight']}" for entry in healthy]
+        sites = [f"{zone}={one['filter']}*{one['weight']}" for zone, one in _filters(healthy)]
         items.append({"name": "postscreen_dnsbl_sites", "value": sites})
         items.append({"name": "postscreen_dnsbl_threshold", "value": declared["dnsbl_threshold"]})
-    allows = [entry["weight"] for entry in healthy if entry["weight"] < 0]
+    allows = [one["weight"] for _zone, one in _filters(healthy) if one["weight"] < 0]
     if allows:
         items.append({"name": "postscreen_dnsbl_allowlist_threshold", "value": max(allows)})
     return items

@@ -46,7 +46,13 @@ def _sender(entry):
             yield "to reject <> is to reject every bounce"
     elif pattern.startswith("."):
         yield "write it without the leading dot; a domain matches what is below it as well"
-    elif not pattern or re.search(r"\s", pattern) or (at and not local) or (domain and not DOMAIN.fullmatch(domain)):
+    # as people write it, a domain is beside its A-label, and judged by that
+    elif (
+        not pattern
+        or re.search(r"\s", pattern)
+        or (at and not local)
+        or (domain.isascii() and domain and not DOMAIN.fullmatch(domain))
+    ):
         yield "is not an address, a domain or user@"
     if ":" in action and word not in WITH_TEXT and not word[:3].isdigit():
         yield f"a table cannot name another table ({action}), Postfix would reply 451; a class can"
