@@ -51,6 +51,8 @@ def public(option, value):
         return value
     if isinstance(value, list):
         return [public(option, one) for one in value]
+    if not isinstance(value, dict):
+        return None  # refused, and perhaps the secret itself
     return {key: public(options[key], one) for key, one in value.items() if not options[key].get("no_log")}
 
 
