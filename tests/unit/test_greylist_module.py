@@ -85,6 +85,10 @@ class Host:
                 title, _server = self.running.get(int(words[words.index("-p") + 1]), ("", None))
                 row = "%s 1 225 Ss perl 60 %s (perl)\n" % (words[words.index("-p") + 1], title)
                 return (0, row, "") if title else (1, "", "")
+            case ["perl", "-e", _code, "--", *patterns]:
+                wrong = [one for one in patterns if one.count("(") != one.count(")")]
+                said = "/%s/: Unmatched ( in regex; marked by <-- HERE in m/( <-- HERE %s/ at -e line 1.\n"
+                return 0, "".join(said % (one, one) for one in wrong), ""
             case ["sysrc", *words]:
                 return self.rc.sysrc(words)
             case ["service", "svc", verb, name]:
@@ -136,7 +140,7 @@ class Host:
             "maillog": str(self.log),
             "stock": [],
             "instances": [self.instance(name, delay) for name in NAMES],
-            "lists": [{"path": str(self.clients), "text": f"{MARK}\n{clients}"}],
+            "lists": [{"path": str(self.clients), "variable": "greylist_clients", "text": f"{MARK}\n{clients}"}],
             **more,
         }
         return getattr(greylist_postgrey.Postgrey(params), state)(check)
@@ -286,12 +290,24 @@ def test_a_full_disk_stops_the_run_before_the_services(served, monkeypatch):
         (lambda host: host.program.unlink(), {"packages": [], "check": True}, "greylist_install"),
         (lambda host: None, {"stock": ["/nowhere/list"]}, "greylist_stock_lists: .*/nowhere/list"),
         (
+            lambda host: None,
+            {"clients": "/a\\z/\n/(mail/\n", "check": True},
+            r"^greylist_clients: /\(mail/: Unmatched \( in regex; .*/$",
+        ),
+        (
             lambda host: setattr(host, "version", (2, "", "Can't locate BerkeleyDB.pm in @INC")),
             {},
             "BerkeleyDB.pm.*pkg check -d postgrey",
         ),
     ],
-    ids=["a foreign file", "no program", "no program, check mode", "no stock list", "a missing module of Perl"],
+    ids=[
+        "a foreign file",
+        "no program",
+        "no program, check mode",
+        "no stock list",
+        "an expression",
+        "a missing module of Perl",
+    ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(host, spoil, options, said):
     spoil(host)

@@ -167,6 +167,9 @@ def test_what_holds_a_secret_is_not_shown():
             [{"name": "t"}],
         ),
         ("postfix", "postfix_mynetworks", ["127.0.0.0/8"], ["127.0.0.0/8"]),
+        # of the wrong type, and refused for that
+        ("sasl", "sasl_users", 3, None),
+        ("sasl", "sasl_users", ["{PLAIN}hidden"], [None]),
     ],
 )
 def test_what_is_handed_on_is_without_its_secrets(role, name, value, shown):

@@ -30,6 +30,7 @@ options:
     default: []
     suboptions:
       path: {type: path, required: true}
+      variable: {type: str, default: '', description: What a sentence about one of its expressions begins with.}
       text: {type: str, default: ''}
   stock: {type: list, elements: path, default: [], description: Allow lists that the package brings.}
   probe: {type: str, default: '', description: The recipient that the allow list frees.}
@@ -64,6 +65,8 @@ MARK = "# Written by sokuhai's role greylist"
 # Seconds: how long a start may take, and after how many a service whose process is not there is given up.
 PATIENCE, GONE = 20, 5
 OLDEST = (1, 32)  # --privacy, --ipv4cidr and several --whitelist-x
+#: postgrey compiles its lists so (read_clients_whitelists(), read_recipients_whitelists()), and dies of one that it cannot.
+COMPILE = 'for (@ARGV) { eval { qr{$_}i; 1 } or print "/$_/: $@" }'
 #: What is wrong with an answer.
 SILENT, UNREAD = "no answer", "allow list not read"
 
@@ -154,6 +157,16 @@ class Postgrey:
 
     # -- state=present ------------------------------------------------------------------------------------------------
 
+    def refuse_expressions(self):
+        """Refuse the expressions that perl does not compile."""
+        problems = []
+        for item in self.p["lists"]:
+            found = [line[1:-1] for line in item["text"].splitlines() if line.startswith("/")]
+            said = host.run(["perl", "-e", COMPILE, "--", *found])[1] if found else ""
+            problems += ["%s: %s" % (item["variable"], line.partition(" at -e line")[0]) for line in said.splitlines()]
+        if problems:
+            raise host.Refused(problems)
+
     def refuse_missing(self):
         try:
             pwd.getpwnam(self.p["user"])
@@ -214,6 +227,7 @@ class Postgrey:
                 "greylist_install: there is no %s; set greylist_install: true, or install postgrey" % self.p["program"]
             )
         self.refuse_missing()
+        self.refuse_expressions()
         changes = rc.compare(self.variables())
         fresh = [file.path for file in files if file.differs]
         due = []
@@ -352,7 +366,11 @@ def main():
                 "type": "list",
                 "elements": "dict",
                 "default": [],
-                "options": {"path": {"type": "path", "required": True}, "text": {"type": "str", "default": ""}},
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "variable": {"type": "str", "default": ""},
+                    "text": {"type": "str", "default": ""},
+                },
             },
             "stock": {"type": "list", "elements": "path", "default": []},
             "probe": {"type": "str", "default": ""},
