@@ -148,4 +148,7 @@ def _member(device, addresses, gateways, prefixes):
     for address in addresses:
         six = ":" in address
         lines.append(f"address add {address}/{length[six]} dev {device}{' nodad' if six else ''}")
-    return lines + [f"route add {'::/0' if ':' in g else 'default'} via {g} dev {device}" for g in gateways]
+    there = {":" in address for address in addresses}
+    return lines + [
+        f"route add {'::/0' if ':' in g else 'default'} via {g} dev {device}" for g in gateways if (":" in g) in there
+    ]
