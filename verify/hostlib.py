@@ -37,6 +37,14 @@ def listening(host):
     return sockets
 
 
+def place(host, port, kind="tcp"):
+    """Return the address at which this host reaches what listens on *port*: one family may be all that it has."""
+    found = sorted((s.proto, s.address) for s in listening(host) if s.port == port and s.proto.startswith(kind))
+    assert found, f"nothing listens on {kind} port {port}"
+    proto, address = found[0]
+    return address if address != "*" else "::1" if proto.endswith("p6") else "127.0.0.1"
+
+
 def pids(host, name):
     """Return the pids of the processes whose command name is exactly *name*, oldest first; an empty list when none runs."""
     result = host.run(f"env {PATH} pgrep -x %s", name)

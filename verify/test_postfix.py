@@ -62,19 +62,20 @@ def test_every_table_opens(host, declared):
 
 def test_nobody_may_pretend_to_be_another_client(host):
     script = (
-        "import smtplib\n"
-        "s=smtplib.SMTP('127.0.0.1',25,timeout=60)\n"
+        "import smtplib,sys\n"
+        "s=smtplib.SMTP(sys.argv[1],25,timeout=60)\n"
         "s.ehlo('verify.invalid')\n"
         "print(s.docmd('XCLIENT','ADDR=203.0.113.200')[0])\n"
         "s.close()\n"
     )
-    assert hostlib.python(host, script).split()[0][0] == "5"
+    assert hostlib.python(host, script, hostlib.place(host, 25)).split()[0][0] == "5"
 
 
 def test_auth_is_not_offered_on_port_25(host):
     answer = hostlib.python(
         host,
-        "import smtplib;s=smtplib.SMTP('127.0.0.1',25,timeout=60);s.ehlo('verify.invalid');print(s.esmtp_features);s.quit()",
+        "import smtplib,sys;s=smtplib.SMTP(sys.argv[1],25,timeout=60);s.ehlo('verify.invalid');print(s.esmtp_features);s.quit()",
+        hostlib.place(host, 25),
     )
     assert "'auth'" not in answer
 
@@ -84,11 +85,12 @@ def test_submission_offers_auth_only_over_tls(host, declared):
         pytest.skip("postfix_submission is false")
     answer = hostlib.python(
         host,
-        "import smtplib,ssl\n"
+        "import smtplib,ssl,sys\n"
         "c=ssl.create_default_context();c.check_hostname=False;c.verify_mode=ssl.CERT_NONE\n"
-        "s=smtplib.SMTP('127.0.0.1',587,timeout=60);s.ehlo('verify.invalid');print('auth' in s.esmtp_features)\n"
+        "s=smtplib.SMTP(sys.argv[1],587,timeout=60);s.ehlo('verify.invalid');print('auth' in s.esmtp_features)\n"
         "s.starttls(context=c);s.ehlo('verify.invalid');print('auth' in s.esmtp_features);s.quit()\n"
-        "s=smtplib.SMTP_SSL('127.0.0.1',465,timeout=60,context=c);s.ehlo('verify.invalid');print('auth' in s.esmtp_features);s.quit()\n",
+        "s=smtplib.SMTP_SSL(sys.argv[1],465,timeout=60,context=c);s.ehlo('verify.invalid');print('auth' in s.esmtp_features);s.quit()\n",
+        hostlib.place(host, 587),
     )
     assert answer.split() == ["False", "True", "True"]
 
@@ -107,10 +109,11 @@ def test_a_message_goes_round(host):
     hostlib.python(
         host,
         "import smtplib,sys\n"
-        "s=smtplib.SMTP('127.0.0.1',25,timeout=60)\n"
+        "s=smtplib.SMTP(sys.argv[3],25,timeout=60)\n"
         "s.sendmail('',[sys.argv[1]],'Subject: sokuhai verify\\r\\nMessage-ID: <%s@verify.invalid>\\r\\n\\r\\nA test of this host.\\r\\n' % sys.argv[2])\n",
         recipient,
         token,
+        hostlib.place(host, 25),
     )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:

@@ -70,7 +70,7 @@ def test_only_dnsbls_with_a_filter_are_asked(settings):
 
 def test_port_25_is_answered_by_what_the_profile_says(host, declared, settings):
     # master starts it when somebody knocks, and it stays for a while
-    greeting = hostlib.output(host, "(sleep 2; printf 'QUIT\\r\\n'; sleep 1) | nc -w 15 127.0.0.1 25")
+    greeting = hostlib.output(host, f"(sleep 2; printf 'QUIT\\r\\n'; sleep 1) | nc -w 15 {hostlib.place(host, 25)} 25")
     assert greeting.startswith("220")
     assert bool(hostlib.pids(host, "postscreen")) == (declared["access_profile"] == "current")
 

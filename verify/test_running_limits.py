@@ -16,14 +16,18 @@ def test_running_process_may_open_the_declared_descriptors(host, declared, proce
 
 def test_a_fresh_smtpd_may_open_the_declared_descriptors(host, declared):
     script = (
-        "import socket,subprocess,time\n"
-        "s=socket.create_connection(('127.0.0.1',25),20);s.settimeout(60);s.recv(4096)\n"
+        "import socket,subprocess,sys,time\n"
+        "s=socket.create_connection((sys.argv[1],25),20);s.settimeout(60);s.recv(4096)\n"
         "print(subprocess.run(['pgrep','-x','smtpd'],capture_output=True,text=True).stdout)\n"
         "for p in subprocess.run(['pgrep','-x','smtpd'],capture_output=True,text=True).stdout.split():\n"
         "    print('RLIMIT', subprocess.run(['procstat','rlimit',p],capture_output=True,text=True).stdout)\n"
         "s.sendall(b'QUIT\\r\\n')\n"
     )
-    rows = [line.split() for line in hostlib.python(host, script).splitlines() if " openfiles " in line]
+    rows = [
+        line.split()
+        for line in hostlib.python(host, script, hostlib.place(host, 25)).splitlines()
+        if " openfiles " in line
+    ]
     assert rows, "no smtpd answered on port 25"
     for row in rows:
         # Postfix's event loop raises soft to hard by itself, so hard is what the start gave it

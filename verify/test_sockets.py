@@ -13,13 +13,11 @@ def ports(sockets, command):
     return {s.port for s in sockets if s.command == command}
 
 
-@pytest.mark.parametrize("proto", ["tcp4", "udp4"])
-def test_named_listens_on_loopback(sockets, proto):
-    assert [
-        s
-        for s in sockets
-        if s.command == "named" and s.proto == proto and s.port == 53 and s.address in ("127.0.0.1", "*")
-    ]
+@pytest.mark.parametrize("proto", ["tcp", "udp"])
+@pytest.mark.parametrize("family, variable", [("4", "bind_listen_on"), ("6", "bind_listen_on_v6")])
+def test_named_listens_where_it_is_declared(sockets, declared, proto, family, variable):
+    found = {s.address for s in sockets if s.command == "named" and s.proto == proto + family and s.port == 53}
+    assert set(declared[variable]) == found or found == {"*"}
 
 
 def test_nothing_but_named_answers_on_port_53(sockets):

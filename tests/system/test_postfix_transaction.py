@@ -40,6 +40,19 @@ def parameter(name, value):
     return {"postfix_main_cf": [{"name": name, "value": value}]}
 
 
+def sent_on(name, pattern, service):
+    """Clients of a name that matches *pattern* enter a class, which waits and asks a policy *service*."""
+    table = {"name": name, "type": "regexp", "entries": [{"pattern": pattern, "action": f"class_{name}"}]}
+    return {
+        "postfix_tables": [table],
+        "postfix_main_cf": [
+            {"name": "smtpd_restriction_classes", "value": [f"class_{name}"]},
+            {"name": f"class_{name}", "value": ["sleep 1000", f"check_policy_service {service}"]},
+        ],
+        **restrict(rule(f"check_client_access regexp:{CONFIG}/tables/{name}")),
+    }
+
+
 REFUSED = {
     "a boolean without its last letter": (
         parameter("broken_sasl_auth_clients", "ye"),
@@ -110,6 +123,18 @@ REFUSED = {
         restrict(rule("check_policy_service inet:127.0.0.1:9")),
         ["451 4.3.5"],
     ),
+    "a policy server that only a client with a dynamic-looking name is sent to": (
+        sent_on("dynamic", "/^dhcp/", "inet:127.0.0.1:9"),
+        ["RCPT (dhcp-192-0-2-254.stranger.home.example)", "451 4.3.5", "127.0.0.1:9"],
+    ),
+    "a policy server that none of our strangers is sent to": (
+        sent_on("elsewhere", "/^nobody/", "inet:127.0.0.1:9"),
+        ["check_policy_service inet:127.0.0.1:9: ", "451 4.3.5"],
+    ),
+    "a policy server of a family that is left out": (
+        {**sent_on("dynamic", "/^dhcp/", "inet:127.0.0.1:25"), "postfix_inet_protocols": "ipv6"},
+        ["RCPT (dhcp-2001-db8-fe.stranger.home.example)", "451 4.3.5", "127.0.0.1:25"],
+    ),
     "a certificate of another key": (
         {"postfix_tls_cert": f"{CONFIG}/tls/self-signed.crt", "postfix_tls_key": "/etc/ssh/ssh_host_ed25519_key"},
         ["smtpd_tls_key_file"],
@@ -129,6 +154,9 @@ def provisioned(lab):
 BY_RUNNING = (
     "an address that this host has not",
     "a policy server that does not answer",
+    "a policy server that only a client with a dynamic-looking name is sent to",
+    "a policy server that none of our strangers is sent to",
+    "a policy server of a family that is left out",
     "a certificate of another key",
 )
 
@@ -194,6 +222,18 @@ def test_a_set_that_fails_after_the_swap_gives_way_to_the_previous_one(lab):
     assert lab.fingerprint() == before
     assert answers(lab).startswith("220 ")
     assert not changed_lines(applied(lab))
+
+
+def test_a_policy_service_that_is_dumb_after_the_swap_gives_way_too(lab):
+    """master(8) makes its socket with the set that names it; only a client with a dynamic-looking name is sent there."""
+    before = lab.fingerprint()
+    dumb = {"name": "dumb", "type": "unix", "unpriv": "n", "chroot": "n", "maxproc": 0, "command": "spawn"}
+    dumb["args"] = ["user=nobody", "argv=/usr/bin/false"]
+    result = play(lab, postfix_master_cf=[dumb], **sent_on("dynamic", "/^dhcp/", "unix:private/dumb"))
+    assert result.returncode != 0
+    for word in ("RCPT (dhcp-192-0-2-254.stranger.home.example)", "451 4.3.5", "private/dumb", "previous_set: answers"):
+        assert word in message(result)
+    assert lab.fingerprint() == before
 
 
 def test_a_good_change_gets_in_and_out_without_a_restart(lab):

@@ -15,7 +15,9 @@ import sys
 
 import ansible.module_utils
 import jinja2
+import jinja2.nativetypes
 import pytest
+import yaml
 from ansible.module_utils.testing import patch_module_args
 from ansible.plugins.filter import core
 
@@ -72,6 +74,32 @@ def rendered(role, template, **variables):
     for path in sorted((ROOT / "roles" / role).glob("filter_plugins/*.py")):
         environment.filters.update(load(path).FilterModule().filters())
     return environment.get_template(template).render(**variables)
+
+
+def defaults(*roles, **variables):
+    """Return {name: value} of the roles' defaults as Ansible would have them where *variables* are declared; what needs a host stays as it is written."""
+    environment = jinja2.nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined)
+    environment.filters = {**core.FilterModule().filters(), **environment.filters}
+    for path in sorted((ROOT / "filter_plugins").glob("*.py")):
+        environment.filters.update(getattr(load(path), "FilterModule", lambda: None)().filters())
+    found = {}
+    for role in ("sokuhai", *roles):
+        found |= yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text())
+    found |= variables
+
+    def value(raw):
+        if isinstance(raw, list):
+            return [value(one) for one in raw]
+        if not isinstance(raw, str) or "{{" not in raw:
+            return raw
+        with contextlib.suppress(jinja2.UndefinedError):
+            return environment.from_string(raw).render(found)
+        return raw
+
+    # a default may follow one that follows another
+    for _ in range(3):
+        found = {name: value(raw) for name, raw in found.items()}
+    return found
 
 
 def shellcheck(script, severity="style"):

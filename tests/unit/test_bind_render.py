@@ -3,8 +3,7 @@
 import re
 
 import pytest
-import yaml
-from role_modules import ROOT, load, rendered
+from role_modules import defaults, load, rendered
 
 FILTERS = {
     name: filter_
@@ -19,16 +18,7 @@ NAMED = {
 }
 
 
-def defaults():
-    """The role's defaults with those of the shared variables that they follow."""
-    own, shared = (
-        yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text()) for role in ("bind", "sokuhai")
-    )
-    followed = ("openfiles", "recursive_clients", "statistics_port")
-    return {**own, **{"bind_" + name: shared["sokuhai_" + name] for name in followed}}
-
-
-GOOD = defaults()
+GOOD = defaults("bind")
 
 
 def render(named=None, file="named.conf", **changed):
@@ -89,6 +79,28 @@ def test_options_by_default(name, value):
 )
 def test_defaults_serve_this_host_only(statement):
     assert statement in bare(render())
+
+
+@pytest.mark.parametrize(
+    "protocols, statements",
+    [
+        ("ipv6", ["listen-on { none; };", "listen-on-v6 { ::1; };", "inet ::1 port 8053 allow { ::1; };"]),
+        (
+            "ipv4",
+            [
+                "listen-on { 127.0.0.1; };",
+                "listen-on-v6 { none; };",
+                "inet 127.0.0.1 port 8053 allow { 127.0.0.1; };",
+                "server ::/0 { bogus yes; };",
+            ],
+        ),
+    ],
+)
+def test_with_one_address_family_it_is_that_one(protocols, statements):
+    values = defaults("bind", sokuhai_inet_protocols=protocols)
+    text = bare(render(**values))
+    assert [statement for statement in statements if statement not in text] == []
+    assert FILTERS["bind_problems"](values) == []
 
 
 @pytest.mark.parametrize("word", ["disable-empty-zone", "trust-anchors", 'zone "', "forward"])

@@ -12,6 +12,7 @@ MARK = role_modules.load("roles/greylist/library/greylist_postgrey.py").MARK
 
 DECLARED = {
     "address": "127.0.0.1",
+    "inet_protocols": "all",
     "mild_port": 10027,
     "mild_delay": 15,
     "harsh_port": 10028,
@@ -54,6 +55,7 @@ def problems(**changes):
 
 def test_the_defaults_are_accepted():
     assert problems() == []
+    assert problems(address="::1") == problems(address="::1", inet_protocols="ipv6") == []
 
 
 def test_each_service_has_its_port_delay_and_database():
@@ -81,9 +83,12 @@ def test_every_list_is_named():
 
 
 def test_the_shell_reads_the_same_arguments_from_rc_conf():
-    (one,) = greylist.instances({"x": {"port": 10027, "delay": 1}}, OPTIONS)
-    assert shlex.split(one["rc"]) == one["flags"]
-    assert '"' not in one["rc"] and "$" not in one["rc"]
+    for address in ("127.0.0.1", "::1"):
+        (one,) = greylist.instances({"x": {"port": 10027, "delay": 1}}, {**OPTIONS, "address": address})
+        assert shlex.split(one["rc"]) == one["flags"]
+        assert '"' not in one["rc"] and "$" not in one["rc"]
+    # which is a pattern of sh(1), too
+    assert one["flags"][0] == "--inet=[::1]:10027" and one["rc"].startswith("--inet='[::1]:10027' ")
 
 
 def test_an_allow_list_has_its_reasons_above_its_entries():
@@ -188,7 +193,10 @@ def test_an_entry_twice_is_a_mistake():
         ({"mild_port": 25}, ("greylist_mild_port", "1024")),
         ({"harsh_port": 10027}, ("greylist_harsh_port", "10028")),
         ({"address": "0.0.0.0"}, ("greylist_address", "127.0.0.1")),
-        ({"address": "::1"}, ("greylist_address", "127.0.0.1")),
+        ({"address": "localhost"}, ("greylist_address", "127.0.0.1")),
+        ({"address": "::", "inet_protocols": "ipv6"}, ("greylist_address", "set ::1")),
+        ({"inet_protocols": "ipv6"}, ("greylist_address", "127.0.0.1", "postfix_inet_protocols", "set ::1")),
+        ({"address": "::1", "inet_protocols": "ipv4"}, ("greylist_address", "postfix_inet_protocols", "set 127.0.0.1")),
         ({"address": "192.0.2.10"}, ("greylist_address", "192.0.2.10", "127.0.0.1")),
         ({"max_age": 0}, ("greylist_max_age",)),
         ({"ipv4_prefix": 33}, ("greylist_ipv4_prefix", "32")),

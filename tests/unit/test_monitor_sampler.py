@@ -115,9 +115,9 @@ def test_whoever_listens_on_nameds_port_is_listened_to_for_so_long(answer, pause
         threading.Thread(target=serve, daemon=True).start()
         began = time.monotonic()
         port = listening.getsockname()[1]
-        told = freebsd.ask_named(port, seconds=1 if pause else 60)
+        told = freebsd.ask_named("127.0.0.1", port, seconds=1 if pause else 60)
         assert (told and told["queries"]) == found and time.monotonic() - began < 30
-    assert freebsd.ask_named(port) is None, "nobody listens"
+    assert freebsd.ask_named("127.0.0.1", port) is None, "nobody listens"
 
 
 def test_what_a_command_that_failed_has_printed_is_kept_where_that_is_asked_for():
@@ -293,6 +293,7 @@ class Steps(sampler.Sampler):
                 "directory": str(tmp_path),
                 "busy_seconds": 5,
                 "idle_seconds": 60,
+                "statistics_address": "127.0.0.1",
                 "statistics_port": 8053,
                 "named_conf": str(tmp_path / "named.conf"),
                 "main_cf": str(tmp_path / "main.cf"),
@@ -329,7 +330,7 @@ def clock(monkeypatch):
 def steps(tmp_path, clock, monkeypatch):
     made = Steps(tmp_path)
     monkeypatch.setattr(freebsd, "kernel", dict)
-    monkeypatch.setattr(freebsd, "ask_named", lambda port: made.counters)
+    monkeypatch.setattr(freebsd, "ask_named", lambda address, port: made.counters)
     return made
 
 
@@ -386,7 +387,7 @@ def test_a_named_that_answers_nothing_is_reported_once(steps, monkeypatch):
     assert after(1) == 0, "a named that does not run is not one that is silent"
     steps.whole["processes"] = {"named": [5, 9, 100]}
     assert after(2) == 0, "it may just be starting"
-    assert after(10) == 1 and "127.0.0.1:8053" in said[0]
+    assert after(10) == 1 and "127.0.0.1 port 8053" in said[0]
     steps.counters = {"queries": 1, "servfail": 0, "recursing": 0, "boot": "a"}
     assert after(10) == 2 and "again" in said[1]
 

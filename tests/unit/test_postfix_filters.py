@@ -3,6 +3,7 @@
 import postfix_items
 import pytest
 from ansible.errors import AnsibleFilterError
+from inet import family_problems
 from postfix_items import (
     postfix_known_items,
     postfix_merge,
@@ -273,6 +274,8 @@ GOOD = {
     "domain": "home.example",
     "hostname": "mx.home.example",
     "inet_interfaces": ["all"],
+    "inet_protocols": "all",
+    "probe_client": "",
     "destinations": ["$myhostname", "localhost"],
     "rates_per_minute": {},
     "root_alias": "",
@@ -298,6 +301,7 @@ def problems(**changes):
     declared = {f"postfix_{name}": value for name, value in {**GOOD, **changes}.items()}
     return (
         postfix_problems(declared, OWN, ["queue_directory"])
+        + family_problems(declared)
         + postfix_network_problems(declared["postfix_mynetworks"])
         + postfix_table_problems(declared["postfix_tables"])
     )
@@ -339,6 +343,8 @@ def relay(*items):
         {"domain": "xn--wgv71a.example"},
         {"mynetworks": ["127.0.0.1", "::1", "2001:db8::/64", "!192.0.2.1", "192.0.2.0/24"]},
         {"inet_interfaces": ["127.0.0.1", "192.0.2.10", "2001:db8::10"]},
+        {"inet_interfaces": ["[::1]", "2001:db8::10"], "inet_protocols": "ipv6", "probe_client": "2001:db8::99"},
+        {"inet_interfaces": ["127.0.0.1"], "inet_protocols": "ipv4", "probe_client": "198.51.100.7"},
         {
             "tables": table(
                 "cidr",
@@ -394,6 +400,20 @@ def test_good_values_have_no_problem(changes):
         ({"inet_interfaces": ["al"]}, ["postfix_inet_interfaces", "did you mean all"]),
         ({"inet_interfaces": ["all", "127.0.0.1"]}, ["postfix_inet_interfaces", "combined"]),
         ({"inet_interfaces": []}, ["postfix_inet_interfaces"]),
+        (
+            {"inet_interfaces": ["192.0.2.10", "2001:db8::10"], "inet_protocols": "ipv6"},
+            ["postfix_inet_interfaces: 192.0.2.10", "postfix_inet_protocols, ipv6"],
+        ),
+        (
+            {"inet_interfaces": ["192.0.2.10", "[2001:db8::10]"], "inet_protocols": "ipv4"},
+            ["postfix_inet_interfaces: [2001:db8::10]", "postfix_inet_protocols, ipv4"],
+        ),
+        (
+            {"probe_client": "192.0.2.254", "inet_protocols": "ipv6"},
+            ["postfix_probe_client", "192.0.2.254", "postfix_inet_protocols", "2001:db8::fe"],
+        ),
+        ({"probe_client": "2001:db8::fe", "inet_protocols": "ipv4"}, ["postfix_probe_client", "192.0.2.254"]),
+        ({"probe_client": "stranger.example"}, ["postfix_probe_client", "stranger.example", "192.0.2.254"]),
         ({"destinations": ["home,example"]}, ["postfix_destinations", "home,example"]),
         ({"destinations": ["two words"]}, ["postfix_destinations", "two words"]),
         ({"tls_cert": "/a"}, ["postfix_tls_cert", "postfix_tls_key"]),

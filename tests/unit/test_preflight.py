@@ -5,7 +5,7 @@ import re
 
 import pytest
 import yaml
-from role_modules import ROOT, load, util
+from role_modules import ROOT, defaults, load, util
 
 checks = load("roles/preflight/filter_plugins/preflight_checks.py")
 names = load("roles/preflight/action_plugins/preflight_declared.py")
@@ -192,7 +192,7 @@ def test_a_value_has_its_type_and_gets_nothing_added(role, name, value, typed):
 
 
 def problems(**changed):
-    return shared.sokuhai_problems(of_role("sokuhai", "defaults/main.yml") | GOOD_NAMES | changed)
+    return shared.sokuhai_problems(defaults(**(GOOD_NAMES | changed)))
 
 
 GOOD_NAMES = {"sokuhai_domain": "home.example", "sokuhai_hostname": "mx.home.example"}
@@ -218,11 +218,20 @@ GOOD_NAMES = {"sokuhai_domain": "home.example", "sokuhai_hostname": "mx.home.exa
         ("sokuhai_hostname", "192.0.2.10", ["number"]),
         ("sokuhai_queue_directory", "var/spool", ["absolute"]),
         ("rebuild_parts", [], ["one or more"]),
+        ("sokuhai_loopback", "localhost", ["like 127.0.0.1"]),
+        ("sokuhai_loopback", "192.0.2.10", ["loopback"]),
     ],
 )
 def test_an_impossible_shared_value(name, value, words):
     (problem,) = problems(**{name: value})
     assert problem.startswith(name) and all(word in problem for word in words), problem
+
+
+@pytest.mark.parametrize("protocols, loopback, good", [("ipv6", "127.0.0.1", "::1"), ("ipv4", "::1", "127.0.0.1")])
+def test_a_loopback_address_of_the_other_family(protocols, loopback, good):
+    assert problems(sokuhai_inet_protocols=protocols) == []
+    (problem,) = problems(sokuhai_inet_protocols=protocols, sokuhai_loopback=loopback)
+    assert problem.startswith("sokuhai_loopback") and f"{protocols}: set {good}" in problem
 
 
 @pytest.mark.parametrize("domain", ["home.example", "xn--wgv71a.example", "localdomain"])

@@ -26,10 +26,15 @@ BOUNDS = {
 NOBODY = "to greylist nobody, set sokuhai_greylist: false"
 
 
+def place(address, port):
+    """Return *address* and *port* as postgrey and Postfix read them."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
 def flags(service, options):
     """Return postgrey's arguments for an instance as a list; *service*: port, delay; *options*: see instances()."""
     made = [
-        f"--inet={options['address']}:{service['port']}",
+        f"--inet={place(options['address'], service['port'])}",
         f"--user={options['user']}",
         f"--group={options['user']}",
         f"--delay={service['delay']}",
@@ -61,7 +66,7 @@ def instances(services, options):
                 "database": f"{options['database']}/{name}",
                 "run_directory": options["run_directory"],
                 "flags": arguments,
-                "rc": " ".join(re.sub("=(.* .*)", r"='\1'", word) for word in arguments),
+                "rc": " ".join(re.sub(r"=(.*[ \[].*)", r"='\1'", word) for word in arguments),
             }
         )
     return made
@@ -159,12 +164,17 @@ def _delays(declared):
 
 def _words(declared):
     address, text, user = (declared[name] for name in ("address", "text", "user"))
+    own = {"ipv4": "127.0.0.1", "ipv6": "::1"}
+    protocols = declared["inet_protocols"]
     try:
-        loopback = ipaddress.IPv4Address(address).is_loopback
+        loopback = ipaddress.ip_address(address)
     except ValueError:
-        loopback = False
-    if not loopback:
-        yield f"greylist_address: {address} is not a loopback address of IPv4, and the services answer whoever reaches them; set 127.0.0.1"
+        loopback = None
+    if not (loopback and loopback.is_loopback):
+        wanted = own.get(protocols, "127.0.0.1 or ::1")
+        yield f"greylist_address: {address} is not a loopback address, and the services answer whoever reaches them; set {wanted}"
+    elif protocols in own and protocols != f"ipv{loopback.version}":
+        yield f"greylist_address: {address} is out of reach of Postfix, whose postfix_inet_protocols is {protocols}; set {own[protocols]}, or nothing"
     if not TEXT.fullmatch(text) or not text.strip():
         yield f"greylist_text: {text!r} is not made of letters, digits, spaces and . , : ; / ( ) = + @ _ % - alone"
     elif re.search(r"%(?![sr])", text):
@@ -188,4 +198,4 @@ def _lists(declared):
 
 class FilterModule:
     def filters(self):
-        return {"greylist_instances": instances, "greylist_problems": problems}
+        return {"greylist_instances": instances, "greylist_place": place, "greylist_problems": problems}

@@ -109,6 +109,10 @@ class Postgrey:
     def pidfile(self, instance):
         return "%s/%s.%s.pid" % (instance["run_directory"], self.p["service"], instance["name"])
 
+    def place(self, instance):
+        """Return where *instance* listens, as it stands in its arguments."""
+        return next(word.partition("=")[2] for word in instance["flags"] if word.startswith("--inet="))
+
     def process(self, instance):
         """Return the Process of *instance*, or None. The pid file is written once, after the allow lists were read."""
         return process.from_pidfile(self.pidfile(instance), known_as="postgrey")
@@ -183,10 +187,10 @@ class Postgrey:
 
     def refuse_taken_port(self, instance):
         """Nobody else may listen where *instance* is to be started; itself it may be there already."""
-        now, place = self.process(instance), "%s:%d" % (self.p["address"], instance["port"])
+        now, place = self.process(instance), self.place(instance)
         if now and "--inet=%s" % place in now.command.split():
             return
-        with socket.socket() as here:
+        with socket.socket(socket.AF_INET6 if ":" in self.p["address"] else socket.AF_INET) as here:
             here.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 here.bind((self.p["address"], instance["port"]))
@@ -273,9 +277,10 @@ class Postgrey:
         try:
             answer = host.retry(first_answer, PATIENCE, pause=0.1)
         except (OSError, host.Refused) as trouble:
-            place = "%s:%d" % (self.p["address"], instance["port"])
             said = "%s %s: %s%s" % (self.p["service"], word, printed, self.logged(began))
-            raise host.Refused("%s does not answer on %s (%s). %s" % (name, place, trouble, said)) from None
+            raise host.Refused(
+                "%s does not answer on %s (%s). %s" % (name, self.place(instance), trouble, said)
+            ) from None
         if not re.match(r"(?i)(defer|4\d\d)", answer):
             raise host.Refused(
                 "%s answers a stranger's first attempt with %r and does not greylist it.%s"

@@ -23,10 +23,12 @@ def listeners(sockstat):
     return found
 
 
-def reachable(local):
-    """Return the address (str) by which this host reaches a local address of sockstat's; "" for one with a zone."""
+def reachable(protocol, local):
+    """Return the address (str) by which this host reaches a protocol and local address of sockstat's (tcp4 *:25); "" for one with a zone."""
     address = local.rpartition(":")[0].strip("[]")
-    return "127.0.0.1" if address == "*" else "" if "%" in address else address
+    if address == "*":
+        return "::1" if protocol.endswith("p6") else "127.0.0.1"
+    return "" if "%" in address else address
 
 
 def dns_answers(server):
@@ -49,7 +51,9 @@ def serving():
     found = sorted(listeners(host.run(["sockstat", "-46l"])[1]))
 
     def at(protocol, port):
-        places = {reachable(local) for proto, local in found if proto.startswith(protocol) and local.endswith(port)}
+        places = {
+            reachable(proto, local) for proto, local in found if proto.startswith(protocol) and local.endswith(port)
+        }
         return sorted(places - {""})
 
     return {

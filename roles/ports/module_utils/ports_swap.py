@@ -9,14 +9,21 @@ from ansible.module_utils.ports_judge import TAGS, full_name
 from ansible.module_utils.sokuhai import host, pkg
 from ansible.module_utils.sokuhai.host import Refused
 
+#: A daemon may have one family alone.
+LOOPBACK = ("127.0.0.1", "::1")
 #: Seconds that the way back has at least, whatever is left of the job's time.
 WAY_BACK = 600
 
 
 def answers(listen):
-    """Return whether something accepts on this port of the loopback address, and greets as it should. listen: {port, greeting}."""
+    """Return whether something accepts on this port of a loopback address, and greets as it should. listen: {port, greeting}."""
+    return any(answers_at(address, listen) for address in LOOPBACK)
+
+
+def answers_at(address, listen):
+    """Return the same of one *address*."""
     try:
-        with socket.create_connection(("127.0.0.1", int(listen["port"])), timeout=10) as connection:
+        with socket.create_connection((address, int(listen["port"])), timeout=10) as connection:
             if not listen.get("greeting"):
                 return True
             connection.settimeout(20)

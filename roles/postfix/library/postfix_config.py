@@ -10,10 +10,11 @@ description:
     what Postfix would refuse, ignore, or answer with 451 never gets in.
   - C(postfix check) reads few parameters. Beyond it the module compares every yes/no and every number with the compiled
     defaults' kind, every restriction with the names smtpd knows, every C(private/X) with master.cf, opens every table, and
-    starts smtpd(8) on the staged set once for each listener, then holds an RCPT dialogue with it as a stranger. A restriction that the module
-    does not know is tried alone by this smtpd, and refused only where it replies 451 4.3.5.
-  - After the swap every listener is spoken to over the network. One that does not greet, or answers RCPT with 451 4.3.x, brings
-    the previous set back, and the module fails.
+    starts smtpd(8) on the staged set once for each listener, then holds an RCPT dialogue with it as a stranger and as one whose name looks
+    dynamic, and has it ask each policy service. A restriction that the module does not know is tried alone by this smtpd, and refused only where
+    it replies 451 4.3.5.
+  - After the swap every listener is spoken to over the network, and the strangers come again. One that does not greet, or answers RCPT with
+    451 4.3.x, brings the previous set back, and the module fails.
   - What is running counts, not what this call changed. A stopped master, one started before the files were written, one with
     fewer descriptors than C(openfiles), a stale or missing database are repaired, and show in check mode.
   - Killed between swap and proof, the next call finds C(.previous) in the configuration directory and proves first.
@@ -58,7 +59,10 @@ options:
   openfiles: {description: Descriptors that the running master must have., type: int, default: 0}
   external_sockets: {description: "Sockets below queue_directory that another program makes.", type: list, elements: str, default: []}
   maillog: {description: "Read for what was logged when a proof fails.", type: path, default: /var/log/maillog}
-  probe_client: {description: Address the stranger of the staged dialogue comes from., type: str, default: 192.0.2.254}
+  probe_client:
+    description: Address that the strangers of the dialogues come from; if empty, nobody's, of a family that the set has.
+    type: str
+    default: ''
   mailer_conf:
     description: mailer.conf(5) that names this Postfix. Left alone without it.
     type: dict
@@ -134,7 +138,7 @@ def main():
             "openfiles": {"type": "int", "default": 0},
             "external_sockets": {"type": "list", "elements": "str", "default": []},
             "maillog": {"type": "path", "default": "/var/log/maillog"},
-            "probe_client": {"type": "str", "default": "192.0.2.254"},
+            "probe_client": {"type": "str", "default": ""},
             "mailer_conf": {
                 "type": "dict",
                 "options": {

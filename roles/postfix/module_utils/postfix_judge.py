@@ -52,6 +52,7 @@ reject_rhsbl_recipient permit_dnswl_client permit_rhswl_client
     )
     for word in names.split()
 }
+POLICY = "check_policy_service"
 # smtpd answers 451 to these, the last of them only where a recipient is known.
 REMOVED_IN_3_9 = {"permit_naked_ip_address", "reject_maps_rbl", "check_relay_domains"}
 LISTS = re.compile(r"^smtpd_(client|helo|sender|relay|recipient|etrn|data|end_of_data)_restrictions$")
@@ -111,6 +112,15 @@ def restrictions(setting, classes, version):
         elif word not in PLAIN and part not in classes:
             unknown.append((label, part, following))
     return problems, unknown
+
+
+def policy_services(settings):
+    """Return the policy services that restriction lists and classes ask, each once, as they stand there."""
+    found = {}
+    for _where, _name, value in settings:
+        parts = words(value)
+        found.update(dict.fromkeys(after for word, after in zip(parts, parts[1:]) if word.lower() == POLICY))
+    return list(found)
 
 
 def undefined_classes(values):

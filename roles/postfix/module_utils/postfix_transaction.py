@@ -138,8 +138,7 @@ class Transaction:
         try:
             self.files.swap(directory)
             running = self.serve(plan.verb)
-            for service in found.smtpds():
-                self.proof.stranger(self.postfix.config, service)
+            self.proof.strangers(self.postfix.config, found)
         except (Refused, OSError) as error:
             self.give_back(ran)
             raise Refused(getattr(error, "problems", str(error))) from error

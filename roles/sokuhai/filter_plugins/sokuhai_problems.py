@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What cannot be right in the variables that several roles share, beyond their types."""
 
+import ipaddress
 import re
 
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\Z")
@@ -33,6 +34,20 @@ def name_problem(value, least):
     return None
 
 
+def loopback_problem(value, protocols):
+    """Why *value* is not an address by which a host with *protocols* reaches itself, or None."""
+    example = "::1" if protocols == "ipv6" else "127.0.0.1"
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return f"it is not an address, like {example}"
+    if not address.is_loopback:
+        return f"it is not a loopback address, like {example}"
+    if protocols not in ("all", f"ipv{address.version}"):
+        return f"sokuhai_inet_protocols is {protocols}: set {example}, or nothing"
+    return None
+
+
 def sokuhai_problems(declared):
     """What is wrong with the shared variables, one message each.
 
@@ -49,6 +64,8 @@ def sokuhai_problems(declared):
         # they stand unquoted in configuration files
         if name not in found and not re.fullmatch(r"(/[A-Za-z0-9._+-]+)+", declared[name]):
             found[name] = "an absolute path of letters, digits and . _ + - is needed"
+    if "sokuhai_loopback" not in found:
+        found["sokuhai_loopback"] = loopback_problem(declared["sokuhai_loopback"], declared["sokuhai_inet_protocols"])
     if not declared["rebuild_parts"]:
         found["rebuild_parts"] = "one or more of bind, postfix and kernel is needed"
     return [f"{name} = {declared[name]!r}: {why}" for name, why in found.items() if why]

@@ -135,15 +135,15 @@ def recursive_clients(path):
     return int(found[1]) if found else 1000
 
 
-def ask_named(port, seconds=5):
-    """parse_named() of what named serves on *port* now, or None; after so many seconds, however slowly it answers."""
+def ask_named(address, port, seconds=5):
+    """parse_named() of what named serves at *address* and *port* now, or None; after so many seconds, however slowly it answers."""
 
     def expired(_number, _frame):
         raise TimeoutError
 
     signal.signal(signal.SIGALRM, expired)
     signal.alarm(seconds)
-    there = http.client.HTTPConnection("127.0.0.1", port)
+    there = http.client.HTTPConnection(address, port)
     try:
         there.request("GET", "/json/v1/server")
         return parse_named(there.getresponse().read(2**22))

@@ -54,7 +54,7 @@ class Sampler:
     def hear(self, answered):
         """Log once when named runs and does not serve its counters, three samples in a row (it may just be starting), and once when it does again."""
         before, self.mute = self.mute, 0 if answered else min(MUTE, self.mute + 1)
-        where = "127.0.0.1:%d (statistics-channels)" % self.settings["statistics_port"]
+        where = "%(statistics_address)s port %(statistics_port)d (statistics-channels)" % self.settings
         if self.mute == MUTE > before:
             syslog.syslog(
                 syslog.LOG_ERR,
@@ -69,7 +69,7 @@ class Sampler:
         row = dict(zip(("named_sockets", "named_descriptors", "named_descriptors_limit"), held))
         path, port = self.settings["named_conf"], self.settings["statistics_port"]
         row["named_recursive_clients_limit"] = self.when_changed(path, lambda: freebsd.recursive_clients(path))
-        answer, before = freebsd.ask_named(port) if port else None, self.named
+        answer, before = freebsd.ask_named(self.settings["statistics_address"], port) if port else None, self.named
         if port:
             self.hear(answer is not None)
         if answer:
