@@ -7,6 +7,8 @@ import pytest
 from practice import INVENTORY, ROOT, changed_lines
 
 TABLES = "/usr/local/etc/postfix/tables"
+# the last set that worked, to which rollback.yml returns
+LAST = "/usr/local/etc/postfix/.last/tables"
 SECRETS = [f"{TABLES}/{name}" for name in ("sasl_passwd", "keys")]
 PLANTED = "Plant3d"
 # everything that its disks hold, logs and spools and what was left in folders for temporary files included
@@ -92,7 +94,7 @@ def drift(lab, folder, variables):
 
 def modes(lab):
     script = "import os, sys; [print(oct(os.stat(path).st_mode & 0o777)) for path in sys.argv[1:]]"
-    files = SECRETS + [path + ".db" for path in SECRETS]
+    files = SECRETS + [path + ".db" for path in SECRETS] + lab.sh("sh", "-c", SEARCH).stdout.split()
     return set(lab.sh("/usr/local/bin/python3", "-c", script, *files).stdout.split())
 
 
@@ -124,7 +126,9 @@ def test_a_secret_is_nowhere_but_in_its_file(lab, controller, talkative):
 
     assert "postfix_config: Invoked with" in lab.sh("cat", talkative).stdout
     databases = [path + ".db" for path in SECRETS]
-    assert sorted(lab.sh("sh", "-c", SEARCH).stdout.split()) == sorted(SECRETS + databases)
+    last = [path.replace(TABLES, LAST) for path in SECRETS + databases]
+    assert sorted(lab.sh("sh", "-c", SEARCH).stdout.split()) == sorted(SECRETS + databases + last)
+    assert lab.sh("ls", "-ld", LAST.rpartition("/")[0]).stdout.startswith("drwx------")
     kept = [path for path in controller.rglob("*") if path.is_file() and path.parent.name != "declared"]
     assert {path.name for path in kept} >= {"printed", "ansible.log", "drift", "report.json", "page.html"}
     assert [str(path) for path in kept if PLANTED.encode() in path.read_bytes()] == []
