@@ -3,6 +3,7 @@
 
 import json
 import os
+import pwd
 import re
 
 from ansible.module_utils.sokuhai import host
@@ -36,6 +37,12 @@ KINDS = (
     ("milters", r"\w*milter"),
     ("parameters", r""),
 )
+#: Entries of aliases(5) as FreeBSD ships them, by their left and right sides; an account of the system is one, too.
+STOCK_NAMES = frozenset(
+    "mailer-daemon postmaster _dhcp _pflogd auditdistd bin bind daemon games hast kmem mailnull man news nobody operator pop proxy smmsp sshd system "
+    "toor tty usenet uucp xten www abuse security ftp ftp-bugs".split()
+)
+STOCK_VALUES = ("root", "postmaster", "news", "ftp")
 FIELDS = ("private", "unpriv", "chroot", "wakeup", "maxproc")
 
 
@@ -99,6 +106,35 @@ def postfix_refusal(directory):
             "Then set postfix_replace_config: true. What is there now is kept beside it, as main.cf.before-sokuhai and master.cf.before-sokuhai.",
         )
     )
+
+
+def aliases(directory):
+    """Return {file: {name: value}} of aliases that are neither FreeBSD's nor of the Postfix in *directory* as ours: it would not read them any more."""
+    text = host.read(os.path.join(directory, "main.cf")) or ""
+    if POSTFIX_MARK.search(text):
+        return {}
+    values = parameters(text)
+    named = re.findall(
+        r"\w+:(/\S+?)(?:,|\s|$)", " ".join(values.get(name, "") for name in ("alias_maps", "alias_database"))
+    )
+    found, files = {}, {}
+    for path in ["/etc/mail/aliases", *named]:
+        files.setdefault(os.path.realpath(path), path)
+    for path in files.values():
+        entries = (line.partition(":") for line in lines(host.read(path)) if ":" in line)
+        own = {name.strip().strip('"').lower(): " ".join(value.split()) for name, _colon, value in entries}
+        found[path] = {name: value for name, value in own.items() if not stock(name, value)}
+    return {path: own for path, own in found.items() if own}
+
+
+def stock(name, value):
+    """Return whether an entry of aliases(5) is FreeBSD's: it sends an account of the system to root."""
+    if value.lower() not in STOCK_VALUES:
+        return False
+    try:
+        return name in STOCK_NAMES or 0 < pwd.getpwnam(name).pw_uid < 1000
+    except KeyError:
+        return False
 
 
 def inventory(values, extra):

@@ -20,6 +20,7 @@ OWN = {
     """,
     "master.cf": "127.0.0.1:2525 inet n - n - 3 smtpd -o syslog_name=postfix/own -o smtpd_sasl_auth_enable=no\\n",
 }
+DMA = "/var/spool/dma"
 NAMED = "/usr/local/etc/namedb"
 NAMED_OWN = {
     "named.conf": f"""
@@ -116,6 +117,14 @@ def serving(lab):
             f"mkdir {CONFIG}/tables && echo kept > {CONFIG}/tables/mine && chmod 0640 {CONFIG}/main.cf; "
             "sysrc postfix_enable=YES; service postfix start",
         )
+        second.sh("sh", "-c", "echo 'club: root, operator' >> /etc/mail/aliases")
+        # what dma could not deliver, as its spool has it
+        second.sh(
+            "sh",
+            "-c",
+            f"mkdir -p {DMA} && printf 'ID: 1.2\\nSender: them@d0001.test\\nRecipient: root\\n' > {DMA}/Q1.2 && "
+            f"printf 'Subject: left behind\\n\\nbody\\n.\\nend\\n' > {DMA}/M1.2",
+        )
         second.was = state(second)
         yield second
     finally:
@@ -137,6 +146,8 @@ def test_what_is_the_owners_is_refused_before_any_change(serving):
             "services of master.cf: 127.0.0.1:2525/inet",
             '{name: relayhost, value: "[relay.isp.example]:587"}',
             "bind_replace_config: ",
+            "postfix_aliases: ",
+            '{name: "club", value: "root, operator"}',
             "zones: club.test (primary)",
             "ACLs: friends",
             "keys: own",
@@ -183,6 +194,8 @@ def test_the_operators_word_takes_over_and_what_was_there_is_kept(serving):
         serves_its_zone(serving)
         assert serving.sh("cat", f"{CONFIG}/tables.before-sokuhai/mine").stdout == "kept\n"
     assert "relayhost =" not in serving.sh("postconf", "-n").stdout
+    assert serving.mailed(lambda text: "Subject: left behind" in text and "them@d0001.test" in text and "\nend" in text)
+    assert serving.sh("ls", DMA).stdout == ""
 
 
 @full_only("five runs of rollback.yml: in make test-full")

@@ -247,13 +247,16 @@ GOOD = {
     "disk": {"/": 5000, "/usr": 5000, "/var": 5000},
     "pkg": True,
     "replaced": {"bind": "", "postfix": ""},
+    "aliases": {},
 }
+ALIASES = {"/etc/mail/aliases": {"info": "me, :include:/x"}}
 WANTED = {
     "releases": [14, 15],
     "min_ram_mb": 900,
     "min_disk_mb": {"/": 200, "/usr": 500, "/var": 1000},
     "pkg_required": True,
     "replace": {"postfix": False},
+    "aliases": [],
 }
 
 
@@ -263,6 +266,9 @@ WANTED = {
         ({}, {}),
         ({"replaced": {"postfix": "lost"}}, {"replace": {"postfix": True}}),
         ({"replaced": {"postfix": "lost"}}, {"replace": {}}),
+        ({"aliases": ALIASES}, {"aliases": ["info"]}),
+        ({"aliases": ALIASES}, {"replace": {"postfix": True}}),
+        ({"aliases": ALIASES}, {"replace": {}}),
         # pkg is not asked for where nothing is installed
         ({"pkg": False}, {"pkg_required": False}),
     ],
@@ -281,6 +287,10 @@ def test_a_good_host(change, wanted):
         ({"disk": {"/": 5000, "/usr": 5000, "/var": 10}}, ["10 MB", "/var", "1000"]),
         ({"disk": {"/": 5000, "/usr": 5000}}, ["/var"]),
         ({"pkg": False}, ["pkg", "playbooks/bootstrap.yml"]),
+        (
+            {"aliases": ALIASES},
+            ["postfix_aliases: ", "/etc/mail/aliases", '  - {name: "info", value: "me, :include:/x"}'],
+        ),
     ],
 )
 def test_a_host_that_cannot_work(change, words):

@@ -6,8 +6,8 @@ import os
 import stat
 
 import pytest
-import role_modules  # noqa: F401 - makes ansible.module_utils.sokuhai ours
 import yaml
+from role_modules import ROOT
 
 before, foreign, rc = (
     importlib.import_module("ansible.module_utils.sokuhai." + name) for name in ("before", "foreign", "rc")
@@ -87,6 +87,22 @@ def test_the_lines_of_the_inventory_are_yaml_and_hold_what_was_there(host):
         ],
     }
     assert "# smtpd_recipient_restrictions = reject: entry by entry, postfix_restrictions" in lines
+
+
+def test_aliases_are_named_that_are_neither_freebsds_nor_read_by_our_postfix(host, monkeypatch):
+    stock = (ROOT / "lab/standins/root/etc/mail/aliases").read_text()
+    (host / "aliases").write_text("sales: a@b.example,\n\tc\n")
+    (host / "main.cf").write_text("alias_maps = hash:%s/aliases, ldap:x\n" % host)
+    texts = {"/etc/mail/aliases": stock}
+    read = foreign.host.read
+    monkeypatch.setattr(foreign.host, "read", lambda path: texts.get(path) or read(path))
+    sales = {"%s/aliases" % host: {"sales": "a@b.example, c"}}
+    assert foreign.aliases(str(host)) == sales
+    texts["/etc/mail/aliases"] += 'Root: me@there.example\ninfo: root\npostmaster: me\nprog: "|/bin/x a"\n'
+    own = {"root": "me@there.example", "info": "root", "postmaster": "me", "prog": '"|/bin/x a"'}
+    assert foreign.aliases(str(host)) == {"/etc/mail/aliases": own, **sales}
+    (host / "main.cf").write_text("# Written whole by sokuhai's role postfix; x\n")
+    assert foreign.aliases(str(host)) == {}
 
 
 def test_what_was_there_is_kept_once_with_its_mode_and_comes_back(tmp_path):

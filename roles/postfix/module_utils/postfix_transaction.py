@@ -8,6 +8,7 @@ import tempfile
 from ansible.module_utils.postfix_certificate import Certificate
 from ansible.module_utils.postfix_files import Files
 from ansible.module_utils.postfix_host import Configuration, Postfix
+from ansible.module_utils.postfix_left import Left
 from ansible.module_utils.postfix_plan import Plan
 from ansible.module_utils.postfix_proof import Proof
 from ansible.module_utils.sokuhai import foreign, host, rc
@@ -71,9 +72,11 @@ class Transaction:
         if refusal:
             raise Refused(refusal)
         beside = Beside(self.p)
-        findings, diff = beside.findings(), beside.diff()
+        left = Left(self.postfix, beside.files[0] if beside.files else None)
+        findings, diff = beside.findings() + left.findings(), beside.diff()
         if self.p["installed"]:
             plan = self.carry_out(beside)
+            self.proof.warnings += [] if self.check_mode else left.hand_over()
             findings, diff, verb = findings + plan.findings, plan.diff() + diff, plan.verb
         elif self.check_mode:
             diff, verb = [self.files.shown(name, None, new) for name, new in self.files.wanted.items()] + diff, "start"

@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What preflight refuses of a host, as pure functions."""
 
+import json
 import re
 
 
@@ -22,7 +23,8 @@ def preflight_host(probe, wanted):
     """What is wrong with the host itself.
 
     probe: as module preflight_probe returns it. wanted: releases (list of int), min_ram_mb, min_disk_mb ({path: int}),
-    pkg_required (bool), replace ({role: whether it may take the place of a configuration that is not ours}). Returns a list of messages.
+    pkg_required (bool), replace ({role: whether it may take the place of a configuration that is not ours}), aliases
+    (names that the inventory says something of). Returns a list of messages.
     """
     return [message for wrong, message in _checks(probe, wanted) if wrong]
 
@@ -53,6 +55,18 @@ def _checks(probe, wanted):
     for role, may in sorted(wanted["replace"].items()):
         refusal = probe["replaced"].get(role, "")
         yield refusal and not may, refusal
+    if not wanted["replace"].get("postfix", True):
+        for path, entries in sorted(probe["aliases"].items()):
+            lost = {name: value for name, value in entries.items() if name not in wanted["aliases"]}
+            yield lost, _aliases(path, lost)
+
+
+def _aliases(path, lost):
+    lines = "\n".join(f"  - {{name: {json.dumps(name)}, value: {json.dumps(value)}}}" for name, value in lost.items())
+    return (
+        f"postfix_aliases: Postfix would not know {', '.join(lost)}, which are in {path}: it reads a table of its own. What is to stay goes into the "
+        f"inventory, what is to go as well, with state: absent\npostfix_aliases:\n{lines}"
+    )
 
 
 def supported(release, releases):

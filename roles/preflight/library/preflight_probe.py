@@ -17,7 +17,7 @@ RETURN = r"""
 probe:
   description: >-
     system alone where that is not FreeBSD; else also sysctl, tunable, writable, kenv, ours, settings, classes, login_conf_splits, running, named, pf,
-    jailed, release, disk, kept, pkg, packages, replaced
+    jailed, release, disk, kept, pkg, packages, replaced, aliases
   type: dict
   returned: always
 """
@@ -64,10 +64,16 @@ def pf():
     return {"enabled": True, "states": int(match.group(1)) if match else None}
 
 
-def replaced():
-    """Return {role: why it does not take the place of what is there unasked, "" where nothing would be lost}."""
+def serving():
+    """Return what the host has of its own where a role takes a place.
+
+    replaced: {role: why it does not do so unasked, "" where nothing would be lost}. aliases: {file: {name: value}} that Postfix would not read any more.
+    """
     directory = host.run(["postconf", "-h", "config_directory"])[1].strip() or "/usr/local/etc/postfix"
-    return {"bind": foreign_named.refusal(), "postfix": foreign.postfix_refusal(directory)}
+    return {
+        "replaced": {"bind": foreign_named.refusal(), "postfix": foreign.postfix_refusal(directory)},
+        "aliases": foreign.aliases(directory),
+    }
 
 
 def packages():
@@ -119,7 +125,7 @@ def probe(params):
         "kept": sorted(os.listdir(KEPT)) if os.path.isdir(KEPT) else [],
         "pkg": installed is not None,
         "packages": installed or [],
-        "replaced": replaced(),
+        **serving(),
     }
 
 
