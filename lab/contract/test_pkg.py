@@ -189,3 +189,44 @@ def test_repositories(run, pkg):
     assert re.search(r'^  FreeBSD(-ports)?: \{ ?\n    url +: "\S+",\n    enabled +: (yes|no),$', text, re.MULTILINE), (
         text
     )
+
+
+@pytest.fixture
+def pair(run, pkg, scratch):
+    """Two package files with one file in common, which is at that path of the scratch directory once one is installed."""
+    paths = []
+    for letter in "ab":
+        name, here = f"sokuhai-contract-{letter}", f"{scratch}/{letter}"
+        manifest = (
+            f'{{"name": "{name}", "version": "1.0", "origin": "mail/{name}", "comment": "contract", "desc": "contract", '
+            f'"maintainer": "root@localhost", "www": "https://localhost/", "prefix": "{scratch}"}}'
+        )
+        run(f"mkdir -p {here}/meta {here}/root{scratch} && echo {letter} > {here}/root{scratch}/common")
+        run("printf %%s %s > %s", manifest, f"{here}/meta/+MANIFEST")
+        run("echo %s > %s", f"{scratch}/common", f"{here}/plist")
+        made = run(f"pkg create -m {here}/meta -r {here}/root -p {here}/plist -o {scratch}")
+        assert made.rc == 0, made
+        paths.append(f"{scratch}/{name}-1.0.pkg")
+    yield paths
+    run("pkg delete -fy sokuhai-contract-a sokuhai-contract-b")
+
+
+def test_a_package_in_the_way_is_removed_without_a_question(run, pair, scratch):
+    first, second = pair
+    assert run("pkg install -yU %s", first).rc == 0
+    assert run("pkg which -q %s", f"{scratch}/common").out == "sokuhai-contract-a-1.0\n"
+    planned = run("pkg install -nU %s", second)
+    assert planned.rc == 1 and run("pkg info -e sokuhai-contract-a").rc == 0
+    assert "Checking integrity... done (1 conflicting)\n" in planned.out, planned
+    assert re.search(
+        r"^  - sokuhai-contract-b-1\.0( \[.*\])? conflicts with sokuhai-contract-a-1\.0( \[installed\])? on \S+/common$",
+        planned.out,
+        re.MULTILINE,
+    ), planned
+    assert re.search(
+        r"^Installed packages to be REMOVED:\n\tsokuhai-contract-a: 1\.0.*\n\nNew packages to be INSTALLED:\n",
+        planned.out,
+        re.MULTILINE,
+    ), planned
+    assert run("pkg install -yU %s", second).rc == 0
+    assert run("pkg info -e sokuhai-contract-a").rc == 1 and run("cat %s", f"{scratch}/common").out == "b\n"

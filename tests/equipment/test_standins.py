@@ -317,6 +317,7 @@ def packages(monkeypatch, tmp_path):
     offers = {}
     monkeypatch.setattr(pkg.packages, "DB", str(tmp_path / "db/local.sqlite"))
     monkeypatch.setattr(pkg.repository, "PORTS", str(tmp_path / "ports"))
+    monkeypatch.setattr(pkg.repository, "CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(pkg.repository, "catalogue", lambda: offers)
 
     def offer(name, version="1", needs=(), file=None):
@@ -373,6 +374,24 @@ def test_pkg_lock_holds_against_delete_install_and_conflict_but_not_against_a_fi
     assert capsys.readouterr().out == "b-2:0\n"
     assert packages("install", "-yU", "b") == 0 and packages.have() == ["a-1", "b-3"]
     assert packages("install", "-yU", "c") == 0 and packages.have() == ["a-1", "c-1"]
+
+
+def test_pkg_knows_a_conflict_once_the_package_was_fetched(packages, tmp_path, capsys):
+    """As libpkg's pkg_jobs_solve has it: the files of a package that is not here are unknown."""
+    packages("install", "-yU", "b")
+    for words, status, gone in ((["-nU"], 1, False), (["-yFU"], 0, False), (["-nU"], 1, True), (["-nyU"], 0, True)):
+        capsys.readouterr()
+        assert packages("install", *words, "c") == status and packages.have() == ["a-1", "b-2"]
+        out = capsys.readouterr().out
+        assert ("Installed packages to be REMOVED:\n\tb: 2\n\nNew packages to be INSTALLED:\n" in out) == gone
+        assert (f"  - c-1 [FreeBSD-ports] conflicts with b-2 [installed] on {tmp_path}/b\n" in out) == gone
+
+
+def test_pkg_removes_without_a_question_what_is_in_the_way(packages, capsys):
+    packages("install", "-yU", "b")
+    capsys.readouterr()
+    assert packages("install", "-yU", "c") == 0 and packages.have() == ["a-1", "c-1"]
+    assert "One more solver iteration is needed to resolve them." in capsys.readouterr().out
 
 
 def test_pkg_query_has_a_line_for_each_of_a_list(packages, capsys):

@@ -21,6 +21,8 @@ SCHEMA = """
 create table if not exists packages (name text primary key, package text);
 create table if not exists files (path text, package text);
 """
+# what a manifest need not say
+BARE = {"deps": {}, "options": {}, "annotations": {}, "shlibs_required": [], "shlibs_provided": []}
 PROGRAM, LINK = "/usr/libexec/standins/pkg", "/usr/local/sbin/pkg"
 
 
@@ -228,4 +230,4 @@ def staged(folder, plist, root):
         manifest = json.load(f)
     with open(plist) as f:
         manifest["files"] = f.read().splitlines()
-    return {**manifest, "directories": repository.paths(root)[1]}
+    return {**BARE, **manifest, "directories": repository.paths(root)[1]}

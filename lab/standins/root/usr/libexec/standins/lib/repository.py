@@ -7,6 +7,7 @@ import typing
 import host
 
 PORTS = "/usr/share/standins/ports"
+CACHE = "/var/cache/pkg"
 NAME = "FreeBSD-ports"
 PKG = "2.4.2"
 OSVERSION = "1500068"
@@ -112,6 +113,10 @@ def catalogue():
         ),
         Offer("doas", have["doas"], "security/doas", "Simple sudo alternative to run commands as another user", "doas"),
     ]
+    dovecot = next(offer for offer in offers if offer.name == "dovecot")
+    if not dovecot.version.startswith("2.3"):
+        # both ports, with the one program there is
+        offers.append(dovecot._replace(name="dovecot24", origin="mail/dovecot24"))
     return {offer.name: offer for offer in offers}
 
 

@@ -1,0 +1,94 @@
+"""What an installation by pkg(8) brings and takes away, before anything is done."""
+
+import os
+import re
+import tarfile
+
+import packages
+import repository
+from packages import title
+
+LOCKED = 7  # EPKG_LOCKED
+
+
+class Refused(Exception):
+    """What was asked for is not done; code: the exit status."""
+
+    def __init__(self, text, code=1):
+        super().__init__(text)
+        self.code = code
+
+
+def compare(a, b):
+    """-1, 0 or 1 as pkg_version_cmp orders two versions: epoch, then the version, then the revision."""
+
+    def key(text):
+        text, _, epoch = text.partition(",")
+        text, _, revision = text.partition("_")
+        parts = [(0, int(p), "") if p.isdigit() else (-1, 0, p) for p in re.findall(r"\d+|[a-z]+", text)]
+        return int(epoch or 0), parts, int(revision or 0)
+
+    x, y = key(a), key(b)
+    return (x > y) - (x < y)
+
+
+class Plan:
+    """What an installation brings: steps are (manifest, where its files are, automatic), in their order."""
+
+    def __init__(self, db, force):
+        self.db, self.force, self.steps = db, force, []
+
+    def names(self):
+        return {manifest["name"] for manifest, *_ in self.steps}
+
+    def file(self, path, automatic):
+        """A package file. No lock keeps it out (pkg 2.8.4)."""
+        try:
+            archive = packages.Archive(path)
+            manifest = archive.manifest()
+        except (OSError, KeyError, ValueError, tarfile.TarError, EOFError) as problem:
+            raise Refused(f"{path} is not a valid package: {problem}") from None
+        self.add(manifest, archive, automatic)
+
+    def name(self, name, automatic):
+        """A package of the repository, where it is newer than what is installed, or forced."""
+        offers = repository.catalogue().values()
+        offer = next((one for one in offers if name in (one.name, f"{one.name}-{one.version}", one.origin)), None)
+        if offer is None:
+            raise Refused(f"No packages available to install matching '{name}' have been found in the repositories")
+        package = self.db.get(offer.name)
+        if package and not self.force and compare(package["version"], offer.version) >= 0:
+            return
+        if package and package["locked"]:
+            raise Refused(f"{title(package)} is locked and may not be modified")
+        self.add(repository.manifest(offer.name), packages.Tree(repository.tree(offer)), automatic)
+
+    def add(self, manifest, source, automatic):
+        for need in manifest["deps"]:
+            if need not in self.names() and not self.db.get(need):
+                self.name(need, automatic=True)
+        if manifest["name"] not in self.names():
+            self.steps.append((manifest, source, automatic))
+
+    def in_the_way(self):
+        """Installed packages of other names that have a file which one of these brings."""
+        paths = {path for manifest, *_ in self.steps for path in manifest["files"]}
+        found = self.db.installed(self.db.owners(paths) - self.names())
+        for package in found:
+            if package["locked"]:
+                raise Refused(f"{title(package)} is locked and may not be modified", LOCKED)
+        return found
+
+    def remote(self):
+        """Where those that are of the repository lie once they were fetched."""
+        steps = [step for step in self.steps if not isinstance(step[1], packages.Archive)]
+        return [f"{repository.CACHE}/{title(manifest)}.pkg" for manifest, *_ in steps]
+
+    def fetched(self):
+        return all(os.path.exists(path) for path in self.remote())
+
+    def fetch(self):
+        for path in self.remote():
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w"):
+                pass
