@@ -1,5 +1,12 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""What pkg(8) knows of a host's packages; and those that a module needs before it can do its work, asked for and installed in the same remote command."""
+"""What pkg(8) knows of a host's packages; and those that a module needs before it can do its work, asked for and installed in the same remote command.
+
+A program that is there is somebody's choice, of whichever package or of none: beside it nothing is installed. pkg(8) removes without a question what has
+files of what it installs, as postfix has those of postfix-sasl; install() does not let it, unless told to.
+"""
+
+import re
+import shutil
 
 from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.findings import finding
@@ -52,18 +59,52 @@ def base_packages():
     return host.run(["pkg", "info", "-e", "FreeBSD-runtime"])[0] == 0
 
 
-def missing(names):
-    """Return those of *names* (of packages, or their ports' origins) that are not installed."""
+def program(name):
+    """Return where the program *name*, a path or a command, can be run, or None."""
+    return shutil.which(name, path=host.PATH)
+
+
+def missing(names, instead=""):
+    """Return those of *names* (of packages, or their ports' origins) that are to be installed: none where the program *instead* is there already."""
+    if not names or (instead and program(instead)):
+        return []
     return [name for name in names if host.run(["pkg", "info", "-e", name])[0]]
 
 
-def install(names):
-    """Install *names* and what they depend on; [] does nothing. Raises Refused. A repository may take its time, so there is no limit to it."""
+def removed_by(names):
+    """Return {name: version} of the installed packages that would go if *names*, which were fetched, were installed.
+
+    pkg(8) sees such a conflict in the files of the packages, so it must have them (libpkg's pkg_jobs_solve).
+    """
+    printed = host.run(["pkg", "install", "-nU", *names], None)[1]
+    block = re.search(r"^Installed packages to be REMOVED:\n((?:\t.*\n)+)", printed, re.M)
+    return dict(re.findall(r"^\t(\S+): (\S+)", block[1], re.M)) if block else {}
+
+
+def install(names, replace=False):
+    """Install *names* and what they depend on; [] does nothing. Raises Refused, also where another package would go, unless *replace*.
+
+    A repository may take its time, so there is no limit to it.
+    """
     if not names:
         return
-    status, out, err = host.run(["pkg", "install", "-y", *names], None, {**host.ENV, "ASSUME_ALWAYS_YES": "yes"})
-    if status or missing(names):
-        raise host.Refused("pkg install %s: %s" % (" ".join(names), " ".join((err or out).split()[-60:])))
+
+    def pkg_install(options):
+        status, out, err = host.run(["pkg", "install", options, *names], None, {**host.ENV, "ASSUME_ALWAYS_YES": "yes"})
+        if status:
+            raise host.Refused("pkg install %s: %s" % (" ".join(names), " ".join((err or out).split()[-60:])))
+        return err or out
+
+    pkg_install("-yF")
+    gone = {} if replace else removed_by(names)
+    if gone:
+        raise host.Refused(
+            "pkg install %s would remove %s, which has the same files: nothing was installed; remove it first, if it is to go"
+            % (" ".join(names), ", ".join("%s-%s" % one for one in sorted(gone.items())))
+        )
+    said = pkg_install("-yU")
+    if missing(names):
+        raise host.Refused("pkg install %s: %s" % (" ".join(names), " ".join(said.split()[-60:])))
 
 
 def findings(names):

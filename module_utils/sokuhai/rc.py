@@ -14,6 +14,10 @@ from ansible.module_utils.sokuhai import before, host
 
 RC_CONF = "/etc/rc.conf"
 
+#: What rc.subr(8) reads after rc.conf's own files, and where the scripts are that read it (FreeBSD's libexec/rc/rc.subr, load_rc_config).
+FOLDERS = ("/etc/rc.conf.d", "/usr/local/etc/rc.conf.d")
+SCRIPTS = ("/etc/rc.d", "/usr/local/etc/rc.d")
+
 
 def _sysrc(file, *words):
     return host.run(["sysrc"] + (["-f", file] if file else []) + list(words))
@@ -24,16 +28,51 @@ def _same(now, wanted):
     return now == wanted or (wanted in ("YES", "NO") and (now or "").upper() == wanted)
 
 
+def _lines(path, name):
+    """Return "PATH:NUMBER" of each line of *path* that sets the variable *name*: of a file, or of the files of a directory, in their order."""
+    if os.path.isdir(path):
+        paths = sorted(os.path.join(path, one) for one in os.listdir(path))
+        return [line for one in paths if os.path.isfile(one) for line in _lines(one, name)]
+    lines = (host.read(path) or "").splitlines()
+    return [
+        "%s:%d" % (path, number) for number, line in enumerate(lines, 1) if re.match(r"\s*%s=" % re.escape(name), line)
+    ]
+
+
+def overriding(name):
+    """Return "FILE:LINE" of each line of rc.conf.d that sets *name* after rc.conf's own files, which are all that sysrc(8) knows, in their order.
+
+    load_rc_config of rc.subr reads /etc/rc.conf.d/SERVICE and then local_startup's, each a file or a directory of files. The service of local_unbound_enable
+    is local_unbound, though there is one called local.
+    """
+    words = name.split("_")
+    services = ["_".join(words[:count]) for count in range(len(words) - 1, 0, -1)]
+    known = (one for one in services if any(os.path.exists(os.path.join(path, one)) for path in FOLDERS + SCRIPTS))
+    service = next(known, None)
+    return [line for path in FOLDERS if service for line in _lines(os.path.join(path, service), name)]
+
+
+def place(name):
+    """Return "FILE:LINE" of the line that has the last word about *name*, or "rc.conf" where none of the files that rc.subr(8) reads has it."""
+    files = read(["rc_conf_files"]).get("rc_conf_files", "/etc/rc.conf /etc/rc.conf.local").split()
+    return ([line for path in files for line in _lines(path, name)] + overriding(name) or ["rc.conf"])[-1]
+
+
 def read(names, file=None):
-    """Return {name: value} of those of *names* that are set, in rc.conf's files or in *file*; what /etc/defaults/rc.conf sets counts."""
+    """Return {name: value} of those of *names* that are set, as the service reads them, or in *file*; what /etc/defaults/rc.conf sets counts."""
     found = {}
     if names:
         # -i leaves out what is not set, with exit status 1
-        for line in _sysrc(file, "-i", *sorted(names))[1].splitlines():
-            name, colon, value = line.partition(":")
-            if colon and name in names:
-                found[name] = value.strip()
+        found.update(_values(_sysrc(file, "-i", *sorted(names))[1], names))
+    for name in () if file else sorted(names):
+        for line in overriding(name)[-1:]:
+            found.update(_values(_sysrc(line.rpartition(":")[0], "-i", name)[1], [name]))
     return found
+
+
+def _values(printed, names):
+    pairs = (line.partition(":") for line in printed.splitlines())
+    return {name: value.strip() for name, colon, value in pairs if colon and name in names}
 
 
 def stated(names, path):
@@ -57,25 +96,21 @@ def compare_former(names, file=None):
     return {name: (now[name], was) for name, was in former(names, file).items() if not _same(now[name], was)}
 
 
-def place(name, service):
-    """Return "FILE:LINE" of the line that has the last word about *name*, or "rc.conf" where none of the files that rc.subr reads has it."""
-    found = "rc.conf"
-    for path in (
-        "/etc/rc.conf",
-        "/etc/rc.conf.local",
-        "/etc/rc.conf.d/" + service,
-        "/usr/local/etc/rc.conf.d/" + service,
-    ):
-        for number, line in enumerate((host.read(path) or "").splitlines() if not os.path.isdir(path) else [], 1):
-            if re.match(r"\s*%s=" % re.escape(name), line):
-                found = "%s:%d" % (path, number)
-    return found
-
-
 def compare(wanted, file=None):
-    """Return {name: (value now, value wanted)} of what differs from *wanted*, {name: value}, in its order; None is a variable that is not set."""
+    """Return {name: (value now, value wanted)} of what differs from *wanted*, {name: value}, in its order; None is a variable that is not set.
+
+    Raises Refused for one that sysrc(8) could not change, since a later file has the last word.
+    """
     now = read(wanted, file)
-    return {name: (now.get(name), value) for name, value in wanted.items() if not _same(now.get(name), value)}
+    changes = {name: (now.get(name), value) for name, value in wanted.items() if not _same(now.get(name), value)}
+    later = {name: line for name in ([] if file else changes) for line in overriding(name)}
+    if later:
+        raise host.Refused(
+            "%s: %s = %s there has the last word over rc.conf, where it is to be %s: remove that line"
+            % (line, name, now.get(name), "gone" if wanted[name] is None else wanted[name])
+            for name, line in later.items()
+        )
+    return changes
 
 
 def apply(changes, file=None):

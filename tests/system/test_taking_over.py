@@ -99,7 +99,7 @@ def serving(lab):
     assert done.returncode == 0, done.stderr
     try:
         assert second.play("bootstrap.yml").returncode == 0
-        second.sh("pkg", "install", "-y", "postfix", "bind920")
+        second.sh("pkg", "install", "-y", "postfix-sasl", "bind920")
         for name, text in NAMED_OWN.items():
             second.sh("sh", "-c", f"cat > {NAMED}/{name}", stdin=textwrap.dedent(text))
         second.sh(
@@ -157,8 +157,10 @@ def test_what_is_the_owners_is_refused_before_any_change(serving):
         assert (serving.fingerprint(), serving.processes(), serving.sh("pkg", "query", "%n").stdout) == before
 
 
-def test_a_run_of_another_part_is_not_refused(serving):
-    assert serving.play("site.yml", "--check", "--tags", "limits").returncode == 0
+def test_a_run_of_another_part_is_not_refused_and_says_what_is_kept(serving):
+    result = serving.play("site.yml", "--check", "--tags", "limits")
+    assert result.returncode == 0
+    assert "postfix_package: /usr/local/sbin/postconf is of postfix-sasl-3." in " ".join(result.stdout.split())
 
 
 def test_the_operators_word_takes_over_and_what_was_there_is_kept(serving):
@@ -183,7 +185,11 @@ def test_the_operators_word_takes_over_and_what_was_there_is_kept(serving):
         ],
     }
     # ours after the first run: the next one needs no word
-    for more in ({"postfix_replace_config": True, "bind_replace_config": True}, {"postfix_main_cf": []}):
+    other = {"postfix_main_cf": [], "postfix_replace_package": True}
+    for more, flavor in (
+        ({"postfix_replace_config": True, "bind_replace_config": True}, "postfix-sasl"),
+        (other, "postfix"),
+    ):
         result = serving.play("site.yml", variables={**variables, **more})
         assert result.returncode == 0, message(result)
         for path, text in had.items():
@@ -193,6 +199,7 @@ def test_the_operators_word_takes_over_and_what_was_there_is_kept(serving):
             )
         serves_its_zone(serving)
         assert serving.sh("cat", f"{CONFIG}/tables.before-sokuhai/mine").stdout == "kept\n"
+        assert [one for one in serving.sh("pkg", "query", "%n").stdout.split() if "postfix" in one] == [flavor]
     assert "relayhost =" not in serving.sh("postconf", "-n").stdout
     assert serving.mailed(lambda text: "Subject: left behind" in text and "them@d0001.test" in text and "\nend" in text)
     assert serving.sh("ls", DMA).stdout == ""

@@ -472,20 +472,3 @@ def test_forwarders_that_came_with_pasted_text_are_refused_before_the_swap(host,
     answer = host.go(conf() + 'zone "." { type forward; forwarders { 198.51.100.153; }; };\n', check_mode=check_mode)
     assert answer["failed"] and answer["msg"].startswith("bind_extra_options, bind_extra_config: forwarders ")
     assert host.text() == before
-
-
-@pytest.mark.parametrize("there", [False, True])
-def test_a_named_program_that_nothing_brings_is_refused_with_file_and_line(tmp_path, monkeypatch, there):
-    program = tmp_path / "named"
-    if there:
-        program.touch(0o755)
-    files = {"/etc/rc.conf": 'hostname="mx"\nnamed_program="%s"\n' % program}
-    monkeypatch.setattr(util("sokuhai.host"), "read", files.get)
-    found = HOST.leftover({**HOST.RC_DEFAULTS, "named_program": str(program)})
-    assert (
-        found.startswith("" if there else "/etc/rc.conf:2 sets named_program = %s" % program) and bool(found) != there
-    )
-
-
-def test_the_ports_own_named_program_may_be_missing_before_its_package_is_installed():
-    assert HOST.leftover(HOST.RC_DEFAULTS) == ""

@@ -103,8 +103,8 @@ def test_a_program_that_is_another_packages(monkeypatch, tmp_path):
     monkeypatch.setattr(host, "run", lambda argv: (0, "doas-6.3\n", ""))
     wanted = {"role": "greylist", "package": "postgrey", "program": str(tmp_path)}
     module = Module()
-    assert not module.brought(wanted, ["postgrey-1.37"]) and module.findings[0]["found"] == "doas-6.3"
-    assert module.ids == ["package postgrey"] and Module().brought(wanted, ["doas-6.3"])
+    assert module.brought(wanted, ["postgrey-1.37"]) == ["doas-6.3"] and module.findings[0]["found"] == "doas-6.3"
+    assert module.ids == ["package postgrey"] and Module().brought(wanted, ["doas-6.3"]) == ["doas-6.3"]
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,9 @@ class Host:
                 return self.version
             case ["pkg", "info", "-e", *_]:
                 return int(not self.program.exists()), "", ""
-            case ["pkg", "install", "-y", *_]:
+            case ["pkg", "install", "-yF" | "-nU", *_]:
+                return 0, "", ""
+            case ["pkg", "install", "-yU", *_]:
                 self.install()
                 return 0, "", ""
             case ["ps", *words]:

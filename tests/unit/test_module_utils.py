@@ -312,28 +312,43 @@ def test_a_variable_that_does_not_take_is_refused(sysrc):
         rc.apply({"bad": (None, "1")})
 
 
-# ---- packages ----
+@pytest.fixture
+def later(monkeypatch, tmp_path):
+    """{path below rc.conf.d: text}; rc scripts are local, local_unbound and sshd."""
+    (tmp_path / "rc.d").mkdir()
+    for name in ("local", "local_unbound", "sshd"):
+        (tmp_path / "rc.d" / name).touch()
+    monkeypatch.setattr(rc, "FOLDERS", (f"{tmp_path}/etc", f"{tmp_path}/local"))
+    monkeypatch.setattr(rc, "SCRIPTS", (f"{tmp_path}/rc.d",))
+
+    def write(path, text):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+        return f"{tmp_path}/{path}"
+
+    return write
 
 
-def test_packages_that_are_missing_are_installed_or_refused(monkeypatch):
-    there, calls = {"a"}, []
+def test_rc_conf_d_has_the_last_word(sysrc, later):
+    assert rc.overriding("sshd_enable") == []
+    first = later("etc/sshd/a", "# sshd_enable=NO\n\n  sshd_enable=NO\n")
+    last = later("local/sshd", "sshd_enable=NO # why\nsshd_enabled=x\n")
+    later("etc/local", "local_unbound_enable=NO\n")
+    assert rc.overriding("sshd_enable") == [f"{first}:3", f"{last}:1"] and rc.place("sshd_enable") == f"{last}:1"
+    assert rc.overriding("local_unbound_enable") == [] and rc.place("local_unbound_enable") == "rc.conf"
+    rc.read(["sshd_enable", "old"])
+    assert sysrc.calls[-2:] == [["-i", "old", "sshd_enable"], ["-f", last, "-i", "sshd_enable"]]
 
-    def run(argv, timeout=120, env=None):
-        if argv[:3] == ["pkg", "info", "-e"]:
-            return int(argv[3] not in there), "", ""
-        calls.append((argv, env["ASSUME_ALWAYS_YES"]))
-        there.update(set(argv[3:]) - {"gone"})
-        return 0, "", "pkg: No packages available to install matching 'gone'\n" if "gone" in argv else ""
 
-    monkeypatch.setattr(host, "run", run)
-    assert pkg.missing(["a", "b", "c"]) == ["b", "c"] and pkg.missing([]) == []
-    pkg.install([])
-    assert calls == []
-    pkg.install(["b", "c"])
-    assert calls == [(["pkg", "install", "-y", "b", "c"], "yes")] and pkg.missing(["a", "b", "c"]) == []
-    with pytest.raises(host.Refused, match="gone"):
-        pkg.install(["gone"])
-    assert [found["id"] for found in pkg.findings(["b", "c"])] == ["package b", "package c"]
+def test_what_rc_conf_d_sets_is_compared_and_never_written_past(sysrc, later):
+    path = later("etc/sshd", "sshd_enable=YES\n")
+    assert rc.compare({"sshd_enable": "YES", "flags": "x"}) == {"flags": ("", "x")}
+    for wanted, word in (("NO", "it is to be NO"), (None, "it is to be gone")):
+        with pytest.raises(host.Refused) as caught:
+            rc.compare({"sshd_enable": wanted, "flags": "x"})
+        (said,) = caught.value.problems
+        assert said.startswith(f"{path}:1: sshd_enable = YES there has the last word") and word in said
+    assert rc.compare({"sshd_enable": "NO"}, "/etc/periodic.conf")
 
 
 # ---- findings ----

@@ -264,12 +264,15 @@ def test_what_master_reads_at_its_start_follows_from_the_parameter(before, after
     assert [(one["id"], one["expected"], one["found"], one["because"]) for one in findings] == found
 
 
-RUNNING = types.SimpleNamespace(pid=1, loaded=process.Process(1, 1, 0, "master", "master", since=(100, 102)))
+MASTER = process.Process(1, 1, 0, "master", "master", since=(100, 102))
+RUNNING = types.SimpleNamespace(pid=1, own=MASTER, loaded=MASTER)
 DECLARED = {"openfiles": 1000, "certificate": "/nowhere", "key": "/nowhere"}
 
 
 def planned(tmp_path, running=RUNNING, openfiles=None, differences=(), stale=(), loaded=(), loose=()):
-    postfix = types.SimpleNamespace(running=lambda: running, openfiles=lambda _pid: openfiles)
+    postfix = types.SimpleNamespace(
+        running=lambda: running, openfiles=lambda _pid: openfiles, paths={"daemon_directory": str(tmp_path)}
+    )
     declared = types.SimpleNamespace(
         differences=lambda: {name: ("old", "new") for name in differences},
         stale=lambda: dict(stale),
@@ -292,6 +295,12 @@ def test_a_stopped_master_is_started_and_nothing_less(tmp_path):
     assert (made.verb, set(found), made.new_set) == ("start", {"service postfix"}, True)
     made.want("reload")
     assert made.verb == "start"
+
+
+def test_a_master_that_is_older_than_its_program_is_restarted(tmp_path):
+    (tmp_path / "master").touch()
+    made, found = planned(tmp_path)
+    assert made.verb == "restart" and set(found) == {"process postfix: program"} and not made.new_set
 
 
 def test_too_few_descriptors_need_a_restart_even_where_a_reload_would_do_otherwise(tmp_path):

@@ -248,6 +248,7 @@ GOOD = {
     "pkg": True,
     "replaced": {"bind": "", "postfix": ""},
     "aliases": {},
+    "leftovers": {"bind": [], "postfix": ["/etc/rc.conf:7 sets postfix_flags"]},
 }
 ALIASES = {"/etc/mail/aliases": {"info": "me, :include:/x"}}
 WANTED = {
@@ -257,6 +258,7 @@ WANTED = {
     "pkg_required": True,
     "replace": {"postfix": False},
     "aliases": [],
+    "serves": ["bind"],
 }
 
 
@@ -291,11 +293,29 @@ def test_a_good_host(change, wanted):
             {"aliases": ALIASES},
             ["postfix_aliases: ", "/etc/mail/aliases", '  - {name: "info", value: "me, :include:/x"}'],
         ),
+        ({"leftovers": {"bind": ["/etc/rc.conf:2 sets named_flags"]}}, ["/etc/rc.conf:2 sets named_flags"]),
     ],
 )
 def test_a_host_that_cannot_work(change, words):
     (problem,) = checks.preflight_host(dict(GOOD, **change), WANTED)
     assert all(word in problem for word in words), problem
+
+
+TAGS = {"bind": ["bind"], "sasl": [], "postfix": ["access", "postfix"]}
+
+
+@pytest.mark.parametrize(
+    "run, skip, serves",
+    [
+        (["all"], [], ["bind", "postfix"]),
+        (["all"], ["access"], ["bind"]),
+        (["access"], [], ["postfix"]),
+        (["limits"], [], []),
+        (["sasl"], [], []),
+    ],
+)
+def test_roles_that_the_tags_leave_are_those_that_run(run, skip, serves):
+    assert checks.preflight_serves(TAGS, run, skip) == serves
 
 
 # ---- reading what FreeBSD prints ----

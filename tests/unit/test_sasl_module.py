@@ -68,8 +68,11 @@ class Host:
         self.calls.append(" ".join(argv))
         if argv[0] == "sysrc":
             self.rc.sysrc(argv[1:])
-        elif argv[0] == "pkg":
+        elif argv[:3] == ["pkg", "install", "-yU"]:
             self.packages.update(argv[3:])
+            self.program("sbin/dovecot", "echo '2.4.1-4 (7d8c0e5759)'\n")
+        elif argv[0] == "pkg":
+            pass
         elif argv[2] == "onestop" or "NOSTART" in (self.folder / "etc/dovecot.conf").read_text():
             (self.folder / "run/master.pid").unlink(missing_ok=True)
         else:
@@ -136,14 +139,13 @@ RESTART, START = ["service dovecot restart", "dialogue"], ["service dovecot star
 @pytest.mark.parametrize(
     "damage, found, calls",
     [
-        (lambda host: host.packages.clear(), ["package dovecot"], ["pkg install -y dovecot", "dialogue"]),
         (lambda host: host.running_since(-3600), ["process dovecot: configuration"], RESTART),
         (replace_program, ["process dovecot: program"], RESTART),
         (lambda host: (host.folder / "run/master.pid").unlink(), ["service dovecot"], START),
         (lambda host: (host.folder / "etc/users").chmod(0o644), ["mode of users"], ["dialogue"]),
         (lambda host: (host.folder / "etc/dovecot.conf").chmod(0o600), ["mode of dovecot.conf"], ["dialogue"]),
     ],
-    ids=["package", "older than its file", "older than its program", "stopped", "users' mode", "dovecot.conf's mode"],
+    ids=["older than its file", "older than its program", "stopped", "users' mode", "dovecot.conf's mode"],
 )
 def test_what_differs_is_a_finding_and_put_right_with_no_more_than_it_needs(host, damage, found, calls):
     host().present()
@@ -181,6 +183,42 @@ def test_a_host_where_dovecot_cannot_be_ours_is_refused(host, damage, word):
     damage(host)
     with pytest.raises(Refused, match=word):
         host().present()
+
+
+@pytest.mark.parametrize("sample", ["dovecot.conf.sample", "example-config/dovecot.conf"])
+def test_where_there_is_no_dovecot_the_package_is_installed_and_its_own_configuration_replaced(host, sample):
+    (host.folder / "sbin/dovecot").unlink()
+    host.packages.clear()
+    for name in ("dovecot.conf", sample):
+        (host.folder / "etc" / name).parent.mkdir(exist_ok=True)
+        (host.folder / "etc" / name).write_text("protocols = imap\n")
+    predicted = host(check_mode=True).present()
+    assert predicted["predicted"] and ids(predicted)[0] == "package dovecot" and host.calls == []
+    host().present()
+    assert host.calls[:3] == ["pkg install %s dovecot" % options for options in ("-yF", "-nU", "-yU")]
+
+
+def test_a_dovecot_that_is_there_is_kept_whatever_its_package_is_called(host):
+    host.packages.clear()
+    host(packages=["dovecot24"]).present()
+    assert not [call for call in host.calls if call.startswith("pkg")]
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        lambda host: (host.folder / "etc/dovecot.conf").write_text("protocols = imap\n"),
+        lambda host: host.rc.update(dovecot_config="/other.conf"),
+    ],
+)
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_what_is_there_is_judged_before_anything_is_installed(host, there, check_mode):
+    (host.folder / "sbin/dovecot").unlink()
+    host.packages.clear()
+    there(host)
+    with pytest.raises(Refused, match="sasl_replace_config|dovecot_config"):
+        host(check_mode=check_mode).present()
+    assert host.calls == []
 
 
 def test_a_foreign_configuration_is_taken_over_only_when_asked(host):

@@ -194,7 +194,7 @@ def test_a_missing_agent_is_installed_and_predicted_in_check_mode(host, monkeypa
     program = host / "bin/policyd-spf"
     text = program.read_text()
     program.unlink()
-    monkeypatch.setattr(spf_agent.pkg, "missing", lambda names: [] if program.exists() else names)
+    monkeypatch.setattr(spf_agent.pkg, "missing", lambda names, instead: [] if program.exists() else names)
     monkeypatch.setattr(spf_agent.pkg, "install", lambda names: names == ["spf"] and script(program, text))
     made = agent(host, check=True, packages=["spf"]).present()
     assert made["predicted"] and made["changed"] and made["diff"][0]["after"] == GOOD

@@ -18,6 +18,7 @@ author: sokuhai
 
 RETURN = r"""
 installed: {description: Whether named and named-checkconf are there, type: bool, returned: always}
+program: {description: "Path of named, as rc.conf has it", type: str, returned: always}
 conf: {description: Path of named.conf as rc.conf has it, type: str, returned: always}
 version: {description: "Such as 9.20.30", type: str, returned: when installed}
 knows: {description: For each probe whether named-checkconf took it, type: dict, returned: when installed}
@@ -30,7 +31,7 @@ import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bind_host import leftover
+from ansible.module_utils.sokuhai import leftovers
 from ansible.module_utils.sokuhai.host import run, sysctl_int, write
 from ansible.module_utils.sokuhai.named import beside, rc_variables
 
@@ -46,12 +47,13 @@ def accepted(checkconf, statement):
 def main():
     module = AnsibleModule(argument_spec={"probe": {"type": "dict", "default": {}}}, supports_check_mode=True)
     rc = rc_variables()
-    wrong = leftover(rc)
+    wrong = leftovers.named(rc)
     if wrong:
-        module.fail_json(msg=wrong)
+        module.fail_json(msg="; ".join(wrong), problems=wrong)
     program, checkconf = rc["named_program"], beside(rc["named_program"], "named-checkconf")
     result = {
         "installed": os.access(program, os.X_OK) and checkconf is not None,
+        "program": program,
         "conf": rc["named_conf"],
         "physmem": sysctl_int("hw.physmem") or 0,
         "udp_ports": [sysctl_int("net.inet.ip.portrange." + end) or 0 for end in ("hifirst", "hilast")],

@@ -2,25 +2,12 @@
 """What role bind's modules ask a FreeBSD host about its named."""
 
 import contextlib
-import os
 import re
 from email.utils import parsedate_to_datetime
 
-from ansible.module_utils.sokuhai import dns, host, process, rc
-from ansible.module_utils.sokuhai.named import RC_DEFAULTS
+from ansible.module_utils.sokuhai import dns, host, process
 
 DEFAULT_PIDFILE = "/var/run/named/pid"
-
-
-def leftover(variables):
-    """Return what is wrong with a named_program of rc.conf that no package will bring, or "": FreeBSD's own /usr/sbin/named is gone since 10.0."""
-    program = variables["named_program"]
-    if program == RC_DEFAULTS["named_program"] or os.access(program, os.X_OK):
-        return ""
-    return (
-        "%s sets named_program = %s, which is not there and which no package installs: remove the line (sysrc -x named_program), or set it to %s"
-        % (rc.place("named_program", "named"), program, RC_DEFAULTS["named_program"])
-    )
 
 
 def pidfile_of(conf_text):
@@ -32,7 +19,7 @@ def pidfile_of(conf_text):
 def running(variables, rndc):
     """Return the named that runs as a Process whose time is that of its last reading of named.conf, or None.
 
-    variables: of rc_variables(). rndc: its path or None; without an answer the time is that of the start, when named writes its pid file.
+    variables: of leftovers.named_variables(). rndc: its path or None; without an answer the time is that of the start, when named writes its pid file.
     """
     found = process.from_pidfile(
         variables["named_chrootdir"] + pidfile_of(host.read(variables["named_conf"])), known_as="named"

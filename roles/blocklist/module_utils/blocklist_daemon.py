@@ -46,8 +46,8 @@ def find():
     others = rc.read([name + "_enable" for name in NAMES if name != daemon.name])
     for key in sorted(key for key, value in others.items() if value.upper() == "YES"):
         raise Refused(
-            "sokuhai_blocklist: rc.conf has %s=YES, and that daemon is called %s on this release; move its settings and run sysrc -x %s"
-            % (key, daemon.name, key)
+            "sokuhai_blocklist: %s sets %s = YES, and that daemon is called %s on this release; move its settings and remove the line (sysrc -x %s)"
+            % (rc.place(key), key, daemon.name, key)
         )
     ipfw = "/etc/ipfw-%s.rc" % daemon.name[:-1]
     if os.path.exists(ipfw):

@@ -54,7 +54,7 @@ import socket
 import stat
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import host, limits, pkg, process
+from ansible.module_utils.sokuhai import host, limits, pkg, process, rc
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import version_key
 
@@ -115,7 +115,7 @@ class Probe:
 
     def daemons(self):
         processes, daemons = process.table(), postconf("-h", "daemon_directory")
-        named = host.run(["sysrc", "-in", "named_program"])[1].strip() or "/usr/local/sbin/named"
+        named = rc.read(["named_program"]).get("named_program") or "/usr/local/sbin/named"
         master = daemons and os.path.join(daemons, "master")
         for role, service, name, program in (
             ("bind", "named", "named", named),
@@ -225,23 +225,23 @@ class Probe:
             fulls = [
                 "%(name)s-%(version)s" % one for one in installed if wanted["package"] in (one["name"], one["origin"])
             ]
-            if self.brought(wanted, fulls) and audit and not wanted["rebuilt"]:
-                for full in fulls:
-                    self.audit(wanted, full)
+            found = self.brought(wanted, fulls)
+            for full in found if audit and not wanted["rebuilt"] else ():
+                self.audit(wanted, full)
 
     def brought(self, wanted, fulls):
-        """Whether a program is a file of one of the packages *fulls* (NAME-VERSION), or there is none to ask for."""
+        """Return the packages (NAME-VERSION) to look up: *fulls*, or the one that the program came with instead, which is a finding."""
         program = wanted["program"]
         if not program or not os.path.exists(program):
-            return True
+            return fulls
         owner = pkg.which(program)
         if owner in fulls:
-            return True
+            return fulls
         name = "package %s" % wanted["package"]
         self.report(
             wanted["role"], name, "package of %s" % program, wanted["package"], owner or "none", remedy="package"
         )
-        return False
+        return [owner] if owner else []
 
     def audit(self, wanted, full):
         status, out, _err = host.run(["pkg", "audit", "-q", full])

@@ -219,7 +219,7 @@ class Postgrey:
 
     def present(self, check):
         """Have everything as declared, unless *check*; return the module's answer."""
-        missing = pkg.missing(self.p["packages"])
+        missing = pkg.missing(self.p["packages"], self.p["program"])
         if not check:
             pkg.install(missing)
         installed, files = self.installed(), self.files()

@@ -44,7 +44,7 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import host, limits
+from ansible.module_utils.sokuhai import host, limits, rc
 from ansible.module_utils.sokuhai.blocks import set_block
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused
@@ -103,7 +103,9 @@ class Host(limits.Host):
             return None
 
     def sysrc(self, name):
-        status, out, _err = self.run(["sysrc", "-n", name])
+        # in rc.conf.d the last line counts, and sysrc(8) knows nothing of it
+        file = [word for line in rc.overriding(name)[-1:] for word in ("-f", line.rpartition(":")[0])]
+        status, out, _err = self.run(["sysrc", *file, "-n", name])
         return out.rstrip("\n") if status == 0 else ""
 
 
@@ -132,6 +134,11 @@ class Change:
         return after != text
 
     def set_key(self, key, now, wanted):
+        for line in rc.overriding(key)[-1:]:
+            raise Refused(
+                "%s: %s = %s there has the last word over rc.conf, where it is to be %s: remove that line"
+                % (line, key, now, wanted or "gone")
+            )
         self.keys.append(["sysrc", "%s=%s" % (key, wanted)] if wanted else ["sysrc", "-x", key])
         self.note("rc.conf: " + key, "%s\n" % now, "%s\n" % wanted)
 
@@ -223,16 +230,16 @@ class Apply(Change):
         flags = limit_in_flags(self.host.sysrc(name + "_limits"))
         if flags is not None and flags < least:
             raise Refused(
-                "rc.conf sets %s_limits with -n %s, below the %s descriptors %s is to have: remove it (sysrc -x %s_limits)"
-                % (name, flags, least, name, name)
+                "%s sets %s_limits with -n %s, below the %s descriptors %s is to have: remove it (sysrc -x %s_limits)"
+                % (rc.place(name + "_limits"), name, flags, least, name, name)
             )
         if now in ("", "daemon"):
             self.set_key(key, now, ours)
         # a class of the operator's own that gives enough is a floor kept
         elif now != ours and not reaches(self.host.limit_of_class(now), least):
             raise Refused(
-                "rc.conf sets %s = %s, a login class that gives fewer than %s descriptors: raise its openfiles (and run cap_mkdb "
-                "/etc/login.conf), or remove the line" % (key, now, least)
+                "%s sets %s = %s, a login class that gives fewer than %s descriptors: raise its openfiles (and run cap_mkdb "
+                "/etc/login.conf), or remove the line" % (rc.place(key), key, now, least)
             )
 
     def execute(self):

@@ -17,7 +17,7 @@ class Master:
     """A running master(8): its process and its queue managers, more than one during a reload."""
 
     def __init__(self, own, children):
-        self.pid = own.pid
+        self.own, self.pid = own, own.pid
         self.managers = {child.pid for child in children if child.name in ("qmgr", "oqmgr")}
         # master starts a new qmgr at each reload and keeps no other trace of one
         self.loaded = max(

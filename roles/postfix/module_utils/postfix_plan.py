@@ -63,6 +63,10 @@ class Plan:
         have = postfix.openfiles(self.running.pid)
         if have is not None and have < p["openfiles"]:
             self.note("process master: openfiles", p["openfiles"], have, verb="restart")
+        # by pkg upgrade, or by another flavor's package
+        program = self.running.own.older_than(program=os.path.join(postfix.paths["daemon_directory"], "master"))
+        if program:
+            self.note("process postfix: program", "started after %s was put there" % program, "before", verb="restart")
         newer = self.running.loaded.older_than(*files.read_at_load(), p["certificate"], p["key"])
         if newer:
             because = [*sorted(self.differences), "certificate"]

@@ -11,7 +11,7 @@ from ansible.module_utils.postfix_host import Configuration, Postfix
 from ansible.module_utils.postfix_left import Left
 from ansible.module_utils.postfix_plan import Plan
 from ansible.module_utils.postfix_proof import Proof
-from ansible.module_utils.sokuhai import foreign, host, rc
+from ansible.module_utils.sokuhai import foreign, host, leftovers, rc
 from ansible.module_utils.sokuhai.files import File
 from ansible.module_utils.sokuhai.host import Refused
 
@@ -71,6 +71,9 @@ class Transaction:
         refusal = "" if self.p["replace"] else foreign.postfix_refusal(self.postfix.config)
         if refusal:
             raise Refused(refusal)
+        wrong = leftovers.postfix(self.postfix.config, self.p["service"])
+        if wrong:
+            raise Refused(wrong)
         beside = Beside(self.p)
         left = Left(self.postfix, beside.files[0] if beside.files else None)
         findings, diff = beside.findings() + left.findings(), beside.diff()

@@ -19,12 +19,17 @@ def preflight_installs(declared):
     )
 
 
+def preflight_serves(tags, run, skip):
+    """Return the roles that a play runs, a list. tags: {role: its tags}, none for a role that is not wanted. run, skip: what --tags and --skip-tags say."""
+    return [role for role, own in tags.items() if own and set(run) & {"all", *own} and not set(skip) & set(own)]
+
+
 def preflight_host(probe, wanted):
     """What is wrong with the host itself.
 
     probe: as module preflight_probe returns it. wanted: releases (list of int), min_ram_mb, min_disk_mb ({path: int}),
     pkg_required (bool), replace ({role: whether it may take the place of a configuration that is not ours}), aliases
-    (names that the inventory says something of). Returns a list of messages.
+    (names that the inventory says something of), serves (list of roles that are about to run). Returns a list of messages.
     """
     return [message for wrong, message in _checks(probe, wanted) if wrong]
 
@@ -52,6 +57,9 @@ def _checks(probe, wanted):
         wanted["pkg_required"] and not probe["pkg"],
         "the package tool pkg is not installed yet: run playbooks/bootstrap.yml first",
     )
+    for role in wanted["serves"]:
+        for message in probe["leftovers"].get(role, []):
+            yield True, message
     for role, may in sorted(wanted["replace"].items()):
         refusal = probe["replaced"].get(role, "")
         yield refusal and not may, refusal
@@ -80,4 +88,5 @@ class FilterModule:
         return {
             "preflight_host": preflight_host,
             "preflight_installs": preflight_installs,
+            "preflight_serves": preflight_serves,
         }

@@ -12,12 +12,13 @@ options:
   names: {description: Names of sysctls to read., type: list, elements: str, required: true}
   classes: {description: Login classes whose openfiles are asked for., type: list, elements: str, default: [daemon]}
   services: {description: Services whose running process is looked at., type: list, elements: str, default: [named, postfix]}
+  programs: {description: "Packages that a run may install, {name: {program, packages}}.", type: dict, default: {}}
 """
 RETURN = r"""
 probe:
   description: >-
     system alone where that is not FreeBSD; else also sysctl, tunable, writable, kenv, ours, settings, classes, login_conf_splits, running, named, pf,
-    jailed, release, disk, kept, pkg, packages, replaced, aliases
+    jailed, release, disk, kept, pkg, packages, owners, postfix, replaced, aliases, leftovers
   type: dict
   returned: always
 """
@@ -27,12 +28,14 @@ import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import foreign, foreign_named, host
+from ansible.module_utils.sokuhai import foreign, foreign_named, host, leftovers, pkg
 from ansible.module_utils.sokuhai.blocks import set_block
 from ansible.module_utils.sokuhai.limits import MARK, Host, parse_values
+from ansible.module_utils.sokuhai.named import rc_variables
 
 #: Where the roles keep what they return to.
 KEPT = "/var/db/sokuhai"
+DOVECOT = "/usr/local/etc/dovecot/dovecot.conf"
 
 
 def program(*paths):
@@ -64,15 +67,43 @@ def pf():
     return {"enabled": True, "states": int(match.group(1)) if match else None}
 
 
+def owners(programs, packages):
+    """Return {name: {program, package}} of the programs that are there without one of their packages; package is "" for none. programs: the option."""
+    found = {}
+    for name, wanted in programs.items():
+        path = None if set(wanted["packages"]) & set(packages) else pkg.program(wanted["program"])
+        if path:
+            found[name] = {"program": path, "package": pkg.which(path)}
+    return found
+
+
+def postfix():
+    """Return what the installed Postfix was built with, {types, server, client: lists of names}, or None where there is none."""
+    if not pkg.program("postconf"):
+        return None
+    options = {"types": "-m", "server": "-a", "client": "-A"}
+    return {what: host.run(["postconf", option])[1].split() for what, option in options.items()}
+
+
 def serving():
     """Return what the host has of its own where a role takes a place.
 
     replaced: {role: why it does not do so unasked, "" where nothing would be lost}. aliases: {file: {name: value}} that Postfix would not read any more.
+    leftovers: {role: messages} of what the host was before, over which it would fall.
     """
     directory = host.run(["postconf", "-h", "config_directory"])[1].strip() or "/usr/local/etc/postfix"
     return {
-        "replaced": {"bind": foreign_named.refusal(), "postfix": foreign.postfix_refusal(directory)},
+        "replaced": {
+            "bind": foreign_named.refusal(),
+            "postfix": foreign.postfix_refusal(directory),
+            "sasl": foreign.dovecot_refusal(DOVECOT),
+        },
         "aliases": foreign.aliases(directory),
+        "leftovers": {
+            "bind": leftovers.named(rc_variables()),
+            "postfix": leftovers.postfix(directory) + leftovers.mailer(),
+            "sasl": leftovers.dovecot(DOVECOT),
+        },
     }
 
 
@@ -125,6 +156,9 @@ def probe(params):
         "kept": sorted(os.listdir(KEPT)) if os.path.isdir(KEPT) else [],
         "pkg": installed is not None,
         "packages": installed or [],
+        # asked without pkg, pkg(7) would fetch it
+        "owners": {} if installed is None else owners(params["programs"], installed),
+        "postfix": postfix(),
         **serving(),
     }
 
@@ -135,6 +169,7 @@ def main():
             names=dict(type="list", elements="str", required=True),
             classes=dict(type="list", elements="str", default=["daemon"]),
             services=dict(type="list", elements="str", default=["named", "postfix"]),
+            programs=dict(type="dict", default={}),
         ),
         supports_check_mode=True,
     )

@@ -6,14 +6,14 @@ DOCUMENTATION = r"""
 module: sasl_dovecot
 short_description: Dovecot as Postfix's authentication service
 description:
-  - With O(state=present), installs what is missing, asks Dovecot for its version, stages the configuration in that version's syntax, has
+  - With O(state=present), installs the packages where there is no Dovecot, asks it for its version, stages the configuration in that version's syntax, has
     C(doveconf) read it, and only then replaces the old one, which is kept beside it. Writes the passwd-file and rc.conf's variable. Starts the
     master, or restarts it where it is older than its configuration or its program, and connects to the socket as Postfix does. Where
     that fails, the previous configuration comes back.
   - With O(state=absent), stops the service and removes both files, only where the configuration carries this role's mark.
 options:
   state: {type: str, choices: [present, absent], default: present}
-  packages: {type: list, elements: str, description: Packages that are installed where they are missing.}
+  packages: {type: list, elements: str, description: Packages that are installed where there is no Dovecot.}
   prefix: {type: path, required: true, description: Where the package lives.}
   config: {type: path, required: true, description: Dovecot's main configuration file.}
   passwd_file: {type: path, required: true}
@@ -48,12 +48,12 @@ import signal
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sasl_socket import prove
-from ansible.module_utils.sokuhai import host, pkg, process, rc
+from ansible.module_utils.sokuhai import foreign, host, leftovers, pkg, process, rc
 from ansible.module_utils.sokuhai.files import File
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused, difference, read, write
 
-MARK = "# Written by sokuhai's role sasl"
+MARK = foreign.DOVECOT_MARK
 ENABLED = {"dovecot_enable": "YES"}
 #: Seconds that a start may take until the socket answers.
 PATIENCE = 15
@@ -103,22 +103,12 @@ class Dovecot:
 
     # -- what is refused --------------------------------------------------------------------------------------------
 
-    def refuse_foreign(self, old):
-        stock = read(os.path.join(os.path.dirname(self.config), "example-config", "dovecot.conf"))
-        if not (old in (None, stock) or MARK in old or self.p["replace"]):
-            raise Refused(
-                "sasl_replace_config: %s was not written by this role. It may serve IMAP or POP3, which this role would end. "
-                "Set sasl_replace_config: true to have it replaced (a copy stays beside it), or sokuhai_submission: false"
-                % self.config
-            )
-
-    def refuse_other_instance(self):
-        declared = rc.read(["dovecot_config"]).get("dovecot_config", "").split()
-        if declared and self.config not in declared:
-            raise Refused(
-                "rc.conf starts Dovecot with dovecot_config=%r, not with %s; make them agree"
-                % (" ".join(declared), self.config)
-            )
+    def refuse_what_is_there(self):
+        """Before anything is installed."""
+        refusal = "" if self.p["replace"] else foreign.dovecot_refusal(self.config)
+        wrong = ([refusal] if refusal else []) + leftovers.dovecot(self.config)
+        if wrong:
+            raise Refused(wrong)
 
     def refuse_missing_postfix(self):
         directory = os.path.dirname(self.p["socket"])
@@ -164,18 +154,17 @@ class Dovecot:
     # -- state=present ----------------------------------------------------------------------------------------------
 
     def present(self):
-        missing = pkg.missing(self.p["packages"])
+        self.refuse_what_is_there()
+        missing = pkg.missing(self.p["packages"], self.program)
         if not self.check_mode:
             pkg.install(missing)
         version = self.version()
         if version is None and not self.check_mode:
             raise Refused("sasl_install: there is no %s; set sasl_install: true, or install Dovecot" % self.program)
         config = File(self.config, self.syntax(version or self.p["predicted_version"]), 0o644, (0, 0))
-        self.refuse_foreign(config.former)
         # the passwd-file first: a configuration that names a file which is not there would reject everybody
         files = [self.passwd(), config] if version else []
         if version:
-            self.refuse_other_instance()
             if not self.check_mode:
                 self.refuse_missing_postfix()
             self.refuse_unknown_schemes()

@@ -274,7 +274,7 @@ class Agent:
 
     def present(self, check, warn):
         """Prove, then write what differs unless *check*; return the module's answer. warn: function that takes a sentence."""
-        missing = pkg.missing(self.p["packages"])
+        missing = pkg.missing(self.p["packages"], self.p["program"])
         # the Perl agent has none
         texts = {"text": self.p["text"], "server_text": HEAD + self.p["server_text"]}
         files = [File(self.p[path], texts[text], mode) for path, text, mode in FILES if self.p[path]]

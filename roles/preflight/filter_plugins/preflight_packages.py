@@ -1,0 +1,127 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Packages: what is there is kept, and where a declared value needs another flavor of Postfix, that is said before anything changes."""
+
+import re
+
+#: Which package of mail/postfix brings what the others have not, by the names that postconf -m, -A (client) and -a (server) print: the port's FLAVORS.
+#: Dovecot's server type, cdb, lmdb and pcre are in every flavor.
+FLAVORS = {
+    ("types", "ldap"): "postfix-ldap",
+    ("types", "mongodb"): "postfix-mongo",
+    ("types", "mysql"): "postfix-mysql",
+    ("types", "pgsql"): "postfix-pgsql",
+    ("types", "sqlite"): "postfix-sqlite",
+    ("client", "cyrus"): "postfix-sasl",
+    ("server", "cyrus"): "postfix-sasl",
+}
+PACKAGES = {"postfix", *FLAVORS.values()}
+#: Packages of other mailers that pkg(8) would take away for Postfix: CONFLICTS_INSTALL of mail/postfix.
+CONFLICTS = ("courier", "opensmtpd", "opensmtpd-devel", "sendmail", "sendmail-devel")
+TYPE = re.compile(r"(?<![\w/.-])(%s):" % "|".join(name for kind, name in FLAVORS if kind == "types"))
+#: How a kind is called in a message.
+WORDS = {
+    "types": "table type %s",
+    "client": "%s SASL for mail that is sent (smtp_sasl_auth_enable)",
+    "server": "%s SASL (smtpd_sasl_type)",
+    "dovecot": "%s SASL",
+}
+
+
+def preflight_programs(declared):
+    """Return {variable: {program, packages}} of the packages that roles install, for module preflight_probe. declared: {variable: typed value} of all roles."""
+    found = {
+        "bind_package": (declared["bind_install"], "named", [declared["bind_package"]]),
+        "postfix_package": (declared["postfix_install"], "postconf", [declared["postfix_package"]]),
+        "sasl_packages": (
+            declared["sasl_enabled"] and declared["sasl_install"],
+            "/usr/local/sbin/dovecot",
+            declared["sasl_packages"],
+        ),
+        "greylist_package": (
+            declared["greylist_enabled"] and declared["greylist_install"],
+            "/usr/local/sbin/postgrey",
+            [declared["greylist_package"]],
+        ),
+    }
+    return {
+        name: {"program": program, "packages": packages}
+        for name, (wanted, program, packages) in found.items()
+        if wanted
+    }
+
+
+def preflight_kept(probe):
+    """Return a sentence of each program that is of another package than the one declared. probe: as module preflight_probe returns it."""
+    return [
+        f"{variable}: {owner['program']} is of {owner['package'] or 'no package'}, and is kept"
+        for variable, owner in sorted(probe["owners"].items())
+    ]
+
+
+def needs(declared):
+    """Return {(kind, name): where it is declared} of what only some flavors of Postfix have."""
+    found = {("server", "dovecot"): "sokuhai_submission"} if declared["postfix_submission"] else {}
+    options = [
+        (f"postfix_main_cf: {item['name']}", item["name"], item.get("value"))
+        for item in declared["postfix_main_cf"]
+        if item.get("state") != "absent"
+    ]
+    for service in declared["postfix_master_cf"]:
+        for name, value in (service.get("options") or {}).items():
+            options.append((f"postfix_master_cf: {service['name']}: {name}", name, value))
+    options += [("postfix_destinations", "mydestination", value) for value in declared["postfix_destinations"]]
+    options += [
+        (f"postfix_tables: {table['name']}", "", f"{table.get('type')}:") for table in declared["postfix_tables"]
+    ]
+    for where, name, value in options:
+        text = str(value)
+        for found_type in TYPE.findall(text):
+            found.setdefault(("types", found_type), where)
+        if name in ("smtp_sasl_auth_enable", "lmtp_sasl_auth_enable") and text.lower() in ("yes", "true"):
+            found.setdefault(("client", "cyrus"), where)
+        if name == "smtpd_sasl_type" and text == "cyrus":
+            found.setdefault(("server", "cyrus"), where)
+    return found
+
+
+def preflight_postfix(probe, declared):
+    """Return what is wrong between the declared values and the Postfix that the host has or is to get, a list of messages."""
+    package, replace = declared["postfix_package"], declared["postfix_replace_package"]
+    there, owner = probe["postfix"], probe["owners"].get("postfix_package", {}).get("package")
+    others = [name for name in CONFLICTS if name in probe["packages"]]
+    installs = declared["postfix_install"] and (not there or (replace and package not in probe["packages"]))
+    problems = []
+    if installs and others and not replace:
+        problems.append(
+            f"postfix_package: {', '.join(others)} would be removed by pkg for {package}, with which it conflicts: "
+            "set postfix_replace_package: true to have it so, or remove it first"
+        )
+    for (kind, name), where in needs(declared).items():
+        flavor, what = FLAVORS.get((kind, name)), WORDS[kind] % name
+        if installs:
+            # what is built here has the options of ports_list
+            has = package not in PACKAGES or declared["rebuild_enabled"] or flavor in (None, package)
+            if not has:
+                problems.append(
+                    f"postfix_package: {where} needs {what}, which {package} has not: set postfix_package: {flavor}"
+                )
+        elif name not in there[kind]:
+            now = owner or (package if package in probe["packages"] else "of no package")
+            remedy = (
+                f"{flavor} has it: set postfix_package: {flavor} and postfix_replace_package: true, which removes the other"
+                if flavor
+                else "build one that has it"
+            )
+            problems.append(
+                f"postfix_package: {where} needs {what}, which the Postfix on this host ({now}) has not; {remedy}"
+            )
+    return problems
+
+
+class FilterModule:
+    def filters(self):
+        return {
+            "preflight_kept": preflight_kept,
+            "preflight_postfix": preflight_postfix,
+            "preflight_programs": preflight_programs,
+        }

@@ -1,0 +1,91 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""What a host was before: lines of rc.conf over which a run would fall, found with file and line, and a mailer that holds port 25."""
+
+import os
+
+import pytest
+from role_modules import util
+
+base, leftovers, rc = util("sokuhai.host"), util("sokuhai.leftovers"), util("sokuhai.rc")
+FOUND = "USER COMMAND PID FD PROTO LOCAL ADDRESS FOREIGN ADDRESS\n"
+
+
+@pytest.fixture(params=["/etc/rc.conf", "/etc/rc.conf.d/%s"])
+def line(request, monkeypatch):
+    """A function that puts name=value into the second line of a file that rc.subr reads, and returns "FILE:2"."""
+
+    def put(name, value):
+        path = request.param.replace("%s", name.partition("_")[0])
+        files = {path: 'hostname="mx"\n%s="%s"\n' % (name, value)}
+        monkeypatch.setattr(base, "read", files.get)
+        monkeypatch.setattr(os.path, "exists", files.__contains__)
+        monkeypatch.setattr(rc, "read", lambda names: {name: value} if name in names else {})
+        return path + ":2"
+
+    return put
+
+
+@pytest.mark.parametrize(
+    "name, value, word",
+    [
+        ("named_program", "/usr/sbin/no-named", "no package installs"),
+        ("named_chrootdir", "/var/no-named", "make it"),
+        ("named_uid", "nobody-else", "no such user"),
+        ("named_flags", "-4 -c /etc/namedb/named.conf", "set named_conf"),
+        ("named_flags", "-n 2 -t/var/named", "set named_chrootdir"),
+        ("named_flags", "-4g", "for ever"),
+        ("named_flags", "-p 5353", "-p is another port than 53"),
+        ("named_flags", "-Q", "does not take"),
+    ],
+)
+def test_a_leftover_of_named_is_found_with_file_and_line(line, name, value, word):
+    where = line(name, value)
+    (said,) = leftovers.named({**leftovers.RC_DEFAULTS, "named_uid": "nobody", name: value})
+    assert said.startswith("%s sets %s = %s, " % (where, name, value)) and word in said
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"named_program": "/bin/sh"}, {"named_flags": "-4 -n 2 -S 4096 -d1"}, {"named_chrootdir": "/"}]
+)
+def test_what_of_rc_conf_a_run_can_do_with_is_none(variables):
+    assert leftovers.named({**leftovers.RC_DEFAULTS, "named_uid": "nobody", **variables}) == []
+
+
+@pytest.mark.parametrize("value", ["-c /etc/postfix", "-v -c/etc/postfix", "-vc /etc/postfix"])
+def test_postfix_of_another_directory(line, value):
+    where = line("postfix_flags", value)
+    (said,) = leftovers.postfix("/usr/local/etc/postfix")
+    assert said.startswith(where + " sets postfix_flags = ") and "of /etc/postfix, not" in said
+    assert leftovers.postfix("/etc/postfix") == []
+
+
+def test_flags_of_postfix_that_change_nothing(line):
+    line("postfix_flags", "-v -D")
+    assert leftovers.postfix("/usr/local/etc/postfix") == []
+
+
+def test_dovecot_started_without_our_file(line):
+    where = line("dovecot_config", "/a.conf /b.conf")
+    (said,) = leftovers.dovecot("/usr/local/etc/dovecot/dovecot.conf")
+    assert said.startswith(where + " sets dovecot_config = /a.conf /b.conf, ")
+    assert leftovers.dovecot("/b.conf") == []
+
+
+@pytest.mark.parametrize(
+    "rows, found",
+    [
+        ("mailnull exim-4.98 812 4 tcp4 *:25 *:*\nmailnull exim-4.98 812 5 tcp6 *:25 *:*\n", ["exim-4.98 (pid 812)"]),
+        ("root smtpd 90 4 tcp46 *:25 *:*\n", ["smtpd (pid 90)"]),
+        ("root master 90 4 tcp4 *:25 *:*\npostfix smtpd 91 6 tcp4 *:25 *:*\n", []),
+        ("postfix smtpd 91 6 tcp4 *:25 *:*\n", []),
+        ("root sendmail 90 4 tcp4 *:25 *:*\n", []),
+        ("root smtpd 90 4 tcp4 127.0.0.2:25 *:*\n", []),
+        ("", []),
+    ],
+)
+def test_a_mailer_on_port_25(line, monkeypatch, rows, found):
+    where = line("smtpd_enable", "YES")
+    monkeypatch.setattr(base, "run", lambda argv: (0, FOUND + rows, ""))
+    said = leftovers.mailer()
+    assert [one.partition(": ")[2].partition(" listens")[0] for one in said] == found
+    assert all(where in one for one in said if "smtpd (" in one)

@@ -1,0 +1,190 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""Packages: a program that is there is kept, nothing goes for what is installed, and which flavor of Postfix a declared value needs."""
+
+import pytest
+from role_modules import load, util
+
+base, pkg = util("sokuhai.host"), util("sokuhai.pkg")
+package = load("roles/sokuhai/library/sokuhai_package.py")
+packages = load("roles/preflight/filter_plugins/preflight_packages.py")
+
+# as pkg 2.8.4 words it (src/utils.c): what goes comes first
+PLAN = """The following 2 package(s) will be affected (of 0 checked):
+
+{removed}New packages to be INSTALLED:
+	postfix: 3.10.14,1 [FreeBSD-ports]
+
+Number of packages to be removed: 1
+Number of packages to be installed: 1
+"""
+REMOVED = "Installed packages to be REMOVED:\n\tpostfix-sasl: 3.10.13,1 (conflict)\n\n"
+
+
+class Host:
+    """A host whose pkg(8) is this class. there: packages; programs: {path or name: its package, "" for none}."""
+
+    def __init__(self, monkeypatch, *there, **programs):
+        self.there, self.programs, self.calls, self.conflict = set(there), programs, [], False
+        monkeypatch.setattr(base, "run", self.run)
+        monkeypatch.setattr(pkg, "program", lambda name: f"/usr/local/sbin/{name}" if name in programs else None)
+
+    def run(self, argv, _timeout=120, env=None):
+        if argv[:3] == ["pkg", "info", "-e"]:
+            return int(argv[3] not in self.there), "", ""
+        if argv[:2] == ["pkg", "which"]:
+            owner = self.programs[argv[3].rpartition("/")[2]]
+            return int(not owner), owner + "\n", ""
+        self.calls.append(" ".join(argv[2:]))
+        if argv[2] == "-nU":
+            return 1, PLAN.format(removed=REMOVED if self.conflict else ""), ""
+        assert env["ASSUME_ALWAYS_YES"] == "yes"
+        if "gone" in argv:
+            return 1, "", "pkg: No packages available to install matching 'gone'\n"
+        if argv[2] == "-yU":
+            self.there.update(set(argv[3:]) - {"lost"})
+        return 0, "", ""
+
+
+def test_packages_that_are_missing_are_installed_or_refused(monkeypatch):
+    host = Host(monkeypatch, "a")
+    assert pkg.missing(["a", "b", "c"]) == ["b", "c"] and pkg.missing([]) == []
+    pkg.install([])
+    assert host.calls == []
+    pkg.install(["b", "c"])
+    assert host.calls == ["-yF b c", "-nU b c", "-yU b c"] and pkg.missing(["a", "b", "c"]) == []
+    for name in ("gone", "lost"):
+        with pytest.raises(base.Refused, match=name):
+            pkg.install([name])
+    assert [found["id"] for found in pkg.findings(["b", "c"])] == ["package b", "package c"]
+
+
+def test_nothing_is_installed_for_which_another_package_would_go(monkeypatch):
+    host = Host(monkeypatch, "postfix-sasl")
+    host.conflict = True
+    with pytest.raises(base.Refused, match="would remove postfix-sasl-3.10.13,1, .*nothing was installed"):
+        pkg.install(["postfix"])
+    assert host.calls == ["-yF postfix", "-nU postfix"] and "postfix" not in host.there
+    pkg.install(["postfix"], replace=True)
+    assert host.calls[2:] == ["-yF postfix", "-yU postfix"]
+
+
+@pytest.mark.parametrize(
+    "owner, replace, found",
+    [
+        ("postfix-sasl-3.10.13,1", False, None),
+        ("", False, None),
+        ("postfix-sasl-3.10.13,1", True, "postfix-sasl-3.10.13,1"),
+        ("", True, "/usr/local/sbin/postconf, of no package"),
+        (None, False, "not installed"),
+    ],
+)
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_package_comes_only_where_its_program_is_not(monkeypatch, owner, replace, found, check_mode):
+    host = Host(monkeypatch, **({} if owner is None else {"postconf": owner}))
+    wanted = {"name": "postfix", "program": "postconf", "replace": replace}
+    made = package.work(wanted, check_mode)
+    assert made["changed"] == bool(found) and [one["found"] for one in made["findings"]] == ([found] if found else [])
+    assert bool(host.calls) == bool(found and not check_mode)
+
+
+# ---- flavors ----
+
+DECLARED = {
+    "bind_install": True,
+    "bind_package": "bind920",
+    "greylist_enabled": False,
+    "greylist_install": True,
+    "greylist_package": "postgrey",
+    "postfix_destinations": ["$myhostname"],
+    "postfix_install": True,
+    "postfix_main_cf": [],
+    "postfix_master_cf": [],
+    "postfix_package": "postfix",
+    "postfix_replace_package": False,
+    "postfix_submission": True,
+    "postfix_tables": [],
+    "rebuild_enabled": False,
+    "sasl_enabled": True,
+    "sasl_install": False,
+    "sasl_packages": ["dovecot24"],
+}
+OWN = {
+    "packages": ["postfix", "mail/postfix"],
+    "owners": {},
+    "postfix": {"types": ["cdb", "hash", "pcre"], "server": ["dovecot"], "client": []},
+}
+SASL = {
+    "packages": ["postfix-sasl"],
+    "owners": {"postfix_package": {"program": "/usr/local/sbin/postconf", "package": "postfix-sasl-3.10.13,1"}},
+    "postfix": {"types": ["cdb"], "server": ["cyrus", "dovecot"], "client": ["cyrus"]},
+}
+BARE = {"packages": ["python311"], "owners": {}, "postfix": None}
+RELAY = {"postfix_main_cf": [{"name": "smtp_sasl_auth_enable", "value": "yes"}]}
+LDAP = {"postfix_main_cf": [{"name": "virtual_alias_maps", "value": "hash:/a, proxy:ldap:/usr/local/etc/ldap.cf"}]}
+TO_SASL = {"postfix_package": "postfix-sasl"}
+REPLACE = {"postfix_replace_package": True}
+
+
+@pytest.mark.parametrize(
+    "probe, change, words",
+    [
+        (OWN, {}, None),
+        (SASL, {}, None),
+        (BARE, {}, None),
+        (SASL, RELAY, None),
+        (
+            OWN,
+            RELAY,
+            [
+                "smtp_sasl_auth_enable needs cyrus SASL",
+                "(postfix)",
+                "postfix_package: postfix-sasl and postfix_replace",
+            ],
+        ),
+        (OWN, {**RELAY, **TO_SASL}, ["postfix_replace_package: true"]),
+        (OWN, {**RELAY, **TO_SASL, **REPLACE}, None),
+        (BARE, RELAY, ["which postfix has not: set postfix_package: postfix-sasl"]),
+        (BARE, {**RELAY, **TO_SASL}, None),
+        (BARE, {**RELAY, "postfix_package": "my-postfix"}, None),
+        (BARE, {**RELAY, "rebuild_enabled": True}, None),
+        (SASL, LDAP, ["virtual_alias_maps needs table type ldap", "(postfix-sasl-3.10.13,1)", "postfix-ldap"]),
+        (
+            OWN,
+            {"postfix_tables": [{"name": "t", "type": "pgsql"}]},
+            ["postfix_tables: t needs table type pgsql", "postfix-pgsql"],
+        ),
+        (OWN, {"postfix_destinations": ["mysql:/a.cf"]}, ["postfix_destinations", "postfix-mysql"]),
+        (OWN, {"postfix_main_cf": [{"name": "x", "value": "ldap:/a", "state": "absent"}]}, None),
+        (OWN, {"postfix_main_cf": [{"name": "x", "value": "/a/ldap:b, cidr:/x/my-ldap:y"}]}, None),
+        (
+            OWN,
+            {"postfix_master_cf": [{"name": "587", "options": {"smtpd_sasl_type": "cyrus"}}]},
+            ["587: smtpd_sasl_type needs cyrus SASL"],
+        ),
+        (OWN, {"postfix_master_cf": [{"name": "587", "options": None}]}, None),
+        (
+            dict(OWN, postfix=dict(OWN["postfix"], server=["cyrus"])),
+            {},
+            ["sokuhai_submission needs dovecot SASL", "build one"],
+        ),
+        (dict(OWN, postfix=dict(OWN["postfix"], server=[])), {"postfix_submission": False}, None),
+        (dict(BARE, packages=["opensmtpd"]), {}, ["opensmtpd would be removed by pkg for postfix"]),
+        (dict(BARE, packages=["opensmtpd"]), REPLACE, None),
+        (dict(BARE, packages=["opensmtpd"]), {"postfix_install": False, "postfix_submission": False}, None),
+        (dict(OWN, packages=["postfix", "opensmtpd"]), {}, None),
+    ],
+)
+def test_what_only_another_flavor_has_is_refused_with_both_names(probe, change, words):
+    problems = packages.preflight_postfix(probe, {**DECLARED, **change})
+    assert len(problems) == bool(words), problems
+    for word in words or ():
+        assert problems[0].startswith("postfix_package: ") and word in problems[0], problems
+
+
+def test_what_is_kept_is_named():
+    assert packages.preflight_kept(SASL) == [
+        "postfix_package: /usr/local/sbin/postconf is of postfix-sasl-3.10.13,1, and is kept"
+    ]
+    hand = {"owners": {"bind_package": {"program": "/opt/sbin/named", "package": ""}}}
+    assert packages.preflight_kept(hand) == ["bind_package: /opt/sbin/named is of no package, and is kept"]
+    assert set(packages.preflight_programs(DECLARED)) == {"bind_package", "postfix_package"}
