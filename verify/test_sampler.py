@@ -75,6 +75,10 @@ def wrong(host, monitor, sample):
 def missing(_host, monitor, sample):
     # a first sample has no counts of named's, and a queue may be empty
     may_miss = {"named_queries", "named_servfail", "age_active", "age_incoming", "age_deferred"}
+    # the log may be in the queue's file system
+    may_miss |= {name for name in sample if name.startswith("log_")}
+    if not monitor["greylist_enabled"]:
+        may_miss.add("greylist_running")
     if not int(monitor["bind_statistics_port"]):
         may_miss.add("named_recursive_clients")
     empty = {name for name, value in sample.items() if value == "" and name not in may_miss}
@@ -84,6 +88,10 @@ def missing(_host, monitor, sample):
     sound = {
         "named_sockets": 0 < int(sample["named_sockets"]) <= int(sample["named_descriptors"]),
         "postfix_sockets": int(sample["postfix_sockets"]) > 0,
+        "named_running": sample["named_running"] == "1",
+        "postfix_running": sample["postfix_running"] == "1",
+        "greylist_running": sample["greylist_running"] in ("1", ""),
+        "queue_disk_used": 0 < int(sample["queue_disk_used"]) <= int(sample["queue_disk_total"]),
     }
     return {name for name in sound if not sound[name]}
 

@@ -279,8 +279,16 @@ def free_mib(path):
     path = os.path.abspath(path)  # the way up from a relative one has no end
     while not os.path.exists(path):
         path = os.path.dirname(path)
+    return free_bytes(path) >> 20
+
+
+def free_bytes(path):
+    """Return the bytes (int) that are free, for who is not root, where *path* is.
+
+    Where root has begun what a file system keeps for it, that number is negative, and FreeBSD's statvfs(3) passes it on without a sign.
+    """
     room = os.statvfs(path)
-    return room.f_bavail * room.f_frsize >> 20
+    return 0 if room.f_bavail >= 2**63 else room.f_bavail * room.f_frsize
 
 
 def difference(path, before, after):

@@ -10,7 +10,16 @@ from practice import FULL, HOST, ROOT, applied_book, changed, full_only, until
 DIRECTORY = "/var/db/sokuhai_monitor"
 SERVICE = "sokuhai_monitor"
 # what other tests deferred for DNS reasons on this host is no ceiling here
-QUICK = {"monitor_busy_seconds": 2, "monitor_idle_seconds": 10, "monitor_alert_quiet": 5, "monitor_deferred_dns": 0}
+QUICK = {
+    "monitor_busy_seconds": 2,
+    "monitor_idle_seconds": 10,
+    "monitor_alert_quiet": 5,
+    "monitor_deferred_dns": 0,
+    "monitor_down_seconds": 5,
+    # what the machine of the lab has left is its own
+    "monitor_disk_percent": 0,
+    "monitor_memory_percent": 0,
+}
 # as the process' own user: without CAP_SYS_RESOURCE even root may not touch another user's limits; 0 puts back what it had
 LIMIT = """
 import os, resource, subprocess, sys
@@ -88,6 +97,11 @@ def child(lab):
     return lab.sh("cat", f"/var/run/{SERVICE}.child.pid").stdout.strip()
 
 
+def sent(lab, to):
+    """How many mails to this address have left the host."""
+    return int(lab.sh("sh", "-c", f"grep -c 'to=<{to}>.*status=sent' /var/log/maillog || true").stdout)
+
+
 def played(lab, **variables):
     return applied_book("monitor_only.yml", lab, **variables)
 
@@ -148,18 +162,15 @@ def test_a_ceiling_that_is_crossed_is_one_mail_and_its_end_one_more(lab, quick):
     until(lambda: read(lab)["over"] == {}, 120)
     time.sleep(5)
 
-    def sent():
-        return int(lab.sh("sh", "-c", f"grep -c 'to=<{quick}>.*status=sent' /var/log/maillog || true").stdout)
-
     def logged():
         """What syslog has of this ceiling: the sampler names value and limit."""
         log = lab.sh("grep", "sokuhai-monitor", "/var/log/messages", check=False).stdout.splitlines()
         return [line for line in log if "descriptors of named" in line]
 
-    before, logged_before = sent(), len(logged())
+    before, logged_before = sent(lab, quick), len(logged())
 
     def mailed():
-        return sent() - before
+        return sent(lab, quick) - before
 
     python = ("/usr/local/bin/python3", "-")
     lab.sh(*python, "90", stdin=LIMIT)
@@ -216,16 +227,24 @@ def test_turned_over_it_writes_a_header_anew_and_nothing_is_lost(lab, quick):
     assert "samples.csv.0.bz2" in lab.sh("ls", DIRECTORY).stdout
 
 
-def test_daemons_that_are_stopped_leave_their_fields_empty(lab, quick):
+def test_daemons_that_are_stopped_leave_their_fields_empty_and_are_an_alarm(lab, quick):
+    until(lambda: read(lab)["over"] == {}, 120)
+    before = sent(lab, quick)
     lab.sh("sh", "-c", "service named stop; service postfix stop")
     try:
         next_row(lab)
         row = next_row(lab)
-        assert {row[name] for name in row if name.startswith(("named_", "postfix_"))} == {""}, row
+        running = ("named_running", "postfix_running")
+        empty = {row[name] for name in row if name.startswith(("named_", "postfix_")) and name not in running}
+        assert empty == {""} and [row[name] for name in running] == ["0", "0"], row
         assert row["files"] and row["queue_deferred"]
+        until(lambda: set(read(lab)["over"]) == {"named_down", "postfix_down"}, 120)
     finally:
         lab.sh("sh", "-c", "{ service named start; service postfix start; } > /dev/null 2>&1 < /dev/null")
     until(lambda: next_row(lab)["named_queries"] != "")
+    until(lambda: read(lab)["over"] == {}, 120)
+    # raised while both were stopped, they waited in the queue
+    until(lambda: sent(lab, quick) - before == 4)
 
 
 def test_it_reads_the_queue_directories_and_the_log_as_they_are(lab, quick):

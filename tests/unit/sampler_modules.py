@@ -8,6 +8,7 @@ from role_modules import ROOT
 FOLDER = ROOT / "roles/monitor/files/usr/local/libexec/sokuhai-monitor"
 sys.path.insert(0, str(FOLDER))
 wrote, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+import alarms
 import alerts
 import freebsd
 import look
@@ -17,4 +18,18 @@ import samples
 
 sys.dont_write_bytecode = wrote
 
-__all__ = ["FOLDER", "alerts", "freebsd", "look", "maillog", "sampler", "samples"]
+#: What the sampler is told by its file, as far as alarms go.
+SETTINGS = {
+    "ceiling_percent": 80,
+    "disk_percent": 90,
+    "memory_percent": 95,
+    "down_seconds": 60,
+    "incoming_seconds": 1800,
+    "deferred_seconds": 0,
+    "deferred_dns": 50,
+    "quiet": 60,
+    "alert_to": [],
+    "greylist": [],
+}
+
+__all__ = ["FOLDER", "SETTINGS", "alarms", "alerts", "freebsd", "look", "maillog", "sampler", "samples"]

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import yaml
-from sampler_modules import samples
+from sampler_modules import alarms, samples
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(sys.executable).parent
@@ -58,8 +58,8 @@ def provided():
         names |= set(re.findall(r"^\s+(\w+):", path.read_text(), re.MULTILINE))
     for path in [*ROOT.glob("roles/*/filter_plugins/*.py"), *ROOT.glob("filter_plugins/*.py")]:
         names |= set(re.findall(r'"(\w+)": \w+', path.read_text()))
-    # columns of the sampler's file
-    names |= set(samples.COLUMNS)
+    # columns of the sampler's file, and its alarms
+    names |= set(samples.COLUMNS) | set(alarms.BY_NAME)
     return names | {
         path.stem
         for path in [

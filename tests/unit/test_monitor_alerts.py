@@ -5,16 +5,14 @@ import json
 import re
 
 import pytest
-from sampler_modules import alerts
-
-SETTINGS = {"ceiling_percent": 80, "deferred_dns": 50, "quiet": 60}
+from sampler_modules import SETTINGS, alarms, alerts, samples
 
 
 def play(rows, settings=SETTINGS):
     """Feed (time, {column: value}) one after the other; return [(time, name, over)]."""
     state, told = {}, []
     for at, values in rows:
-        transitions, state = alerts.ceilings({"time": at, **values}, state, settings)
+        transitions, state = alarms.judge({"time": at, **values}, state, settings)
         told += [(at, entry["name"], entry["over"]) for entry in transitions]
     return told
 
@@ -24,6 +22,9 @@ def named(value):
 
 
 GONE = {"named_descriptors": None, "named_descriptors_limit": None}
+RUNNING, DEAD, UNKNOWN = ({"named_running": value} for value in (1, 0, None))
+DISK = [{"queue_disk_used": used, "queue_disk_total": 100} for used in (89, 90, 95, 79)]
+MEMORY = [{"memory_free": free, "memory_total": 100} for free in (6, 5, 16)]
 FULL = {"postfix_processes": 500, "postfix_processes_limit": 500}
 DEFERRED = [(at, {"deferred_dns": 10 if at < 60 else 0}) for at in range(0, 1000, 10)]
 
@@ -54,10 +55,36 @@ DEFERRED = [(at, {"deferred_dns": 10 if at < 60 else 0}) for at in range(0, 1000
         ),
         # names that were not resolved add up over ten minutes
         (DEFERRED, [(40, "deferred_dns", True), (690, "deferred_dns", False)]),
+        # a daemon that does not run: after a minute of it, once, however often it comes back for a moment
+        (
+            [(at, DEAD) for at in range(0, 60, 5)]
+            + [(60, DEAD), (65, RUNNING), (70, DEAD), (200, RUNNING), (261, RUNNING)],
+            [(60, "named_down", True), (261, "named_down", False)],
+        ),
+        ([(0, DEAD), (55, DEAD), (60, RUNNING), (65, DEAD), (120, DEAD)], []),
+        # one that is disabled, or of which nothing is known, is not down
+        ([(0, UNKNOWN), (500, UNKNOWN)], []),
+        # nor did it last, if a clock was set back
+        ([(1000, DEAD), (10, DEAD), (60, DEAD), (70, DEAD)], [(70, "named_down", True)]),
+        # space of a file system, and memory of which little is left
+        (
+            list(zip((0, 5, 10, 15, 80), [*DISK, DISK[-1]])),
+            [(5, "queue_disk_used", True), (80, "queue_disk_used", False)],
+        ),
+        (list(zip((0, 5, 10, 80), [*MEMORY, MEMORY[-1]])), [(5, "memory_free", True), (80, "memory_free", False)]),
+        # qmgr takes nothing from incoming
+        (
+            [(at, {"age_incoming": age}) for at, age in ((0, 1799), (5, 1800), (10, 900), (20, 899), (90, 0))],
+            [(5, "age_incoming", True), (90, "age_incoming", False)],
+        ),
+        # a dead address is no alarm unless somebody wants one
+        ([(0, {"age_deferred": 400000})], []),
         # smtp's processes may fill their limit
         ([(0, FULL)], []),
     ],
-    ids=["once each way", "up and down", "between", "unknown", "clock", "deferred", "processes"],
+    ids=(
+        "once each way,up and down,between,unknown,clock,deferred,down,down again,not known to be down,down and clock,disk,memory,incoming,dead address,processes"
+    ).split(","),
 )
 def test_a_crossing_is_told_once_and_its_end_once(rows, told):
     assert play(rows) == told
@@ -65,9 +92,9 @@ def test_a_crossing_is_told_once_and_its_end_once(rows, told):
 
 def test_a_ceiling_that_is_no_longer_watched_is_forgotten_without_a_word():
     over, unwatched = {"deferred_dns": 1, "an_old_one": 1, "named_descriptors": 1}, {**SETTINGS, "deferred_dns": 0}
-    told, state = alerts.ceilings({"time": 9}, {"over": over}, unwatched)
+    told, state = alarms.judge({"time": 9}, {"over": over}, unwatched)
     assert told == [] and state["over"] == {"named_descriptors": 1} and play(DEFERRED, unwatched) == []
-    _told, state = alerts.ceilings({"time": 9, "deferred_dns": 45}, {"over": over}, SETTINGS)
+    _told, state = alarms.judge({"time": 9, "deferred_dns": 45}, {"over": over}, SETTINGS)
     assert state["over"] == {"deferred_dns": 1, "named_descriptors": 1}
 
 
@@ -77,12 +104,12 @@ def alerting(tmp_path, **settings):
 
 def test_the_state_outlives_a_restart_and_neither_argument_is_changed(tmp_path):
     row, state = {"time": 5, **named(90)}, {}
-    told, new = alerts.ceilings(row, state, SETTINGS)
+    told, new = alarms.judge(row, state, SETTINGS)
     assert state == {} and row == {"time": 5, **named(90)} and len(told) == 1
     keep = alerting(tmp_path)
     keep.state = new
     keep.write()
-    assert alerts.ceilings({"time": 10, **named(95)}, alerting(tmp_path).state, SETTINGS)[0] == []
+    assert alarms.judge({"time": 10, **named(95)}, alerting(tmp_path).state, SETTINGS)[0] == []
     (tmp_path / "state.json").write_text("{")
     assert alerting(tmp_path).state == {}
 
@@ -94,10 +121,26 @@ def test_a_state_of_a_former_version_is_gone_on_with(tmp_path):
     assert alerting(tmp_path).state["over"] == {"named_descriptors": 1} and alerting(tmp_path).mails == []
 
 
-@pytest.mark.parametrize("name", [*alerts.NAMES])
-def test_there_are_words_for_both_ways_of_each_ceiling(name):
-    lines = {alerts.words_of({"name": name, "over": over, "value": 90, "limit": 200}, "mx") for over in (True, False)}
-    assert len(lines) == 2 and all(re.fullmatch(r"mx: .* 90 of 200( \(45 %\))?", line) for line in lines), lines
+def test_what_must_last_begins_again_after_a_restart(tmp_path):
+    """At a boot the sampler may be there before named is."""
+    keep = alerting(tmp_path)
+    keep.judge({"time": 1000, "named_running": 0})
+    assert alerting(tmp_path).state["since"] == {} and keep.state["since"] == {"named_down": 1000}
+
+
+@pytest.mark.parametrize("name", [*alarms.BY_NAME])
+def test_there_are_words_for_both_ways_of_each_alarm(name):
+    lines = {alarms.words_of({"name": name, "over": over, "value": 90, "limit": 200}, "mx") for over in (True, False)}
+    words = re.escape(alarms.BY_NAME[name].words)
+    assert len(lines) == 2 and all(re.fullmatch("mx: .*%s.*" % words, line) for line in lines), lines
+    if not name.endswith("_down"):
+        assert all(re.search(r" 90 of 200( \(45 %\))?$", line) for line in lines), lines
+
+
+def test_each_alarm_is_about_columns_and_settings_that_there_are():
+    for alarm in alarms.ALARMS:
+        assert {alarm.column, alarm.of or alarm.column} <= set(samples.COLUMNS), alarm
+        assert {alarm.threshold, alarm.lasts or alarm.threshold} <= set(SETTINGS), alarm
 
 
 @pytest.fixture

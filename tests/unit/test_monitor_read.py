@@ -157,4 +157,11 @@ def test_what_is_added_up_is_what_the_sampler_counts():
         "memory_free",
         "memory_total",
         "swap_total",
+        "queue_disk_total",
+        "queue_inodes_total",
+        "log_disk_total",
+        "log_inodes_total",
+        "named_running",
+        "postfix_running",
+        "greylist_running",
     }

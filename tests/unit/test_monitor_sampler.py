@@ -12,7 +12,7 @@ import types
 
 import pytest
 from role_modules import load
-from sampler_modules import freebsd, look, sampler, samples
+from sampler_modules import SETTINGS, freebsd, look, sampler, samples
 
 reader = load("roles/monitor/library/monitor_read.py")
 #: What named's statistics channel answers.
@@ -212,6 +212,8 @@ def test_daemons_that_do_not_run_are_left_out_and_a_missing_table_is_unknown(tmp
     monkeypatch.setattr(look, "words", lambda *argv, **more: printed[argv[0]])
     monkeypatch.setattr(look, "run", lambda *argv: table)
     assert one.processes() == {}
+    printed["ps"] = ""
+    assert one.processes() is None, "a ps(1) that did not end is not a host without processes"
     printed["ps"] = "5 1 named\n8 1 master\n9 8 smtp\n"
     assert one.processes() == {"named": [None, None, None], "postfix": [None, None, None], "smtp": 1}
     table = xfile(5, 2) * 7 + xfile(8, 2) * 3 + xfile(9, 1) * 2
@@ -297,10 +299,9 @@ class Steps(sampler.Sampler):
                 "statistics_port": 8053,
                 "named_conf": str(tmp_path / "named.conf"),
                 "main_cf": str(tmp_path / "main.cf"),
-                "ceiling_percent": 80,
-                "deferred_dns": 50,
-                "quiet": 60,
-                "alert_to": [],
+                "maillog": str(tmp_path / "log" / "maillog"),
+                "queue_directory": str(tmp_path / "queue"),
+                **SETTINGS,
                 **settings,
             },
             channel,
@@ -330,6 +331,7 @@ def clock(monkeypatch):
 def steps(tmp_path, clock, monkeypatch):
     made = Steps(tmp_path)
     monkeypatch.setattr(freebsd, "kernel", dict)
+    monkeypatch.setattr(freebsd, "enabled", lambda service: False)
     monkeypatch.setattr(freebsd, "ask_named", lambda address, port: made.counters)
     return made
 
@@ -359,6 +361,70 @@ def test_daemons_that_are_stopped_leave_fields_empty_and_never_zero(steps):
     # a log that was not read is not a log without lines
     steps.whole["missed"] = True
     assert all(steps.measure(5)[name] is None for name in samples.COUNTED)
+
+
+@pytest.mark.parametrize(
+    "processes, enabled, found",
+    [
+        ({"named": [5, 9, 100], "postfix": [1, 2, 3], "smtp": 0}, True, (1, 1)),
+        ({"named": [5, 9, 100]}, True, (1, 0)),
+        ({}, False, (None, None)),
+        # ps(1) said nothing
+        (None, True, (None, None)),
+    ],
+)
+def test_what_should_run_and_does_not_is_zero_and_what_is_disabled_unknown(
+    steps, monkeypatch, processes, enabled, found
+):
+    monkeypatch.setattr(freebsd, "enabled", lambda service: enabled)
+    monkeypatch.setattr(freebsd, "process_limit", lambda: 500)
+    steps.whole["processes"] = processes
+    row = steps.measure(5)
+    assert (row["named_running"], row["postfix_running"], row["greylist_running"]) == (*found, None)
+
+
+def test_a_greylisting_service_runs_where_all_of_it_accepts_connections(steps, monkeypatch):
+    monkeypatch.setattr(freebsd, "enabled", lambda service: service == "sokuhai_postgrey")
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        steps.settings["greylist"] = ["127.0.0.1:%d" % each.getsockname()[1] for each in (one, other)]
+        assert steps.measure(5)["greylist_running"] == 1
+        other.close()
+        assert steps.measure(5)["greylist_running"] == 0
+
+
+def test_what_may_be_about_to_be_an_alarm_is_looked_at_often(steps, clock, monkeypatch):
+    monkeypatch.setattr(freebsd, "enabled", lambda service: service == "named")
+    rows = {second: found for second in range(0, 90, 5) if (found := stepped(steps, clock, second))}
+    assert list(rows)[:3] == [5, 10, 15] and steps.alerts.state["over"] == {"named_down": 1795897000 + 1065}
+
+
+def stepped(steps, clock, second):
+    clock.at = 1000 + second
+    return steps.step()
+
+
+def test_a_file_system_is_as_full_as_df_says(tmp_path, monkeypatch):
+    room = types.SimpleNamespace(f_blocks=1000, f_bfree=300, f_bavail=220, f_frsize=4096, f_files=50, f_ffree=20)
+    monkeypatch.setattr(freebsd.os, "statvfs", lambda path: room)
+    found = freebsd.file_systems({"queue": str(tmp_path), "log": str(tmp_path), "other": str(tmp_path / "none")})
+    assert found == {
+        "queue_disk_used": 700 * 4096,
+        "queue_disk_total": 920 * 4096,
+        "queue_inodes_used": 30,
+        "queue_inodes_total": 50,
+    }, "one file system once"
+    # root writes into what is kept for it: less than nothing is left, and FreeBSD's statvfs(3) has no sign
+    room.f_bavail = 2**64 - 80
+    found = freebsd.file_system(str(tmp_path), "queue")
+    assert found["queue_disk_used"] == found["queue_disk_total"]
+
+
+def test_what_zfs_caches_above_its_least_is_free_memory(monkeypatch):
+    said = {**dict.fromkeys(freebsd.PAGES, 10), "hw.physmem": 5000}
+    monkeypatch.setattr(freebsd, "words", lambda *argv: "".join("%s=%d\n" % one for one in said.items()))
+    assert freebsd.kernel()["memory_free"] == 200
+    said.update(zip(freebsd.ARC, (1000, 300)))
+    assert freebsd.kernel()["memory_free"] == 900
 
 
 def test_named_counts_are_of_the_interval_also_when_named_was_restarted(steps, tmp_path):

@@ -8,6 +8,11 @@ RANGES = {
     "monitor_busy_seconds": (2, 60, "seconds; a sample runs five small commands"),
     "monitor_idle_seconds": (10, 3600, "seconds"),
     "monitor_ceiling_percent": (20, 99, "per cent of a limit; back to normal 10 points lower"),
+    "monitor_down_seconds": (0, 86400, "seconds, 0 for never"),
+    "monitor_disk_percent": (0, 99, "per cent, 0 for never"),
+    "monitor_memory_percent": (0, 99, "per cent, 0 for never"),
+    "monitor_incoming_seconds": (0, 31622400, "seconds, 0 for never"),
+    "monitor_deferred_seconds": (0, 31622400, "seconds, 0 for never"),
     "monitor_deferred_dns": (0, 1000000, "attempts in ten minutes, 0 for never"),
     "monitor_alert_quiet": (0, 86400, "seconds"),
     "monitor_file_kilobytes": (
@@ -43,6 +48,12 @@ def _checks(declared):
     for name, (pattern, meaning) in PATTERNS.items():
         for text in declared[name] if name == "monitor_alert_to" else [declared[name]]:
             yield name, not re.fullmatch(pattern, str(text)), f"{text!r} must be {meaning}"
+    for name in ("monitor_disk_percent", "monitor_memory_percent"):
+        low = f"{declared[name]} could never be back to normal, 10 points lower; at least 20, like 90, or 0 for never"
+        yield name, 0 < declared[name] < 20, low
+    for name in ("monitor_incoming_seconds", "monitor_deferred_seconds"):
+        often = f"{declared[name]} s is less than a message may need; at least 60, like 1800, or 0 for never"
+        yield name, 0 < declared[name] < 60, often
     idle, busy, user = (declared["monitor_" + name] for name in ("idle_seconds", "busy_seconds", "user"))
     yield "monitor_idle_seconds", idle < busy, f"{idle} is less than monitor_busy_seconds, {busy}"
     privileged = user in ("root", "toor", "postfix", "bind")

@@ -93,7 +93,7 @@ class Monitor:
 
     def room(self):
         """Return whether a line could be written."""
-        return not os.path.isdir(self.p["directory"]) or os.statvfs(self.p["directory"]).f_bavail > 0
+        return not os.path.isdir(self.p["directory"]) or host.free_bytes(self.p["directory"]) > 0
 
     def faults(self):
         """Return the findings for which the sampler has to be started or restarted."""

@@ -8,7 +8,7 @@ short_description: What the sampler measured, as columns
 description:
   - Reads C(samples.csv) and what newsyslog(8) rotated it to, compressed or not. Reads only; check mode is the same as a real run.
   - The time asked for is cut into O(points) equal parts. A part in which nothing was measured is left out; of the others a number that counts something
-    in an interval is added up, of a gauge the greatest stays, and the least of a limit, a total and of free memory.
+    in an interval is added up, of a gauge the greatest stays, and the least of a limit, a total, of free memory and of what runs.
   - A line that is broken (a disk was full, the sampler was killed in the middle of it) is left out, and an empty field is unknown, V(null).
 options:
   directory: {type: path, default: /var/db/sokuhai_monitor, description: Directory of the samples.}
@@ -50,7 +50,7 @@ def added(column):
 
 def least(column):
     """Whether the smallest of several values is the one that counts."""
-    return column == "memory_free" or column.endswith(("_limit", "_total"))
+    return column == "memory_free" or column.endswith(("_limit", "_total", "_running"))
 
 
 def order(path):

@@ -5,8 +5,10 @@
 import collections
 import http.client
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -18,6 +20,8 @@ KERNEL = {
     "kern.ipc.maxsockets": "sockets_limit",
     "hw.physmem": "memory_total",
 }
+# ZFS's cache, and the least that it keeps (usr.bin/top/machine.c counts it apart as well)
+ARC = ("kstat.zfs.misc.arcstats.size", "kstat.zfs.misc.arcstats.c_min")
 FREE, INACTIVE, PAGE = PAGES = ("vm.stats.vm.v_free_count", "vm.stats.vm.v_inactive_count", "hw.pagesize")
 
 
@@ -104,12 +108,13 @@ def process_limit():
 
 def kernel():
     """The columns of the kernel's own tables."""
-    lines = (line.partition("=") for line in words("sysctl", "-ie", *KERNEL, *PAGES).splitlines())
+    lines = (line.partition("=") for line in words("sysctl", "-ie", *KERNEL, *PAGES, *ARC).splitlines())
     values = {name: int(value) for name, _equal, value in lines if value.strip().isdigit()}
     row = {column: values.get(name) for name, column in KERNEL.items()}
     if set(PAGES) <= set(values):
-        # inactive pages are given up before anything is swapped
-        row["memory_free"] = (values[FREE] + values[INACTIVE]) * values[PAGE]
+        # inactive pages and what ZFS caches are given up before anything is swapped
+        size, least = (values.get(name, 0) for name in ARC)
+        row["memory_free"] = (values[FREE] + values[INACTIVE]) * values[PAGE] + max(0, size - least)
     row["swap_used"], row["swap_total"] = parse_swap(words("swapinfo", "-k")) or (None, None)
     return row
 
@@ -120,6 +125,56 @@ def parse_swap(text):
         return None
     rows = re.findall(r"^(?!Total)\S+\s+(\d+)\s+(\d+)\s", text, re.M)
     return sum(int(used) for _total, used in rows) * 1024, sum(int(total) for total, _used in rows) * 1024
+
+
+# ---- file systems, services ----
+
+
+def file_system(path, prefix):
+    """The columns of the file system that holds *path*, as df(1) shows it; none where it has no such numbers.
+
+    What is left to users who are not root is negative where root has begun what is kept for it, and statvfs(3) passes that on as a number without a sign.
+    """
+    try:
+        room = os.statvfs(path)
+    except OSError:
+        return {}
+    used, left = room.f_blocks - room.f_bfree, 0 if room.f_bavail >= 2**63 else room.f_bavail
+    return {
+        prefix + "_disk_used": used * room.f_frsize,
+        prefix + "_disk_total": (used + left) * room.f_frsize,
+        prefix + "_inodes_used": max(0, room.f_files - room.f_ffree),
+        prefix + "_inodes_total": room.f_files,
+    }
+
+
+def file_systems(places):
+    """The columns of *places*, {prefix: path}; of two in one file system only the first has any."""
+    row, seen = {}, set()
+    for prefix, path in places.items():
+        try:
+            device = os.stat(path).st_dev
+        except OSError:
+            continue
+        if device not in seen:
+            seen.add(device)
+            row.update(file_system(path, prefix))
+    return row
+
+
+def enabled(service):
+    """Whether rc.conf(5) enables a service; asked of its own script, which knows all the files that may."""
+    return run("service", service, "enabled") is not None
+
+
+def accepts(where, seconds=5):
+    """Whether something accepts a connection to *where*, "address:port"."""
+    address, _colon, port = where.rpartition(":")
+    try:
+        socket.create_connection((address.strip("[]"), int(port)), seconds).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 # ---- named ----

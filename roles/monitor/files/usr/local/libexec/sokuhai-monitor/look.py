@@ -167,8 +167,11 @@ class Look:
 
     def processes(self):
         """{named, postfix: [sockets, descriptors, limit], smtp: processes}; named's is the process with the most, Postfix's sockets are of all of its
-        processes and its descriptors those of the one that is nearest its limit. Without the table the fields are null; a daemon that does not run is left out."""
+        processes and its descriptors those of the one that is nearest its limit. Without the table the fields are null; a daemon that does not run is left out.
+        None where ps(1) has said nothing: whether anything runs is unknown then."""
         running = parse_processes(words("ps", "-ax", "-o", "pid=", "-o", "ppid=", "-o", "comm="))
+        if not running:
+            return None
         table = count_files(run("sysctl", "-b", "kern.file") or b"")
         held = table or {}
 

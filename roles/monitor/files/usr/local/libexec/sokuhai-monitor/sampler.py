@@ -18,6 +18,8 @@ from samples import COLUMNS, COUNTED, Samples
 
 BUSY_LOG = 1000  # bytes a second into the log that are a delivery: four recipients
 CALM = 60  # seconds without a sign of one after which the delivery is over
+# whether it runs, and its rc script
+SERVICES = {"named_running": "named", "postfix_running": "postfix", "greylist_running": "sokuhai_postgrey"}
 MUTE = 3  # samples in a row in which named did not answer
 
 
@@ -27,6 +29,7 @@ class Sampler:
         self.samples = Samples(os.path.join(settings["directory"], "samples.csv"))
         state = os.path.join(settings["directory"], "state", "state.json")
         self.alerts = Alerts(state, socket.gethostname(), settings)
+        self.places = {"queue": settings["queue_directory"], "log": os.path.dirname(settings["maillog"])}
         self.counts, self.named, self.log, self.kept = Counts(), None, None, {}
         self.last, self.busy_until, self.first, self.mute = 0.0, 0.0, True, 0
 
@@ -87,6 +90,18 @@ class Sampler:
         limit = self.when_changed(self.settings["main_cf"], freebsd.process_limit)
         return dict(row, postfix_processes=smtp, postfix_processes_limit=limit)
 
+    def running(self, processes):
+        """The columns of what should run: 1 where it does, 0 where it does not though rc.conf(5) enables it, None for what is unknown or disabled.
+
+        processes: what the other part says, None where ps(1) said nothing. The greylisting service is one that does what it is there for: accept connections.
+        """
+        row = {}
+        if processes is not None:
+            row = {name + "_running": name in processes for name in ("named", "postfix")}
+        if self.settings["greylist"]:
+            row["greylist_running"] = all(map(freebsd.accepts, self.settings["greylist"]))
+        return {name: 1 if runs else 0 if freebsd.enabled(SERVICES[name]) else None for name, runs in row.items()}
+
     def measure(self, seconds):
         """One row, {column: number or None}. seconds: since the one before."""
         answer, lines = self.ask(b"f")
@@ -102,19 +117,24 @@ class Sampler:
         counted = self.counts.take()
         if not answer["missed"]:
             row.update((column, counted[column]) for column in COUNTED)
-        processes = answer["processes"]
+        processes = answer["processes"] or {}
+        row.update(self.running(answer["processes"]))
         if "named" in processes:
             row.update(self.of_named(processes["named"]))
         if "postfix" in processes:
             row.update(self.of_postfix(processes["postfix"], processes["smtp"]))
         row.update(freebsd.kernel())
+        row.update(freebsd.file_systems(self.places))
         return row
 
     def is_busy(self, answer, seconds):
-        """Whether mail is being delivered: by the messages that wait, or, since one message may have tens of thousands of recipients, by the log's growth."""
+        """Whether it is worth looking often: something may be about to be an alarm, or mail is being delivered, by the messages that wait, or, since one message
+        may have tens of thousands of recipients, by the log's growth."""
         before, self.log = self.log, answer["log"]
-        return answer["messages"] >= BUSY_MESSAGES or (
-            before is not None and answer["log"] - before > BUSY_LOG * seconds
+        return (
+            bool(self.alerts.state.get("since"))
+            or answer["messages"] >= BUSY_MESSAGES
+            or (before is not None and answer["log"] - before > BUSY_LOG * seconds)
         )
 
     def step(self):
