@@ -10,6 +10,7 @@ sys.path.insert(0, str(FOLDER))
 wrote, sys.dont_write_bytecode = sys.dont_write_bytecode, True
 import alarms
 import alerts
+import certificate
 import freebsd
 import look
 import maillog
@@ -27,9 +28,10 @@ SETTINGS = {
     "incoming_seconds": 1800,
     "deferred_seconds": 0,
     "deferred_dns": 50,
+    "certificate_days": 14,
     "quiet": 60,
     "alert_to": [],
     "greylist": [],
 }
 
-__all__ = ["FOLDER", "SETTINGS", "alarms", "alerts", "freebsd", "look", "maillog", "sampler", "samples"]
+__all__ = ["FOLDER", "SETTINGS", "alarms", "alerts", "certificate", "freebsd", "look", "maillog", "sampler", "samples"]

@@ -28,7 +28,9 @@ def test_inet_services_of_a_master_cf():
 
 class Module(probe.Probe):
     def __init__(self, **params):
-        super().__init__({"packages": [], "openfiles": {"postfix": 100}, "rebuilt_kernel": False, **params})
+        super().__init__(
+            {"packages": [], "openfiles": {"postfix": 100}, "rebuilt_kernel": False, "certificate_days": 14, **params}
+        )
 
     @property
     def ids(self):
@@ -97,6 +99,23 @@ def test_a_port_of_master_cf_on_which_master_does_not_listen(monkeypatch):
     module = Module()
     module.listeners(running(1, "master"))
     assert module.ids == ["listener 10025"] and module.findings[0]["because"] == ["master.cf: 127.0.0.1:10025/inet"]
+
+
+@pytest.mark.parametrize("days, found", [(20, []), (13, ["certificate {path}"])])
+def test_a_certificate_of_a_listener_that_ends_soon(monkeypatch, tmp_path, days, found):
+    path, run = tmp_path / "chain.pem", host.run
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    make += ["-subj", "/CN=mx", "-keyout", "/dev/null", "-out", str(path), "-days", str(days)]
+    assert run(make)[0] == 0
+    answers = {"-hx": "\n%s, none\n\n" % path, "-Phx": "%s/none.pem\n" % tmp_path}
+    monkeypatch.setattr(host, "run", lambda argv: (0, answers[argv[1]], "") if argv[0] == "postconf" else run(argv))
+    module = Module()
+    module.certificates()
+    assert module.ids == [one.format(path=path) for one in found]
+    assert all(one["because"] == ["certificate"] for one in module.findings)
+    never = Module(certificate_days=0)
+    never.certificates()
+    assert never.ids == []
 
 
 def test_a_program_that_is_another_packages(monkeypatch, tmp_path):

@@ -77,13 +77,18 @@ DEFERRED = [(at, {"deferred_dns": 10 if at < 60 else 0}) for at in range(0, 1000
             [(at, {"age_incoming": age}) for at, age in ((0, 1799), (5, 1800), (10, 900), (20, 899), (90, 0))],
             [(5, "age_incoming", True), (90, "age_incoming", False)],
         ),
+        # days until a certificate ends
+        (
+            [(at, {"certificate_days": days}) for at, days in ((0, 14), (5, 13), (10, -1), (15, 89), (80, 89))],
+            [(5, "certificate_days", True), (80, "certificate_days", False)],
+        ),
         # a dead address is no alarm unless somebody wants one
         ([(0, {"age_deferred": 400000})], []),
         # smtp's processes may fill their limit
         ([(0, FULL)], []),
     ],
     ids=(
-        "once each way,up and down,between,unknown,clock,deferred,down,down again,not known to be down,down and clock,disk,memory,incoming,dead address,processes"
+        "once each way,up and down,between,unknown,clock,deferred,down,down again,not known to be down,down and clock,disk,memory,incoming,certificate,dead address,processes"
     ).split(","),
 )
 def test_a_crossing_is_told_once_and_its_end_once(rows, told):
@@ -133,7 +138,7 @@ def test_there_are_words_for_both_ways_of_each_alarm(name):
     lines = {alarms.words_of({"name": name, "over": over, "value": 90, "limit": 200}, "mx") for over in (True, False)}
     words = re.escape(alarms.BY_NAME[name].words)
     assert len(lines) == 2 and all(re.fullmatch("mx: .*%s.*" % words, line) for line in lines), lines
-    if not name.endswith("_down"):
+    if alarms.BY_NAME[name].kind not in ("down", "least"):
         assert all(re.search(r" 90 of 200( \(45 %\))?$", line) for line in lines), lines
 
 

@@ -13,6 +13,7 @@ GOOD = {
     "monitor_alert_to": ["ops@home.example", "root"],
     "monitor_ceiling_percent": 80,
     "monitor_deferred_dns": 100,
+    "monitor_certificate_days": 14,
     "monitor_down_seconds": 60,
     "monitor_disk_percent": 90,
     "monitor_memory_percent": 95,

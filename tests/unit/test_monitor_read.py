@@ -157,6 +157,7 @@ def test_what_is_added_up_is_what_the_sampler_counts():
         "memory_free",
         "memory_total",
         "swap_total",
+        "certificate_days",
         "queue_disk_total",
         "queue_inodes_total",
         "log_disk_total",

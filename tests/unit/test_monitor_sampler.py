@@ -12,7 +12,7 @@ import types
 
 import pytest
 from role_modules import load
-from sampler_modules import SETTINGS, freebsd, look, sampler, samples
+from sampler_modules import SETTINGS, certificate, freebsd, look, sampler, samples
 
 reader = load("roles/monitor/library/monitor_read.py")
 #: What named's statistics channel answers.
@@ -206,7 +206,7 @@ def test_daemons_that_do_not_run_are_left_out_and_a_missing_table_is_unknown(tmp
     (tmp_path / "log").write_text("")
     (tmp_path / "pid").mkdir()
     (tmp_path / "pid" / "master.pid").write_text("       8\n")
-    one = look.Look({"maillog": str(tmp_path / "log"), "queue_directory": str(tmp_path)})
+    one = look.Look({"maillog": str(tmp_path / "log"), "queue_directory": str(tmp_path), "main_cf": "/none/main.cf"})
     printed = {"ps": "1 0 init\n", "procstat": ""}
     table = None
     monkeypatch.setattr(look, "words", lambda *argv, **more: printed[argv[0]])
@@ -310,6 +310,7 @@ class Steps(sampler.Sampler):
         self.whole = {
             "queue": {name: [0, None] for name in samples.QUEUES},
             "processes": {},
+            "certificate": None,
             "bytes": 0,
             "missed": False,
         }
@@ -417,6 +418,30 @@ def test_a_file_system_is_as_full_as_df_says(tmp_path, monkeypatch):
     room.f_bavail = 2**64 - 80
     found = freebsd.file_system(str(tmp_path), "queue")
     assert found["queue_disk_used"] == found["queue_disk_total"]
+
+
+def test_the_certificate_that_ends_first_counts_and_is_read_again_when_it_was_written(tmp_path, steps, monkeypatch):
+    paths = [tmp_path / "a.pem", tmp_path / "b.pem"]
+    ends = {str(paths[0]): "Mar  4 08:49:00 2029 GMT", str(paths[1]): "Dec 11 00:00:00 2026 GMT"}
+    paths[0].touch()
+
+    def words(command, *argv):
+        if command == "postconf":
+            return "\n%s, %s\n" % tuple(paths) if argv[0] == "-hx" else "none\n%s\n" % paths[1]
+        return "notAfter=%s\n" % ends[argv[2]] if (tmp_path / argv[2]).exists() else ""
+
+    monkeypatch.setattr(certificate, "words", words)
+    found = certificate.Certificates(str(tmp_path / "main.cf"))
+    # the other one is not there
+    assert found.end() == 1867308540
+    paths[1].touch()
+    assert found.end() == 1796947200
+    ends[str(paths[1])] = "rubbish"
+    assert found.end() == 1796947200, "not read again before somebody writes it"
+    os.utime(paths[1], (1, 1))
+    assert found.end() == 1867308540
+    steps.whole["certificate"] = 1795898000 + 9 * 86400 + 5
+    assert steps.measure(5)["certificate_days"] == 9
 
 
 def test_what_zfs_caches_above_its_least_is_free_memory(monkeypatch):

@@ -11,6 +11,7 @@ KNOWN = {
     "reboot": "shutdown -r now",
     "restart": "service {service} restart",
     "setgid": "postfix set-permissions",
+    "certificate": None,
     "header": None,
     "mode": None,
     "package": None,

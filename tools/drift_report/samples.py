@@ -87,7 +87,9 @@ def together(name):
         or name in ("named_servfail", "named_queries")
     ):
         return sum
-    return min if name.endswith(("_limit", "_total", "_running")) or name == "memory_free" else max
+    return (
+        min if name.endswith(("_limit", "_total", "_running")) or name in ("memory_free", "certificate_days") else max
+    )
 
 
 def thinned(columns, points=POINTS):

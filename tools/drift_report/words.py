@@ -178,6 +178,10 @@ WORDS = {
         "puts it back; without it only root can submit mail on this host",
         "で元に戻ります。戻すまで、このホストで root 以外はメールを送れません。",
     ),
+    "remedy_certificate": (
+        "renew it and have Postfix read it: postfix reload",
+        "証明書を更新し、postfix reload で読み込ませます。",
+    ),
     "remedy_header": (
         "rebuild it with the original header: docs/why-fd-setsize.md",
         "元のヘッダーでビルドし直します（docs/why-fd-setsize.md）。",

@@ -37,6 +37,7 @@ options:
       program: {description: A file of the package; empty when only the package counts., type: str, default: ''}
       package: {description: "Name, or origin (mail/py-spf-engine).", type: str, required: true}
       rebuilt: {description: Whether role ports reports its vulnerabilities and daemons that are older than it., type: bool, default: false}
+  certificate_days: {description: "Days that a certificate of smtpd's must still be good for; 0 is any.", type: int, default: 0}
   rebuilt_kernel: {description: Whether role kernel itself reports that a kernel of its own is older than the world., type: bool, default: false}
 author: sokuhai
 """
@@ -50,6 +51,7 @@ notes: {description: What could not be determined., type: list, returned: always
 
 import glob
 import os
+import re
 import socket
 import stat
 
@@ -91,6 +93,13 @@ def port(name):
         return name if name.isdigit() else str(socket.getservbyname(name, "tcp"))
     except OSError:
         return ""
+
+
+def certificates():
+    """Paths of the certificates that smtpd presents, by main.cf and by the inet services of master.cf."""
+    names = ("smtpd_tls_chain_files", "smtpd_tls_cert_file", "smtpd_tls_eccert_file")
+    text = postconf("-hx", *names) + "\n" + postconf("-Phx", *("*/inet/" + name for name in names))
+    return sorted({path for path in re.split(r"[\s,]+", text) if path.startswith("/")})
 
 
 def postconf(*arguments):
@@ -175,6 +184,23 @@ class Probe:
                     "not listening",
                     because=["master.cf: %s/inet" % name],
                     remedy="restart",
+                )
+
+    def certificates(self):
+        """Every certificate that smtpd presents must be good for a while yet; one that cannot be read is smtpd's own complaint."""
+        seconds = str(86400 * self.p["certificate_days"])
+        for path in certificates() if self.p["certificate_days"] else ():
+            ends = host.run(["openssl", "x509", "-in", path, "-noout", "-enddate", "-checkend", seconds])
+            found = re.match("notAfter=(.+)", ends[1])
+            if ends[0] and found:
+                self.report(
+                    "postfix",
+                    "certificate %s" % path,
+                    "smtpd's certificate %s" % path,
+                    "good for %d days" % self.p["certificate_days"],
+                    "good until %s" % found[1],
+                    because=["certificate"],
+                    remedy="certificate",
                 )
 
     # -- files
@@ -295,12 +321,14 @@ def main():
                     "rebuilt": {"type": "bool", "default": False},
                 },
             },
+            "certificate_days": {"type": "int", "default": 0},
             "rebuilt_kernel": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     probe = Probe(module.params)
     probe.daemons()
+    probe.certificates()
     probe.modes()
     probe.packages()
     probe.kernel()

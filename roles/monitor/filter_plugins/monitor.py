@@ -13,6 +13,7 @@ RANGES = {
     "monitor_memory_percent": (0, 99, "per cent, 0 for never"),
     "monitor_incoming_seconds": (0, 31622400, "seconds, 0 for never"),
     "monitor_deferred_seconds": (0, 31622400, "seconds, 0 for never"),
+    "monitor_certificate_days": (0, 365, "days, 0 for never"),
     "monitor_deferred_dns": (0, 1000000, "attempts in ten minutes, 0 for never"),
     "monitor_alert_quiet": (0, 86400, "seconds"),
     "monitor_file_kilobytes": (

@@ -67,6 +67,15 @@ ALARMS = (
         "seconds since the oldest message in queue deferred arrived",
     ),
     Alarm(
+        "certificate_days",
+        "least",
+        "certificate_days",
+        "",
+        "certificate_days",
+        "",
+        "smtpd's certificate (smtpd_tls_cert_file)",
+    ),
+    Alarm(
         "deferred_dns",
         "sum",
         "deferred_dns",
@@ -88,6 +97,7 @@ KINDS = {
         "free": SHARE,
         "most": MOST,
         "sum": MOST,
+        "least": ("expires: %(words)s, in %(value)d days", "renewed: %(words)s, good for %(value)d days"),
         "down": ("down: %(words)s does not run, for %(limit)d seconds or more", "up: %(words)s runs again"),
     }.items()
 }
@@ -108,6 +118,8 @@ def mark(alarm, row, dns, settings):
         return value, of, percent >= threshold, percent < threshold - HYSTERESIS
     if alarm.kind == "down":
         return value, threshold, not value, bool(value)
+    if alarm.kind == "least":
+        return value, threshold, value < threshold, value >= threshold
     return value, threshold, value >= threshold, value < threshold / 2
 
 

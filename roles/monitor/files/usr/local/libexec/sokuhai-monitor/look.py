@@ -6,6 +6,7 @@ import json
 import os
 import time
 
+from certificate import Certificates
 from freebsd import arrival, count_files, parse_processes, parse_rlimits, run, words
 from samples import QUEUES
 
@@ -146,6 +147,7 @@ class Look:
     def __init__(self, settings):
         self.tail = Tail(settings["maillog"])
         self.top = settings["queue_directory"]
+        self.certificates = Certificates(settings["main_cf"])
         self.queues = {
             name: Queue(os.path.join(self.top, name), name in ("incoming", "active", "deferred")) for name in QUEUES
         }
@@ -161,6 +163,7 @@ class Look:
         return {
             "queue": {name: queue.look() for name, queue in self.queues.items()},
             "processes": self.processes(),
+            "certificate": self.certificates.end(),
             "bytes": len(lines),
             "missed": missed,
         }, lines

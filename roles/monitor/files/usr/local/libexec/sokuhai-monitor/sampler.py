@@ -123,6 +123,8 @@ class Sampler:
             row.update(self.of_named(processes["named"]))
         if "postfix" in processes:
             row.update(self.of_postfix(processes["postfix"], processes["smtp"]))
+        if answer["certificate"] is not None:
+            row["certificate_days"] = (answer["certificate"] - now) // 86400
         row.update(freebsd.kernel())
         row.update(freebsd.file_systems(self.places))
         return row

@@ -61,6 +61,7 @@ COLUMNS = (
     "log_inodes_used",
     "log_inodes_total",
     "greylist_running",
+    "certificate_days",
     "greylist_hits",
     "dnsbl_hits",
     "postscreen_hits",
