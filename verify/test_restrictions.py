@@ -88,5 +88,10 @@ def test_the_submission_services_meet_no_list_about_spam(host, declared, setting
         pytest.skip("postfix_submission is false: nobody submits")
     for port in ("587", "465"):
         options = hostlib.output(host, f"postconf -P '{port}/inet/*'")
-        for name in ("client", "helo", "sender", "recipient", "end_of_data"):
+        for name in ("client", "helo", "recipient", "end_of_data"):
             assert re.search(rf"/smtpd_{name}_restrictions\s*=\s*$", options, re.M), f"{port}: {name}"
+        # whose address it is may be asked, and nothing else (sasl_sender_check)
+        senders = re.search(r"/smtpd_sender_restrictions\s*=\s*(.*)$", options, re.M)[1]
+        assert not senders or re.fullmatch(r"(warn_if_reject, )?reject_authenticated_sender_login_mismatch", senders), (
+            senders
+        )
