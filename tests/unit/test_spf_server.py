@@ -2,6 +2,7 @@
 """The program that passes the connections of all smtpd(8) to one SPF agent, with a small agent in its place."""
 
 import os
+import pwd
 import re
 import socket
 import subprocess
@@ -149,6 +150,15 @@ def test_a_killed_one_is_replaced(place):
     until(lambda: not alive(pid))
     assert len(place.sockets()) == 1, "what it left behind"
     assert place.ask(place.connect())[0] != pid and len(place.sockets()) == 1
+
+
+def test_the_module_proves_that_a_connection_is_passed_on(place):
+    names = {"program": place.program, "config": place.config, "server": place.folder / "sokuhai-policyd-spf"}
+    module = spf_agent.Agent({name: str(path) for name, path in names.items()})
+    module.prove_server(pwd.getpwuid(os.geteuid()))
+    place.write("policyd-spf", AGENT.replace("action=", "answer="))
+    with pytest.raises(spf_agent.host.Refused, match="sokuhai-policyd-spf passes no connection on"):
+        module.prove_server(pwd.getpwuid(os.geteuid()))
 
 
 @pytest.mark.parametrize("damage", ["there is no agent", "it dies"])

@@ -147,7 +147,6 @@ class Agent:
         probe = os.path.join(folder, "probe")
         host.write(probe, self.p["probe"], 0o644)
         command = interpreter(self.p["program"]) + (["-B"] if self.p["agent"] == "python" else [])
-        other = entry.pw_uid != os.geteuid()
         try:
             done = subprocess.run(
                 [*command, probe, self.p["program"], *([config] if config else [])],
@@ -159,7 +158,7 @@ class Agent:
                 env={"PATH": host.PATH, "LC_ALL": "C"},
                 timeout=TIMEOUT,
                 check=False,
-                **({"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []} if other else {}),
+                **self.as_user(entry),
             )
         except subprocess.TimeoutExpired:
             raise host.Refused("%s did not answer within %d s" % (self.p["program"], TIMEOUT)) from None
@@ -204,6 +203,45 @@ class Agent:
             if action(answer) != wanted:
                 raise host.Refused(self.otherwise(scope, result, answer, wanted))
         return {result: answer for (scope, result), answer in answers.items() if scope == "mfrom"}
+
+    def prove_server(self, entry):
+        """Have a connection passed on as spawn(8) does it, and refuse where no answer comes back. An address of the host itself is not looked up."""
+        ours, theirs = socket.socketpair()
+        asked = policy.request("probe.invalid", "probe@probe.invalid", "probe@probe.invalid", "probe.server")
+        with ours:
+            with theirs:
+                done = subprocess.run(
+                    [self.p["server"], self.p["program"], self.p["config"]],
+                    stdin=theirs,
+                    stdout=theirs,
+                    stderr=subprocess.PIPE,
+                    cwd="/",
+                    env={"PATH": host.PATH, "LC_ALL": "C"},
+                    timeout=TIMEOUT,
+                    check=False,
+                    **self.as_user(entry),
+                )
+            ours.settimeout(TIMEOUT)
+            answer = b""
+            with contextlib.suppress(OSError):
+                ours.sendall(re.sub(r"(?m)^client_address=.*", "client_address=127.0.0.1", asked).encode())
+                answer = ours.recv(4096)
+        if not answer.startswith(b"action="):
+            raise host.Refused(
+                "spf_agent: %s passes no connection on (exit %d): %s"
+                % (
+                    self.p["server"],
+                    done.returncode,
+                    done.stderr.decode(errors="replace").strip() or "see the mail log",
+                )
+            )
+
+    @staticmethod
+    def as_user(entry):
+        """Return the options of subprocess.run() for a process of *entry*'s user."""
+        if entry.pw_uid == os.geteuid():
+            return {}
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
     def otherwise(self, scope, result, answer, wanted):
         """Return what to say of an *answer* that does not do what is *wanted*: the difference, and where it can be removed."""
@@ -311,6 +349,8 @@ class Agent:
                 # once more, where Postfix will find it: a directory closed to the user would show only now
                 self.prove(entry)
                 self.forget()
+            if self.p["server"]:
+                self.prove_server(entry)
             for one in old:
                 # smtpd queries the next one: smtpd_policy_service_try_limit
                 with contextlib.suppress(ProcessLookupError):

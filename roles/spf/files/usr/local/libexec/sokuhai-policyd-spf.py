@@ -174,7 +174,8 @@ class Server:
             used = time.monotonic()
             with helper, contextlib.suppress(OSError):
                 helper.settimeout(PATIENCE)
-                received = socket.recv_fds(helper, 1, 1)[1]
+                # room for more than one, since FreeBSD drops what comes with padding (CMSG_SPACE) and does not fit
+                received = socket.recv_fds(helper, 1, 4)[1]
                 if received:
                     helper.sendall(self.take(socket.socket(fileno=received[0])))
 
