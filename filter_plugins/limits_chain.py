@@ -13,6 +13,7 @@ import sys
 # Ansible loads a plugin by its path
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import sizing
+import sizing_memory
 from limits_plan import conflicts, misplaced
 from sizing import KERNEL_VALUES, PORT_FIRST, PORT_LAST, PORTS_PER_QUERY, holds, number, with_overhead
 
@@ -35,7 +36,7 @@ class Chain:
         self.asked = sizing.asked_of(declared)
         self.size = sizing.sizes(self.asked)
         self.needs = self.all_needs()
-        self.links, self.problems, self.floors, self.will = [], [], {}, {}
+        self.links, self.problems, self.floors, self.will, self.cache = [], [], {}, {}, None
 
     def all_needs(self):
         """{name: (value, because)}: what the service needs, and what a declared value needs of another one."""
@@ -345,14 +346,18 @@ class Chain:
         physmem, ncpu = number(self.values.get("hw.physmem")), number(self.values.get("hw.ncpu"))
         if not (physmem and ncpu):
             return
-        found = sizing.capacity(self.asked, physmem, ncpu)
+        arc = sizing_memory.arc_min(self.values, self.explicit)
+        self.cache = (
+            sizing_memory.cache_memory(self.asked, physmem, sizing_memory.kernel_memory(physmem, arc)) // sizing.MIB
+        )
+        found = sizing_memory.capacity(self.asked, physmem, ncpu, arc)
         self.link(
             "default_process_limit",
             "default_process_limit <=",
             found["most"],
             found["most"],
             self.asked.process_limit,
-            "memory and CPUs, as filter_plugins/sizing.py computes them",
+            "memory and CPUs: docs/memory.md",
             "postfix",
             f"sokuhai_process_limit: {found['most']}",
             broken=found["message"],
@@ -384,7 +389,7 @@ def limits_chain(measured, declared):
     settings (see conflicts()).
     declared: {variable: typed value} of all roles, as preflight_declared returns them.
 
-    Returns {links, floors, problems}:
+    Returns {links, floors, problems, cache (MiB of named's cache, None where the memory is unknown)}:
     links: [{id, name, has, will, needs, because, ok, mend, persists}], has = now, will = after role limits (unit: the sysctl's own; None =
     not there yet); persists in sysctl, loader, login_class, named, postfix, none.
     floors: {sysctl: int} to be guaranteed where nothing is declared, in the order in which they must be set.
@@ -407,7 +412,7 @@ def limits_chain(measured, declared):
         chain.placement,
     ):
         step()
-    return {"links": chain.links, "floors": chain.floors, "problems": chain.problems}
+    return {"links": chain.links, "floors": chain.floors, "problems": chain.problems, "cache": chain.cache}
 
 
 def limits_picture(chain):

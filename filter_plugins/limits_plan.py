@@ -11,11 +11,12 @@ import sys
 # Ansible loads a plugin by its path
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from sizing import BY_NAME, KERNEL_VALUES, has_suffix, holds, in_order, number, same
+from sizing_memory import ARC_MIN
 
 #: The kernel refuses a lower value at run time (uipc_socket.c, kern_mbuf.c): only a boot lowers these.
 RAISE_ONLY = ("kern.ipc.maxsockets", "kern.ipc.nmbclusters")
 #: What boot_values() counts, and capacity() of sizing.py.
-READ_TOO = ("hw.physmem", "hw.ncpu", "kern.maxusers", "kern.ipc.maxmbufmem")
+READ_TOO = ("hw.physmem", "hw.ncpu", "kern.maxusers", "kern.ipc.maxmbufmem", ARC_MIN)
 
 #: One value under two names (sys/kern/uipc_socket.c): only the second is written.
 ALIASES = {"kern.ipc.somaxconn": "kern.ipc.soacceptqueue"}

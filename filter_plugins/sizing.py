@@ -2,12 +2,9 @@
 """What everything that runs on the host comes to at its busiest: processes, files, sockets, buffers, pf states, memory, waits, kernel values.
 
 One table of services, one of kernel values, and one place for their numbers. Who needs a sum asks here: the chain of limits, Dovecot's
-client_limit, pf's states, the tarpit's waits. What else counts is a row of SERVICES, or of KERNEL_VALUES.
+client_limit, pf's states. What fits into memory: sizing_memory.py; the tarpit's waits: sizing_waits.py. What else counts is a row of SERVICES, or of KERNEL_VALUES.
 
-Where the numbers come from: Postfix 3.10.13 with TLS on, 100 sessions held open after RCPT and a running queue, private memory
-(Private_Clean + Private_Dirty of /proc/PID/smaps_rollup): smtpd 2,163 KiB (2,070 without a TLS session), smtp 1,902 KiB, cleanup 649 to
-658 KiB. Pages that processes share are not counted again. What the kernel holds for a process (stack, page tables, descriptors, socket
-buffers) does not show there: 128 KiB each, a judgement, not a measurement.
+Where the numbers of memory come from, and which are estimates: docs/memory.md. Pages that processes share are not counted again.
 """
 
 from __future__ import annotations
@@ -25,8 +22,8 @@ KIB, MIB = 1 << 10, 1 << 20
 POSTFIX_FILES, POSTFIX_SOCKETS = 15, 8
 #: mbuf clusters of a Postfix process's connections.
 POSTFIX_CLUSTERS = 4
-#: What the kernel holds for a process, bytes.
-KERNEL_PER_PROCESS = 128 * KIB
+#: What the kernel holds for a process (stack, page tables, descriptors, socket buffers, blocks of the queue file), bytes.
+KERNEL_PER_PROCESS = 220 * KIB
 #: smtpd(8) of the two submission services together, maxproc 50 each, that the kernel values have room for without counting them. What is declared
 #: beyond is counted.
 SUBMISSION = 100
@@ -41,23 +38,13 @@ PORT_FIRST = 1024  # IPPORT_RESERVED: in_pcb.c refuses a range below it
 QUERY_BYTES = 128
 MSIZE, MCLBYTES = 256, 2048
 
-#: Part of the memory that mail may fill; the rest is the kernel's, named's and the file cache's.
-MEMORY_SHARE = 0.75
-#: A mail process mostly waits for the network; 500 of one service a processor is a judgement (the article's 500 on a one-processor machine of
-#: 2008 still holds), not a measurement.
-PROCESSES_PER_CPU = 500
-
-#: RFC 5321 4.5.3.2: a client waits 5 minutes for the answer to MAIL and RCPT; Postfix's own smtp(8) does. What else takes its time before the
-#: answer (DNS, a policy service) has to fit into it as well.
-CLIENT_WAITS = 300
-LONGEST_WAIT = 270
-
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
     """The declared values that sizes follow from: the shared ones, named's tcp-listen-queue and its udp-receive-buffer (bytes).
 
-    submission: smtpd(8) of the two submission services together.
+    submission: smtpd(8) of the two submission services together. spf: the agent, python, perl or "". asked_by_others: somebody beside this host's
+    own processes may ask named. cache_share (per cent of RAM), cache_floor, cache_ceiling (MiB): named's cache.
     """
 
     openfiles: int
@@ -66,6 +53,14 @@ class Asked:
     listen_queue: int = 0
     receive_buffer: int = 0
     submission: int = SUBMISSION
+    spf: str = ""
+    greylist: bool = False
+    sasl: bool = False
+    monitor: bool = False
+    asked_by_others: bool = False
+    cache_share: int = 0
+    cache_floor: int = 0
+    cache_ceiling: int = 0
 
 
 def none(_asked):
@@ -88,12 +83,36 @@ def named_sockets(asked):
     return math.ceil(asked.recursive_clients * NAMED_SPARE) + 1000
 
 
+def outstanding(asked):
+    """How many queries named can have in progress: its limit, and no more than are asked of it.
+
+    A process waits for one answer at a time; a stub resolver asks again after 5 s, and named gives up after 10.
+    """
+    own = 2 * (4 * asked.process_limit + 2 * asked.submission + (asked.process_limit if asked.spf else 0) + 300)
+    return asked.recursive_clients if asked.asked_by_others else min(asked.recursive_clients, own)
+
+
+def spf_processes(asked):
+    return asked.process_limit if asked.spf == "perl" else 0
+
+
+def spf_memory(asked):
+    if asked.spf == "perl":
+        return asked.process_limit * SPF_PERL
+    servers = math.ceil(asked.process_limit / SPF_CONNECTIONS)
+    return servers * SPF_SERVER + asked.process_limit * SPF_CONNECTION + SPF_HELPERS if asked.spf else 0
+
+
 @dataclasses.dataclass(frozen=True)
 class Service:
-    """What a service asks of the host at its busiest, in all: each a function of Asked. memory: bytes that it shares with nobody."""
+    """What a service asks of the host at its busiest, in all: each a function of Asked. memory: bytes that it shares with nobody.
+
+    lower: the variable with which its memory becomes less.
+    """
 
     name: str
     user: str
+    lower: str = ""
     processes: Callable = none
     files: Callable = none
     sockets: Callable = none
@@ -115,18 +134,29 @@ def postfix(name, processes, each=0, **more):
     )
 
 
-SMTPD, CLEANUP, SMTP = (kib * KIB + KERNEL_PER_PROCESS for kib in (2163, 658, 1902))
+SMTPD, CLEANUP, SMTP = (kib * KIB + KERNEL_PER_PROCESS for kib in (1620, 1410, 1430))
+#: named without queries, and for each in progress; postgrey, each of two; what Dovecot's few processes take, and for each connection of an smtpd.
+NAMED, QUERY, POSTGREY, DOVECOT, AUTH = 12 * MIB, 27 * KIB, 18 * MIB, 8 * MIB, 10 * KIB
+MONITOR, BASE = 20 * MIB, 40 * MIB
+#: roles/spf/README.md: how many connections a process of the Python agent serves; the process, each connection, and the five that pass one on.
+SPF_CONNECTIONS, SPF_SERVER, SPF_CONNECTION, SPF_HELPERS = 400, 14 * MIB, 154 * KIB, 5 * 7 * MIB
+#: An interpreter and its spawn(8) for each smtpd.
+SPF_PERL = 9 * MIB + 2 * KERNEL_PER_PROCESS
 
 # default_process_limit counts per service, not for all of Postfix (TUNING_README): smtpd, cleanup, smtp and local can each reach it in one burst.
 SERVICES = (
-    postfix("smtpd", limit, SMTPD, states=limit),
-    postfix("cleanup", limit, CLEANUP),
-    postfix("smtp", limit, SMTP, states=limit),
+    postfix("smtpd", limit, SMTPD, states=limit, lower="sokuhai_process_limit"),
+    postfix("cleanup", limit, CLEANUP, lower="sokuhai_process_limit"),
+    postfix("smtp", limit, SMTP, states=limit, lower="sokuhai_process_limit"),
     postfix("local", limit),
     # qmgr, anvil, trivial-rewrite, proxymap, tlsmgr and the like serve many clients by one process
     postfix("the rest of Postfix", lambda _asked: 50, memory=lambda _asked: 64 * MIB),
     postfix(
-        "submission", more_submission, memory=lambda asked: asked.submission * (SMTPD + CLEANUP), states=more_submission
+        "submission",
+        more_submission,
+        memory=lambda asked: asked.submission * (SMTPD + CLEANUP),
+        states=more_submission,
+        lower="postfix_submission_maxproc",
     ),
     # threads of one process
     Service(
@@ -137,9 +167,28 @@ SERVICES = (
         # a query and its answer
         clusters=lambda asked: 2 * asked.recursive_clients,
         states=clients,
+        memory=lambda asked: NAMED + outstanding(asked) * QUERY,
+        lower="sokuhai_recursive_clients",
     ),
+    Service(
+        "SPF", "nobody", processes=spf_processes, memory=spf_memory, lower="sokuhai_spf: none, or sokuhai_process_limit"
+    ),
+    Service("greylisting", "postgrey", memory=lambda asked: 2 * POSTGREY * asked.greylist, lower="sokuhai_greylist"),
+    Service(
+        "Dovecot",
+        "dovecot",
+        memory=lambda asked: (DOVECOT + auth_clients(asked.process_limit) * AUTH) * asked.sasl,
+        lower="sokuhai_submission",
+    ),
+    Service("the monitor", "sokuhai_monitor", memory=lambda asked: MONITOR * asked.monitor, lower="sokuhai_monitor"),
     # base daemons, log files, an operator's session
-    Service("the base system", "root", processes=lambda _asked: 250, files=lambda _asked: 2000),
+    Service(
+        "the base system",
+        "root",
+        processes=lambda _asked: 250,
+        files=lambda _asked: 2000,
+        memory=lambda _asked: BASE,
+    ),
 )
 
 
@@ -212,6 +261,14 @@ def asked_of(declared):
         listen_queue=declared.get("bind_tcp_listen_queue", 0),
         receive_buffer=declared.get("bind_udp_receive_buffer", 0),
         submission=2 * declared["postfix_submission_maxproc"] if declared.get("postfix_submission") else 0,
+        spf=declared["spf_agent"] if declared.get("spf_mode", "none") != "none" else "",
+        greylist=declared.get("greylist_enabled", False),
+        sasl=declared.get("sasl_enabled", False),
+        monitor=declared.get("monitor_enabled", False),
+        asked_by_others=bool(declared.get("bind_recursion_for")),
+        cache_share=declared.get("bind_cache_share", 0),
+        cache_floor=declared.get("bind_cache_floor_mib", 0),
+        cache_ceiling=declared.get("bind_cache_ceiling_mib", 0),
     )
 
 
@@ -394,84 +451,6 @@ def client_connections(process_limit, share):
     return min(max(int(whole("access_process_limit", process_limit, 1) * float(share) / 10), 10), 50)
 
 
-# ---- memory and processors ----
-
-
-def capacity(asked, physmem, ncpu):
-    """Judge what is *asked* against memory and processors.
-
-    physmem: bytes (sysctl hw.physmem). ncpu: sysctl hw.ncpu. Returns {ok: bool, most: the largest process limit that fits, message}.
-    """
-    has, needs = int(physmem * MEMORY_SHARE), sizes(asked).memory
-    by_cpu = PROCESSES_PER_CPU * ncpu
-
-    def fits(number):
-        return sizes(dataclasses.replace(asked, process_limit=number)).memory <= has
-
-    by_memory = largest(fits, max(by_cpu, asked.process_limit))
-    most = min(by_memory, by_cpu)
-    number, name = asked.process_limit, "sokuhai_process_limit"
-    if number > by_memory:
-        message = (
-            f"{name}: {number} is more than this host can hold: {number} smtpd with a cleanup each, {number} smtp and {asked.submission} of submission "
-            f"need {needs / MIB:,.0f} MiB in the worst case, but of {physmem / MIB:,.0f} MiB RAM only {has / MIB:,.0f} MiB are theirs, and a host "
-            "that swaps delivers nothing. "
-            + (f"At most {most} fits." if most else "Not even one fits: this host has too little RAM.")
-        )
-    else:
-        message = (
-            f"{name}: {number} is more than this host's {ncpu} processor{'s' if ncpu > 1 else ''} can serve ({PROCESSES_PER_CPU} processes of one "
-            f"service each). At most {most} fits."
-        )
-    return {"ok": number <= most, "most": most, "message": "" if number <= most else message}
-
-
-# ---- waits ----
-
-
-def postfix_tarpit_problems(waits, process_limit, share=0.5, reason="", connections=None):
-    """What is wrong with the waits of role access: a list of messages, each beginning with a variable's name.
-
-    waits: list of {name, seconds: int, a_minute: int}: so many RCPT commands a minute are answered so many seconds late; each holds one smtpd(8)
-    process for that long, so a_minute / 60 * seconds of them sleep at once (Little's law).
-    process_limit: int, default_process_limit. share: 0..1, part of it that may sleep. reason: str, why a wait may outlast what mail servers wait.
-    connections: int, what one client may hold at once (0 is no limit to Postfix), or None where that is not asked.
-    """
-    found = []
-    try:
-        for wait in waits:
-            seconds = whole(wait["name"], wait["seconds"], 0)
-            if seconds > LONGEST_WAIT and not str(reason).strip():
-                found.append(
-                    f"{wait['name']}: {seconds} s outlast the {CLIENT_WAITS} s that mail servers wait for an answer to RCPT (RFC 5321 4.5.3.2), so "
-                    f"good mail is lost without a reply; at most {LONGEST_WAIT}, or give the reason in access_sleep_reason"
-                )
-        held_by = {
-            wait["name"]: int(wait["seconds"]) * whole(f"{wait['name']}: a_minute", wait["a_minute"], 0) / 60
-            for wait in waits
-        }
-        allowed = whole("sokuhai_process_limit", process_limit, 1) * part("access_sleep_share", share)
-        most_held = None if connections is None else whole("access_client_connections", connections, 0)
-    except AnsibleFilterError as error:
-        return found + [str(error)]
-    held = sum(held_by.values())
-    if most_held is not None and any(int(wait["seconds"]) for wait in waits) and not 1 <= most_held <= allowed:
-        found.append(
-            f"access_client_connections: {most_held or 'no limit (0)'}: one client alone, made to wait, could hold more than the {allowed:.0f} of the "
-            f"{process_limit} smtpd processes of sokuhai_process_limit that may sleep (access_sleep_share {share}); 1 to {int(allowed)}"
-        )
-    if held > allowed:
-        wait = max(waits, key=lambda one: held_by[one["name"]])
-        room = max(0, allowed - held + held_by[wait["name"]])
-        rates = ", ".join(f"{one['name']}: {one['a_minute']} RCPT a minute, {one['seconds']} s each" for one in waits)
-        found.append(
-            f"{wait['name']}: waiting clients would hold {held:.0f} smtpd processes at once "
-            f"({rates}), {allowed:.0f} of the {process_limit} of sokuhai_process_limit may (access_sleep_share {share}); "
-            f"at {wait['a_minute']} a minute up to {int(room * 60 / max(1, int(wait['a_minute'])))} s fit"
-        )
-    return found
-
-
 class FilterModule:
     def filters(self):
         return {
@@ -479,5 +458,4 @@ class FilterModule:
             "sizing_pf_states": pf_states,
             "sizing_client_connections": client_connections,
             "sizing_submission_problems": submission_problems,
-            "postfix_tarpit_problems": postfix_tarpit_problems,
         }

@@ -1,7 +1,7 @@
 """The waits of role access against Postfix's process limit, in filter_plugins/sizing.py."""
 
 import pytest
-from sizing import postfix_tarpit_problems
+from sizing_waits import postfix_tarpit_problems
 
 
 def waits(ease=15, harsh=125, ease_rate=30, harsh_rate=30):

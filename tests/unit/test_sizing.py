@@ -6,7 +6,8 @@ import dataclasses
 import pytest
 import sizing
 from ansible.errors import AnsibleFilterError
-from sizing import Asked, capacity, sizes
+from sizing import Asked, sizes
+from sizing_memory import arc_min, cache_memory, capacity, kernel_memory, shares
 
 GIB = 1024**3
 ASKED = Asked(openfiles=65535, process_limit=500, recursive_clients=20000)
@@ -36,7 +37,7 @@ def test_a_service_more_is_a_row_more(monkeypatch):
 
 
 def test_the_articles_500_fits_4_gib_and_2_cpus():
-    assert fits(500, 4 * GIB, 2)["ok"] and sizes(ASKED).memory <= 3 * GIB
+    assert fits(500, 4 * GIB, 2)["ok"]
 
 
 def test_the_articles_500_does_not_fit_2_gib():
@@ -54,8 +55,10 @@ def test_the_most_it_names_is_the_edge(gib):
 
 
 def test_memory_is_that_of_the_services_that_fill():
-    smtpd, cleanup, smtp = (2291, 786, 2030)
+    smtpd, cleanup, smtp = (1840, 1630, 1650)
     kib = 64 * 1024 + 100 * (smtpd + cleanup) + 3 * (smtpd + cleanup + smtp)
+    # named with what 3 processes a service and the rest of the host can ask, and the base system
+    kib += 12 * 1024 + 2 * (4 * 3 + 200 + 300) * 27 + 40 * 1024
     assert sizes(dataclasses.replace(ASKED, process_limit=3)).memory == kib * 1024
 
 
@@ -67,12 +70,94 @@ def submitted(submission=True, maxproc=50):
 def test_what_may_be_submitted_counts_as_it_is_declared():
     assert submitted() == ASKED and submitted(submission=False).submission == 0
     more, none = sizes(submitted(maxproc=500)), sizes(submitted(submission=False))
-    each = (2291 + 786) * 1024
+    each = (1840 + 1630 + 4 * 27) * 1024
     assert (more.memory - sizes(ASKED).memory, sizes(ASKED).memory - none.memory) == (900 * each, 100 * each)
     # the kernel values have room for the hundred
     assert more.processes - sizes(ASKED).processes == 900 and none.processes == sizes(ASKED).processes
     result = capacity(submitted(maxproc=500), 4 * GIB, 2)
-    assert not result["ok"] and "1000 of submission" in result["message"]
+    assert not result["ok"] and "submission 3,389 MiB (postfix_submission_maxproc)" in result["message"]
+
+
+#: The defaults of all roles.
+ALL = dataclasses.replace(
+    ASKED, spf="python", greylist=True, sasl=True, monitor=True, cache_share=25, cache_floor=64, cache_ceiling=2048
+)
+FOUR_GB = 4271390720  # what FreeBSD has of 4 GB
+
+
+@pytest.mark.parametrize("arc", [0, FOUR_GB // 32])
+def test_everything_by_default_fits_into_4_gb_on_ufs_and_on_zfs(arc):
+    assert capacity(ALL, FOUR_GB, 2, arc)["ok"]
+    assert sum(size for _name, size, _lower in shares(ALL, FOUR_GB, kernel_memory(FOUR_GB, arc))) <= FOUR_GB
+
+
+@pytest.mark.parametrize(
+    "changes, least, most",
+    [
+        # what each part takes, MiB
+        ({"spf": ""}, 130, 200),
+        ({"spf": "perl"}, -4800, -4400),  # an interpreter for each smtpd
+        ({"greylist": False}, 36, 36),
+        ({"sasl": False}, 23, 24),
+        ({"monitor": False}, 20, 20),
+        ({"submission": 0}, 330, 360),
+        ({"asked_by_others": True}, -400, -360),  # all of recursive-clients
+        ({"recursive_clients": 1000}, 120, 135),
+    ],
+)
+def test_each_part_counts(changes, least, most):
+    assert least <= (sizes(ALL).memory - sizes(dataclasses.replace(ALL, **changes)).memory) / 2**20 <= most
+
+
+@pytest.mark.parametrize(
+    "physmem, changes, cache",
+    [
+        (64 * GIB, {}, 2048),  # the ceiling
+        (6 * GIB, {}, 1536),  # a quarter
+        (FOUR_GB, {}, 335),  # what is left
+        (2 * GIB, {}, 64),  # the floor, and what does not fit is refused
+        (64 * GIB, {"cache_ceiling": 100}, 100),
+    ],
+)
+def test_nameds_cache_is_what_the_others_leave(physmem, changes, cache):
+    found = cache_memory(dataclasses.replace(ALL, **changes), physmem, kernel_memory(physmem)) // 2**20
+    assert found == cache
+
+
+@pytest.mark.parametrize(
+    "running, explicit, wanted",
+    [
+        ({}, {}, 0),
+        ({"kstat.zfs.misc.arcstats.c_min": "133480960"}, {}, 133480960),
+        ({"kstat.zfs.misc.arcstats.c_min": "133480960"}, {"vfs.zfs.arc.min": "1G"}, GIB),
+        ({"kstat.zfs.misc.arcstats.c_min": "133480960"}, {"vfs.zfs.arc_min": 2**28}, 2**28),
+        ({"kstat.zfs.misc.arcstats.c_min": "133480960"}, {"vfs.zfs.arc.min": 0}, 133480960),
+    ],
+)
+def test_zfs_keeps_the_least_of_its_arc(running, explicit, wanted):
+    assert arc_min(running, explicit) == wanted
+
+
+def test_a_large_arc_min_is_not_mails():
+    result = capacity(ALL, FOUR_GB, 2, GIB)
+    assert not result["ok"] and "the kernel 1,268 MiB (with ZFS vfs.zfs.arc.min)" in result["message"]
+    assert capacity(dataclasses.replace(ALL, process_limit=result["most"]), FOUR_GB, 2, GIB)["ok"]
+
+
+def test_a_refusal_names_each_share_and_what_lowers_it():
+    message = capacity(ALL, 2 * GIB, 2)["message"]
+    for name in (
+        "smtpd 898 MiB (sokuhai_process_limit)",
+        "submission 339 MiB (postfix_submission_maxproc)",
+        "named 170 MiB (sokuhai_recursive_clients)",
+        "SPF 138 MiB (sokuhai_spf: none",
+        "named's cache 64 MiB (bind_cache_floor_mib)",
+        "greylisting 36 MiB (sokuhai_greylist)",
+        "Dovecot 24 MiB (sokuhai_submission)",
+        "the monitor 20 MiB (sokuhai_monitor)",
+        "the kernel 205 MiB",
+    ):
+        assert name in message, message
 
 
 @pytest.mark.parametrize("number, refused", [(0, True), (-1, True), (1, False), (50, False)])

@@ -20,12 +20,13 @@ def bind_predict(package):
     return {"version": "9.%d" % int(match.group(1)), "knows": {"files": older, "resolver_retry_interval": older}}
 
 
-def bind_cache_mib(physmem, share, floor, ceiling):
-    """max-cache-size in MiB: `share` percent of physmem (bytes), held between floor and ceiling (MiB).
+def bind_cache_mib(physmem, share, floor, ceiling, room=None):
+    """max-cache-size in MiB: `share` percent of physmem (bytes), held between floor and ceiling (MiB), and within room (MiB), where that is known.
 
     named's own default is 90 % of RAM in each view, which on a mail host is Postfix's memory.
     """
-    return max(int(floor), min(int(ceiling), int(physmem) * int(share) // 100 // MIB))
+    wanted = min(int(ceiling), int(physmem) * int(share) // 100 // MIB)
+    return max(int(floor), wanted if room is None else min(wanted, int(room)))
 
 
 def bind_anchor(entry):
