@@ -149,7 +149,7 @@ def dovecot_refusal(config):
         return ""
     return (
         "sasl_replace_config: %s was not written by this role. It may serve IMAP or POP3, which this role would end. "
-        "Set sasl_replace_config: true to have it replaced (a copy stays beside it), or sokuhai_submission: false"
+        "Set sasl_replace_config: true to have it replaced (it stays beside it as dovecot.conf.before-sokuhai), or sokuhai_submission: false"
         % config
     )
 

@@ -51,7 +51,7 @@ class Host:
         self.group = group
         monkeypatch.setattr(sasl_dovecot.grp, "getgrnam", lambda name: real(group) if name == "dovecot" else real(name))
         monkeypatch.setattr(os, "fchown", lambda *_: None)
-        monkeypatch.setattr(os, "chown", lambda *_: None)
+        monkeypatch.setattr(os, "chown", lambda *_, **_more: None)
         monkeypatch.setattr(base, "rights", lambda mode, *_owner: "%04o" % mode)
 
     def program(self, name, body):
@@ -229,6 +229,11 @@ def test_a_foreign_configuration_is_taken_over_only_when_asked(host):
     assert not host().absent()["changed"] and host.calls == [] and host.files() == foreign
     host(replace=True).present()
     assert host.files()["dovecot.conf.previous"] == foreign["dovecot.conf"]
+    # the next change takes the place of .previous alone, and the way back leaves what is not ours
+    (host.folder / "etc/dovecot.conf").write_text(SYNTAXES["2.4"] + "# by hand\n")
+    host(replace=True).present()
+    host().absent()
+    assert host.files() == {"dovecot.conf.before-sokuhai": foreign["dovecot.conf"]}
 
 
 def test_the_first_run_writes_starts_and_proves_and_the_second_changes_nothing(host):

@@ -48,7 +48,7 @@ import signal
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sasl_socket import prove
-from ansible.module_utils.sokuhai import foreign, host, leftovers, pkg, process, rc
+from ansible.module_utils.sokuhai import before, foreign, host, leftovers, pkg, process, rc
 from ansible.module_utils.sokuhai.files import File
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused, difference, read, write
@@ -184,6 +184,8 @@ class Dovecot:
         if not self.check_mode:
             former = config.former if config.differs else None
             if former is not None:
+                if MARK not in former:
+                    before.keep(self.config)
                 write(self.previous, former, 0o600, (0, 0))
             for file in files:
                 file.put()
