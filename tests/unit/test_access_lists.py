@@ -176,6 +176,12 @@ def test_one_zone_has_several_filters_with_their_own_weights():
     assert "profile current" in str(problems(declared(dnsbl=[{"name": "mine.example", "filters": filters}])))
 
 
+def test_a_zone_in_capital_letters_is_the_profiles_own():
+    result = made("current", dnsbl=[{"name": "Zen.Spamhaus.org.", "weight": 2}])
+    assert parameter(result, "postscreen_dnsbl_sites")[0] == "zen.spamhaus.org=127.0.0.[2..11]*2"
+    assert "Zen" not in str(result["main_cf"])
+
+
 def test_an_unhealthy_dnsbl_is_not_written():
     whole = declared()
     good = [entry for entry in healthy(whole) if entry["name"] == "bl.spamcop.net"]

@@ -223,6 +223,11 @@ def test_the_hosts_own_name_is_taken_literally(key, rejected):
             ["access_dnsbl", "x.example is listed twice"],
         ),
         (
+            {"dnsbl": [{"name": name, "filter": "127.0.0.2"} for name in ("x.example", "X.Example.")]},
+            ["access_dnsbl", "x.example is listed twice"],
+        ),
+        ({"dnsbl": [{"name": "All.RBL.jp.", "filter": "127.0.0.2"}]}, ["access_dnsbl", "all.rbl.jp", "closed"]),
+        (
             {"dnsbl": [{"name": "all.rbl.jp", "filter": "127.0.0.2"}]},
             ["access_dnsbl", "all.rbl.jp", DATA["__access_dnsbl_fates"]["all.rbl.jp"]],
         ),

@@ -8,6 +8,12 @@ import access_codes
 from .declared import is_domain, merged
 
 
+def _merged(base, extra):
+    """Return merged() of DNSBLs; a zone is the same one in capital letters, and with the dot at its end."""
+    extra = [{**entry, "name": str(entry.get("name") or "").lower().rstrip(".")} for entry in extra or []]
+    return merged(base, extra, "access_dnsbl")
+
+
 def _filters(entry):
     """Return [{filter, weight}] of an entry of access_dnsbl, which has one of its own or a list."""
     return entry.get("filters") or [{"filter": entry.get("filter", ""), "weight": entry.get("weight", 1)}]
@@ -20,7 +26,7 @@ def lists(base, extra, fates):
     kind: allow where every weight is below 0, else block, as module access_dnsbl_health wants it.
     """
     found = []
-    for entry in merged(base, extra, "access_dnsbl")[0]:
+    for entry in _merged(base, extra)[0]:
         if entry["name"] not in (fates or {}):
             filters = [{"filter": one["filter"], "weight": int(one.get("weight", 1))} for one in _filters(entry)]
             kind = "allow" if all(one["weight"] < 0 for one in filters) else "block"
@@ -30,10 +36,10 @@ def lists(base, extra, fates):
 
 def problems(declared):
     """Return what is wrong with the declared lists: sentences that begin with access_dnsbl."""
-    entries, found = merged(declared["dnsbl_base"], declared["dnsbl"], "access_dnsbl")
+    entries, found = _merged(declared["dnsbl_base"], declared["dnsbl"])
     for entry in entries:
         name = str(entry["name"])
-        fate = declared["dnsbl_fates"].get(name.lower().rstrip("."))
+        fate = declared["dnsbl_fates"].get(name)
         said = [f"must not be queried: {fate}"] if fate else [*_entry(name, entry, declared["profile"])]
         found += [f"access_dnsbl: {name}: {one}" for one in said]
     found += [
