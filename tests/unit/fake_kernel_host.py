@@ -54,7 +54,7 @@ class Host:
     def __init__(self, root, monkeypatch, file_system="ufs"):
         self.root, self.file_system = root, file_system
         self.running, self.userland, self.stock = "kernel", "15.0-RELEASE", None
-        self.sockets, self.driver, self.pkgbase = SOCKETS, "", False
+        self.sockets, self.driver, self.pkgbase, self.jailed = SOCKETS, "", False, False
         self.environments, self.zfsbootcfg = ["default\tNR\t/", "before\t-\t-"], YES
         self.answers = {"dns": True, "smtp": True}
         self.built, self.fail, self.log = CONFIG % "SOKUHAI", None, []
@@ -116,6 +116,7 @@ class Host:
             "kern.conftxt": self.config(),
             "hw.ncpu": "2",
             "hw.physmem": str(4 << 30),
+            "security.jail.jailed": str(int(self.jailed)),
         }
         if argv[:2] == ["sysctl", "-n"]:
             return 0, values[argv[2]] + "\n", ""

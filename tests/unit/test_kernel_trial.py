@@ -154,6 +154,12 @@ def test_a_full_disk_is_refused_before_the_build(host, monkeypatch):
     assert plan(host, disk_objects_mib=512)["build"]
 
 
+def test_a_jail_has_no_kernel_of_its_own(host):
+    host.jailed = True
+    with pytest.raises(Refused, match="is a jail.*--tags bind,postfix"):
+        plan(host)
+
+
 def test_without_console_and_timer_a_trial_is_refused_before_the_build(host):
     with pytest.raises(Refused, match="kernel_console_access"):
         plan(host, console_access=False)

@@ -90,6 +90,10 @@ def settled(kernel):
 def make_plan(kernel):
     """Return the plan. kernel: Kernel. Raises Refused."""
     want, there, failed = kernel.want, kernel.there(), kernel.failed()
+    if host.sysctl("security.jail.jailed") == "1":
+        raise Refused(
+            "this host is a jail and runs the kernel of its host: rebuild that one there, and here the ports alone (rebuild.yml --tags bind,postfix)"
+        )
     if not kernel.builds and not there:
         why = kernel_file.problem(kernel.file)
         raise Refused("kernel_build: is false, and %s. Put a kernel there, or let it be built" % why)
