@@ -16,6 +16,7 @@ import look
 import maillog
 import sampler
 import samples
+import ways
 
 sys.dont_write_bytecode = wrote
 
@@ -31,7 +32,21 @@ SETTINGS = {
     "certificate_days": 14,
     "quiet": 60,
     "alert_to": [],
+    "webhook": None,
+    "relay": None,
     "greylist": [],
 }
 
-__all__ = ["FOLDER", "SETTINGS", "alarms", "alerts", "certificate", "freebsd", "look", "maillog", "sampler", "samples"]
+__all__ = [
+    "FOLDER",
+    "SETTINGS",
+    "alarms",
+    "alerts",
+    "certificate",
+    "freebsd",
+    "look",
+    "maillog",
+    "sampler",
+    "samples",
+    "ways",
+]

@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from sampler_modules import SETTINGS, alarms, alerts, samples
+from sampler_modules import SETTINGS, alarms, alerts, samples, ways
 
 
 def play(rows, settings=SETTINGS):
@@ -157,7 +157,7 @@ def sent(monkeypatch):
 
     sent = Sent()
     monkeypatch.setattr(alerts.syslog, "syslog", lambda *what: None)
-    monkeypatch.setattr(alerts, "mail", lambda to, subject, text: sent.append((to, subject)) or sent.taken)
+    monkeypatch.setattr(ways, "mail", lambda to, subject, text: sent.append((to, subject)) or sent.taken)
     return sent
 
 
@@ -212,7 +212,7 @@ def test_sendmail_is_given_addresses_after_its_options(tmp_path):
     program = tmp_path / "sendmail"
     program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/arguments\ncat > {tmp_path}/message\n')
     program.chmod(0o755)
-    assert alerts.mail(["a@b", "c@d"], "subject", "text", str(program))
+    assert ways.mail(["a@b", "c@d"], "subject", "text", str(program))
     assert (tmp_path / "arguments").read_text() == "-i -- a@b c@d\n"
     assert "To: a@b, c@d\nSubject: subject\n" in (tmp_path / "message").read_text()
-    assert not alerts.mail(["a"], "s", "t", str(tmp_path / "none"))
+    assert not ways.mail(["a"], "s", "t", str(tmp_path / "none"))

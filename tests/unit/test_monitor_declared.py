@@ -6,11 +6,17 @@ import re
 import pytest
 from role_modules import ROOT, load, rendered, util
 
-problems = load("roles/monitor/filter_plugins/monitor.py").problems
+declared = load("roles/monitor/filter_plugins/monitor.py")
+problems = declared.problems
 GOOD = {
     "monitor_busy_seconds": 5,
     "monitor_idle_seconds": 60,
     "monitor_alert_to": ["ops@home.example", "root"],
+    "monitor_webhook_url": "",
+    "monitor_webhook_address": "",
+    "monitor_relay": "",
+    "monitor_relay_name": "",
+    "monitor_relay_to": [],
     "monitor_ceiling_percent": 80,
     "monitor_deferred_dns": 100,
     "monitor_certificate_days": 14,
@@ -40,6 +46,13 @@ def test_the_defaults_are_right():
         {"monitor_busy_seconds": 60, "monitor_idle_seconds": 30},
         {"monitor_ceiling_percent": 100},
         {"monitor_disk_percent": 100},
+        {"monitor_webhook_address": "192.0.2.25"},
+        {"monitor_webhook_url": "alerts.example.org/hook", "monitor_webhook_address": "192.0.2.25"},
+        {"monitor_webhook_url": "https://[", "monitor_webhook_address": "192.0.2.25"},
+        {"monitor_webhook_url": "https://u:p@a.example/", "monitor_webhook_address": "192.0.2.25"},
+        {"monitor_relay": "relay.example.org", "monitor_relay_to": ["ops@a.example"]},
+        {"monitor_relay": "192.0.2.25:99999", "monitor_relay_to": ["ops@a.example"]},
+        {"monitor_relay_to": ["ops@a.example"]},
         {"monitor_memory_percent": 10},
         {"monitor_incoming_seconds": 5},
         {"monitor_down_seconds": -1},
@@ -55,6 +68,39 @@ def test_the_defaults_are_right():
 def test_what_cannot_be_right_is_named(wrong):
     found = problems({**GOOD, **wrong})
     assert found and any(entry.startswith(tuple(wrong)) for entry in found), found
+
+
+def test_a_webhook_needs_an_address_and_no_message_shows_what_may_be_a_secret():
+    url = "https://alerts.example.org/hook/s3cret"
+    (found,) = problems({**GOOD, "monitor_webhook_url": url})
+    assert found.startswith("monitor_webhook_address: ") and "192.0.2.25" in found and "s3cret" not in found
+    (found,) = problems({**GOOD, "monitor_webhook_url": url.replace("https", "ftp"), "monitor_webhook_address": "::1"})
+    assert found.startswith("monitor_webhook_url: ") and "s3cret" not in found
+    for good, address in ((url, "2001:db8::25"), ("http://192.0.2.25:8080/", ""), ("https://[2001:db8::25]/x?y=z", "")):
+        assert problems({**GOOD, "monitor_webhook_url": good, "monitor_webhook_address": address}) == []
+    assert declared.webhook("https://[2001:db8::25]/x", "") == {
+        "url": "https://[2001:db8::25]/x",
+        "address": "2001:db8::25",
+    }
+    assert declared.webhook("", "") is None
+
+
+@pytest.mark.parametrize(
+    "text, address, port",
+    [
+        ("192.0.2.25", "192.0.2.25", 25),
+        ("192.0.2.25:587", "192.0.2.25", 587),
+        ("2001:db8::25", "2001:db8::25", 25),
+        ("[2001:db8::25]:587", "2001:db8::25", 587),
+    ],
+)
+def test_a_relay_is_an_address_and_delivers_to_addresses_with_a_domain(text, address, port):
+    to = ["ops@home.example"]
+    assert problems({**GOOD, "monitor_relay": text, "monitor_relay_to": to}) == []
+    assert declared.relay(text, "n", to) == {"address": address, "port": port, "name": "n", "to": to}
+    for wrong in ([], ["root"]):
+        (found,) = problems({**GOOD, "monitor_relay": text, "monitor_relay_to": wrong})
+        assert found.startswith("monitor_relay_to: ") and "admin@example.org" in found
 
 
 def test_disk_bound_of_the_defaults_is_below_twenty_megabytes_even_uncompressed():

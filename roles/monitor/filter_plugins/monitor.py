@@ -1,7 +1,9 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What can be said about the declared sampler without asking the host."""
 
+import ipaddress
 import re
+import urllib.parse
 
 #: (least, most, why) of each number
 RANGES = {
@@ -55,6 +57,8 @@ def _checks(declared):
     for name in ("monitor_incoming_seconds", "monitor_deferred_seconds"):
         often = f"{declared[name]} s is less than a message may need; at least 60, like 1800, or 0 for never"
         yield name, 0 < declared[name] < 60, often
+    yield from _webhook(declared["monitor_webhook_url"], declared["monitor_webhook_address"])
+    yield from _relay(*(declared["monitor_relay" + part] for part in ("", "_name", "_to")))
     idle, busy, user = (declared["monitor_" + name] for name in ("idle_seconds", "busy_seconds", "user"))
     yield "monitor_idle_seconds", idle < busy, f"{idle} is less than monitor_busy_seconds, {busy}"
     privileged = user in ("root", "toor", "postfix", "bind")
@@ -64,6 +68,61 @@ def _checks(declared):
     yield "monitor_files_kept", size * (1 + kept) > 1048576, much
 
 
+def _literal(text):
+    """Return whether *text* is an address of IPv4 or IPv6."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def webhook(url, address):
+    """Return where the sampler sends alarms: {url, address}, or None."""
+    return {"url": url, "address": address or urllib.parse.urlsplit(url).hostname} if url else None
+
+
+def _webhook(url, address):
+    """The same as _checks(), without the URL in a message: it may hold a secret."""
+    if not url:
+        yield "monitor_webhook_address", bool(address), f"{address} is of no use without monitor_webhook_url"
+        return
+    try:
+        parts = urllib.parse.urlsplit(url)
+        name, port, path = parts.hostname or "", parts.port or 1, parts.path + parts.query
+    except ValueError:
+        name, port, path = "", 0, ""
+    good = name and port and parts.scheme in ("http", "https") and not parts.username and re.fullmatch(r"[!-~]*", path)
+    form = "must be like https://alerts.example.org/hook, in ASCII and without a user"
+    yield "monitor_webhook_url", not good, form
+    example = f"{address!r} must be the address of {name} like 192.0.2.25, since no name is resolved"
+    yield "monitor_webhook_address", good and not _literal(address or name), example
+
+
+def relay(text, name, to):
+    """Return which relay the sampler sends alarms to: {address, port, name, to}, or None."""
+    found = re.fullmatch(r"\[(?P<six>[^]]+)\](?::(\d+))?|(?P<four>[\d.]+)(?::(\d+))?|(?P<bare>.*)", text)
+    address, port = found["six"] or found["four"] or found["bare"], int(found[2] or found[4] or 25)
+    return {"address": address, "port": port, "name": name, "to": to} if text else None
+
+
+def _relay(text, name, to):
+    if not text:
+        yield "monitor_relay_to", bool(to), "is of no use without monitor_relay, an address like 192.0.2.25"
+        yield "monitor_relay_name", bool(name), f"{name} is of no use without monitor_relay, an address like 192.0.2.25"
+        return
+    found = relay(text, name, to)
+    form = (
+        f"{text!r} must be an address, since no name is resolved, like 192.0.2.25, 192.0.2.25:587 or [2001:db8::25]:587"
+    )
+    yield "monitor_relay", not _literal(found["address"]) or not 0 < found["port"] < 65536, form
+    yield "monitor_relay_to", not to, "is empty; monitor_relay delivers to addresses like admin@example.org"
+    for one in to:
+        far = f"{one!r} must be an address like admin@example.org: the relay has other local names"
+        yield "monitor_relay_to", not re.fullmatch(PATTERNS["monitor_alert_to"][0], one) or "@" not in one, far
+    yield "monitor_relay_name", not re.fullmatch(r"[A-Za-z0-9.-]*", name), f"{name!r} must be a host name, or empty"
+
+
 class FilterModule:
     def filters(self):
-        return {"monitor_problems": problems}
+        return {"monitor_problems": problems, "monitor_relay": relay, "monitor_webhook": webhook}

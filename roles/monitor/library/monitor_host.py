@@ -17,6 +17,7 @@ options:
   program: {type: path, required: true, description: Directory of the program. Nothing but its files stays there; a former version was a file of that name.}
   patience: {type: int, default: 30, description: Seconds within which the first line has to come.}
   silence: {type: int, default: 180, description: Seconds without a line after which it is restarted.}
+  hidden: {type: str, default: '', description: "What of the files' texts is a secret: shown nowhere, whatever is returned."}
   files:
     type: list
     elements: dict
@@ -298,6 +299,7 @@ def main():
             "program": {"type": "path", "required": True},
             "patience": {"type": "int", "default": 30},
             "silence": {"type": "int", "default": 180},
+            "hidden": {"type": "str", "default": "", "no_log": True},
             "files": {
                 "type": "list",
                 "elements": "dict",

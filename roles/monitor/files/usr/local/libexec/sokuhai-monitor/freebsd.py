@@ -3,6 +3,7 @@
 """What FreeBSD's commands, Postfix's queue files and named print or hold, as numbers. None is unknown."""
 
 import collections
+import contextlib
 import http.client
 import json
 import os
@@ -23,6 +24,21 @@ KERNEL = {
 # ZFS's cache, and the least that it keeps (usr.bin/top/machine.c counts it apart as well)
 ARC = ("kstat.zfs.misc.arcstats.size", "kstat.zfs.misc.arcstats.c_min")
 FREE, INACTIVE, PAGE = PAGES = ("vm.stats.vm.v_free_count", "vm.stats.vm.v_inactive_count", "hw.pagesize")
+
+
+@contextlib.contextmanager
+def within(seconds):
+    """TimeoutError, an OSError, in what takes longer than so many seconds, however slowly it goes on."""
+
+    def expired(_number, _frame):
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, expired)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
 
 
 def run(*argv, check=True):
@@ -192,20 +208,14 @@ def recursive_clients(path):
 
 def ask_named(address, port, seconds=5):
     """parse_named() of what named serves at *address* and *port* now, or None; after so many seconds, however slowly it answers."""
-
-    def expired(_number, _frame):
-        raise TimeoutError
-
-    signal.signal(signal.SIGALRM, expired)
-    signal.alarm(seconds)
     there = http.client.HTTPConnection(address, port)
     try:
-        there.request("GET", "/json/v1/server")
-        return parse_named(there.getresponse().read(2**22))
+        with within(seconds):
+            there.request("GET", "/json/v1/server")
+            return parse_named(there.getresponse().read(2**22))
     except (OSError, http.client.HTTPException):
         return None
     finally:
-        signal.alarm(0)
         there.close()
 
 
