@@ -455,6 +455,34 @@ def test_a_package_of_ones_own_repository_is_installed_when_it_is_of_another(
     assert port.to_build == builds
 
 
+@pytest.mark.parametrize(
+    "there, flavor, owner, said",
+    [
+        (
+            package(name="postfix-sasl", notes={"sokuhai_built": ""}),
+            "",
+            "",
+            "postfix-sasl-3.11.5,1 is installed, and postfix would come",
+        ),
+        (package(name="postfix-sasl", notes={"sokuhai_built": ""}), "default", "", None),
+        (package(name="postfix-sasl"), "", "", None),
+        (package(notes={"sokuhai_built": ""}), "", "", None),
+        (None, "", "my-postfix-1", "my-postfix-1 is installed"),
+        (None, "", "", None),
+    ],
+)
+def test_a_package_of_somebodys_choice_is_not_displaced_by_a_build(monkeypatch, there, flavor, owner, said):
+    if there:
+        there["annotations"] = {name: value for name, value in there["annotations"].items() if value}
+    monkeypatch.setattr(shared, "run", lambda argv: (int(not owner), owner + "\n", ""))
+    port = state.Port({**ITEM, "flavor": flavor, "program": "/usr/local/sbin/postconf"}, SETTINGS, [])
+    port.package, port.tree, port.differences = there, TREE, {"missing": ("a", "b")}
+    found = port.displaced()
+    assert len(found) == bool(said) and all(said in message for message in found)
+    port.differences = {}
+    assert port.displaced() == []
+
+
 @pytest.fixture
 def differing():
     port = state.Port(ITEM, SETTINGS, [])

@@ -180,9 +180,28 @@ class Port:
             return former
         return {"phase": "begin", "key": self.key(), "tree": self.tree, "commit": self.commit()}
 
+    def displaced(self):
+        """Return a message about a package of somebody's choice in whose place this one would come, [] for none; a flavor that is declared is a choice, too."""
+        item, package, name = self.item, self.package, self.tree["PKGBASE"]
+        owner, instead = (
+            "",
+            "set its flavor in ports_list (%s)" % (", ".join(self.tree["FLAVORS"].split()) or "or package"),
+        )
+        if not self.to_build:
+            return []
+        if package is None and item["program"]:
+            owner, instead = pkg.which(item["program"]), "remove it first, or leave this port out"
+        elif package and package["name"] != name and not (item["flavor"] or item["package"]):
+            owner = "" if "sokuhai_built" in package["annotations"] else ports_judge.full_name(package)
+        return (
+            ["%s: %s is installed, and %s would come in its place: %s" % (title(item), owner, name, instead)]
+            if owner
+            else []
+        )
+
     def problems(self):
         """Return messages (list of str) about what keeps a build from beginning; asked only where one is needed."""
-        settings, found, name = self.settings, [], title(self.item)
+        settings, found, name = self.settings, self.displaced(), title(self.item)
         if settings["method"] == "repository" or not self.to_build:
             return found
         free = host.free_mib(settings["work_dir"])
