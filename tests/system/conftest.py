@@ -24,6 +24,7 @@ LONGEST = (
     "dialogues",
     "drift",
     "finished_host",
+    "one_family",
     "monitor",
     "kernel_beside",
     "item_removed",

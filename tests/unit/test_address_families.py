@@ -20,7 +20,7 @@ FOLLOW = {
 }
 
 
-@pytest.mark.parametrize("number, protocols", enumerate(("all", "ipv4", "ipv6")))
+@pytest.mark.parametrize("number, protocols", list(enumerate(("all", "ipv4", "ipv6"))))
 def test_what_follows_the_families_of_a_host(number, protocols):
     found = defaults("bind", "postfix", "greylist", sokuhai_inet_protocols=protocols)
     assert {name: found[name] for name in FOLLOW} == {name: values[number] for name, values in FOLLOW.items()}

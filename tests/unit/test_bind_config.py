@@ -89,7 +89,7 @@ class Host:
         argv = [os.path.basename(argv[0]), *argv[1:]]
         if (
             argv[0] in ("ps", "procstat", "sysctl", "limits", "sockstat")
-            or argv[1:] == ["status"]
+            or argv[-1] == "status"
             or argv[:2] == ["sysrc", "-i"]
         ):
             return self.shown(argv)
@@ -184,6 +184,15 @@ def conf(*words, listen="127.0.0.1", clients=1000):
 
 def ids(answer):
     return [found["id"] for found in answer["findings"]]
+
+
+@pytest.mark.parametrize("servers, there", [(["127.0.0.1", "::1"], []), (["::1"], ["-s", "::1"]), (["192.0.2.10"], [])])
+def test_rndc_speaks_to_the_family_that_is_there(host, monkeypatch, servers, there):
+    host.go(conf(), servers=servers)
+    asked, run = [], host.run
+    monkeypatch.setattr(util("sokuhai.host"), "run", lambda argv, **more: asked.append(argv) or run(argv, **more))
+    assert host.go(conf(clients=900), servers=servers)["action"] == "reconfig"
+    assert {tuple(argv[1:-1]) for argv in asked if argv[0].endswith("rndc")} == {tuple(there)}
 
 
 # What the checker refuses, what a reconfig does and what a restart, a limit that cannot be reached: tests/system/test_bind_transaction.py.

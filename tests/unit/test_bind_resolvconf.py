@@ -214,9 +214,9 @@ def test_last_configured_is_preferred_to_the_start(monkeypatch, tmp_path):
     monkeypatch.setattr(BASE, "run", lambda argv, timeout=60: printed[argv[0]])
     (tmp_path / "named.conf").write_text('options {\n\tpid-file "%s";\n};\n' % (tmp_path / "pid"))
     variables = {"named_conf": str(tmp_path / "named.conf"), "named_chrootdir": ""}
-    assert HOST.running(variables, "rndc") is None
+    assert HOST.running(variables, ["rndc"]) is None
     (tmp_path / "pid").write_text("7\n")
-    assert HOST.running(variables, "rndc").since == (1795554739, 1795554740)
+    assert HOST.running(variables, ["rndc"]).since == (1795554739, 1795554740)
     printed["rndc"] = (1, "", "rndc: connect failed")
     started = (tmp_path / "pid").stat().st_mtime
-    assert HOST.running(variables, "rndc").since == HOST.running(variables, None).since == (started, started)
+    assert HOST.running(variables, ["rndc"]).since == HOST.running(variables, None).since == (started, started)

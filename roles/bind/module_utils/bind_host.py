@@ -19,13 +19,14 @@ def pidfile_of(conf_text):
 def running(variables, rndc):
     """Return the named that runs as a Process whose time is that of its last reading of named.conf, or None.
 
-    variables: of leftovers.named_variables(). rndc: its path or None; without an answer the time is that of the start, when named writes its pid file.
+    variables: of leftovers.named_variables(). rndc: the command, or None; without an answer the time is that of the start, when named writes its pid
+    file.
     """
     found = process.from_pidfile(
         variables["named_chrootdir"] + pidfile_of(host.read(variables["named_conf"])), known_as="named"
     )
     if found and rndc:
-        match = re.search(r"^last configured:\s*(.+)$", host.run([rndc, "status"], timeout=15)[1], re.M)
+        match = re.search(r"^last configured:\s*(.+)$", host.run([*rndc, "status"], timeout=15)[1], re.M)
         # a date that cannot be read is none
         with contextlib.suppress(TypeError, ValueError):
             return found.at_second(int(parsedate_to_datetime(match[1].strip() if match else "").timestamp()))

@@ -32,9 +32,10 @@ class Named:
         self.want, self.check_mode, self.outcome = want, check_mode, {}
         self.rc = named.rc_variables()
         self.conf = self.rc["named_conf"]
-        self.checkconf, self.rndc = (
-            named.beside(self.rc["named_program"], name) for name in ("named-checkconf", "rndc")
-        )
+        self.checkconf, rndc = (named.beside(self.rc["named_program"], name) for name in ("named-checkconf", "rndc"))
+        # rndc(8) speaks to 127.0.0.1, which a host with IPv6 alone need not have
+        there = ["-s", "::1"] if want["servers"] == ["::1"] else []
+        self.rndc = [rndc, *there] if rndc else None
         # named.conf last, which names the others
         self.wanted = {item["path"]: item["content"] for item in want["files"]}
         self.wanted[self.conf] = want["content"]
@@ -206,7 +207,7 @@ class Named:
     def act(self, action):
         """Start, restart or reconfigure named; return whether named then runs with the files as they are now."""
         if action == "reconfig":
-            status, out, err = host.run([self.rndc, "reconfig"])
+            status, out, err = host.run([*self.rndc, "reconfig"])
             self.said = (out + err).strip()
             if status:
                 self.refused = True
