@@ -16,6 +16,7 @@ QUICK = {
     "monitor_alert_quiet": 5,
     "monitor_deferred_dns": 0,
     "monitor_down_seconds": 5,
+    "monitor_textfile": f"{DIRECTORY}/state/sokuhai.prom",
     # what the machine of the lab has left is its own
     "monitor_disk_percent": 0,
     "monitor_memory_percent": 0,
@@ -236,6 +237,7 @@ def test_turned_over_it_writes_a_header_anew_and_nothing_is_lost(lab, quick):
     text = lab.sh("cat", f"{DIRECTORY}/samples.csv").stdout
     assert text.startswith("time,seconds,") and "turned over" not in text
     assert lab.sh("ls", "-l", f"{DIRECTORY}/samples.csv").stdout.split()[2] == SERVICE
+    assert 'sokuhai_service_running{service="named"} 1' in lab.sh("cat", QUICK["monitor_textfile"]).stdout.splitlines()
     found = read(lab)
     assert {int(last), int(fresh["time"])} <= set(found["columns"]["time"]) and found["broken"] == 0
     assert "samples.csv.0.bz2" in lab.sh("ls", DIRECTORY).stdout

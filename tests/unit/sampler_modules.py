@@ -14,6 +14,7 @@ import certificate
 import freebsd
 import look
 import maillog
+import prometheus
 import sampler
 import samples
 import ways
@@ -34,6 +35,7 @@ SETTINGS = {
     "alert_to": [],
     "webhook": None,
     "relay": None,
+    "textfile": "",
     "greylist": [],
 }
 
@@ -46,6 +48,7 @@ __all__ = [
     "freebsd",
     "look",
     "maillog",
+    "prometheus",
     "sampler",
     "samples",
     "ways",

@@ -31,6 +31,10 @@ RANGES = {
 #: (what matches, what it must be) of each text: pw(8) takes a name, sendmail(1) an argument that is a header, too
 PATTERNS = {
     "monitor_user": (r"[a-z_][a-z0-9_-]{0,30}", "small letters, digits, _ and -, up to 31"),
+    "monitor_textfile": (
+        r"(/[\w.,:+-]+)+\.prom|",
+        "an absolute path like /var/db/sokuhai_monitor/state/sokuhai.prom, or empty",
+    ),
     "monitor_alert_to": (
         r"[A-Za-z0-9_][^\s@<>,;:\"()\\]*(@[A-Za-z0-9.-]+)?",
         "an address like admin@example.org, or a local name",

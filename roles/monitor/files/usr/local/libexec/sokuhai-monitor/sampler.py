@@ -14,6 +14,7 @@ import freebsd
 from alerts import Alerts
 from look import BUSY_MESSAGES
 from maillog import Counts
+from prometheus import Textfile
 from samples import COLUMNS, COUNTED, Samples
 
 BUSY_LOG = 1000  # bytes a second into the log that are a delivery: four recipients
@@ -27,6 +28,7 @@ class Sampler:
     def __init__(self, settings, channel):
         self.settings, self.channel, self.answers = settings, channel, channel.makefile("rb")
         self.samples = Samples(os.path.join(settings["directory"], "samples.csv"))
+        self.textfile = Textfile(settings["textfile"])
         state = os.path.join(settings["directory"], "state", "state.json")
         self.alerts = Alerts(state, socket.gethostname(), settings)
         self.places = {"queue": settings["queue_directory"], "log": os.path.dirname(settings["maillog"])}
@@ -157,6 +159,7 @@ class Sampler:
         self.last, self.first = now, False
         self.samples.append(row)
         self.alerts.judge(row)
+        self.textfile.write(row, self.alerts.state["over"])
         return row
 
     def run(self):
