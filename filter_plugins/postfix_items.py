@@ -167,6 +167,17 @@ def rate(per_minute, unit_seconds):
     )
 
 
+def postfix_default_rates(declared, submission, unit):
+    """Return the *declared* rates a minute, with one for AUTH where submission is on and none is declared.
+
+    10 tries are enough for a person. In a unit that cannot say 10 it is the next that it can: 60 in one of a second.
+    """
+    if not submission or "auth" in (declared or {}):
+        return declared or {}
+    number = seconds(unit)
+    return {**(declared or {}), "auth": next(tries for tries in range(10, 71) if tries * number % 60 == 0)}
+
+
 def postfix_rate_items(per_minute, unit):
     """Return main.cf items for {connection, message, recipient, newtls, auth: rate a minute}. unit: anvil_rate_time_unit.
 
@@ -471,6 +482,7 @@ class FilterModule:
             "postfix_services": postfix_services,
             "postfix_base_restrictions": postfix_base_restrictions,
             "postfix_restriction_items": postfix_restriction_items,
+            "postfix_default_rates": postfix_default_rates,
             "postfix_rate_items": postfix_rate_items,
             "postfix_optional": postfix_optional,
             "postfix_known_items": postfix_known_items,

@@ -5,6 +5,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from inet import family_problems
 from postfix_items import (
+    postfix_default_rates,
     postfix_known_items,
     postfix_merge,
     postfix_optional,
@@ -255,6 +256,28 @@ def test_the_nearest_rates_can_be_said():
             except ValueError as error:
                 for word in str(error).partition("Nearest: ")[2].replace(" a minute", "").split(" or "):
                     assert abs(int(word) * unit % 60) < unit  # the next whole number of events a unit
+
+
+@pytest.mark.parametrize(
+    "declared, submission, unit, wanted",
+    [
+        ({}, True, "60s", {"auth": 10}),
+        ({}, True, "1s", {"auth": 60}),
+        ({}, True, "30s", {"auth": 10}),
+        ({}, True, "7s", {"auth": 60}),
+        ({}, True, "1h", {"auth": 10}),
+        ({"message": 600}, True, "60s", {"message": 600, "auth": 10}),
+        ({"auth": 0}, True, "60s", {"auth": 0}),
+        ({"auth": 120}, True, "1s", {"auth": 120}),
+        # nobody can log in
+        ({}, False, "60s", {}),
+        ({"message": 600}, False, "60s", {"message": 600}),
+    ],
+)
+def test_auth_is_limited_unless_something_else_is_declared(declared, submission, unit, wanted):
+    assert postfix_default_rates(declared, submission, unit) == wanted
+    # and can be written in that unit
+    postfix_rate_items(wanted, unit)
 
 
 def test_rates_become_items():
