@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Commands and files of the host that a module runs on."""
 
+import contextlib
 import fcntl
 import grp
 import hashlib
@@ -37,11 +38,29 @@ def answer(module, work, outcome=None, before=""):
     outcome: a dict in which work() leaves what a refusal means, as data; it is returned beside the message. before: how the message begins.
     """
     try:
-        module.exit_json(**work())
+        with at_work():
+            done = work()
+        module.exit_json(**done)
     except Refused as reason:
         module.fail_json(msg="%s%s" % (before, reason), problems=reason.problems, **(outcome or {}))
     except (OSError, KeyError, ValueError) as problem:
         module.fail_json(msg="%s%s: %s" % (before, type(problem).__name__, problem))
+
+
+@contextlib.contextmanager
+def at_work(path="/var/run/sokuhai.lock"):
+    """Keep role monitor's watch from starting what this module may just have stopped. There is such a file where the watch is declared; it holds it for as
+    long as a start takes. Work that goes on by itself (job.py) goes on holding it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def run(argv, timeout=120, env=None, cwd=None, text=None, output=None):

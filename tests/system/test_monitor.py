@@ -292,6 +292,31 @@ def test_it_reads_the_queue_directories_and_the_log_as_they_are(lab, quick):
         lab.sh("sh", "-c", "postconf -X defer_transports; postfix reload; postsuper -d ALL")
 
 
+@full_only("two more runs of the role: under SOKUHAI_FULL=1; tests/unit/test_monitor_watch.py has its steps")
+def test_the_watch_starts_a_named_that_was_killed_and_leaves_one_alone_that_is_disabled(lab):
+    def named():
+        return lab.sh("pgrep", "-xo", "named", check=False).stdout.strip()
+
+    def started():
+        return lab.sh("sh", "-c", "grep -c 'named was down and was started' /var/log/messages || true").stdout.strip()
+
+    played(lab, monitor_restart=["named"], **QUICK)
+    try:
+        before = started()
+        lab.sh("kill", "-9", named())
+        until(named, 120)
+        until(lambda: started() == str(int(before) + 1))
+        lab.sh("sysrc", "named_enable=NO")
+        lab.sh("kill", "-9", named())
+        until(lambda: next_row(lab)["named_running"] == "")
+        for _ in range(3):
+            next_row(lab)
+        assert named() == ""
+    finally:
+        lab.sh("sh", "-c", "{ sysrc named_enable=YES; service named start; } > /dev/null 2>&1 < /dev/null")
+        played(lab)
+
+
 @full_only("50,000 files in the queue: under SOKUHAI_FULL=1")
 def test_fifty_thousand_deferred_messages_do_not_make_it_expensive(lab, figures):
     lab.sh("service", "postfix", "stop")

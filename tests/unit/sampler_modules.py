@@ -17,6 +17,7 @@ import maillog
 import prometheus
 import sampler
 import samples
+import watch
 import ways
 
 sys.dont_write_bytecode = wrote
@@ -51,5 +52,6 @@ __all__ = [
     "prometheus",
     "sampler",
     "samples",
+    "watch",
     "ways",
 ]

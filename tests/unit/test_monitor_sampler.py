@@ -206,7 +206,15 @@ def test_daemons_that_do_not_run_are_left_out_and_a_missing_table_is_unknown(tmp
     (tmp_path / "log").write_text("")
     (tmp_path / "pid").mkdir()
     (tmp_path / "pid" / "master.pid").write_text("       8\n")
-    one = look.Look({"maillog": str(tmp_path / "log"), "queue_directory": str(tmp_path), "main_cf": "/none/main.cf"})
+    one = look.Look(
+        {
+            "maillog": str(tmp_path / "log"),
+            "queue_directory": str(tmp_path),
+            "main_cf": "/none/main.cf",
+            "restart": [],
+            "down_seconds": 60,
+        }
+    )
     printed = {"ps": "1 0 init\n", "procstat": ""}
     table = None
     monkeypatch.setattr(look, "words", lambda *argv, **more: printed[argv[0]])
@@ -311,6 +319,7 @@ class Steps(sampler.Sampler):
             "queue": {name: [0, None] for name in samples.QUEUES},
             "processes": {},
             "certificate": None,
+            "started": [],
             "bytes": 0,
             "missed": False,
         }

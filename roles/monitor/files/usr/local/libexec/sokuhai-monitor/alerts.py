@@ -28,13 +28,24 @@ class Alerts:
         except (OSError, ValueError, KeyError, TypeError):
             pass
 
-    def judge(self, row):
-        """Report what is raised or has ended: to syslog always, and each way that is declared."""
+    def judge(self, row, started=()):
+        """Report what is raised or has ended, and what the watch has *started*, lines: to syslog always, and each way that is declared."""
         transitions, self.state = judge(row, self.state, self.settings)
-        for transition in transitions:
-            text = words_of(transition, self.host)
+        events = [
+            {
+                "name": "restart",
+                "over": True,
+                "value": 0,
+                "limit": 0,
+                "at": row["time"],
+                "text": "%s: %s" % (self.host, line),
+            }
+            for line in started
+        ]
+        for transition in events + [dict(one, text=words_of(one, self.host)) for one in transitions]:
+            text = transition["text"]
             syslog.syslog(syslog.LOG_WARNING if transition["over"] else syslog.LOG_NOTICE, text)
-            self.mails.append(dict(transition, text=text, ways=ways.opened(self.settings), tries=0, next=0))
+            self.mails.append(dict(transition, ways=ways.opened(self.settings), tries=0, next=0))
         self.mails = [waiting for waiting in self.mails[-PENDING:] if waiting["ways"]]
         for waiting in list(self.mails):
             if row["time"] < waiting["next"] <= row["time"] + 86400:

@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 # Written by sokuhai's role monitor.
-"""The part that is root: what Postfix's queue directories, the mail log and the processes hold. It interprets nothing that comes from outside."""
+"""The part that is root: what Postfix's queue directories, the mail log and the processes hold. It interprets nothing that comes from outside,
+and changes nothing but what the watch starts where that is declared."""
 
 import json
 import os
@@ -9,6 +10,7 @@ import time
 from certificate import Certificates
 from freebsd import arrival, count_files, parse_processes, parse_rlimits, run, words
 from samples import QUEUES
+from watch import Watch
 
 MOST_NAMES = 200000  # directory entries that one look counts; more are reported as this many
 MOST_AGES = 20000  # messages of one queue whose arrival is remembered
@@ -147,6 +149,7 @@ class Look:
     def __init__(self, settings):
         self.tail = Tail(settings["maillog"])
         self.top = settings["queue_directory"]
+        self.watch = Watch(settings["restart"], settings["down_seconds"] or 60)
         self.certificates = Certificates(settings["main_cf"])
         self.queues = {
             name: Queue(os.path.join(self.top, name), name in ("incoming", "active", "deferred")) for name in QUEUES
@@ -160,9 +163,11 @@ class Look:
 
     def whole(self):
         lines, missed = self.tail.read()
+        processes = self.processes()
         return {
             "queue": {name: queue.look() for name, queue in self.queues.items()},
-            "processes": self.processes(),
+            "processes": processes,
+            "started": self.watch.look(processes),
             "certificate": self.certificates.end(),
             "bytes": len(lines),
             "missed": missed,

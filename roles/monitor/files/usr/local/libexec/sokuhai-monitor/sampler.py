@@ -34,6 +34,7 @@ class Sampler:
         self.places = {"queue": settings["queue_directory"], "log": os.path.dirname(settings["maillog"])}
         self.counts, self.named, self.log, self.kept = Counts(), None, None, {}
         self.last, self.busy_until, self.first, self.mute = 0.0, 0.0, True, 0
+        self.started = []
 
     def ask(self, what):
         """One answer of the part that is root; SystemExit when it is gone."""
@@ -119,6 +120,7 @@ class Sampler:
         counted = self.counts.take()
         if not answer["missed"]:
             row.update((column, counted[column]) for column in COUNTED)
+        self.started += answer["started"]
         processes = answer["processes"] or {}
         row.update(self.running(answer["processes"]))
         if "named" in processes:
@@ -158,7 +160,8 @@ class Sampler:
         row = self.measure(now - self.last)
         self.last, self.first = now, False
         self.samples.append(row)
-        self.alerts.judge(row)
+        self.alerts.judge(row, self.started)
+        self.started = []
         self.textfile.write(row, self.alerts.state["over"])
         return row
 
