@@ -294,6 +294,24 @@ def test_agents_of_a_former_program_are_ended(host, monkeypatch):
     assert [(one["id"], one["found"]) for one in made["findings"]] == [("process spf: program", "11, 15")]
 
 
+def test_the_agent_that_the_proof_starts_right_after_the_installation_is_ended_with_it(host, monkeypatch):
+    ended, running, program = [], {}, host / "bin/policyd-spf"
+    installed = program.stat().st_ctime
+
+    def prove_server(*_):
+        running[16] = process.Process(
+            16, 1, 4711, "python3.11", f"/usr/local/bin/python3.11 {program} x.conf", (installed - 0.1, installed + 1.9)
+        )
+
+    monkeypatch.setattr(process, "table", lambda: running)
+    monkeypatch.setattr(spf_agent.Agent, "prove_server", prove_server)
+    monkeypatch.setattr(spf_agent.os, "kill", lambda pid, number: ended.append(running.pop(pid).pid))
+    (host / "sockets").mkdir(0o700)
+    agent(host).present()
+    assert ended == [16]
+    assert not agent(host, check=True).present()["findings"]
+
+
 @pytest.mark.parametrize("server, warnings", [("203.0.113.53", 1), ("127.0.0.1", 0)])
 def test_a_resolver_elsewhere_is_reported(host, monkeypatch, server, warnings):
     read, module = shared.read, agent(host)

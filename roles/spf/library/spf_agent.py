@@ -351,7 +351,8 @@ class Agent:
                 self.forget()
             if self.p["server"]:
                 self.prove_server(entry)
-            for one in old:
+            # with the one that the proof started right after the installation, which the next run could not tell from an older one
+            for one in self.outlived(entry):
                 # smtpd queries the next one: smtpd_policy_service_try_limit
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(one.pid, signal.SIGTERM)
