@@ -83,6 +83,17 @@ def dovecot(config):
     ]
 
 
+def disabled(service):
+    """A line of rc.conf.d that keeps *service* off, whatever rc.conf says: service(8) would start nothing and exit 0, and so would the next boot."""
+    name = service + "_enable"
+    if rc.overriding(name):
+        try:
+            rc.compare({name: "YES"})
+        except host.Refused as refused:
+            return refused.problems
+    return []
+
+
 def mailer():
     """A program that listens on port 25 at every address, where Postfix is to: its start would fail, or half of the mail would go past it."""
     rows = [line.split() for line in host.run(["sockstat", "-46l", "-P", "tcp", "-p", "25"])[1].splitlines()[1:]]

@@ -19,7 +19,7 @@ def line(request, monkeypatch):
         files = {path: 'hostname="mx"\n%s="%s"\n' % (name, value)}
         monkeypatch.setattr(base, "read", files.get)
         monkeypatch.setattr(os.path, "exists", files.__contains__)
-        monkeypatch.setattr(rc, "read", lambda names: {name: value} if name in names else {})
+        monkeypatch.setattr(rc, "read", lambda names, _file=None: {name: value} if name in names else {})
         return path + ":2"
 
     return put
@@ -69,6 +69,14 @@ def test_dovecot_started_without_our_file(line):
     (said,) = leftovers.dovecot("/usr/local/etc/dovecot/dovecot.conf")
     assert said.startswith(where + " sets dovecot_config = /a.conf /b.conf, ")
     assert leftovers.dovecot("/b.conf") == []
+
+
+@pytest.mark.parametrize("value", ["NO", "YES"])
+def test_a_service_that_rc_conf_d_keeps_off(line, value):
+    where = line("postfix_enable", value)
+    found = leftovers.disabled("postfix")
+    assert len(found) == (value == "NO" and ".d/" in where)
+    assert all(said.startswith(where + ": postfix_enable = NO there has the last word") for said in found)
 
 
 @pytest.mark.parametrize(

@@ -100,9 +100,9 @@ def serving():
         },
         "aliases": foreign.aliases(directory),
         "leftovers": {
-            "bind": leftovers.named(rc_variables()),
-            "postfix": leftovers.postfix(directory) + leftovers.mailer(),
-            "sasl": leftovers.dovecot(DOVECOT),
+            "bind": leftovers.named(rc_variables()) + leftovers.disabled("named"),
+            "postfix": leftovers.postfix(directory) + leftovers.mailer() + leftovers.disabled("postfix"),
+            "sasl": leftovers.dovecot(DOVECOT) + leftovers.disabled("dovecot"),
         },
     }
 
