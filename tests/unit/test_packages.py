@@ -172,6 +172,7 @@ REPLACE = {"postfix_replace_package": True}
         (dict(BARE, packages=["opensmtpd"]), REPLACE, None),
         (dict(BARE, packages=["opensmtpd"]), {"postfix_install": False, "postfix_submission": False}, None),
         (dict(OWN, packages=["postfix", "opensmtpd"]), {}, None),
+        (BARE, {"postfix_install": False}, None),
     ],
 )
 def test_what_only_another_flavor_has_is_refused_with_both_names(probe, change, words):

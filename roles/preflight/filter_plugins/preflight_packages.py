@@ -96,7 +96,8 @@ def preflight_postfix(probe, declared):
             f"postfix_package: {', '.join(others)} would be removed by pkg for {package}, with which it conflicts: "
             "set postfix_replace_package: true to have it so, or remove it first"
         )
-    for (kind, name), where in needs(declared).items():
+    # where there is none and none is to come, module postfix_info says so
+    for (kind, name), where in needs(declared).items() if there or installs else ():
         flavor, what = FLAVORS.get((kind, name)), WORDS[kind] % name
         if installs:
             # what is built here has the options of ports_list
