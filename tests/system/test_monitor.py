@@ -17,9 +17,6 @@ QUICK = {
     "monitor_deferred_dns": 0,
     "monitor_down_seconds": 5,
     "monitor_textfile": f"{DIRECTORY}/state/sokuhai.prom",
-    # what the machine of the lab has left is its own
-    "monitor_disk_percent": 0,
-    "monitor_memory_percent": 0,
 }
 # an alarm's way out that needs neither named nor Postfix: what it takes is in a file, its first line is its pid
 HOOK = """
