@@ -39,10 +39,7 @@ def arc_min(running, explicit):
 
 
 def cache_memory(asked, physmem, kernel):
-    """Return the bytes of named's cache: a share of the memory, less where other services need it, never below the floor.
-
-    max-cache-size counts what is stored; what the allocator adds is within the floor of what named itself takes (docs/memory.md).
-    """
+    """Return the bytes of named's cache: a share of the memory, less where other services need it, never below the floor."""
     wanted = min(physmem * asked.cache_share // 100, asked.cache_ceiling * MIB)
     left = physmem - kernel - sizes(asked).memory
     return max(asked.cache_floor * MIB, min(wanted, left)) // MIB * MIB
