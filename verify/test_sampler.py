@@ -14,6 +14,14 @@ lines = open(sys.argv[1]).read().splitlines()
 names = [line.split(',') for line in lines if line.startswith('time,')][-1] if any(line.startswith('time,') for line in lines) else []
 print(json.dumps([names, lines[-1].split(','), len(lines)]))
 """
+ENABLED = """
+import os, pwd, subprocess, sys
+user = pwd.getpwnam(sys.argv[1])
+os.setgroups([user.pw_gid])
+os.setgid(user.pw_gid)
+os.setuid(user.pw_uid)
+print(subprocess.run([*sys.argv[2:], "enabled"], stdout=subprocess.DEVNULL, check=False).returncode)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +124,11 @@ def test_the_limits_in_it_are_those_in_force(host, monitor, sample):
 
 def test_nothing_that_can_be_known_is_unknown(host, monitor, sample):
     assert settled(host, monitor, sample, missing) == set()
+
+
+def test_its_user_may_ask_whether_rc_conf_enables_a_daemon(host, monitor):
+    """Only what is enabled and does not run is down: without an answer there would be no alarm."""
+    assert hostlib.python(host, ENABLED, monitor["monitor_user"], "service", "named").strip() == "0"
 
 
 def test_newsyslog_knows_the_file(host, monitor):
