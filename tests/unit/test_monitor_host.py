@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Module monitor_host against made-up commands: what it changes, what it leaves alone, how it goes back, and that undo leaves nothing but the samples."""
 
+import json
 import os
 import pwd
 import shutil
@@ -9,7 +10,7 @@ import types
 
 import pytest
 from fake_host import FakeRc
-from role_modules import load, util
+from role_modules import answer_of, load, util
 
 module = load("roles/monitor/library/monitor_host.py")
 Refused = module.Refused
@@ -181,6 +182,13 @@ def test_a_file_that_a_former_version_has_left_of_the_program_goes(host):
     (host.program / "mine.py").write_text("somebody's\n")
     assert host.present()["changed"] and not host.present()["changed"]
     assert not (host.program / "old.py").exists() and (host.program / "mine.py").exists()
+
+
+def test_a_webhooks_url_is_in_no_answer(host):
+    url = "https://alerts.example.org/hook/K3y"
+    host.p["files"][2]["text"] = TEXT + '{"webhook": {"url": "%s"}}\n' % url
+    shown = [answer_of(module, check_mode=True, hidden=hidden, **host.p) for hidden in (url, "")]
+    assert [url in json.dumps(answer) for answer in shown] == [False, True] and shown[0]["changed"]
 
 
 def test_a_mode_that_was_changed_is_put_back(host):
