@@ -413,22 +413,6 @@ def stepped(steps, clock, second):
     return steps.step()
 
 
-def test_a_file_system_is_as_full_as_df_says(tmp_path, monkeypatch):
-    room = types.SimpleNamespace(f_blocks=1000, f_bfree=300, f_bavail=220, f_frsize=4096, f_files=50, f_ffree=20)
-    monkeypatch.setattr(freebsd.os, "statvfs", lambda path: room)
-    found = freebsd.file_systems({"queue": str(tmp_path), "log": str(tmp_path), "other": str(tmp_path / "none")})
-    assert found == {
-        "queue_disk_used": 700 * 4096,
-        "queue_disk_total": 920 * 4096,
-        "queue_inodes_used": 30,
-        "queue_inodes_total": 50,
-    }, "one file system once"
-    # root writes into what is kept for it: less than nothing is left, and FreeBSD's statvfs(3) has no sign
-    room.f_bavail = 2**64 - 80
-    found = freebsd.file_system(str(tmp_path), "queue")
-    assert found["queue_disk_used"] == found["queue_disk_total"]
-
-
 def test_the_certificate_that_ends_first_counts_and_is_read_again_when_it_was_written(tmp_path, steps, monkeypatch):
     paths = [tmp_path / "a.pem", tmp_path / "b.pem"]
     ends = {str(paths[0]): "Mar  4 08:49:00 2029 GMT", str(paths[1]): "Dec 11 00:00:00 2026 GMT"}
@@ -451,14 +435,6 @@ def test_the_certificate_that_ends_first_counts_and_is_read_again_when_it_was_wr
     assert found.end() == 1867308540
     steps.whole["certificate"] = 1795898000 + 9 * 86400 + 5
     assert steps.measure(5)["certificate_days"] == 9
-
-
-def test_what_zfs_caches_above_its_least_is_free_memory(monkeypatch):
-    said = {**dict.fromkeys(freebsd.PAGES, 10), "hw.physmem": 5000}
-    monkeypatch.setattr(freebsd, "words", lambda *argv: "".join("%s=%d\n" % one for one in said.items()))
-    assert freebsd.kernel()["memory_free"] == 200
-    said.update(zip(freebsd.ARC, (1000, 300)))
-    assert freebsd.kernel()["memory_free"] == 900
 
 
 def test_named_counts_are_of_the_interval_also_when_named_was_restarted(steps, tmp_path):
