@@ -129,4 +129,4 @@ def _relay(text, name, to):
 
 class FilterModule:
     def filters(self):
-        return {"monitor_problems": problems, "monitor_relay": relay, "monitor_webhook": webhook}
+        return {"monitor_problems": problems, "monitor_relay_way": relay, "monitor_webhook_way": webhook}
