@@ -268,7 +268,7 @@ def some(rows, chosen, reason):
     return [row if chosen(row) else pytest.param(row, marks=full_only(reason)) for row in rows]
 
 
-def until(what, seconds=60):
+def until(what, seconds=180):
     """what()'s first true answer, asked for again and again."""
     deadline = time.monotonic() + seconds * SLOW
     while not (found := what()):
