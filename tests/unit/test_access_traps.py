@@ -113,13 +113,15 @@ def test_rotated_logs_are_read_oldest_first_whatever_packed_them(tmp_path):
 VALIDATE = {"name": "preflight", "tasks_from": "validate"}
 
 
-def test_whoever_judges_the_traps_knows_what_this_host_delivers():
-    """Else a trap in a domain of postfix_destinations passes one playbook and is refused by another."""
+def test_whoever_judges_or_writes_knows_what_one_role_hands_on_to_another():
+    """Else a trap in a domain of postfix_destinations passes one playbook and is refused by another, or refresh.yml undoes what site.yml wrote."""
     plays = [
         (path.name, play)
         for path in sorted((ROOT / "playbooks").glob("*.yml"))
         for play in yaml.safe_load(path.read_text())
-        if VALIDATE in [task.get("ansible.builtin.import_role") for task in play.get("tasks", [])]
+        for tasks in [play.get("tasks", [])]
+        if VALIDATE in [task.get("ansible.builtin.import_role") for task in tasks]
+        or "tasks/mail.yml" in [task.get("ansible.builtin.import_tasks") for task in tasks]
     ]
     assert {name for name, _play in plays} >= {"site.yml", "refresh.yml", "rebuild.yml", "rollback.yml", "verify.yml"}
     assert [name for name, play in plays if "vars/handed_on.yml" not in play.get("vars_files", [])] == []
