@@ -224,4 +224,4 @@ class Foreign:
 def kind(inside):
     """Return the type of a zone from the text in its braces, by the name of today."""
     found = re.search(r"^\t*type (\S+);", inside, re.M)
-    return {"master": "primary", "slave": "secondary"}.get(found[1], found[1]) if found else "in-view"
+    return named.OF_TODAY.get(found[1], found[1]) if found else "in-view"

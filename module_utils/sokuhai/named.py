@@ -20,6 +20,8 @@ RC_DEFAULTS = {
     "named_login_class": "daemon",
     "local_unbound_enable": "NO",
 }
+#: Types of a zone by their names of today.
+OF_TODAY = {"master": "primary", "slave": "secondary"}
 
 
 def rc_variables():
@@ -92,10 +94,10 @@ def option_statements(text):
 
 def zones(text):
     """Return {name: "primary" or "secondary"} of the zones of a configuration as -p prints it, but for those of views."""
-    words = {"master": "primary", "slave": "secondary"}
     found = {}
     for statement in split_statements(text):
         match = re.match(r'zone "([^"]+)"[^{]*\{ (?:.* )?type (\w+);', statement)
-        if match and words.get(match[2], match[2]) in ("primary", "secondary"):
-            found[match[1]] = words.get(match[2], match[2])
+        kind = match and OF_TODAY.get(match[2], match[2])
+        if kind in OF_TODAY.values():
+            found[match[1]] = kind
     return found
