@@ -77,7 +77,7 @@ def test_what_is_counted_grows_and_what_is_measured_does_not(tmp_path):
 
 def test_a_directory_that_it_may_not_write_in_is_reported_once_and_no_link_is_followed(tmp_path, monkeypatch):
     logged = []
-    monkeypatch.setattr(prometheus.syslog, "syslog", lambda _level, text: logged.append(text))
+    monkeypatch.setattr(samples.syslog, "syslog", lambda _level, text: logged.append(text))
     (tmp_path / "other").write_text("somebody's\n")
     (tmp_path / "a.prom.new").symlink_to(tmp_path / "other")
     file = prometheus.Textfile(str(tmp_path / "a.prom"))

@@ -3,9 +3,9 @@
 """The last sample in Prometheus' text format, in a file for the textfile collector of node_exporter."""
 
 import os
-import syslog
 
 from alarms import ALARMS
+from samples import report
 
 DAY = 86400
 
@@ -178,7 +178,4 @@ class Textfile:
             problem = None
         except OSError as error:
             problem = error.strerror
-        if problem != self.trouble:
-            level = syslog.LOG_ERR if problem else syslog.LOG_NOTICE
-            syslog.syslog(level, "%s: %s" % (self.path, problem or "written again"))
-            self.trouble = problem
+        self.trouble = report(self.path, self.trouble, problem)

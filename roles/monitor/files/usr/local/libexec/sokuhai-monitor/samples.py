@@ -73,6 +73,14 @@ HEADER = ",".join(COLUMNS) + "\n"
 MOST_FILE = 8 * 2**20  # bytes of the file above which newsyslog(8) seems not to run, and the file is started over
 
 
+def report(path, before, problem):
+    """Log once what keeps *path* from being written, and once that nothing does any more; return *problem*, both words of the system or None."""
+    if problem != before:
+        level = syslog.LOG_ERR if problem else syslog.LOG_NOTICE
+        syslog.syslog(level, "%s: %s" % (path, problem or "written again"))
+    return problem
+
+
 class Samples:
     """The file: each line is one write to a file that is opened for it, so newsyslog(8) may rotate it at any time."""
 
@@ -93,10 +101,7 @@ class Samples:
             problem = None
         except OSError as error:
             problem = error.strerror
-        if problem != self.trouble:
-            level = syslog.LOG_ERR if problem else syslog.LOG_NOTICE
-            syslog.syslog(level, "%s: %s" % (self.path, problem or "written again"))
-            self.trouble = problem
+        self.trouble = report(self.path, self.trouble, problem)
 
     def write(self, handle, line):
         size = os.fstat(handle).st_size
