@@ -9,7 +9,7 @@ vm console [--attach]     the end of the serial console's log; --attach: the con
 vm seed FILE              write the NoCloud seed that `up` would give the machine
 vm fetch [RELEASE]        fetch the official image into the cache; prints its path
 vm accel                  kvm or tcg, and why
-vm probe                  ask the machine what it has, for the inventory; prints it as JSON
+vm probe                  ask the machine again what it has, for the inventory; prints it as JSON
 vm test [STEP…]           the scenario on the machine that is up: every step, or those named, whose results join what it has shown
                           since it was started; `vm test --list` names them
 vm proved [FILE]          take a run's results (default: the last run's) into vm/results and write docs/proved-on-freebsd.md again
@@ -199,6 +199,7 @@ def up(args):
         guest.settle(state, about)
         if grown:
             guest.grow(state, about)
+        guest.look(state, about)  # the inventory asks what the machine has, from the first play on
         about["ready"] = True
         note(state, about)
     result(f"{state.name} is up ({called}, {accel}: {about['release']}) after {time.monotonic() - started:.0f} s")
