@@ -40,23 +40,35 @@ def _after_name(data, at):
             return at
 
 
+def _strings(data):
+    """Return the strings of a TXT record's data as one str."""
+    parts, at = [], 0
+    while at < len(data):
+        parts.append(data[at + 1 : at + 1 + data[at]])
+        at += 1 + data[at]
+    return b"".join(parts).decode("utf-8", "replace")
+
+
 def decode(data):
     """Return the reply *data* (bytes) as a dict, or None for what is no reply.
 
     ident; rcode: its name; authoritative, truncated, recursion_available: bool; question: as bytes in small letters, as in the question's packet from
-    byte 12 on, b"" where the server did not repeat it; answers: their number; addresses: those of the A records among them.
+    byte 12 on, b"" where the server did not repeat it; answers: their number; addresses: those of the A records among them; texts: those of the TXT
+    records, each one's strings together.
     """
     try:
         ident, flags, questions, answers = struct.unpack("!4H", data[:8])
         if not flags & 0x8000 or questions > 1:
             return None
         at = _after_name(data, 12) + 4 if questions else 12
-        asked, addresses = data[12:at].lower(), []
+        asked, addresses, texts = data[12:at].lower(), [], []
         for _ in range(answers):
             at = _after_name(data, at)
             rtype, _rclass, _ttl, length = struct.unpack("!2HIH", data[at : at + 10])
             if rtype == TYPES["A"] and length == 4:
                 addresses.append(socket.inet_ntoa(data[at + 10 : at + 14]))
+            elif rtype == TYPES["TXT"]:
+                texts.append(_strings(data[at + 10 : at + 10 + length]))
             at += 10 + length
     except (IndexError, struct.error, OSError):
         return None
@@ -69,6 +81,7 @@ def decode(data):
         "question": asked,
         "answers": answers,
         "addresses": addresses,
+        "texts": texts,
     }
 
 

@@ -36,6 +36,7 @@ def test_a_reply_on_the_wire():
         "question": packet[12:].lower(),
         "answers": 2,
         "addresses": ["192.0.2.7"],
+        "texts": ["x"],
     }
     assert dns.decode(reply(packet, 0x8205))["truncated"] and dns.decode(reply(packet, 0x8205))["rcode"] == "REFUSED"
     assert dns.decode(reply(packet, 0x8001, named=False))["question"] == b""
