@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from practice import FULL, HOST, SLOW
+from practice import FULL, HOST, SLOW, until
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def measured(lab, tmp_path):
     return run
 
 
-def test_every_recipient_gets_the_message_once(measured, figures):
+def test_every_recipient_gets_the_message_once(lab, measured, figures):
     recipients, domains = (10000, 1000) if FULL else (1000, 200)
     limit = (120 + recipients / 20) * SLOW
     mail, _lines = measured("mail", "--recipients", recipients, "--domains", domains, "--timeout", limit)
@@ -39,6 +39,16 @@ def test_every_recipient_gets_the_message_once(measured, figures):
     assert mail["duplicates"] == mail["missing"] == 0
     assert mail["deferred_dns"] == 0
     assert mail["named_sockets_peak"] > 0
+
+    def reported():
+        about = json.loads(
+            lab.sh("/usr/local/bin/sokuhai-report", "--json", f"<{mail['token']}.0@lab>", host=HOST).stdout
+        )
+        return None if about["in_queue"] else about
+
+    about = until(reported)
+    assert about["recipients"] == about["delivered"] == recipients and len(about["domains"]) == domains
+    assert 0 < about["seconds"]["50"] <= about["seconds"]["100"] and about["dead"] == []
 
 
 def test_named_holds_where_stock_named_gives_up(private_named, measured, figures):

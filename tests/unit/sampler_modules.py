@@ -15,6 +15,7 @@ import freebsd
 import look
 import maillog
 import prometheus
+import report
 import sampler
 import samples
 import watch
@@ -50,6 +51,7 @@ __all__ = [
     "look",
     "maillog",
     "prometheus",
+    "report",
     "sampler",
     "samples",
     "watch",

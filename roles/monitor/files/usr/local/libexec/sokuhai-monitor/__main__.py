@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 # Written by sokuhai's role monitor. Run by daemon(8) from its rc script: python3 -IB sokuhai-monitor SETTINGS
+# and by /usr/local/bin/sokuhai-report:                                  python3 -IB sokuhai-monitor report MESSAGE
 """Write a line of measurements of the mail host every few seconds while mail is delivered, every minute otherwise, and mail when a ceiling is near.
 
 Two processes. The first stays root, since Postfix's queue directories are Postfix's (0700), the mail log is root's (0640), and where
@@ -16,6 +17,7 @@ import socket
 import sys
 import syslog
 
+import report
 from look import Look
 from sampler import Sampler
 
@@ -41,6 +43,8 @@ def sample(settings, user, channel):
 
 
 def main():
+    if sys.argv[1] == "report":
+        return report.main(sys.argv[2:])
     with open(sys.argv[1], encoding="utf-8") as source:
         settings = json.load(source)
     user = pwd.getpwnam(settings["user"])
