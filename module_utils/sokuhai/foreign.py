@@ -10,10 +10,6 @@ from ansible.module_utils.sokuhai import host
 
 #: Every header that role postfix ever wrote.
 POSTFIX_MARK = re.compile(r"^# Written whole by (?:sokuhai's|the toolkit's) role postfix;", re.M)
-#: What every dovecot.conf of role sasl begins with.
-DOVECOT_MARK = "# Written by sokuhai's role sasl"
-#: The package's own dovecot.conf, beside the one in force: of 2.4 (mail/dovecot24), of 2.3 (mail/dovecot).
-DOVECOT_SAMPLES = ("dovecot.conf.sample", "example-config/dovecot.conf")
 #: Parameters that are variables of their own in the inventory, and whether the variable is a list.
 VARIABLES = {
     "myhostname": ("sokuhai_hostname", False),
@@ -139,19 +135,6 @@ def stock(name, value):
         return name in STOCK_NAMES or 0 < pwd.getpwnam(name).pw_uid < 1000
     except KeyError:
         return False
-
-
-def dovecot_refusal(config):
-    """Return why the dovecot.conf *config* is not replaced unasked, or "" where it is ours, the package's, or none."""
-    text = host.read(config)
-    samples = (host.read(os.path.join(os.path.dirname(config), name)) for name in DOVECOT_SAMPLES)
-    if text is None or DOVECOT_MARK in text or text in samples:
-        return ""
-    return (
-        "sasl_replace_config: %s was not written by this role. It may serve IMAP or POP3, which this role would end. "
-        "Set sasl_replace_config: true to have it replaced (it stays beside it as dovecot.conf.before-sokuhai), or sokuhai_submission: false"
-        % config
-    )
 
 
 def inventory(values, extra):

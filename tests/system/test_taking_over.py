@@ -6,6 +6,7 @@ import textwrap
 import pytest
 import yaml
 from practice import Lab, changed, full_only, message
+from test_auth import login
 
 CONFIG = "/usr/local/etc/postfix"
 OWN = {
@@ -21,6 +22,31 @@ OWN = {
     "master.cf": "127.0.0.1:2525 inet n - n - 3 smtpd -o syslog_name=postfix/own -o smtpd_sasl_auth_enable=no\\n",
 }
 DMA = "/var/spool/dma"
+DOVECOT = "/usr/local/etc/dovecot"
+#: What stands for IMAP, which the practice host has not: a port of the owner's, and his users.
+DOVECOT_OWN = {
+    "dovecot.conf": f"""
+        dovecot_config_version = 2.4.0
+        dovecot_storage_version = 2.4.0
+        protocols =
+        ssl = no
+        auth_mechanisms = plain
+        doveadm_password = ownword
+        passdb passwd-file {{
+          passwd_file_path = {DOVECOT}/own.users
+        }}
+        service doveadm {{
+          inet_listener tcp {{
+            port = 24245
+          }}
+        }}
+        !include_try conf.d/*.conf
+    """,
+    "own.users": "own@home.example:{PLAIN}practice",
+    "conf.d/10-own.conf": "auth_verbose = yes",
+}
+REACHED = 'import socket; socket.create_connection(("192.0.2.10", 24245), 30, ("192.0.2.2", 0))'
+OWN_USERS = [{"name": "own@home.example", "addresses": ["postmaster@home.example"]}]
 NAMED = "/usr/local/etc/namedb"
 NAMED_OWN = {
     "named.conf": f"""
@@ -83,6 +109,13 @@ def state(lab):
     return found, {line for line in lines if re.match("(postfix|named|sendmail)_enable", line)}
 
 
+def dovecot(lab):
+    """The owner's Dovecot: its master, its files, and whether it is reached on its port."""
+    files = {name: lab.sh("cat", f"{DOVECOT}/{name}").stdout for name in DOVECOT_OWN}
+    reached = lab.sh("python3", "-c", REACHED, host="operator", check=False).returncode == 0
+    return lab.sh("cat", "/var/run/dovecot/master.pid").stdout, files, reached
+
+
 def carried_over(result):
     """The variables that the refusal of named.conf says."""
     said = result.stdout[result.stdout.rindex("bind_replace_config: /") :]
@@ -108,6 +141,11 @@ def serving(lab):
             f"chgrp bind {NAMED}/named.conf {NAMED}/own.key; chmod 0640 {NAMED}/named.conf {NAMED}/own.key; "
             "sysrc named_enable=YES named_wait=NO; service named start",
         )
+        second.sh("pkg", "install", "-y", "dovecot24")
+        second.sh("mkdir", f"{DOVECOT}/conf.d")
+        for name, text in DOVECOT_OWN.items():
+            second.sh("sh", "-c", f"cat > {DOVECOT}/{name}", stdin=textwrap.dedent(text).lstrip("\n") + "\n")
+        second.sh("sh", "-c", "sysrc dovecot_enable=YES; service dovecot start </dev/null >/dev/null 2>&1")
         for name, text in OWN.items():
             own = "\n".join(line.strip() for line in text.splitlines())
             second.sh("sh", "-c", f"printf '%s' \"$1\" | sed 's/\\\\n/\\n/' >> {CONFIG}/{name}", "sh", own + "\n")
@@ -125,7 +163,7 @@ def serving(lab):
             f"mkdir -p {DMA} && printf 'ID: 1.2\\nSender: them@d0001.test\\nRecipient: root\\n' > {DMA}/Q1.2 && "
             f"printf 'Subject: left behind\\n\\nbody\\n.\\nend\\n' > {DMA}/M1.2",
         )
-        second.was = state(second)
+        second.was, second.dovecot = state(second), dovecot(second)
         yield second
     finally:
         second.command("down")
@@ -139,6 +177,7 @@ def test_what_is_the_owners_is_refused_before_any_change(serving):
         said = message(result)
         assert result.returncode != 0
         for word in (
+            "sasl_users: password_hash of alert@home.example",
             "postfix_replace_config: ",
             "virtual domains: virtual_alias_domains",
             "relaying: relayhost",
@@ -170,6 +209,7 @@ def test_the_operators_word_takes_over_and_what_was_there_is_kept(serving):
     assert carried["bind_listen_on"] == ["127.0.0.1", "192.0.2.10"]
     variables = {
         **carried,
+        "sasl_users": OWN_USERS,
         "postfix_destinations": ["$myhostname", "localhost", "home.example"],
         "postfix_main_cf": [{"name": "relayhost", "value": "[relay.isp.example]:587"}],
         "postfix_master_cf": [
@@ -203,6 +243,20 @@ def test_the_operators_word_takes_over_and_what_was_there_is_kept(serving):
     assert "relayhost =" not in serving.sh("postconf", "-n").stdout
     assert serving.mailed(lambda text: "Subject: left behind" in text and "them@d0001.test" in text and "\nend" in text)
     assert serving.sh("ls", DMA).stdout == ""
+
+
+def test_auth_is_had_of_the_owners_dovecot_which_serves_on(serving):
+    """After the runs above: one file is added, and the master has read it without a restart."""
+    assert [login(serving, port, user="own@home.example")["auth"] for port in (587, 465)] == [235, 235]
+    assert login(serving, 587, user="own@home.example", password="practise")["auth"] == 535
+    assert dovecot(serving) == serving.dovecot and serving.dovecot[2]
+    added = f"{DOVECOT}/conf.d/99-sokuhai.conf"
+    assert "client_limit" in serving.sh("cat", added).stdout
+    for book in ("site.yml", "rollback.yml"):
+        done = serving.applied(book, "--check", "--tags", "sasl", variables={"sasl_users": OWN_USERS})
+        assert changed(done) == (book == "rollback.yml")
+    serving.applied("rollback.yml", "--tags", "sasl")
+    assert serving.sh("test", "-e", added, check=False).returncode and dovecot(serving) == serving.dovecot
 
 
 @full_only("five runs of rollback.yml: in make test-full")

@@ -117,6 +117,7 @@ SASL = {
     "packages": ["postfix-sasl"],
     "owners": {"postfix_package": {"program": "/usr/local/sbin/postconf", "package": "postfix-sasl-3.10.13,1"}},
     "postfix": {"types": ["cdb"], "server": ["cyrus", "dovecot"], "client": ["cyrus"]},
+    "dovecot": "",
 }
 BARE = {"packages": ["python311"], "owners": {}, "postfix": None}
 RELAY = {"postfix_main_cf": [{"name": "smtp_sasl_auth_enable", "value": "yes"}]}
@@ -186,6 +187,9 @@ def test_what_is_kept_is_named():
     assert packages.preflight_kept(SASL) == [
         "postfix_package: /usr/local/sbin/postconf is of postfix-sasl-3.10.13,1, and is kept"
     ]
-    hand = {"owners": {"bind_package": {"program": "/opt/sbin/named", "package": ""}}}
-    assert packages.preflight_kept(hand) == ["bind_package: /opt/sbin/named is of no package, and is kept"]
+    hand = {"owners": {"bind_package": {"program": "/opt/sbin/named", "package": ""}}, "dovecot": "/etc/dovecot.conf"}
+    assert packages.preflight_kept(hand) == [
+        "bind_package: /opt/sbin/named is of no package, and is kept",
+        "sasl_replace_config: /etc/dovecot.conf is its owner's, and is kept: AUTH is had of that Dovecot",
+    ]
     assert set(packages.preflight_programs(DECLARED)) == {"bind_package", "postfix_package"}

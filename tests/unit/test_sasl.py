@@ -49,6 +49,13 @@ def test_no_password_gets_through_or_into_the_message(secret):
     assert "letmein" not in problems[0] and "spjSKee" not in problems[0]
 
 
+def test_users_without_any_hash_are_those_of_a_dovecot_that_was_there_before():
+    assert sasl.user_problems([{"name": "alice", "addresses": ["info@home.example"]}, {"name": "bob"}]) == []
+    (problem,) = sasl.user_problems([{"name": "alice", "password_hash": SHA512}, {"name": "bob"}])
+    assert problem.startswith("sasl_users[1].password_hash:")
+    assert sasl.hashes([{"name": "bob", "addresses": []}]) == [{"name": "bob", "password_hash": ""}]
+
+
 @pytest.mark.parametrize(
     "name", ["a:b", "alice\n", "", "@home.example", "alice@home", "alice@-home.example", "a b", "alice@home.example."]
 )

@@ -51,11 +51,14 @@ def preflight_programs(declared):
 
 
 def preflight_kept(probe):
-    """Return a sentence of each program that is of another package than the one declared. probe: as module preflight_probe returns it."""
-    return [
+    """Return a sentence of each program that is of another package than the one declared, and of a Dovecot of the owner's. probe: of preflight_probe."""
+    kept = [
         f"{variable}: {owner['program']} is of {owner['package'] or 'no package'}, and is kept"
         for variable, owner in sorted(probe["owners"].items())
     ]
+    if probe["dovecot"]:
+        kept.append(f"sasl_replace_config: {probe['dovecot']} is its owner's, and is kept: AUTH is had of that Dovecot")
+    return kept
 
 
 def needs(declared):

@@ -18,7 +18,7 @@ RETURN = r"""
 probe:
   description: >-
     system alone where that is not FreeBSD; else also sysctl, tunable, writable, kenv, ours, settings, classes, login_conf_splits, running, named, pf,
-    jailed, release, disk, kept, pkg, packages, owners, postfix, replaced, aliases, leftovers
+    jailed, release, disk, kept, pkg, packages, owners, postfix, replaced, dovecot, aliases, leftovers
   type: dict
   returned: always
 """
@@ -28,14 +28,13 @@ import re
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import foreign, foreign_named, host, leftovers, pkg
+from ansible.module_utils.sokuhai import foreign, foreign_dovecot, foreign_named, host, leftovers, pkg
 from ansible.module_utils.sokuhai.blocks import set_block
 from ansible.module_utils.sokuhai.limits import MARK, Host, parse_values
 from ansible.module_utils.sokuhai.named import rc_variables
 
 #: Where the roles keep what they return to.
 KEPT = "/var/db/sokuhai"
-DOVECOT = "/usr/local/etc/dovecot/dovecot.conf"
 
 
 def program(*paths):
@@ -89,20 +88,22 @@ def serving():
     """Return what the host has of its own where a role takes a place.
 
     replaced: {role: why it does not do so unasked, "" where nothing would be lost}. aliases: {file: {name: value}} that Postfix would not read any more.
-    leftovers: {role: messages} of what the host was before, over which it would fall.
+    dovecot: the configuration of a Dovecot of the owner's, "" for none. leftovers: {role: messages} of what the host was before, over which it would fall.
     """
     directory = host.run(["postconf", "-h", "config_directory"])[1].strip() or "/usr/local/etc/postfix"
+    dovecot = foreign_dovecot.config()
     return {
         "replaced": {
             "bind": foreign_named.refusal(),
             "postfix": foreign.postfix_refusal(directory),
-            "sasl": foreign.dovecot_refusal(DOVECOT),
+            "sasl": foreign_dovecot.refusal(dovecot),
         },
+        "dovecot": dovecot if foreign_dovecot.owners(dovecot) else "",
         "aliases": foreign.aliases(directory),
         "leftovers": {
             "bind": leftovers.named(rc_variables()) + leftovers.disabled("named"),
             "postfix": leftovers.postfix(directory) + leftovers.mailer() + leftovers.disabled("postfix"),
-            "sasl": leftovers.dovecot(DOVECOT) + leftovers.disabled("dovecot"),
+            "sasl": leftovers.dovecot(dovecot) + leftovers.disabled("dovecot"),
         },
     }
 

@@ -25,12 +25,21 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*(@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-
 ADDRESS = re.compile(r"[^\s@,:]*@([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)*[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
 
 
+def hashes(users):
+    """Return [{name, password_hash}] of *users*; the hash is "" for one who has his password elsewhere."""
+    return [{"name": user["name"], "password_hash": user.get("password_hash") or ""} for user in users]
+
+
 def user_problems(users):
-    """Return what is wrong with *users* (a list of {name, password_hash, addresses}), one sentence each; never shows a hash or a password."""
+    """Return what is wrong with *users* (a list of {name, password_hash, addresses}), one sentence each; never shows a hash or a password.
+
+    None of them has a hash where a Dovecot that was here before knows their passwords; which it is, only the host can say.
+    """
     problems = []
     seen = set()
+    kept_elsewhere = all(user.get("password_hash") is None for user in users)
     for number, user in enumerate(users):
-        name, secret = str(user.get("name", "")), str(user.get("password_hash", ""))
+        name, secret = str(user.get("name", "")), str(user.get("password_hash") or "")
         where = "sasl_users[%d]" % number
         if not NAME.fullmatch(name):
             if NAME.fullmatch(name.lower()):
@@ -48,6 +57,8 @@ def user_problems(users):
             for address in map(str, user.get("addresses") or [])
             if not ADDRESS.fullmatch(address)
         ]
+        if kept_elsewhere:
+            continue
         scheme = re.match(r"\{([A-Za-z0-9-]+)\}(.*)", secret, re.DOTALL)
         if not scheme:
             problems.append(
@@ -98,6 +109,7 @@ def limit_problems(client_limit, openfiles):
 class FilterModule:
     def filters(self):
         return {
+            "sasl_hashes": hashes,
             "sasl_user_problems": user_problems,
             "sasl_mechanism_problems": mechanism_problems,
             "sasl_limit_problems": limit_problems,

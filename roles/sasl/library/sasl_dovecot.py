@@ -10,7 +10,9 @@ description:
     C(doveconf) read it, and only then replaces the old one, which is kept beside it. Writes the passwd-file and rc.conf's variable. Starts the
     master, or restarts it where it is older than its configuration or its program, and connects to the socket as Postfix does. Where
     that fails, the previous configuration comes back.
-  - With O(state=absent), stops the service and removes both files, only where the configuration carries this role's mark.
+  - A Dovecot that serves with a configuration of its owner's is kept: one file with a listener is added where the configuration includes it, C(doveconf) reads
+    both together before, and Dovecot reloads. Users and passwords are its own.
+  - With O(state=absent), stops the service and removes both files, only where the configuration carries this role's mark; or removes the file that was added.
 options:
   state: {type: str, choices: [present, absent], default: present}
   packages: {type: list, elements: str, description: Packages that are installed where there is no Dovecot.}
@@ -24,8 +26,10 @@ options:
     elements: dict
     suboptions:
       name: {type: str, required: true}
-      password_hash: {type: str, required: true}
+      password_hash: {type: str, default: "", description: "Empty for all where the users are those of the owner's Dovecot."}
   replace: {type: bool, default: false, description: Take over a configuration that this role did not write.}
+  listener: {type: str, description: "Text of the file that is added to the configuration of the owner's Dovecot; CLIENT_LIMIT stands for the number."}
+  client_limit: {type: int, description: "Connections that Postfix may have, beside those of the owner's Dovecot."}
   socket: {type: path, description: "Where Postfix connects, for state=present."}
   socket_owner: {type: str, default: postfix}
   socket_group: {type: str, default: postfix}
@@ -47,13 +51,14 @@ import re
 import signal
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sasl_beside import Beside
 from ansible.module_utils.sasl_socket import prove
-from ansible.module_utils.sokuhai import before, foreign, host, leftovers, pkg, process, rc
+from ansible.module_utils.sokuhai import before, foreign_dovecot, host, leftovers, pkg, process, rc
 from ansible.module_utils.sokuhai.files import File
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused, difference, read, write
 
-MARK = foreign.DOVECOT_MARK
+MARK = foreign_dovecot.MARK
 ENABLED = {"dovecot_enable": "YES"}
 #: Seconds that a start may take until the socket answers.
 PATIENCE = 15
@@ -105,8 +110,13 @@ class Dovecot:
 
     def refuse_what_is_there(self):
         """Before anything is installed."""
-        refusal = "" if self.p["replace"] else foreign.dovecot_refusal(self.config)
-        wrong = ([refusal] if refusal else []) + leftovers.dovecot(self.config)
+        wrong = leftovers.dovecot(self.config)
+        wrong += [
+            "sasl_users: %s has no password_hash; only the users of a Dovecot that was here before have passwords of their own"
+            % user["name"]
+            for user in self.p["users"]
+            if not user["password_hash"]
+        ]
         if wrong:
             raise Refused(wrong)
 
@@ -136,24 +146,26 @@ class Dovecot:
                 % (", ".join(missing), ", ".join(sorted(out.split())))
             )
 
-    def check_staged(self, text):
-        """Have doveconf read *text* from a file of its own, beside the real one so that relative includes mean the same."""
+    def check_staged(self, text, what="the new configuration, the old one stays"):
+        """Have doveconf read *text* from a file of its own, beside the real one so that relative includes mean the same; return what it prints."""
         staged = "%s.staged" % self.config
         write(staged, text, 0o600, (0, 0))
         try:
-            status, _out, err = host.run([self.doveconf, "-n", "-c", staged])
+            status, out, err = host.run([self.doveconf, "-n", "-c", staged])
         finally:
             os.unlink(staged)
         if status:
             self.outcome.update(step="doveconf", restored=False)
-            raise Refused(
-                "doveconf refuses the new configuration, the old one stays: %s"
-                % err.strip().replace(staged, self.config)
-            )
+            raise Refused("doveconf refuses %s: %s" % (what, err.strip().replace(staged, self.config)))
+        return out
 
     # -- state=present ----------------------------------------------------------------------------------------------
 
     def present(self):
+        owners = foreign_dovecot.config(self.config)
+        if not self.p["replace"] and foreign_dovecot.owners(owners):
+            self.config = owners
+            return Beside(self).present()
         self.refuse_what_is_there()
         missing = pkg.missing(self.p["packages"], self.program)
         if not self.check_mode:
@@ -173,7 +185,14 @@ class Dovecot:
         enable = rc.compare(ENABLED)
         findings = pkg.findings(missing) + [one for file in files for one in file.findings()]
         findings += self.wrong_process(config.differs)
-        diff = config.diff() + self.users_diff() + ([rc.difference(enable)] if enable else [])
+        # of a configuration that was not ours, and is replaced now
+        beside = foreign_dovecot.present(self.config)
+        diff = (
+            config.diff()
+            + [difference(path, read(path), None) for path in beside]
+            + self.users_diff()
+            + ([rc.difference(enable)] if enable else [])
+        )
         result = {
             "changed": bool(findings or diff),
             "version": version or self.p["predicted_version"],
@@ -189,6 +208,7 @@ class Dovecot:
                 write(self.previous, former, 0o600, (0, 0))
             for file in files:
                 file.put()
+            host.remove(*beside)
             # before the service: the port's rc script answers nothing, not even status, while this is NO
             rc.apply(enable)
             self.run(former, result["changed"])
@@ -263,7 +283,8 @@ class Dovecot:
     def absent(self):
         old = read(self.config)
         if old is None or MARK not in old:
-            return {"changed": False, "findings": []}
+            self.config = foreign_dovecot.config(self.config)
+            return Beside(self).absent()
         if not self.check_mode:
             # stop first: when this is broken off, the mark is still there and the next run goes on
             if self.master() is not None:
@@ -303,10 +324,12 @@ def main():
                 "default": [],
                 "options": {
                     "name": {"type": "str", "required": True},
-                    "password_hash": {"type": "str", "required": True, "no_log": True},
+                    "password_hash": {"type": "str", "default": "", "no_log": True},
                 },
             },
             "replace": {"type": "bool", "default": False},
+            "listener": {"type": "str", "default": ""},
+            "client_limit": {"type": "int", "default": 0},
             "socket": {"type": "path"},
             "socket_owner": {"type": "str", "default": "postfix"},
             "socket_group": {"type": "str", "default": "postfix"},

@@ -13,7 +13,7 @@ from ansible.module_utils.sokuhai.host import Refused
 
 
 def prove(path, owner, group, mechanisms, dialogue):
-    """Connect to *path*, which must be *owner*'s and *group*'s (names) and offer exactly *mechanisms*.
+    """Connect to *path*, which must be *owner*'s and *group*'s (names) and offer exactly *mechanisms*, or any at all where that is None.
 
     dialogue: have an invented user rejected as well, which takes the two seconds of Dovecot's failure delay. Raises Refused for another answer than
     the right one, OSError where there is none yet.
@@ -33,7 +33,7 @@ def prove(path, owner, group, mechanisms, dialogue):
         if ["VERSION", "1"] not in [fields[:2] for fields in greeting]:
             raise Refused("%s does not speak version 1 of Dovecot's authentication protocol: %r" % (path, greeting))
         offered = sorted(fields[1].lower() for fields in greeting if fields[0] == "MECH")
-        if offered != sorted(mechanisms):
+        if not offered if mechanisms is None else offered != sorted(mechanisms):
             raise Refused(
                 "%s offers %s, declared are %s" % (path, " ".join(offered) or "nothing", " ".join(sorted(mechanisms)))
             )
