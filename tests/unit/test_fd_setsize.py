@@ -149,7 +149,15 @@ def test_sources_may_be_missing_and_the_installed_header_may_not(host):
     host.source.unlink()
     assert [entry["before_header"] for entry in host.run().diff] == [str(host.include)]
     host.include.unlink()
-    with pytest.raises(module.Refused, match=str(host.include)):
+    with pytest.raises(module.Refused, match=str(host.include)) as refused:
+        host.run()
+    assert "pkg install" not in str(refused.value)
+
+
+def test_headers_that_base_packages_have_not_brought_are_named_by_their_set(host, monkeypatch):
+    host.include.unlink()
+    monkeypatch.setattr(role_modules.util("sokuhai.host"), "run", lambda *_: (0, "", ""))
+    with pytest.raises(module.Refused, match="pkg install -r FreeBSD-base FreeBSD-set-devel"):
         host.run()
 
 
@@ -174,7 +182,17 @@ def test_a_pkgbase_upgrade_is_named_by_its_package(raised, monkeypatch):
     monkeypatch.setattr(
         role_modules.util("sokuhai.host"), "run", lambda argv, *_: (0, "FreeBSD-clibs-dev-15.0p1\n", "")
     )
-    assert raised.run().reset[0]["package"] == "FreeBSD-clibs-dev-15.0p1"
+    # nothing is rebuilt here: it is left, and a finding of drift
+    looked = raised.run("as_it_is", "as_it_is", check=True, known_only=True)
+    (found,) = [one for one in looked.result()["findings"] if one["id"] == str(raised.include)]
+    assert (found["expected"], found["found"], found["remedy"]) == (
+        "16384",
+        "1024 of FreeBSD-clibs-dev-15.0p1",
+        "reset",
+    )
+    # put back here, it is in the diff
+    assert raised.include.read_text() == NEW and raised.run().reset[0]["package"] == "FreeBSD-clibs-dev-15.0p1"
+    assert raised.values() == (16384, 16384)
 
 
 def test_another_declared_value_is_no_update(raised):

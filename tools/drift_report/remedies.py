@@ -7,6 +7,7 @@ from . import words
 KNOWN = {
     "": "ansible-playbook playbooks/site.yml --limit {host}",
     "rebuild": "ansible-playbook playbooks/rebuild.yml --limit {host}",
+    "reset": "ansible-playbook playbooks/rebuild.yml --limit {host}",
     "refresh": "ansible-playbook playbooks/refresh.yml --limit {host}",
     "reboot": "shutdown -r now",
     "restart": "service {service} restart",

@@ -45,7 +45,9 @@ EXAMPLES = r"""
 """
 RETURN = r"""
 findings:
-  description: "What was built with the raised header and is not to be: other packages, and results of a buildworld."
+  description: >-
+    What was built with the raised header and is not to be: other packages, and results of a buildworld. A header that an update put back, where this
+    run leaves it so.
   type: list
   returned: success
 reset:
@@ -146,7 +148,8 @@ class Headers:
         path, text = header["path"], read(header["path"])
         if text is None:
             if not header["optional"] and header["state"] == "raised":
-                raise Refused("%s does not exist" % path)
+                bring = ": pkg install -r FreeBSD-base FreeBSD-set-devel brings it" if pkg.base_packages() else ""
+                raise Refused("%s does not exist%s" % (path, bring))
             return
         now, entry, wanted = select_h.value(text, path), self.record.get(path), self.want["value"]
         was_reset = is_raised(entry) and not entry.get("pending") and now != entry["value"]
@@ -258,6 +261,8 @@ class Headers:
         things = [(other["name"], "%(name)s-%(version)s" % other) for other in others] + [
             (path, path) for path in worlds
         ]
+        changing = {header["path"] for header, text, after, *_rest in self.todo if after != text}
+        left = [one for one in self.reset if one["path"] not in changing]
         return {
             "diff": self.diff,
             "reset": self.reset,
@@ -266,6 +271,16 @@ class Headers:
             "sources": self.sources,
             "notes": self.notes,
             "findings": [
+                finding(
+                    one["path"],
+                    "FD_SETSIZE in " + one["path"],
+                    one["raised"],
+                    "%d of %s" % (one["value"], one["package"] or "freebsd-update or installworld"),
+                    remedy="reset",
+                )
+                for one in left
+            ]
+            + [
                 finding(
                     "built with the raised header: " + name,
                     thing + " built with the raised header",
