@@ -240,7 +240,7 @@ def test_turned_over_it_writes_a_header_anew_and_nothing_is_lost(lab, quick):
     assert "samples.csv.0.bz2" in lab.sh("ls", DIRECTORY).stdout
 
 
-def test_daemons_that_are_stopped_leave_their_fields_empty_and_are_an_alarm(lab, quick):
+def test_daemons_that_are_stopped_or_silent_leave_their_fields_empty_and_are_an_alarm(lab, quick):
     until(lambda: read(lab)["over"] == {}, 120)
     before = sent(lab, quick)
     lab.sh("sh", "-c", "cat > /var/tmp/hook.py", stdin=HOOK)
@@ -256,24 +256,31 @@ def test_daemons_that_are_stopped_leave_their_fields_empty_and_are_an_alarm(lab,
         return {alarm["alarm"] for alarm in found if alarm["state"] == state}
 
     pid = until(log)[0]
-    lab.sh("sh", "-c", "service named stop; service postfix stop")
+    # no mail leaves while named answers nothing
+    lab.sh("sh", "-c", "service postfix stop; kill -STOP $(pgrep -xo named)")
     try:
+        until(lambda: "named_silent" in read(lab)["over"], 120)
+        lab.sh("sh", "-c", "kill -CONT $(pgrep -xo named); service named stop")
         next_row(lab)
         row = next_row(lab)
         running = ("named_running", "postfix_running")
         empty = {row[name] for name in row if name.startswith(("named_", "postfix_")) and name not in running}
         assert empty == {""} and [row[name] for name in running] == ["0", "0"], row
         assert row["files"] and row["queue_deferred"]
-        until(lambda: set(read(lab)["over"]) == {"named_down", "postfix_down"}, 120)
+        until(lambda: set(read(lab)["over"]) == {"named_silent", "named_down", "postfix_down"}, 120)
         # the mails wait in the queue; this way needs neither of the two
-        until(lambda: taken("raised") >= {"named_down", "postfix_down"}, 600)
+        until(lambda: taken("raised") >= {"named_silent", "named_down", "postfix_down"}, 600)
     finally:
-        lab.sh("sh", "-c", "{ service named start; service postfix start; } > /dev/null 2>&1 < /dev/null")
+        lab.sh(
+            "sh",
+            "-c",
+            "kill -CONT $(pgrep -xo named) 2> /dev/null; { service named start; service postfix start; } > /dev/null 2>&1 < /dev/null",
+        )
     until(lambda: next_row(lab)["named_queries"] != "")
     until(lambda: read(lab)["over"] == {}, 120)
     # raised while both were stopped, they waited in the queue
-    until(lambda: sent(lab, quick) - before == 4, 600)
-    until(lambda: taken("ended") >= {"named_down", "postfix_down"}, 600)
+    until(lambda: sent(lab, quick) - before == 6, 600)
+    until(lambda: taken("ended") >= {"named_silent", "named_down", "postfix_down"}, 600)
     lab.sh("kill", pid)
     assert lab.sh("stat", "-f", "%Sp", "/usr/local/etc/sokuhai-monitor.json").stdout.strip() == "-rw-------"
 

@@ -39,6 +39,7 @@ SETTINGS = {
     "relay": None,
     "textfile": "",
     "greylist": [],
+    "named": "",
 }
 
 __all__ = [

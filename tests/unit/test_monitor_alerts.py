@@ -64,6 +64,11 @@ DEFERRED = [(at, {"deferred_dns": 10 if at < 60 else 0}) for at in range(0, 1000
         ([(0, DEAD), (55, DEAD), (60, RUNNING), (65, DEAD), (120, DEAD)], []),
         # one that is disabled, or of which nothing is known, is not down
         ([(0, UNKNOWN), (500, UNKNOWN)], []),
+        # one that runs and answers nothing
+        (
+            [(at, {"named_running": 1, "named_answering": int(at > 60)}) for at in (0, 30, 60, 65, 130)],
+            [(60, "named_silent", True), (130, "named_silent", False)],
+        ),
         # nor did it last, if a clock was set back
         ([(1000, DEAD), (10, DEAD), (60, DEAD), (70, DEAD)], [(70, "named_down", True)]),
         # space of a file system, and memory of which little is left
@@ -88,7 +93,7 @@ DEFERRED = [(at, {"deferred_dns": 10 if at < 60 else 0}) for at in range(0, 1000
         ([(0, FULL)], []),
     ],
     ids=(
-        "once each way,up and down,between,unknown,clock,deferred,down,down again,not known to be down,down and clock,disk,memory,incoming,certificate,dead address,processes"
+        "once each way,up and down,between,unknown,clock,deferred,down,down again,not known to be down,silent,down and clock,disk,memory,incoming,certificate,dead address,processes"
     ).split(","),
 )
 def test_a_crossing_is_told_once_and_its_end_once(rows, told):
@@ -138,7 +143,7 @@ def test_there_are_words_for_both_ways_of_each_alarm(name):
     lines = {alarms.words_of({"name": name, "over": over, "value": 90, "limit": 200}, "mx") for over in (True, False)}
     words = re.escape(alarms.BY_NAME[name].words)
     assert len(lines) == 2 and all(re.fullmatch("mx: .*%s.*" % words, line) for line in lines), lines
-    if alarms.BY_NAME[name].kind not in ("down", "least"):
+    if alarms.BY_NAME[name].kind not in ("down", "silent", "least"):
         assert all(re.search(r" 90 of 200( \(45 %\))?$", line) for line in lines), lines
 
 

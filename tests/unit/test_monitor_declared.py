@@ -30,6 +30,7 @@ GOOD = {
     "monitor_file_kilobytes": 2048,
     "monitor_files_kept": 8,
     "monitor_user": "sokuhai_monitor",
+    "monitor_named": "127.0.0.1",
     "monitor_read_since": 86400,
     "monitor_read_points": 400,
 }
@@ -57,6 +58,7 @@ def test_the_defaults_are_right():
         {"monitor_relay": "192.0.2.25:99999", "monitor_relay_to": ["ops@a.example"]},
         {"monitor_relay_to": ["ops@a.example"]},
         {"monitor_memory_percent": 10},
+        {"monitor_named": "localhost"},
         {"monitor_incoming_seconds": 5},
         {"monitor_down_seconds": -1},
         {"monitor_alert_to": ["-oQ/tmp"]},

@@ -1,8 +1,11 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""The sampler: how full FreeBSD's file systems and its memory are."""
+"""The sampler: how full FreeBSD's file systems and its memory are, and whether named answers."""
 
+import contextlib
+import socket
 import types
 
+import pytest
 from sampler_modules import freebsd
 
 
@@ -28,3 +31,33 @@ def test_what_zfs_caches_above_its_least_is_free_memory(monkeypatch):
     assert freebsd.kernel()["memory_free"] == 200
     said.update(zip(freebsd.ARC, (1000, 300)))
     assert freebsd.kernel()["memory_free"] == 900
+
+
+def test_how_many_clients_named_may_have_is_what_its_configuration_says(tmp_path):
+    conf = tmp_path / "named.conf"
+    assert freebsd.recursive_clients(str(conf)) is None
+    conf.write_text("options {\n\t# recursive-clients 5;\n\trecursive-clients 20000;\n};\n")
+    assert freebsd.recursive_clients(str(conf)) == 20000
+
+
+@pytest.mark.parametrize(
+    "reply, found", [(b"\x84\x05" + bytes(8), True), (b"\x04\x00" + bytes(8), False), (b"", False), (None, False)]
+)
+def test_named_answers_where_an_answer_comes_to_one_of_three_queries(monkeypatch, reply, found):
+    """reply: what follows the query's number, to the last of them; None: nobody listens there."""
+    sent = []
+
+    def receive(_most):
+        if reply is None:
+            raise ConnectionRefusedError
+        if len(sent) < 3:
+            raise socket.timeout
+        return sent[-1][:2] + reply
+
+    there = types.SimpleNamespace(
+        settimeout=lambda _s: None, connect=lambda _where: None, send=sent.append, recv=receive
+    )
+    monkeypatch.setattr(freebsd.socket, "socket", lambda *_family: contextlib.nullcontext(there))
+    assert freebsd.answers("127.0.0.1") is found
+    # a question with one name, and no recursion wanted
+    assert sent[0][2:12] == bytes([0, 0, 0, 1, 0, 0, 0, 0, 0, 0])

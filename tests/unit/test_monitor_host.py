@@ -32,6 +32,7 @@ class Host:
             "program": str(self.program),
             "patience": 2,
             "silence": 180,
+            "settings": str(folder / "etc/settings"),
             "files": [
                 *(self.file(self.program / name) for name in PROGRAM),
                 self.file(folder / "etc/settings"),
@@ -226,6 +227,35 @@ def test_root_is_no_user_for_it(host):
     host.users["sampler"] = pwd.struct_passwd(("sampler", "*", 0, 0, "x", "/", "/bin/sh"))
     with pytest.raises(Refused, match="monitor_user"):
         host.present()
+
+
+@pytest.mark.parametrize("name", ["", "other.prom"])
+def test_a_file_for_prometheus_that_is_no_longer_declared_goes(host, name):
+    file = host.folder / "old.prom"
+    host.p["files"][2]["text"] = json.dumps({"written_by": module.MARK, "textfile": str(file)})
+    host.present()
+    file.write_text("# Written by %s.\nsokuhai_files 5\n" % module.MARK)
+    assert not host.present()["changed"] and file.exists(), "what is declared stays"
+    new = str(host.folder / name) if name else ""
+    host.p["files"][2]["text"] = json.dumps({"written_by": module.MARK, "textfile": new})
+    predicted = host.present(check_mode=True)
+    assert file.exists() and str(file) in json.dumps(predicted["diff"])
+    assert host.present()["diff"] == predicted["diff"] and not file.exists()
+    assert not host.present()["changed"]
+
+
+def test_undo_removes_the_file_for_prometheus_and_leaves_somebody_elses(host):
+    file, other = host.folder / "old.prom", host.folder / "other.prom"
+    host.p["files"][2]["text"] = json.dumps({"written_by": module.MARK, "textfile": str(file)})
+    host.present()
+    file.write_text("# Written by %s.\n" % module.MARK)
+    host.monitor().absent()
+    assert not file.exists()
+    host.p["files"][2]["text"] = json.dumps({"written_by": module.MARK, "textfile": str(other)})
+    host.present()
+    other.write_text("node_boot_time_seconds 5\n")
+    host.monitor().absent()
+    assert other.exists()
 
 
 def test_undo_leaves_the_samples_alone_and_nothing_else_and_can_be_repeated(host):

@@ -146,7 +146,7 @@ def test_what_the_samplers_user_puts_in_place_of_its_state_is_neither_followed_n
 
 def test_what_is_added_up_is_what_the_sampler_counts():
     found = {name for name in samples.COLUMNS if reader.added(name)}
-    assert found == {"seconds", "named_servfail", "named_queries", *samples.COUNTED}
+    assert found == {"seconds", "named_servfail", "named_queries", "watch_starts", *samples.COUNTED}
     assert {name for name in samples.COLUMNS if reader.least(name)} == {
         "named_descriptors_limit",
         "named_recursive_clients_limit",
@@ -163,6 +163,7 @@ def test_what_is_added_up_is_what_the_sampler_counts():
         "log_disk_total",
         "log_inodes_total",
         "named_running",
+        "named_answering",
         "postfix_running",
         "greylist_running",
     }

@@ -211,6 +211,7 @@ def test_daemons_that_do_not_run_are_left_out_and_a_missing_table_is_unknown(tmp
             "maillog": str(tmp_path / "log"),
             "queue_directory": str(tmp_path),
             "main_cf": "/none/main.cf",
+            "named_conf": "/none/named.conf",
             "restart": [],
             "down_seconds": 60,
         }
@@ -320,6 +321,8 @@ class Steps(sampler.Sampler):
             "processes": {},
             "certificate": None,
             "started": [],
+            "starts": None,
+            "recursive_clients": 20000,
             "bytes": 0,
             "missed": False,
         }
@@ -438,7 +441,6 @@ def test_the_certificate_that_ends_first_counts_and_is_read_again_when_it_was_wr
 
 
 def test_named_counts_are_of_the_interval_also_when_named_was_restarted(steps, tmp_path):
-    (tmp_path / "named.conf").write_text("options {\n\t# recursive-clients 5;\n\trecursive-clients 20000;\n};\n")
     steps.whole["processes"] = {"named": [5, 9, 100]}
     answers = [(100, 7, 3, "a"), (150, 9, 0, "a"), (150, 9, 0, "a"), (4, 1, 0, "b")]
     found = []
@@ -449,6 +451,17 @@ def test_named_counts_are_of_the_interval_also_when_named_was_restarted(steps, t
     assert (found[0]["named_recursive_clients"], found[0]["named_recursive_clients_limit"]) == (3, 20000)
     steps.counters = None
     assert steps.measure(5)["named_queries"] is None
+
+
+def test_a_named_that_runs_answers_or_not_and_is_asked_where_it_should(steps, monkeypatch):
+    asked = []
+    monkeypatch.setattr(freebsd, "answers", lambda address: bool(asked.append(address)))
+    steps.settings["named"] = "::1"
+    assert steps.measure(5)["named_answering"] is None, "a named that does not run is not one that is silent"
+    steps.whole["processes"] = {"named": [5, 9, 100]}
+    assert steps.measure(5)["named_answering"] == 0 and asked == ["::1"]
+    steps.settings["named"] = ""
+    assert steps.measure(5)["named_answering"] is None
 
 
 def test_a_named_that_answers_nothing_is_reported_once(steps, monkeypatch):

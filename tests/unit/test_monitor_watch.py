@@ -37,6 +37,7 @@ def test_what_is_down_for_a_minute_is_started_and_has_another_minute(world):
     assert world.started == [(60, "named")] and lines == [
         "named was down and was started by service(8): status 0, start 1 of 3 within an hour"
     ]
+    assert made.taken() == 1 and made.taken() == 0
     looks(world, made, 300, ("named", "postfix"))
     assert len(world.started) == 1
 

@@ -83,12 +83,14 @@ def together(name):
     if (
         name == "seconds"
         or name.startswith(("mails_", "deferred_"))
-        or name.endswith(("_hits", "_fails"))
+        or name.endswith(("_hits", "_fails", "_starts"))
         or name in ("named_servfail", "named_queries")
     ):
         return sum
     return (
-        min if name.endswith(("_limit", "_total", "_running")) or name in ("memory_free", "certificate_days") else max
+        min
+        if name.endswith(("_limit", "_total", "_running", "_answering")) or name in ("memory_free", "certificate_days")
+        else max
     )
 
 

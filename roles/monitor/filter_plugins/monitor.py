@@ -63,6 +63,8 @@ def _checks(declared):
         yield name, 0 < declared[name] < 60, often
     yield from _webhook(declared["monitor_webhook_url"], declared["monitor_webhook_address"])
     yield from _relay(*(declared["monitor_relay" + part] for part in ("", "_name", "_to")))
+    named = declared["monitor_named"]
+    yield "monitor_named", named and not _literal(named), f"{named!r} must be an address like 127.0.0.1, or empty"
     idle, busy, user = (declared["monitor_" + name] for name in ("idle_seconds", "busy_seconds", "user"))
     yield "monitor_idle_seconds", idle < busy, f"{idle} is less than monitor_busy_seconds, {busy}"
     privileged = user in ("root", "toor", "postfix", "bind")

@@ -15,6 +15,7 @@ options:
   user: {type: str, required: true, description: Whom the sampler runs as.}
   directory: {type: path, required: true, description: Directory of the samples.}
   program: {type: path, required: true, description: Directory of the program. Nothing but its files stays there; a former version was a file of that name.}
+  settings: {type: path, required: true, description: "That of the files with the settings. A file for Prometheus that it named, and does not any more, is removed."}
   patience: {type: int, default: 30, description: Seconds within which the first line has to come.}
   silence: {type: int, default: 180, description: Seconds without a line after which it is restarted.}
   hidden: {type: str, default: '', description: "What of the files' texts is a secret: shown nowhere, whatever is returned."}
@@ -34,6 +35,7 @@ RETURN = r"""
 findings: {description: "What no diff shows; the sampler was started or restarted for it.", type: list, returned: state=present}
 """
 
+import json
 import os
 import pwd
 import shutil
@@ -65,6 +67,14 @@ def rights(path):
     """Return mode and owner of *path* as text."""
     found = status(path)
     return "%04o %s" % (stat.S_IMODE(found.st_mode), found.st_uid or "root")
+
+
+def textfile(settings):
+    """Return the file for Prometheus that the sampler's *settings* name (text or None), or ""."""
+    try:
+        return str(json.loads(settings or "")["textfile"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 class Monitor:
@@ -121,6 +131,11 @@ class Monitor:
                 found[path] = (text, stat.S_IMODE(os.stat(path).st_mode))
         return found
 
+    def left(self, declared=""):
+        """Return the file for Prometheus that the settings name that are there, where it is not the one *declared*: nothing writes it any more; or ""."""
+        path = textfile(read(self.p["settings"]))
+        return path if path != declared and MARK in (read(path) or "") else ""
+
     def folder(self):
         """Return what is wrong with the samples' folder, or "". It is root's, since newsyslog(8) renames and chowns in it as root: the sampler may write into its
         file and into folder state, and can put no link in the way."""
@@ -143,7 +158,10 @@ class Monitor:
             raise Refused("monitor_user: %s is root; name a user that has no rights" % self.p["user"])
         gone = {path: difference(path, former[path][0], None) for path in former if path not in self.files}
         new = {path: entry for path in self.files if (entry := self.differs(path))}
+        left = self.left(textfile(self.files[self.p["settings"]]["text"]))
         changes, diff = rc.compare({self.key: "YES"}), [*gone.values(), *new.values()]
+        if left:
+            diff.append(difference(left, read(left), None))
         if changes:
             diff.append(rc.difference(changes))
         if user is None:
@@ -157,6 +175,7 @@ class Monitor:
             return result
         try:
             self.make_user_and_folder()
+            self.forget(left)
             self.replace(gone, {path: (self.files[path]["text"], int(self.files[path]["mode"], 8)) for path in new})
             rc.apply(changes)
             if findings or gone or any(self.files[path]["restart"] for path in new):
@@ -172,6 +191,12 @@ class Monitor:
             return difference(path, there, text)
         now, wanted = rights(path), "%s root" % self.files[path]["mode"]
         return difference("mode of " + path, now + "\n", wanted + "\n") if now != wanted else None
+
+    def forget(self, left):
+        """Remove the file *left*, while the settings still name it: a run that is killed here is repeated. The sampler would write it again."""
+        if left:
+            self.stop()
+            remove(left, left + ".new")
 
     @staticmethod
     def replace(gone, files):
@@ -266,10 +291,12 @@ class Monitor:
         changes, user = rc.compare({self.key: None}), self.user()
         mine = user is not None and user.pw_gecos == GECOS
         running = self.watcher() or self.child()
-        result = {"changed": bool(files or changes or mine or running)}
+        left = self.left()
+        result = {"changed": bool(files or changes or mine or running or left)}
         if not result["changed"] or self.check_mode:
             return result
         self.stop()
+        self.forget(left)
         rc.apply(changes)
         remove(self.pidfile, self.childfile)
         shutil.rmtree(self.state, ignore_errors=True)
@@ -297,6 +324,7 @@ def main():
             "user": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
             "program": {"type": "path", "required": True},
+            "settings": {"type": "path", "required": True},
             "patience": {"type": "int", "default": 30},
             "silence": {"type": "int", "default": 180},
             "hidden": {"type": "str", "default": "", "no_log": True},

@@ -44,13 +44,15 @@ MOST_STATE = 2**20  # of its state, which holds twenty mails of one line at most
 
 def added(column):
     """Whether the column counts something within its interval, so that several values are added up."""
-    ends = ("_hits", "_fails", "_servfail", "_queries")
+    ends = ("_hits", "_fails", "_servfail", "_queries", "_starts")
     return column == "seconds" or column.startswith(("deferred_", "mails_")) or column.endswith(ends)
 
 
 def least(column):
     """Whether the smallest of several values is the one that counts."""
-    return column in ("memory_free", "certificate_days") or column.endswith(("_limit", "_total", "_running"))
+    return column in ("memory_free", "certificate_days") or column.endswith(
+        ("_limit", "_total", "_running", "_answering")
+    )
 
 
 def order(path):

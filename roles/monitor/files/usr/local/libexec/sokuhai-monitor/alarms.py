@@ -25,6 +25,7 @@ def down(name, words):
 # smtp processes are not among them: a large delivery is to fill default_process_limit
 ALARMS = (
     down("named", "named"),
+    Alarm("named_silent", "silent", "named_answering", "", "down_seconds", "down_seconds", "named"),
     down("postfix", "Postfix (master)"),
     down("greylist", "the greylisting service (sokuhai_postgrey)"),
     share("named_descriptors", "named_descriptors_limit", "ceiling_percent", "descriptors of named"),
@@ -99,6 +100,10 @@ KINDS = {
         "sum": MOST,
         "least": ("expires: %(words)s, in %(value)d days", "renewed: %(words)s, good for %(value)d days"),
         "down": ("down: %(words)s does not run, for %(limit)d seconds or more", "up: %(words)s runs again"),
+        "silent": (
+            "silent: %(words)s runs and answers no query, for %(limit)d seconds or more",
+            "up: %(words)s answers queries again",
+        ),
     }.items()
 }
 
@@ -116,7 +121,7 @@ def mark(alarm, row, dns, settings):
         value = of - value if alarm.kind == "free" else value
         percent = 100 * value / of
         return value, of, percent >= threshold, percent < threshold - HYSTERESIS
-    if alarm.kind == "down":
+    if alarm.kind in ("down", "silent"):
         return value, threshold, not value, bool(value)
     if alarm.kind == "least":
         return value, threshold, value < threshold, value >= threshold

@@ -195,6 +195,29 @@ def accepts(where, seconds=5):
 
 # ---- named ----
 
+# version.bind, TXT, class CHAOS, of which every named has a view of its own: no zone, no cache and no internet is needed (RFC 1035, 4.1)
+QUERY = b"\0\0\0\1\0\0\0\0\0\0" + b"\7version\4bind\0" + b"\0\x10\0\3"
+
+
+def answers(address, seconds=2, tries=3):
+    """Whether whoever listens on port 53 of *address* answers a query, whatever it says."""
+    ident = os.urandom(2)
+    try:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as there:
+            there.settimeout(seconds)
+            there.connect((address, 53))
+            for _ in range(tries):
+                with contextlib.suppress(socket.timeout):
+                    there.send(ident + QUERY)
+                    reply = there.recv(512)
+                    # the bit that tells an answer from a question
+                    if len(reply) >= 12 and reply[:2] == ident and reply[2] & 0x80:
+                        return True
+    except OSError:
+        pass
+    return False
+
 
 def recursive_clients(path):
     """What named.conf says; named's own default where it is silent (bin/named/config.c)."""

@@ -8,7 +8,7 @@ import os
 import time
 
 from certificate import Certificates
-from freebsd import arrival, count_files, parse_processes, parse_rlimits, run, words
+from freebsd import arrival, count_files, parse_processes, parse_rlimits, recursive_clients, run, words
 from samples import QUEUES
 from watch import Watch
 
@@ -149,6 +149,7 @@ class Look:
     def __init__(self, settings):
         self.tail = Tail(settings["maillog"])
         self.top = settings["queue_directory"]
+        self.named_conf = settings["named_conf"]
         self.watch = Watch(settings["restart"], settings["down_seconds"] or 60)
         self.certificates = Certificates(settings["main_cf"])
         self.queues = {
@@ -167,7 +168,10 @@ class Look:
         return {
             "queue": {name: queue.look() for name, queue in self.queues.items()},
             "processes": processes,
+            # with the secret of a key in it, named.conf is root's and named's
+            "recursive_clients": recursive_clients(self.named_conf),
             "started": self.watch.look(processes),
+            "starts": self.watch.taken(),
             "certificate": self.certificates.end(),
             "bytes": len(lines),
             "missed": missed,

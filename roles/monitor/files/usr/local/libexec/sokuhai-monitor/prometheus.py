@@ -59,6 +59,7 @@ FAMILIES = (
         "Whether an enabled service runs.",
         each("service", "", named="named_running", postfix="postfix_running", greylist="greylist_running"),
     ),
+    ("named_answering", "gauge", "Whether a named that runs answers queries.", one("named_answering")),
     (
         "process_sockets",
         "gauge",
@@ -116,6 +117,7 @@ FAMILIES = (
         each("holds", "", queue="queue_inodes_total", log="log_inodes_total"),
     ),
     ("certificate_remaining_seconds", "gauge", "Until smtpd's certificate ends.", one("certificate_days"), DAY),
+    ("watch_starts_total", "counter", "Starts of named or Postfix by the watch.", one("watch_starts")),
     ("greylisted_total", "counter", "Deferrals by this host's greylisting.", one("greylist_hits")),
     (
         "dnsbl_hits_total",

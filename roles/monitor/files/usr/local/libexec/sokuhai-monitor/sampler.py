@@ -73,8 +73,9 @@ class Sampler:
     def of_named(self, held):
         """The columns of a named that runs. held: [sockets, descriptors, limit]."""
         row = dict(zip(("named_sockets", "named_descriptors", "named_descriptors_limit"), held))
-        path, port = self.settings["named_conf"], self.settings["statistics_port"]
-        row["named_recursive_clients_limit"] = self.when_changed(path, lambda: freebsd.recursive_clients(path))
+        port, address = self.settings["statistics_port"], self.settings["named"]
+        if address:
+            row["named_answering"] = int(freebsd.answers(address))
         answer, before = freebsd.ask_named(self.settings["statistics_address"], port) if port else None, self.named
         if port:
             self.hear(answer is not None)
@@ -121,10 +122,11 @@ class Sampler:
         if not answer["missed"]:
             row.update((column, counted[column]) for column in COUNTED)
         self.started += answer["started"]
+        row["watch_starts"] = answer["starts"]
         processes = answer["processes"] or {}
         row.update(self.running(answer["processes"]))
         if "named" in processes:
-            row.update(self.of_named(processes["named"]))
+            row.update(self.of_named(processes["named"]), named_recursive_clients_limit=answer["recursive_clients"])
         if "postfix" in processes:
             row.update(self.of_postfix(processes["postfix"], processes["smtp"]))
         if answer["certificate"] is not None:

@@ -22,6 +22,7 @@ class Watch:
 
     def __init__(self, services, patience):
         self.services, self.patience, self.since, self.tired = services, patience, {}, set()
+        self.starts = 0
         if services:
             os.close(self.lock())
 
@@ -39,6 +40,11 @@ class Watch:
                 lines += self.start(name)
         return lines
 
+    def taken(self):
+        """Return how many starts there were since the last call, None where nothing is watched."""
+        starts, self.starts = self.starts, 0
+        return starts if self.services else None
+
     def start(self, name):
         handle = self.lock()
         try:
@@ -55,6 +61,7 @@ class Watch:
             os.ftruncate(handle, 0)
             os.pwrite(handle, json.dumps(times).encode(), 0)
             status = self.service(name)
+            self.starts += 1
             # it gets as much time again
             self.since.pop(name, None)
             how = "status %s, start %d of %d within an hour" % (status, len(times[name]), MOST)
