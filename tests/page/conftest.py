@@ -28,7 +28,7 @@ def chromium():
 def pages(tmp_path_factory):
     """A folder with NAME.html of each sample report."""
     folder = tmp_path_factory.mktemp("pages")
-    for name in ("one", "ten", "well", "hostile"):
+    for name in ("one", "ten", "well", "alarmed", "hostile"):
         (folder / (name + ".html")).write_text(page.render(getattr(sample_report, name)()))
     return folder
 

@@ -8,6 +8,7 @@ import random
 
 import pytest
 from drift_report.findings import finding
+from drift_report.page.alarms import ALARMS
 from limits_chain import limits_chain
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -69,6 +70,16 @@ COLUMNS = (
     "memory_total",
     "swap_used",
     "swap_total",
+    "queue_disk_used",
+    "queue_disk_total",
+    "queue_inodes_used",
+    "queue_inodes_total",
+    "log_disk_used",
+    "log_disk_total",
+    "log_inodes_used",
+    "log_inodes_total",
+    "certificate_days",
+    "watch_starts",
     "greylist_hits",
     "dnsbl_hits",
     "postscreen_hits",
@@ -161,6 +172,15 @@ def samples(seed, points=700, days=7, size=20000, dns=0, gap=True, until=NOW, un
             memory_free=1_200_000_000,
             memory_total=4_271_390_720,
             swap_total=2_147_483_648,
+            queue_disk_used=4_200_000_000 + 60_000 * int(left),
+            queue_disk_total=20_000_000_000,
+            queue_inodes_used=310_000 + 2 * int(left),
+            queue_inodes_total=2_600_000,
+            log_disk_used=700_000_000 + 2_000_000 * number,
+            log_disk_total=4_000_000_000,
+            log_inodes_used=900,
+            log_inodes_total=520_000,
+            certificate_days=60,
             greylist_hits=chance.randint(0, 3) * span // 60,
             dnsbl_hits=chance.randint(0, 8) * span // 60,
             postscreen_hits=chance.randint(0, 20) * span // 60,
@@ -305,6 +325,20 @@ def ten():
         )
     )
     return report(hosts, findings, code=3)
+
+
+def alarmed():
+    """A host as it is declared, with every alarm of role monitor raised, and one of a later version."""
+    taken = samples(4, size=3000)
+    columns = taken["columns"]
+    columns["log_disk_used"][-1] = 3_720_000_000
+    columns["queue_inodes_used"][-1] = 2_500_000
+    columns["memory_free"][-1] = 120_000_000
+    columns["age_incoming"][-1] = 5400
+    columns["certificate_days"][-1] = 6
+    columns["watch_starts"][-40] = columns["watch_starts"][-9] = 1
+    taken["over"] = {name: NOW - 60 * minutes for minutes, name in enumerate([*ALARMS, "of_a_later_version"], 3)}
+    return report({"mx.home.example": host("clean", chain=chain(), samples=taken)}, code=0)
 
 
 def well():

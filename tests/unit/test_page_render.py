@@ -18,7 +18,7 @@ from drift_report.page.elements import el, embedded, visible
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = ROOT / "tools" / "drift_report" / "page"
 UPLOT = HERE / "vendor" / "uplot"
-PAGES = {name: getattr(sample_report, name)() for name in ("one", "ten", "well", "hostile")}
+PAGES = {name: getattr(sample_report, name)() for name in ("one", "ten", "well", "alarmed", "hostile")}
 
 
 def clean(**more):

@@ -78,6 +78,30 @@ WORDS = {
         "Names are not resolved: {n} deliveries were deferred for that in the last hour; it began on {when}",
         "名前を解決できていません。直近 1 時間に {n} 件の配送がそのために遅延しました（{when} から）",
     ),
+    # alarms of role monitor (page/alarms.py)
+    "alarm_down": ("{what} has not been running since {when}", "{what} が動いていません（{when} から）"),
+    "alarm_silent": (
+        "{what} runs and has answered no query since {when}",
+        "{what} は動いていますが、問い合わせに答えません（{when} から）",
+    ),
+    "alarm_share": (
+        "{what}: {share} in use; the alarm was raised on {when}",
+        "{what}：使用率 {share}（警報は {when} から）",
+    ),
+    "alarm_age": (
+        "The oldest message in queue {what} has waited for {age} minutes; the alarm was raised on {when}",
+        "キュー {what} で最も古いメールが {age} 分待っています（警報は {when} から）",
+    ),
+    "alarm_certificate": (
+        "The certificate that smtpd presents ends in {days} days; the alarm was raised on {when}",
+        "smtpd の証明書は残り {days} 日で期限が切れます（警報は {when} から）",
+    ),
+    "alarm_other": ("Alarm {what} of the monitor, raised on {when}", "モニタの警報 {what}（{when} から）"),
+    "watch_started": (
+        "The watch started a daemon that was down {n} time in the days shown, last on {when}",
+        "The watch started daemons that were down {n} times in the days shown, last on {when}",
+        "表示期間中に、止まっていたデーモンを監視が {n} 回起動しました（最後は {when}）",
+    ),
     "stale": (
         "No sample since {when}: the monitor has stopped",
         "{when} 以降の計測値がありません。モニタが止まっています",
@@ -152,6 +176,21 @@ WORDS = {
         "Query the host's own resolver, and search named's log for “soft limit” and “quota”:",
         "ホスト自身のリゾルバに問い合わせ、named のログで soft limit と quota を探します：",
     ),
+    "do_down": ("Read why, then start it on the host:", "ホストで原因を読み、起動します："),
+    "do_room": (
+        "Make room, or move the queue or the log to a larger file system:",
+        "空きを作るか、キューやログを大きいファイルシステムに移します：",
+    ),
+    "do_memory": ("See what holds the memory:", "メモリを使っているものを調べます："),
+    "do_age": (
+        "See why qmgr or the next hop does not take it:",
+        "qmgr や配送先が受け取らない理由を調べます：",
+    ),
+    "do_certificate": (
+        "Renew it where it comes from; a self-signed one is renewed by site.yml:",
+        "発行元で更新します。自己署名のものは site.yml が更新します：",
+    ),
+    "do_watch": ("See what ended it:", "何が終了させたのかを調べます："),
     "do_monitor": ("Start the monitor again:", "モニタを動かします："),
     # what puts a finding right, behind its command where it has one (remedies.py)
     "remedy_site": (
@@ -221,6 +260,7 @@ WORDS = {
     "chart_queue": ("Queue, by state", "キュー（状態別）"),
     "chart_named": ("named, in % of its ceilings", "named（上限に対する %）"),
     "chart_host": ("Postfix and the host, in % of their ceilings", "Postfix とホスト全体（上限に対する %）"),
+    "chart_room": ("Memory and disk (MiB), in % of what there is", "メモリとディスク（MiB）、全体に対する %"),
     "chart_mails": ("Mails", "メール数"),
     "chart_deferred": ("Deferred deliveries, by reason", "配送遅延（deferred）の理由別"),
     "chart_kept_out": ("Rejected or deferred", "拒否・待機させた数"),
@@ -257,6 +297,11 @@ WORDS = {
     "deferred_other": ("other", "その他"),
     "mails_put_off": ("deferred (4xx)", "一時拒否（4xx）"),
     "swap_used": ("host: swap", "ホスト：スワップ"),
+    "memory_free": ("memory in use", "使用中のメモリ"),
+    "queue_disk_used": ("disk of the queue", "キューのディスク"),
+    "queue_inodes_used": ("disk of the queue: inodes", "キューのディスク：inode"),
+    "log_disk_used": ("disk of the log", "ログのディスク"),
+    "log_inodes_used": ("disk of the log: inodes", "ログのディスク：inode"),
     "postscreen_hits": ("postscreen", "postscreen"),
     "dnsbl_hits": ("DNSBL", "DNSBL"),
     "greylist_hits": ("greylist", "グレイリスト"),

@@ -4,7 +4,7 @@
 from ..samples import last_known, rounded, thinned
 
 # Charts: (name, unit, [series]); a series is (column, how). how: "is" as sampled, "rate" per second, "minute" per minute,
-# "share" of its ceiling in per cent.
+# "share" of its ceiling in per cent, "free": what is not free of it, as a share.
 CHARTS = (
     (
         "queue",
@@ -13,6 +13,15 @@ CHARTS = (
     ),
     ("named", "share", [(name, "share") for name in ("named_sockets", "named_descriptors", "named_recursive_clients")]),
     ("host", "share", [(name, "share") for name in ("postfix_processes", "postfix_descriptors", "files", "sockets")]),
+    (
+        "room",
+        "share",
+        [
+            ("memory_free", "free"),
+            *((name, "share") for name in ("swap_used", "queue_disk_used", "queue_inodes_used")),
+            *((name, "share") for name in ("log_disk_used", "log_inodes_used")),
+        ],
+    ),
     (
         "mails",
         "rate",
@@ -29,8 +38,12 @@ CHARTS = (
         [(name, "minute") for name in ("postscreen_hits", "dnsbl_hits", "mails_put_off", "greylist_hits", "spf_fails")],
     ),
 )
-# A socket is a descriptor; named's process limit is what ends both.
-SHARED_CEILING = {"named_sockets": "named_descriptors_limit"}
+# A socket is a descriptor; named's process limit is what ends both. What is no name_limit.
+SHARED_CEILING = {"named_sockets": "named_descriptors_limit", "memory_free": "memory_total"} | {
+    name: name.replace("_used", "_total")
+    for name in ("swap_used", "queue_disk_used", "queue_inodes_used", "log_disk_used", "log_inodes_used")
+}
+BYTES = ("memory_free", "swap_used", "queue_disk_used", "log_disk_used")  # which are shown as MiB
 QUEUES = ("queue_incoming", "queue_active", "queue_deferred", "queue_hold", "queue_maildrop")
 SPANS = {"rate": 1, "minute": 60}
 
@@ -59,6 +72,10 @@ def series(columns):
         for name, how in wanted:
             values = columns.get(name) or [None] * len(times)
             limits = columns.get(SHARED_CEILING.get(name, name + "_limit")) or [None] * len(times)
+            if name in BYTES:
+                values, limits = mebibytes(values), mebibytes(limits)
+            if how == "free":
+                how, values = "share", rest(values, limits)
             parts, factor = {"share": (limits, 100), "is": ([1] * len(times), 1)}.get(how) or (spans, SPANS[how])
             shown = [
                 rounded(factor * value / part) if value is not None and part else None
@@ -70,6 +87,15 @@ def series(columns):
                     line = {"share": line, "used": gapped(values), "limit": last_known(limits)}
                 out.setdefault(chart, {})[name] = line
     return out
+
+
+def mebibytes(values):
+    return [None if value is None else round(value / 2**20) for value in values]
+
+
+def rest(values, limits):
+    """What each of *values* leaves of its limit."""
+    return [None if None in pair else pair[1] - pair[0] for pair in zip(values, limits)]
 
 
 def peak_rate(columns, name):

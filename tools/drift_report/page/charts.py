@@ -71,7 +71,11 @@ def legend_row(index, name, values, how):
 
 def figure(chart, unit, wanted, data):
     """One chart: the place where the script draws, and its legend as a table that says last and most without it."""
-    lines = [(index, name, data[name], how) for index, (name, how) in enumerate(wanted) if name in data]
+    lines = [
+        (index, name, data[name], unit if unit == "share" else how)
+        for index, (name, how) in enumerate(wanted)
+        if name in data
+    ]
     share = unit == "share"
     # English, exchanged by the script; the caption says the same to the eye
     aloud = {

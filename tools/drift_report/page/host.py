@@ -3,7 +3,7 @@
 
 from .. import remedies
 from ..terminal import refusal, short
-from . import chain, charts, traps
+from . import alarms, chain, charts, traps
 from .chain import headline
 from .elements import el
 from .language import say, spoken
@@ -95,6 +95,7 @@ def wrong(judged):
     ]
     if judged["dns_over"]:
         items.append(el("b", say("dns_waiting", n=number(judged["dns"]), when=moment(judged["dns_over"])), cls="warn"))
+    items += alarms.wrong(judged)
     if judged["stale"]:
         items.append(el("b", say("stale", when=moment(judged["stale"])), cls="warn"))
     findings = sorted(judged["findings"], key=lambda entry: entry["since"] != "new")
@@ -134,6 +135,7 @@ def todo(judged):
                 ),
             ]
         )
+    items += alarms.todo(judged)
     if judged["stale"]:
         items.append(
             [say("do_monitor"), command("ansible-playbook playbooks/site.yml --limit %s --tags monitor" % name)]

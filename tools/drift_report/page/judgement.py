@@ -5,6 +5,7 @@ import datetime
 
 from .. import remedies
 from ..samples import columns_of, last_known
+from . import alarms
 from .ceilings import NEAR, ceilings, tightest
 from .chart_data import deferred_dns
 
@@ -18,8 +19,14 @@ def seconds_of(text):
     return datetime.datetime.fromisoformat(text).timestamp()
 
 
+def starts(columns):
+    """(how many daemons the watch has started in the days shown, the time of the last), or None."""
+    found = [(at, number) for at, number in zip(columns.get("time") or [], columns.get("watch_starts") or []) if number]
+    return (sum(number for _at, number in found), found[-1][0]) if found else None
+
+
 def judge(report, name):
-    """What the page says of one host: a dict with level (of SEVERITY), rows, tight, near, dns, stale, findings, steps, columns, newest."""
+    """What the page says of one host: a dict with level (of SEVERITY), rows, tight, near, dns, alarms, starts, stale, findings, steps, columns, newest."""
     host = report["hosts"][name]
     columns = columns_of(host)
     rows = ceilings(host)
@@ -31,9 +38,10 @@ def judge(report, name):
     usual = min(3600, last_known(columns.get("seconds")) or 0)
     stale = newest if newest and seconds_of(report["started"]) - newest > max(STALE, 2 * usual) else None
     findings = [entry for entry in report["findings"] if entry["host"] == name]
+    raised = alarms.raised(over)
     broken = [row for row in rows if row["ok"] is False]
     level = host["status"]
-    if level == "clean" and (near or "deferred_dns" in over or stale or broken):
+    if level == "clean" and (near or "deferred_dns" in over or raised or stale or broken):
         level = "near"
     return {
         "name": name,
@@ -45,6 +53,8 @@ def judge(report, name):
         "near": near,
         "dns": dns,
         "dns_over": over.get("deferred_dns"),
+        "alarms": raised,
+        "starts": starts(columns),
         "stale": stale,
         "broken": broken,
         "newest": newest,
