@@ -53,6 +53,12 @@ def test_places(run, postfix):
     assert run("postconf -h mail_owner setgid_group").lines() == ["postfix", "maildrop"]
 
 
+def test_cyrus_is_of_a_flavor(run, postfix):
+    cyrus = ["cyrus"] if run("pkg info -e postfix-sasl").rc == 0 else []
+    assert run("postconf -A").lines() == cyrus
+    assert sorted(run("postconf -a").lines()) == [*cyrus, "dovecot"]
+
+
 def test_owners(run, postfix):
     assert run("stat -f '%Sp %Su:%Sg' /usr/local/etc/postfix /var/db/postfix /var/spool/postfix").lines() == [
         "drwxr-xr-x root:wheel",

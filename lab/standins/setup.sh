@@ -187,6 +187,20 @@ for tool in postalias postcat postconf postfix postkick postlock postlog postmap
 	EOF
 	chmod 755 $p/usr/local/sbin/$tool
 done
+# Debian's has Cyrus SASL, FreeBSD's in its flavor sasl only.
+cat > $p/usr/local/sbin/postconf <<EOF
+#!/bin/bash
+: "\${MAIL_CONFIG:=/usr/local/etc/postfix}"
+export MAIL_CONFIG
+case " \$* " in
+*' -a '*|*' -A '*)
+	if ! pkg info -e postfix-sasl; then
+		(exec -a postconf $debian/sbin/postconf "\$@") | sed '/^cyrus\$/d'
+		exit
+	fi ;;
+esac
+exec -a postconf $debian/sbin/postconf "\$@"
+EOF
 # Set-gid programs distrust MAIL_CONFIG, so the submission side must not have it;
 # /etc/postfix, their built-in place, is a link to the real one.
 for tool in postdrop postqueue; do

@@ -107,12 +107,14 @@ DECLARED = {
     "sasl_enabled": True,
     "sasl_install": False,
     "sasl_packages": ["dovecot24"],
+    "sokuhai_smarthost": {},
 }
 OWN = {
     "packages": ["postfix", "mail/postfix"],
     "owners": {},
     "postfix": {"types": ["cdb", "hash", "pcre"], "server": ["dovecot"], "client": []},
 }
+KEPT = {**OWN, "owners": {"postfix_package": {"program": "/usr/local/sbin/postconf", "package": "postfix-3.10.13,1"}}}
 SASL = {
     "packages": ["postfix-sasl"],
     "owners": {"postfix_package": {"program": "/usr/local/sbin/postconf", "package": "postfix-sasl-3.10.13,1"}},
@@ -122,6 +124,7 @@ SASL = {
 BARE = {"packages": ["python311"], "owners": {}, "postfix": None}
 RELAY = {"postfix_main_cf": [{"name": "smtp_sasl_auth_enable", "value": "yes"}]}
 LDAP = {"postfix_main_cf": [{"name": "virtual_alias_maps", "value": "hash:/a, proxy:ldap:/usr/local/etc/ldap.cf"}]}
+SMARTHOST = {"sokuhai_smarthost": {"host": "smtp.provider.example", "user": "home"}}
 TO_SASL = {"postfix_package": "postfix-sasl"}
 REPLACE = {"postfix_replace_package": True}
 
@@ -142,7 +145,11 @@ REPLACE = {"postfix_replace_package": True}
                 "postfix_package: postfix-sasl and postfix_replace",
             ],
         ),
-        (OWN, {**RELAY, **TO_SASL}, ["postfix_replace_package: true"]),
+        (OWN, {**RELAY, **TO_SASL}, ["postfix-sasl has it: set postfix_replace_package: true"]),
+        (KEPT, {**SMARTHOST, **TO_SASL}, ["sokuhai_smarthost needs", "(postfix-3.10.13,1)", "postfix-sasl has it"]),
+        (BARE, SMARTHOST, ["sokuhai_smarthost needs cyrus SASL", "set postfix_package: postfix-sasl"]),
+        (SASL, SMARTHOST, None),
+        (OWN, {"sokuhai_smarthost": {"host": "relay.example.org", "tls": "none"}}, None),
         (OWN, {**RELAY, **TO_SASL, **REPLACE}, None),
         (BARE, RELAY, ["which postfix has not: set postfix_package: postfix-sasl"]),
         (BARE, {**RELAY, **TO_SASL}, None),

@@ -16,6 +16,7 @@ import time
 from ..files import record
 from .authority import Authority
 from .resolver import Resolver
+from .secure import Tls, listen
 from .sink import Book, Smtp
 from .zones import Behaviour, Internet, addresses
 
@@ -218,6 +219,7 @@ class SinkServers:
     """The recipients' mail servers in one process."""
 
     def __init__(self, data, log):
+        self.secure, self.tls = data.get("secure", []), pathlib.Path(log).with_name("tls")
         self.names = {}
         for number, v4 in enumerate(addresses(data["sinks"])):
             v6 = data["sinks"]["prefix6"] + v4.rpartition(".")[2]
@@ -232,6 +234,14 @@ class SinkServers:
                 sock = open_socket(socket.SOCK_STREAM, *place)
                 self.servers.append(await loop.create_server(lambda name=name: Smtp(self.book, name), sock=sock))
 
+        def opened(address, port):
+            # a map of places has one port each
+            found = [(address, port)] if bind is None else places([address] if port == 587 else [], port, bind)
+            return [open_socket(socket.SOCK_STREAM, *place) for place in found]
+
+        if self.secure:
+            self.servers += await listen(self.book, self.secure, Tls(self.tls, self.secure), opened)
+
     def close(self):
         for server in self.servers:
             server.close()
@@ -244,9 +254,15 @@ class SinkServers:
                 return self.book.rules
             case {"op": "reset"}:
                 self.book.rules.clear()
+                self.book.logins.clear()
                 return {}
             case {"op": "show"}:
-                return {"messages": self.book.messages, "recipients": self.book.recipients, "rules": self.book.rules}
+                return {
+                    "messages": self.book.messages,
+                    "recipients": self.book.recipients,
+                    "rules": self.book.rules,
+                    "logins": self.book.logins,
+                }
         raise ValueError(f"unknown request {request.get('op')}")
 
 
@@ -291,7 +307,7 @@ async def run_part(part, folder, bind_file, ready):
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    internet = Internet(keys=folder / "dns-keys")
+    internet = Internet(keys=folder / "dns-keys", tls=folder / "tls")
     servers = DnsServers(internet) if part == "dns" else SinkServers(internet.data, folder / "sink.jsonl")
     gc.collect()
     gc.freeze()
@@ -313,7 +329,7 @@ def serve(folder, bind_file=None):
     ready = folder / "internet.ready"
     ready.unlink(missing_ok=True)
     # the keys are made, and the trust anchor is written, before the internet is reported ready
-    internet = Internet(keys=folder / "dns-keys")
+    internet = Internet(keys=folder / "dns-keys", tls=folder / "tls")
     record(folder / "dns.json", internet.for_named())
     parts, pipes = {}, []
     stopped = []

@@ -31,14 +31,18 @@ class Book:
         self.file = open(path, "ab", buffering=0)
         self.messages = self.recipients = 0
         self.rules = {}
+        # who tried to log in, and whether over TLS
+        self.logins = []
 
     def close(self):
         self.file.close()
 
     def set(self, pattern, **values):
-        """reply: accept, defer or reject at RCPT; slow: seconds before the message is taken. Raises ValueError."""
+        """reply: accept, defer or reject at RCPT; slow: seconds before the message is taken; starttls: on or off, of a server with TLS by
+        its name. Raises ValueError."""
         rule = {"reply": "accept", "slow": 0.0, **self.rules.get(pattern, {})}
-        self.rules[pattern] = rule | checked(values, {"reply": [*REPLIES], "slow": (0, 3600)})
+        allowed = {"reply": [*REPLIES], "slow": (0, 3600), "starttls": ["on", "off"]}
+        self.rules[pattern] = rule | checked(values, allowed)
 
     def rule(self, recipient):
         domain = recipient.rpartition("@")[2].lower()
@@ -76,6 +80,9 @@ def header_of(data):
 
 
 class Smtp(asyncio.Protocol):
+    #: what is recorded of the connection, beside who and where
+    about = {}
+
     def __init__(self, book, name):
         self.book, self.name = book, name
         self.buffer = bytearray()
@@ -187,7 +194,7 @@ class Smtp(asyncio.Protocol):
     def taken(self, message):
         if self.waiting and self.transport.is_closing():
             return  # the client left before it heard that the message was taken: it will come again
-        self.book.write(self.sender, self.recipients, self.peer, self.local, header_of(message))
+        self.book.write(self.sender, self.recipients, self.peer, self.local, header_of(message) | self.about)
         self.transport.write(b"250 2.0.0 Ok: taken\r\n")
         self.reset()
         if self.waiting:

@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from dns.rdatatype import DNSKEY, DS, NS, NSEC, RRSIG, SOA
 
 from ..files import put
+from .secure import Tls
 from .settings import checked
 
 IN = dns.rdataclass.IN
@@ -207,8 +208,8 @@ class Zone:
 class Internet:
     """All zones, by name and by the server that answers for them."""
 
-    def __init__(self, data=None, keys=None):
-        """data: zones.yml's content (default: the file). keys: directory of key files; None makes keys that are forgotten.
+    def __init__(self, data=None, keys=None, tls=None):
+        """data: zones.yml's content (default: the file). keys, tls: directories of key files; None makes keys that are forgotten.
 
         Raises ValueError when the data names an unknown server or a zone has no zone above it.
         """
@@ -219,13 +220,14 @@ class Internet:
         self.zones = {}
         self.by_server = {name: {} for name in self.servers}
         self.sinks = addresses(data["sinks"])
+        self.tlsa = Tls(tls, data.get("secure", [])).digest
         for entry in data["zones"]:
             for n in range(1, entry["count"] + 1) if "count" in entry else [0]:
                 self._zone(entry, keys, n)
         self._delegate()
 
     def _zone(self, entry, keys, n):
-        fill = {"n": n, "sink": self.sinks[n % len(self.sinks)]}
+        fill = {"n": n, "sink": self.sinks[n % len(self.sinks)], "tlsa": self.tlsa}
 
         def text(value, **more):
             return value.format(**{**fill, **more}) if "{" in value else value

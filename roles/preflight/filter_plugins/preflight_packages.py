@@ -64,6 +64,8 @@ def preflight_kept(probe):
 def needs(declared):
     """Return {(kind, name): where it is declared} of what only some flavors of Postfix have."""
     found = {("server", "dovecot"): "sokuhai_submission"} if declared["postfix_submission"] else {}
+    if declared["sokuhai_smarthost"].get("user"):
+        found[("client", "cyrus")] = "sokuhai_smarthost"
     options = [
         (f"postfix_main_cf: {item['name']}", item["name"], item.get("value"))
         for item in declared["postfix_main_cf"]
@@ -111,8 +113,9 @@ def preflight_postfix(probe, declared):
                 )
         elif name not in there[kind]:
             now = owner or (package if package in probe["packages"] else "of no package")
+            named = "" if package == flavor else f"postfix_package: {flavor} and "
             remedy = (
-                f"{flavor} has it: set postfix_package: {flavor} and postfix_replace_package: true, which removes the other"
+                f"{flavor} has it: set {named}postfix_replace_package: true, which removes the other"
                 if flavor
                 else "build one that has it"
             )
