@@ -1,5 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""How mail leaves: by a smarthost. What main.cf and its tables have of it, and what is declared wrongly.
+"""How mail leaves: by a smarthost, and how sure of TLS. What main.cf and its tables have of it, and what is declared wrongly.
 
 Pure functions. Rules: SASL_README, TLS_README, postconf(5) of Postfix 3.7 to 3.11.
 """
@@ -30,6 +30,12 @@ PARAMETERS = (
     "smtp_tls_CApath",
 )
 TABLES = ("sasl_passwd", "tls_policy")
+#: What postfix_dane sets.
+DANE = ("smtp_tls_security_level", "smtp_dns_support_level")
+NOT_VALIDATING = (
+    "postfix_dane: DANE rests on answers that this host's own named has validated, and Postfix believes whatever resolver it asks: set "
+    "bind_use_for_host: true and bind_dnssec_validation: auto, or postfix_dane: false"
+)
 
 
 def whole(smarthost):
@@ -130,6 +136,22 @@ def postfix_smarthost_twice(smarthost, main_cf, tables):
     return [f"{one} is written by sokuhai_smarthost: leave one of the two out" for one in found]
 
 
+def postfix_dane_problems(declared):
+    """Return what keeps DANE (postfix_dane) from working, a list of sentences. declared: the role's variables, each of its type."""
+    if not declared["postfix_dane"]:
+        return []
+    problems = [] if declared["postfix_validates"] else [NOT_VALIDATING]
+    for item in declared["postfix_main_cf"]:
+        name, value = item["name"], str(item.get("value") or "")
+        if name in DANE:
+            problems.append(f"postfix_main_cf: {name} is written by postfix_dane: leave one of the two out")
+        elif name == "smtp_host_lookup" and "dns" not in value and item.get("state") != "absent":
+            problems.append(
+                f"postfix_main_cf: smtp_host_lookup is {value!r}: postfix_dane needs dns in it (postconf(5))"
+            )
+    return problems
+
+
 class FilterModule:
     def filters(self):
         return {
@@ -137,4 +159,5 @@ class FilterModule:
             "postfix_smarthost_tables": postfix_smarthost_tables,
             "postfix_smarthost_problems": postfix_smarthost_problems,
             "postfix_smarthost_twice": postfix_smarthost_twice,
+            "postfix_dane_problems": postfix_dane_problems,
         }

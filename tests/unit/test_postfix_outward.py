@@ -86,3 +86,23 @@ def test_what_is_declared_twice_is_refused_by_name():
         "postfix_tables: sasl_passwd",
     ]
     assert outward.postfix_smarthost_twice({}, main_cf, declared) == []
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({}, None),
+        ({"postfix_validates": False}, ["postfix_dane", "bind_use_for_host: true", "bind_dnssec_validation"]),
+        ({"postfix_dane": False, "postfix_validates": False}, None),
+        ({"postfix_main_cf": [{"name": "smtp_tls_security_level", "value": "encrypt"}]}, ["smtp_tls_security_level"]),
+        ({"postfix_main_cf": [{"name": "smtp_dns_support_level", "state": "absent"}]}, ["smtp_dns_support_level"]),
+        ({"postfix_main_cf": [{"name": "smtp_host_lookup", "value": "native"}]}, ["smtp_host_lookup", "native"]),
+        ({"postfix_main_cf": [{"name": "smtp_host_lookup", "value": ["dns", "native"]}]}, None),
+    ],
+)
+def test_dane_needs_a_resolver_that_validates(change, words):
+    declared = {"postfix_dane": True, "postfix_validates": True, "postfix_main_cf": []}
+    problems = outward.postfix_dane_problems({**declared, **change})
+    assert len(problems) == bool(words), problems
+    for word in words or ():
+        assert word in problems[0]
