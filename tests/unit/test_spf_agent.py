@@ -15,7 +15,7 @@ spf_agent = role_modules.load("roles/spf/library/spf_agent.py")
 shared, process = role_modules.util("sokuhai.host"), role_modules.util("sokuhai.process")
 Refused = shared.Refused
 PROBES = role_modules.ROOT / "roles/spf/files"
-SERVER = PROBES / "usr/local/libexec/sokuhai-policyd-spf.py"
+SERVER = role_modules.ROOT / "roles/sokuhai/files/sokuhai-policyd.py"
 
 MARK = {"fail": "mark", "softfail": "mark", "neutral": "mark", "permerror": "mark", "temperror": "mark"}
 REFUSE = {**MARK, "fail": "refuse"}
@@ -90,9 +90,9 @@ def host(tmp_path, monkeypatch):
     monkeypatch.setattr(spf_agent.subprocess, "run", run)
     # the proof runs as the agent's user: here whoever runs the tests, by another uid than root's
     become(monkeypatch, pwd.getpwuid(os.geteuid()).pw_name, 4711)
-    monkeypatch.setattr(spf_agent.os, "geteuid", lambda: 4711)
+    monkeypatch.setattr(spf_agent.policyd.os, "geteuid", lambda: 4711)
     # test_spf_server.py has it
-    monkeypatch.setattr(spf_agent.Agent, "prove_server", lambda *_: None)
+    monkeypatch.setattr(spf_agent.policyd, "prove", lambda *_: None)
     # nor is anything given to another by whoever is not root
     monkeypatch.setattr(spf_agent.os, "chown", lambda *_: None)
     monkeypatch.setattr(shared, "rights", lambda mode, *_: "%04o" % mode)
@@ -101,7 +101,7 @@ def host(tmp_path, monkeypatch):
 
 def become(monkeypatch, name, uid):
     account = pwd.struct_passwd((name, "x", uid, os.getegid(), "", "/", ""))
-    monkeypatch.setattr(spf_agent.pwd, "getpwnam", lambda _name: account)
+    monkeypatch.setattr(pwd, "getpwnam", lambda _name: account)
 
 
 def agent(host, text=GOOD, name="a", check=False, **params):
@@ -175,7 +175,7 @@ def test_a_word_that_the_agent_does_not_know_is_refused(host):
 @pytest.mark.parametrize(
     "damage, said",
     [
-        (lambda host: (host / "spf.py").unlink(), "No module named 'spf'"),
+        (lambda host: (host / "spf.py").write_text("import that_is_missing"), "No module named 'that_is_missing'"),
         (
             lambda host: script(host / "bin/policyd-spf", f"#!{sys.executable}\nraise SystemExit('out of order')\n"),
             "exit 1, 0 .*14.*out of order",
@@ -233,7 +233,10 @@ def test_the_program_that_shares_one_agent_comes_with_a_directory_of_the_users_o
     folder, program = host / "sockets", host / "etc/sokuhai-policyd-spf"
     assert [one["id"] for one in made["findings"]] == [f"directory {folder}"] and not folder.exists()
     agent(host).present()
-    assert program.read_text() == spf_agent.HEAD + SERVER.read_text() and stat.S_IMODE(program.stat().st_mode) == 0o755
+    assert (
+        program.read_text() == spf_agent.policyd.HEAD + SERVER.read_text()
+        and stat.S_IMODE(program.stat().st_mode) == 0o755
+    )
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     # what was left by another user cannot be opened by this one
     (folder / "lock").touch()
@@ -298,13 +301,13 @@ def test_the_agent_that_the_proof_starts_right_after_the_installation_is_ended_w
     ended, running, program = [], {}, host / "bin/policyd-spf"
     installed = program.stat().st_ctime
 
-    def prove_server(*_):
+    def prove(*_):
         running[16] = process.Process(
             16, 1, 4711, "python3.11", f"/usr/local/bin/python3.11 {program} x.conf", (installed - 0.1, installed + 1.9)
         )
 
     monkeypatch.setattr(process, "table", lambda: running)
-    monkeypatch.setattr(spf_agent.Agent, "prove_server", prove_server)
+    monkeypatch.setattr(spf_agent.policyd, "prove", prove)
     monkeypatch.setattr(spf_agent.os, "kill", lambda pid, number: ended.append(running.pop(pid).pid))
     (host / "sockets").mkdir(0o700)
     agent(host).present()

@@ -38,28 +38,19 @@ import contextlib
 import glob
 import ipaddress
 import os
-import pwd
 import re
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import host, pkg, policy, process
+from ansible.module_utils.sokuhai import host, pkg, policy, policyd, process
 from ansible.module_utils.sokuhai.files import File
 from ansible.module_utils.sokuhai.findings import finding
 
-MARK = "Written by sokuhai's role spf"
 RESULTS = ("fail", "softfail", "neutral", "permerror", "temperror", "none", "pass")
-#: sh(1) and Python both read it: the program runs by whichever Python the agent's package is for at that moment.
-HEAD = """#!/bin/sh
-\"\"\":"
-exec $(/usr/bin/sed -n '1s/^#! *//p' "$1") -IB "$0" "$@"
-\"\"\"
-"""
 #: Parameters, a file's path and its text, and its mode.
 FILES = (("config", "text", 0o644), ("server", "server_text", 0o755))
 #: What the Perl agent's port is built with, by result.
@@ -127,18 +118,6 @@ class Agent:
     def __init__(self, p):
         self.p = p
 
-    def account(self):
-        """Return the passwd entry of the agent's user; spawn(8) refuses root and Postfix's own user."""
-        try:
-            entry = pwd.getpwnam(self.p["user"])
-        except KeyError:
-            raise host.Refused("spf_user: this host has no user %s" % self.p["user"]) from None
-        if entry.pw_uid == 0 or entry.pw_name == postconf("-h", "mail_owner"):
-            raise host.Refused(
-                "spf_user: spawn(8) refuses %s; an unprivileged user such as nobody works" % self.p["user"]
-            )
-        return entry
-
     # -- the proof --------------------------------------------------------------------------------------------------
 
     def run(self, folder, config, entry):
@@ -158,7 +137,7 @@ class Agent:
                 env={"PATH": host.PATH, "LC_ALL": "C"},
                 timeout=TIMEOUT,
                 check=False,
-                **self.as_user(entry),
+                **policyd.as_user(entry),
             )
         except subprocess.TimeoutExpired:
             raise host.Refused("%s did not answer within %d s" % (self.p["program"], TIMEOUT)) from None
@@ -204,45 +183,6 @@ class Agent:
                 raise host.Refused(self.otherwise(scope, result, answer, wanted))
         return {result: answer for (scope, result), answer in answers.items() if scope == "mfrom"}
 
-    def prove_server(self, entry):
-        """Have a connection passed on as spawn(8) does it, and refuse where no answer comes back. An address of the host itself is not looked up."""
-        ours, theirs = socket.socketpair()
-        asked = policy.request("probe.invalid", "probe@probe.invalid", "probe@probe.invalid", "probe.server")
-        with ours:
-            with theirs:
-                done = subprocess.run(
-                    [self.p["server"], self.p["program"], self.p["config"]],
-                    stdin=theirs,
-                    stdout=theirs,
-                    stderr=subprocess.PIPE,
-                    cwd="/",
-                    env={"PATH": host.PATH, "LC_ALL": "C"},
-                    timeout=TIMEOUT,
-                    check=False,
-                    **self.as_user(entry),
-                )
-            ours.settimeout(TIMEOUT)
-            answer = b""
-            with contextlib.suppress(OSError):
-                ours.sendall(re.sub(r"(?m)^client_address=.*", "client_address=127.0.0.1", asked).encode())
-                answer = ours.recv(4096)
-        if not answer.startswith(b"action="):
-            raise host.Refused(
-                "spf_agent: %s passes no connection on (exit %d): %s"
-                % (
-                    self.p["server"],
-                    done.returncode,
-                    done.stderr.decode(errors="replace").strip() or "see the mail log",
-                )
-            )
-
-    @staticmethod
-    def as_user(entry):
-        """Return the options of subprocess.run() for a process of *entry*'s user."""
-        if entry.pw_uid == os.geteuid():
-            return {}
-        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-
     def otherwise(self, scope, result, answer, wanted):
         """Return what to say of an *answer* that does not do what is *wanted*: the difference, and where it can be removed."""
         difference = "%s answers a result of %s%s with %r, but %s is declared" % (
@@ -283,40 +223,14 @@ class Agent:
             and one.perhaps_older_than(program=self.p["program"])
         ]
 
-    def refuse_foreign(self):
-        """Refuse a program of that name which somebody else wrote. A configuration's name has its digest."""
-        former = host.read(self.p["server"]) if self.p["server"] else None
-        if former is not None and MARK not in former:
-            raise host.Refused(
-                "spf_agent: %s is there and was not written by role spf; move it away" % self.p["server"]
-            )
-
-    def folder(self, entry):
-        """Return the finding of a sockets' directory that is not the user's alone, [] for none."""
-        if not self.p["server"]:
-            return []
-        path, found = self.p["directory"], "missing"
-        with contextlib.suppress(FileNotFoundError):
-            now = os.lstat(path)
-            found = host.rights(stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid)
-        wanted = host.rights(0o700, entry.pw_uid, entry.pw_gid)
-        return [] if found == wanted else [finding("directory " + path, path, wanted, found)]
-
-    def make_folder(self, entry):
-        """Make the sockets' directory; what another user left in it is of no use to this one."""
-        path = self.p["directory"]
-        shutil.rmtree(path, ignore_errors=True)
-        os.mkdir(path, 0o700)
-        os.chown(path, entry.pw_uid, entry.pw_gid)
-        os.chmod(path, 0o700)
-
     def present(self, check, warn):
         """Prove, then write what differs unless *check*; return the module's answer. warn: function that takes a sentence."""
         missing = pkg.missing(self.p["packages"], self.p["program"])
         # the Perl agent has none
-        texts = {"text": self.p["text"], "server_text": HEAD + self.p["server_text"]}
+        texts = {"text": self.p["text"], "server_text": policyd.HEAD + self.p["server_text"]}
         files = [File(self.p[path], texts[text], mode) for path, text, mode in FILES if self.p[path]]
-        self.refuse_foreign()
+        if self.p["server"]:
+            policyd.refuse_foreign("spf_agent", self.p["server"])
         findings = pkg.findings(missing)
         if not check:
             pkg.install(missing)
@@ -330,12 +244,12 @@ class Agent:
         server = elsewhere(host.read("/etc/resolv.conf"))
         if server:
             warn("spf: /etc/resolv.conf sends the agent's queries to %s, not to this host's own named" % server)
-        entry = self.account()
+        entry = policyd.account("spf_user", self.p["user"])
         answers = self.prove(entry)
         due = [file for file in files if file.differs or file.findings()]
         findings += [one for file in due for one in file.findings()]
         diff = [host.difference(file.path, self.shown(file.former), file.text) for file in due if file.differs]
-        folder = self.folder(entry)
+        folder = policyd.folder(self.p["directory"], entry) if self.p["server"] else []
         findings += folder
         old = self.outlived(entry)
         if old:
@@ -343,14 +257,15 @@ class Agent:
             findings.append(finding("process spf: program", "SPF agents", "younger than %s" % self.p["program"], pids))
         if not check:
             if folder:
-                self.make_folder(entry)
+                policyd.make_folder(self.p["directory"], entry)
             for file in due:
                 file.put()
                 # once more, where Postfix will find it: a directory closed to the user would show only now
                 self.prove(entry)
                 self.forget()
             if self.p["server"]:
-                self.prove_server(entry)
+                asked = policy.request("probe.invalid", "probe@probe.invalid", "probe@probe.invalid", "probe.server")
+                policyd.prove("spf_agent", [self.p["server"], self.p["program"], self.p["config"]], entry, asked)
             # with the one that the proof started right after the installation, which the next run could not tell from an older one
             for one in self.outlived(entry):
                 # smtpd queries the next one: smtpd_policy_service_try_limit

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""Written by sokuhai's role spf. One SPF agent for all smtpd(8) processes, instead of an interpreter for each.
+"""Written by sokuhai. One process of a policy service for all smtpd(8) processes, instead of an interpreter for each.
 
-    sokuhai-policyd-spf AGENT CONFIGURATION     started by spawn(8) for each connection
+    sokuhai-policyd-NAME PROGRAM CONFIGURATION     started by spawn(8) for each connection
 
-It passes the connection to a server and ends; where none runs, it starts one. The server runs the agent's own main(), unchanged, in a thread for
-each connection. Who runs another agent, another configuration or another resolv.conf gets another server; one that has no connection for a while
+It passes the connection to a server and ends; where none runs, it starts one. The server runs PROGRAM's own main(), unchanged, in a thread for
+each connection. Who runs another program, another configuration or another resolv.conf gets another server; one that has no connection for a while
 ends. So nothing has to be started, stopped or told of a change.
 """
 
@@ -22,7 +22,9 @@ import syslog
 import threading
 import time
 
-DIRECTORY = "/var/db/sokuhai_spf"
+NAME = os.path.basename(__file__)
+#: The sockets' directory, the user's own: /var/db/sokuhai_NAME.
+DIRECTORY = "/var/db/" + NAME.replace("sokuhai-policyd-", "sokuhai_")
 #: Of one server. A DNS library that waits by select(2) fails from descriptor 1024 (FD_SETSIZE) on, and each connection may have a lookup.
 CONNECTIONS = 400
 SERVERS = 64
@@ -147,6 +149,7 @@ class Server:
     def __init__(self, path, program, config):
         self.path, self.listener = path, socket.socket(fileno=LISTENER)
         self.mine, self.stdin, self.stdout = os.stat(path).st_ino, PerThread(), PerThread()
+        self.answering = set()  # threads, beside which the program may have some of its own
         sys.argv, sys.stdin, sys.stdout = [program, config], self.stdin, self.stdout
         self.main = runpy.run_path(program, run_name="sokuhai")["main"]
         # once without a request: it reads the configuration before there are threads, and ends here if it cannot
@@ -166,7 +169,7 @@ class Server:
             try:
                 helper = self.listener.accept()[0]
             except socket.timeout:
-                if threading.active_count() > 1:
+                if self.answering:
                     used = time.monotonic()
                 elif time.monotonic() - used >= IDLE:
                     return self.end()
@@ -182,19 +185,27 @@ class Server:
     def take(self, connection):
         """Answer *connection* in a thread of its own; return TAKEN or FULL."""
         connection.setblocking(True)
-        if threading.active_count() <= CONNECTIONS:
-            with contextlib.suppress(RuntimeError):
-                threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
+        if len(self.answering) < CONNECTIONS:
+            thread = threading.Thread(target=self.answer, args=(connection,), daemon=True)
+            self.answering.add(thread)
+            try:
+                thread.start()
+            except RuntimeError:
+                self.answering.discard(thread)
+            else:
                 return TAKEN
         connection.close()
         return FULL
 
     def answer(self, connection):
-        # smtpd(8) may go before it has its answer
-        with contextlib.suppress(OSError), connection:
-            self.stdin.own.stream = connection.makefile("r")
-            self.stdout.own.stream = connection.makefile("w", encoding="utf-8", errors="surrogateescape")
-            self.main()
+        try:
+            # smtpd(8) may go before it has its answer
+            with contextlib.suppress(OSError), connection:
+                self.stdin.own.stream = connection.makefile("r")
+                self.stdout.own.stream = connection.makefile("w", encoding="utf-8", errors="surrogateescape")
+                self.main()
+        finally:
+            self.answering.discard(threading.current_thread())
 
     def end(self):
         """Remove the socket, unless another server's is there. Who has connected meanwhile gets no answer, and tries again."""
@@ -210,7 +221,7 @@ def main(arguments):
     try:
         hand_over(*arguments)
     except OSError as problem:
-        syslog.openlog("sokuhai-policyd-spf", syslog.LOG_PID, syslog.LOG_MAIL)
+        syslog.openlog(NAME, syslog.LOG_PID, syslog.LOG_MAIL)
         syslog.syslog(syslog.LOG_ERR, str(problem))
         return 1
     return 0

@@ -10,10 +10,10 @@ import sys
 import time
 
 import pytest
-import role_modules
+from role_modules import ROOT, util
 
-spf_agent = role_modules.load("roles/spf/library/spf_agent.py")
-SERVER = role_modules.ROOT / "roles/spf/files/usr/local/libexec/sokuhai-policyd-spf.py"
+host, policy, policyd = (util("sokuhai." + name) for name in ("host", "policy", "policyd"))
+SERVER = ROOT / "roles/sokuhai/files/sokuhai-policyd.py"
 
 # Answers with its process, how many requests this connection has brought, and its configuration; `die` ends it.
 AGENT = f"""\
@@ -39,8 +39,8 @@ class Place:
         self.folder, self.open, self.pids = folder, [], set()
         self.program, self.config = folder / "policyd-spf", folder / "a.conf"
         (folder / "sockets").mkdir()
-        text = (spf_agent.HEAD + SERVER.read_text()).replace('"/var/db/sokuhai_spf"', repr(str(folder / "sockets")))
-        for name, value in {"IDLE": 1, **constants}.items():
+        text = policyd.HEAD + SERVER.read_text()
+        for name, value in {"IDLE": 1, "DIRECTORY": repr(str(folder / "sockets")), **constants}.items():
             text, count = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, count=1, flags=re.M)
             assert count == 1
         self.write("sokuhai-policyd-spf", text)
@@ -153,12 +153,12 @@ def test_a_killed_one_is_replaced(place):
 
 
 def test_the_module_proves_that_a_connection_is_passed_on(place):
-    names = {"program": place.program, "config": place.config, "server": place.folder / "sokuhai-policyd-spf"}
-    module = spf_agent.Agent({name: str(path) for name, path in names.items()})
-    module.prove_server(pwd.getpwuid(os.geteuid()))
+    command = [str(path) for path in (place.folder / "sokuhai-policyd-spf", place.program, place.config)]
+    me, asked = pwd.getpwuid(os.geteuid()), policy.request("probe.invalid", "", "a@b.test", "1")
+    assert policyd.prove("role", command, me, asked).endswith(" 1 first")
     place.write("policyd-spf", AGENT.replace("action=", "answer="))
-    with pytest.raises(spf_agent.host.Refused, match="sokuhai-policyd-spf passes no connection on"):
-        module.prove_server(pwd.getpwuid(os.geteuid()))
+    with pytest.raises(host.Refused, match="role: .*sokuhai-policyd-spf passes no connection on"):
+        policyd.prove("role", command, me, asked)
 
 
 @pytest.mark.parametrize("damage", ["there is no agent", "it dies"])
