@@ -8,8 +8,9 @@ LOOPBACK = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 
 
 def loopback(protocols, otherwise=LOOPBACK["ipv4"]):
-    """Return the loopback address of *protocols*; *otherwise* where both families are there."""
-    return LOOPBACK.get(protocols, otherwise)
+    """Return the loopback address of *protocols*: *otherwise* where both families are there, or it is of theirs."""
+    version = "ipv6" if ":" in otherwise else "ipv4"
+    return otherwise if protocols in ("all", version) else LOOPBACK.get(protocols, otherwise)
 
 
 def family_problems(declared):

@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import sizing
 import sizing_memory
 from limits_plan import conflicts, misplaced
-from sizing import KERNEL_VALUES, PORT_FIRST, PORT_LAST, PORTS_PER_QUERY, holds, number, with_overhead
+from sizing import KERNEL_VALUES, PORT_FIRST, PORT_LAST, PORTS_PER_QUERY, holds, in_order, number, same, with_overhead
 
 INFINITY = "infinity"
 
@@ -90,8 +90,10 @@ class Chain:
                 will = number(self.explicit[name])
             else:
                 self.floors[name] = need
-                will = need if has is None or not value.holds(has, need) else has
+                will = need if self.settable(name) and (has is None or not value.holds(has, need)) else has
             self.will[name] = will
+            if name in self.explicit and not self.settable(name):
+                will = has
             loader = name in self.loader and name not in self.sysctl
             variable = f"limits_{'loader' if loader else 'sysctl'}['{name}']"
             ok = self.link(
@@ -102,10 +104,10 @@ class Chain:
                 need,
                 because,
                 "loader" if value.loader or loader else "sysctl",
-                f"{variable}: {need}",
+                f"{variable}: {need}" if self.settable(name) else f"the jail's host: {name}={need}",
                 will is not None and value.holds(will, need),
             )
-            if not ok:
+            if not ok and self.settable(name):
                 self.declared_too_low(value, variable, will, need, because)
         for name, (_need, because) in self.needs.items():
             if name not in self.values:
@@ -113,6 +115,10 @@ class Chain:
                     name,
                     f"{name}: this kernel does not know it, so it cannot guarantee what mail and DNS need of it ({because})",
                 )
+
+    def settable(self, name):
+        """Whether this host can set the kernel value *name* at all, or at the next boot: a jail only what is its own."""
+        return not self.measured["jailed"] or name in self.measured["settable"]
 
     def declared_too_low(self, value, variable, given, need, because):
         ways = [(variable, need)]
@@ -365,14 +371,28 @@ class Chain:
         )
 
     def jail(self):
-        short = [name for name, floor in self.floors.items() if not holds(name, self.values.get(name), floor)]
-        if self.measured["jailed"] and (short or self.explicit):
-            self.problem(
-                "jail",
-                "this host is a jail, and a jail cannot set the kernel's values: "
-                + ", ".join(short or sorted(self.explicit))
-                + "; set them on the host of the jail (role limits there)",
-            )
+        """What the jail's host must set: a jail has its kernel."""
+        wanted = {name: floor for name, floor in self.floors.items() if not holds(name, self.values.get(name), floor)}
+        wanted.update((name, value) for name, value in self.explicit.items() if not same(self.values.get(name), value))
+        wanted = {name: wanted[name] for name in in_order(wanted) if not self.settable(name)}
+        if not wanted:
+            return
+        boot = [name for name in wanted if name not in self.measured["writable"]]
+        places = (
+            ("/etc/sysctl.conf", [name for name in wanted if name not in boot]),
+            ("/boot/loader.conf, and a reboot", boot),
+        )
+        self.problem(
+            "jail",
+            "this host is a jail and cannot set "
+            + ", ".join(f"{name} (here {self.values.get(name, 'unknown')})" for name in wanted)
+            + ". Set on the jail's host: "
+            + "; ".join(
+                f"in {place}: {', '.join(f'{name}={wanted[name]}' for name in names)}"
+                for place, names in places
+                if names
+            ),
+        )
 
     def placement(self):
         for text in misplaced(self.sysctl, self.loader, self.measured):
@@ -386,7 +406,7 @@ def limits_chain(measured, declared):
 
     measured: what the host answered (module preflight_probe): sysctl {name: str}, tunable, writable (lists of names), classes {class:
     int|'infinity'|None}, running {service: {pid, soft, hard} or None}, named {version, knows_files}, pf {enabled, states}, jailed (bool),
-    settings (see conflicts()).
+    settable (names that this jail may set), settings (see conflicts()).
     declared: {variable: typed value} of all roles, as preflight_declared returns them.
 
     Returns {links, floors, problems, cache (MiB of named's cache, None where the memory is unknown)}:

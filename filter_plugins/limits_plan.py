@@ -182,7 +182,10 @@ class Plan:
     """What goes where on one host: name by name, the declared values first."""
 
     def __init__(self, measured, declared, floors):
-        self.running, self.writable, self.tunable = measured["sysctl"], measured["writable"], measured["tunable"]
+        self.running, self.jailed = measured["sysctl"], measured["jailed"]
+        # a jail sets what is its own, and has no loader
+        self.writable = measured["settable"] if self.jailed else measured["writable"]
+        self.tunable = [] if self.jailed else measured["tunable"]
         self.ours, self.floors = measured["ours"], floors
         self.sysctl, self.loader = declared["limits_sysctl"], declared["limits_loader"]
         # what the loader will say then: its words of today, less our own file's of today, and our own file's to be
@@ -203,6 +206,8 @@ class Plan:
     def declared(self, name, value):
         """A value of limits_sysctl: exact."""
         now = self.running.get(name)
+        if self.jailed and name not in self.writable:
+            return  # the jail's host gives it, or limits_chain() refuses it
         if has_suffix(value) and number(now) is not None:
             value = number(value)  # sysctl(8) takes digits only
         self.keep[name] = value
@@ -234,7 +239,7 @@ class Plan:
             kept = ours is not None and (same(ours, floor) or given is None or not holds(name, given, floor))
             if name not in self.foreign and (not enough or kept):
                 self.boots[name] = floor
-        elif not enough:
+        elif not enough and not self.jailed:
             self.problem(name, f"{name} = {self.running[name]} is read-only, and the chain of limits needs {floor}")
 
     def writable_floor(self, name, floor, enough):
@@ -274,7 +279,7 @@ class Plan:
 def limits_plan(measured, declared, floors):
     """Decide what goes where.
 
-    measured: what module preflight_probe returns: sysctl {name: str}, tunable, writable (lists of names), kenv {name: str}, ours {sysctl, loader:
+    measured: what module preflight_probe returns: sysctl {name: str}, tunable, writable (lists of names), jailed, settable (by this jail), kenv {name: str}, ours {sysctl, loader:
     {name: str}}, what our block of sysctl.conf and our loader file say now, settings [{file, line, name, value}], what others' lines say,
     classes {class: int|'infinity'}, login_conf_splits (bool).
     declared: {variable: value} with limits_sysctl, limits_loader, limits_openfiles. floors: {sysctl: int} as limits_chain() returns them.
@@ -284,7 +289,7 @@ def limits_plan(measured, declared, floors):
     splits} of the login class; problems: [{id, message, mends}]}. What limits_chain() refuses is not refused again.
     """
     plan = Plan(measured, declared, floors)
-    plan.boots.update(plan.loader)
+    plan.boots.update({} if plan.jailed else plan.loader)
     for name, value in plan.sysctl.items():
         plan.declared(name, value)
     for name, floor in floors.items():

@@ -25,6 +25,7 @@ KNOWN = [
     "hw.physmem",
     "hw.ncpu",
     "security.jail.jailed",
+    "security.jail.vnet",
 ]
 OF_INTEREST = {
     "kern.maxfiles",

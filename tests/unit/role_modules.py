@@ -96,9 +96,10 @@ def defaults(*roles, **variables):
             return environment.from_string(raw).render(found)
         return raw
 
-    # a default may follow one that follows another
+    # a default may follow one that follows another; the shared ones come first, and are values when a filter gets them
     for _ in range(3):
-        found = {name: value(raw) for name, raw in found.items()}
+        for name, raw in found.items():
+            found[name] = value(raw)
     return found
 
 

@@ -35,6 +35,14 @@ def test_greylisting_is_where_postfix_reaches_it(host, postfix, address):
     assert found["greylist_address"] == address
 
 
+def test_a_jail_has_a_loopback_of_its_own():
+    found = defaults(
+        "bind", "greylist", sokuhai_inet_protocols="ipv4", greylist_inet_protocols="ipv4", sokuhai_loopback="127.0.1.2"
+    )
+    assert found["bind_listen_on"] == found["bind_host_name_servers"] == ["127.0.1.2"]
+    assert found["greylist_address"] == "127.0.1.2"
+
+
 def test_what_postfix_has_is_handed_on():
     handed_on = yaml.safe_load((ROOT / "playbooks/vars/handed_on.yml").read_text())
     assert handed_on["greylist_inet_protocols"] == "{{ postfix_inet_protocols }}"

@@ -186,7 +186,15 @@ def ids(answer):
     return [found["id"] for found in answer["findings"]]
 
 
-@pytest.mark.parametrize("servers, there", [(["127.0.0.1", "::1"], []), (["::1"], ["-s", "::1"]), (["192.0.2.10"], [])])
+@pytest.mark.parametrize(
+    "servers, there",
+    [
+        (["127.0.0.1", "::1"], []),
+        (["::1"], ["-s", "::1"]),
+        (["127.0.1.2", "::1"], ["-s", "127.0.1.2"]),
+        (["192.0.2.10"], []),
+    ],
+)
 def test_rndc_speaks_to_the_family_that_is_there(host, monkeypatch, servers, there):
     host.go(conf(), servers=servers)
     asked, run = [], host.run

@@ -41,6 +41,7 @@ def measured(**changes):
         "named": {"version": None, "knows_files": None},
         "pf": {"enabled": False, "states": None},
         "jailed": False,
+        "settable": [],
         "settings": [],
     }
     answer.update(changes)
@@ -155,7 +156,13 @@ NAMED = [{"version": "9.18.49", "knows_files": True}, {"version": "9.20.30", "kn
             "FD_SETSIZE",
             ["sokuhai_openfiles = 8000", "sokuhai_fd_setsize = 16384"],
         ),
-        (measured(jailed=True), {}, "jail", ["jail"]),
+        # of a jail, all that its host must set, with the values, and where
+        (
+            measured(jailed=True),
+            {},
+            "jail",
+            ["is a jail", "kern.ipc.soacceptqueue (here 128)", "in /etc/sysctl.conf: kern.ipc.soacceptqueue=500, "],
+        ),
         (measured(sysctl=UNKNOWN), {}, "net.inet.udp.recvspace", ["net.inet.udp.recvspace"]),
     ],
 )
@@ -164,6 +171,7 @@ def test_a_broken_link_is_a_problem_that_names_both_ends(host, changes, problem,
     assert all(word in found[problem] for word in words) and set(found) <= {problem, "default_process_limit"}
 
 
+OWN_STACK = ["net.inet.ip.portrange.hifirst"]
 RICH = {**STOCK, **{name: str(value) for name, value in needs(declared()).items()}}
 
 
@@ -177,14 +185,33 @@ RICH = {**STOCK, **{name: str(value) for name, value in needs(declared()).items(
         *((measured(named=named), {"sysctl": {"kern.maxfilesperproc": 65535}}) for named in NAMED),
         # FD_SETSIZE binds only where the rebuild is wanted
         (measured(), {"openfiles": 8000}),
-        # a jail whose host gives enough
+        # a jail whose host gives enough, and one that declares what it has
         (measured(jailed=True, sysctl=RICH), {}),
+        (measured(jailed=True, sysctl=RICH), {"sysctl": {"kern.maxfiles": int(RICH["kern.maxfiles"])}}),
+        # a jail with a network stack of its own sets that one's values itself
+        (measured(jailed=True, settable=OWN_STACK, sysctl={**RICH, **dict.fromkeys(OWN_STACK, "60000")}), {}),
         # a running daemon with less is shown, and its next start mends it
         (measured(running={"postfix": {"pid": 9, "soft": 1024, "hard": 1024}}), {}),
     ],
 )
 def test_what_holds_or_will_hold_is_no_problem(host, changes):
     assert limits_chain(host, declared(**changes))["problems"] == []
+
+
+def test_what_a_jail_sets_itself_and_what_it_leaves_to_its_host():
+    """Nothing for the loader, which a jail has not; no line of sysctl.conf that its boot could not set; no floor that is not refused."""
+    running = {**RICH, "kern.ipc.soacceptqueue": "128", "net.inet.ip.portrange.hifirst": "60000"}
+    host = measured(jailed=True, settable=OWN_STACK, sysctl=running, kenv={}, ours={"sysctl": {}, "loader": {}})
+    host["login_conf_splits"] = False
+    given = declared(sysctl={"kern.ipc.maxsockbuf": 5}, loader={"kern.maxproc": 5}, limits_openfiles=65535)
+    chain = limits_chain(host, given)
+    (jail,) = [one["message"] for one in chain["problems"] if one["id"] == "jail"]
+    for word in ("kern.ipc.soacceptqueue=", "kern.ipc.maxsockbuf=5", "/boot/loader.conf, and a reboot: kern.maxproc=5"):
+        assert word in jail.partition("Set on the jail's host")[2]
+    assert "portrange" not in jail
+    plan = limits_plan(host, given, chain["floors"])
+    assert plan["loader"] == plan["reboot"] == plan["problems"] == []
+    assert {name for name, _value in plan["sysctl"]} == {one["name"] for one in plan["apply"]} == set(OWN_STACK)
 
 
 def test_maxfiles_keeps_the_twentieth_that_is_roots():

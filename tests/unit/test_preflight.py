@@ -242,7 +242,10 @@ def test_a_possible_shared_value(domain):
 # ---- the host ----
 
 GOOD = {
-    "release": {"kernel": "15.0-RELEASE", "running": "15.0-RELEASE", "userland": "15.0-RELEASE-p1"},
+    "release": {"running": "15.0-RELEASE", "userland": "15.0-RELEASE-p1"},
+    "jailed": False,
+    "pf": {"there": False},
+    "loopback": {"127.0.0.1": "127.0.0.1"},
     "sysctl": {"hw.physmem": "4271390720"},
     "disk": {"/": 5000, "/usr": 5000, "/var": 5000},
     "pkg": True,
@@ -258,6 +261,7 @@ WANTED = {
     "pkg_required": True,
     "replace": {"postfix": False},
     "aliases": [],
+    "firewall": True,
     "serves": ["bind"],
 }
 
@@ -271,6 +275,8 @@ WANTED = {
         ({"aliases": ALIASES}, {"aliases": ["info"]}),
         ({"aliases": ALIASES}, {"replace": {"postfix": True}}),
         ({"aliases": ALIASES}, {"replace": {}}),
+        # nothing is bound there where no service is about to run
+        ({"loopback": {"127.0.0.1": ""}}, {"serves": []}),
         # pkg is not asked for where nothing is installed
         ({"pkg": False}, {"pkg_required": False}),
     ],
@@ -294,6 +300,14 @@ def test_a_good_host(change, wanted):
             ["postfix_aliases: ", "/etc/mail/aliases", '  - {name: "info", value: "me, :include:/x"}'],
         ),
         ({"leftovers": {"bind": ["/etc/rc.conf:2 sets named_flags"]}}, ["/etc/rc.conf:2 sets named_flags"]),
+        ({"jailed": True}, ["sokuhai_blocklist: ", "/dev/pf"]),
+        # a jail that shares its host's addresses, and hosts of one family of which nobody said so
+        (
+            {"loopback": {"127.0.0.1": "192.0.2.7"}},
+            ["sokuhai_loopback: ", "jail without 127.0.0.1", "192.0.2.7", "127.0.1.2"],
+        ),
+        ({"loopback": {"127.0.0.1": ""}}, ["sokuhai_loopback: ", "sokuhai_inet_protocols: ipv6"]),
+        ({"loopback": {"::1": ""}}, ["sokuhai_loopback: ", "sokuhai_inet_protocols: ipv4"]),
     ],
 )
 def test_a_host_that_cannot_work(change, words):

@@ -33,8 +33,9 @@ class Named:
         self.rc = named.rc_variables()
         self.conf = self.rc["named_conf"]
         self.checkconf, rndc = (named.beside(self.rc["named_program"], name) for name in ("named-checkconf", "rndc"))
-        # rndc(8) speaks to 127.0.0.1, which a host with IPv6 alone need not have
-        there = ["-s", "::1"] if want["servers"] == ["::1"] else []
+        # rndc(8) speaks to 127.0.0.1, which a host with IPv6 alone, or a jail, need not have
+        own = [one for one in want["servers"] if one.startswith("127.") or one == "::1"]
+        there = ["-s", own[0]] if own and "127.0.0.1" not in own else []
         self.rndc = [rndc, *there] if rndc else None
         # named.conf last, which names the others
         self.wanted = {item["path"]: item["content"] for item in want["files"]}

@@ -29,7 +29,7 @@ def preflight_host(probe, wanted):
 
     probe: as module preflight_probe returns it. wanted: releases (list of int), min_ram_mb, min_disk_mb ({path: int}),
     pkg_required (bool), replace ({role: whether it may take the place of a configuration that is not ours}), aliases
-    (names that the inventory says something of), serves (list of roles that are about to run). Returns a list of messages.
+    (names that the inventory says something of), firewall (whether role blocklist is about to run), serves (list of roles that are about to run). Returns a list of messages.
     """
     return [message for wrong, message in _checks(probe, wanted) if wrong]
 
@@ -57,6 +57,13 @@ def _checks(probe, wanted):
         wanted["pkg_required"] and not probe["pkg"],
         "the package tool pkg is not installed yet: run playbooks/bootstrap.yml first",
     )
+    yield (
+        probe["jailed"] and wanted["firewall"] and not probe["pf"]["there"],
+        "sokuhai_blocklist: this host is a jail without pf: a jail with a network stack of its own (vnet) has it where devfs(8) shows it /dev/pf; else set "
+        "sokuhai_blocklist: false, and block on the jail's host",
+    )
+    for address, bound in probe["loopback"].items() if wanted["serves"] else ():
+        yield bound != address, _loopback(address, bound)
     for role in wanted["serves"]:
         for message in probe["leftovers"].get(role, []):
             yield True, message
@@ -67,6 +74,19 @@ def _checks(probe, wanted):
         for path, entries in sorted(probe["aliases"].items()):
             lost = {name: value for name, value in entries.items() if name not in wanted["aliases"]}
             yield lost, _aliases(path, lost)
+
+
+def _loopback(address, bound):
+    if bound:
+        return (
+            f"sokuhai_loopback: this host is a jail without {address}: what is bound there is bound to {bound}, and others reach what is meant for this host "
+            'alone. Give the jail an address of lo0 (jail.conf(5): ip4.addr += "lo0|127.0.1.2"), and set sokuhai_loopback: 127.0.1.2'
+        )
+    other, family = ("127.0.0.1", "ipv4") if ":" in address else ("::1", "ipv6")
+    return (
+        f"sokuhai_loopback: this host has no address {address}, at which it is to reach itself: give it to lo0 (rc.conf(5)), or set sokuhai_inet_protocols: "
+        f"{family} where it has {other} alone"
+    )
 
 
 def _aliases(path, lost):

@@ -6,25 +6,27 @@ DOCUMENTATION = r"""
 module: preflight_probe
 short_description: Read what the chain of limits and the other checks of preflight need
 description:
-  - Reads only; check mode is the same as a real run.
+  - Reads only; check mode is the same as a real run. In a jail, a kernel value is set to what it is, which tells whether the jail may.
   - A tool that is missing answers null, never an error. Reading /boot/loader.conf needs no privilege, procstat and pfctl need root.
 options:
   names: {description: Names of sysctls to read., type: list, elements: str, required: true}
   classes: {description: Login classes whose openfiles are asked for., type: list, elements: str, default: [daemon]}
   services: {description: Services whose running process is looked at., type: list, elements: str, default: [named, postfix]}
+  loopbacks: {description: Addresses at which the host is to reach itself., type: list, elements: str, default: []}
   programs: {description: "Packages that a run may install, {name: {program, packages}}.", type: dict, default: {}}
 """
 RETURN = r"""
 probe:
   description: >-
-    system alone where that is not FreeBSD; else also sysctl, tunable, writable, kenv, ours, settings, classes, login_conf_splits, running, named, pf,
-    jailed, release, disk, kept, pkg, packages, owners, postfix, replaced, dovecot, aliases, leftovers
+    system alone where that is not FreeBSD; else also sysctl, tunable, writable, settable, kenv, ours, settings, classes, login_conf_splits, running, named, pf,
+    jailed, loopback, release, disk, kept, pkg, packages, owners, postfix, replaced, dovecot, aliases, leftovers
   type: dict
   returned: always
 """
 
 import os
 import re
+import socket
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
@@ -61,9 +63,9 @@ def named():
 def pf():
     status, out, _err = host.run(["pfctl", "-s", "info"])
     if status or not re.search(r"^Status:\s+Enabled", out, re.M):
-        return {"enabled": False, "states": None}
+        return {"there": status == 0, "enabled": False, "states": None}
     match = re.search(r"^states\s+hard limit\s+(\d+)", host.run(["pfctl", "-s", "memory"])[1], re.M)
-    return {"enabled": True, "states": int(match.group(1)) if match else None}
+    return {"there": True, "enabled": True, "states": int(match.group(1)) if match else None}
 
 
 def owners(programs, packages):
@@ -115,13 +117,35 @@ def packages():
     return sorted(set(host.run(["pkg", "query", "%n %o"])[1].split()))
 
 
-def kernel(own, names):
-    """The kernel's values and their flags, the loader's environment, and what sets values at boot: ours, and others' lines."""
+def bound(address):
+    """Return the address (str) of this host that a socket has which is bound to *address*, or "" where it cannot be bound.
+
+    A jail that shares its host's addresses and has no loopback among them gets its first address instead (prison_local_ip4() of sys/netinet/in_jail.c).
+    """
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind((address, 0))
+            return sock.getsockname()[0]
+    except OSError:
+        return ""
+
+
+def kernel(own, names, jailed=False):
+    """The kernel's values and their flags, the loader's environment, and what sets values at boot: ours, and others' lines.
+
+    settable: of a jail, those that it may set: which flag they have (CTLFLAG_VNET, CTLFLAG_PRISON; sysctl_root() of sys/kern/kern_sysctl.c) changes with the
+    releases and sysctl(8) does not print, so each is set to the value that it has.
+    """
     values = own.sysctls(names)
+    writable = own.flagged("W", names, values)
     return {
         "sysctl": values,
         "tunable": own.flagged("T", names, values),
-        "writable": own.flagged("W", names, values),
+        "writable": writable,
+        "jailed": jailed,
+        "settable": [name for name in writable if not own.run(["sysctl", "%s=%s" % (name, values[name])])[0]]
+        if jailed
+        else [],
         "kenv": parse_values(own.run(["kenv"])[1].splitlines()),
         "ours": own.ours(),
         "settings": own.foreign(),
@@ -143,16 +167,18 @@ def probe(params):
     if system != "FreeBSD":
         return {"system": system}
     own, installed = Host(), packages()
-    release = host.run(["freebsd-version", "-kru"])[1].split()
+    jailed = host.sysctl("security.jail.jailed") == "1"
+    # not -k: a jail has no kernel, and freebsd-version(1) ends where it misses it
+    release = host.run(["freebsd-version", "-ru"])[1].split()
     return {
         "system": system,
-        **kernel(own, params["names"]),
+        **kernel(own, params["names"], jailed),
         **logins(own, params["classes"]),
         "running": {name: own.running(name) for name in params["services"] if own.rc_script(name)},
         "named": named(),
         "pf": pf(),
-        "jailed": host.sysctl("security.jail.jailed") == "1",
-        "release": dict(zip(("kernel", "running", "userland"), release)),
+        "loopback": {address: bound(address) for address in params["loopbacks"]},
+        "release": dict(zip(("running", "userland"), release)),
         "disk": {path: host.free_mib(path) for path in ("/", "/usr", "/var")},
         "kept": sorted(os.listdir(KEPT)) if os.path.isdir(KEPT) else [],
         "pkg": installed is not None,
@@ -171,6 +197,7 @@ def main():
             classes=dict(type="list", elements="str", default=["daemon"]),
             services=dict(type="list", elements="str", default=["named", "postfix"]),
             programs=dict(type="dict", default={}),
+            loopbacks=dict(type="list", elements="str", default=[]),
         ),
         supports_check_mode=True,
     )

@@ -297,7 +297,9 @@ _ROWS = [
     ("hw.ncpu", I, "r", lambda: len(os.sched_getaffinity(0)), None, "Number of active CPUs"),
     ("hw.physmem", UL, "r", physmem, None, "Amount of physical memory (in bytes)"),
     ("hw.pagesize", I, "r", 4096, None, "System memory page size"),
+    # a test makes a jail of the host by these two, in the file of what was set
     ("security.jail.jailed", I, "r", 0, None, "Process in jail?"),
+    ("security.jail.vnet", I, "r", 0, None, "Jail owns vnet?"),
     (
         "security.bsd.see_other_uids",
         I,
@@ -319,9 +321,15 @@ def get(name):
     return value() if callable(value) else value
 
 
+#: CTLFLAG_VNET: what a jail with a network stack of its own may set.
+VNET = ("net.inet.ip.portrange.", "kern.ipc.soacceptqueue", "kern.ipc.somaxconn")
+
+
 def put(name, text):
     """Set a value from text. OSError: the kernel refuses."""
     _, kind, _, _, setter, _ = OIDS[name]
+    if get("security.jail.jailed") and not (get("security.jail.vnet") and name.startswith(VNET)):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
     value = text if kind == S else number(text)
     if setter:
         setter(value)
