@@ -42,3 +42,13 @@ def test_user_and_key_may_stand_on_the_command_line(lab, tmp_path):
 def test_the_host_may_be_named_by_its_ipv6_address(lab):
     code, text = verify(lab, ROOT / "lab" / "inventory", "-e", "ansible_host=2001:db8::10")
     assert code == 0 and " passed" in text, text
+
+
+def test_su_which_would_ask_for_a_password_is_refused_by_name(lab):
+    code, text = verify(
+        lab,
+        ROOT / "lab" / "inventory",
+        "-e",
+        json.dumps({"ansible_become": True, "ansible_become_method": "ansible.builtin.su"}),
+    )
+    assert code != 0 and "cannot become root by su" in " ".join(text.split()) and " passed" not in text, text
