@@ -1,8 +1,10 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""What a host had before the first run: kept once, for ever, beside what takes its place. Standard library only, Python 3.9."""
+"""What a host had before the first run: kept once, for ever, beside what takes its place; on disk before that comes. Python 3.9."""
 
 import os
 import shutil
+
+from ansible.module_utils.sokuhai import host
 
 #: The end of its name.
 SUFFIX = ".before-sokuhai"
@@ -23,6 +25,8 @@ def put(kept, path):
         if os.path.isdir(kept):
             shutil.copytree(kept, scratch, symlinks=True, copy_function=copy)
             like(kept, scratch)
+            for directory, _inside, _files in os.walk(scratch):
+                host.flush(directory)
         else:
             copy(kept, scratch)
     finally:
@@ -30,6 +34,7 @@ def put(kept, path):
     if os.path.isdir(path):
         remove(path)
     os.rename(scratch, path)
+    host.flush(os.path.dirname(path))
 
 
 def same(one, other):
@@ -53,6 +58,7 @@ def copy(source, target, follow_symlinks=True):
     """Copy a file with its mode, times and owner: mode last, since a change of owner takes bits of it."""
     shutil.copyfile(source, target, follow_symlinks=follow_symlinks)
     like(source, target, follow_symlinks)
+    host.flush(target)
     return target
 
 

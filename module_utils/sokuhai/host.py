@@ -261,6 +261,15 @@ def write(path, text, mode=None, owner=None):
         raise
 
 
+def flush(path):
+    """Have on disk what others wrote into *path*, a file or a directory: after a loss of power a rename may be there, and what was renamed be empty."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def remove(*paths):
     """Remove files; one that is not there is fine. Return whether one was there."""
     found = False

@@ -121,6 +121,9 @@ def apply(changes, file=None):
         status, out, err = _sysrc(file, *words) if words else (0, "", "")
         if status:
             raise host.Refused("sysrc %s: %s" % (" ".join(words), (err or out).strip()))
+    # sysrc(8) moves another file into its place (f_sysrc_set in bsdconfig's sysrc.subr), and leaves to the kernel when its text is on disk
+    if changes and os.path.exists(file or RC_CONF):
+        host.flush(file or RC_CONF)
     lost = compare(values, file)
     if lost:
         raise host.Refused(

@@ -83,6 +83,8 @@ class Certificate:
                 raise host.Refused("openssl makes no certificate: %s" % (err or out).strip())
             os.chmod(key, 0o600)
             os.chmod(certificate, 0o644)
+            host.flush(key)
+            host.flush(certificate)
             os.rename(key, self.key)
             os.rename(certificate, self.certificate)
         finally:

@@ -184,7 +184,11 @@ class Files:
         os.makedirs(self.table_directory, 0o755, exist_ok=True)
         staged = os.path.join(directory, "tables")
         # a text before its database: an older database is what Postfix warns of
-        for name in sorted(os.listdir(staged), key=lambda entry: (entry.count("."), entry)):
+        names = sorted(os.listdir(staged), key=lambda entry: (entry.count("."), entry))
+        for name in names:
+            # postmap(1) leaves to the kernel when a database is on disk
+            host.flush(os.path.join(staged, name))
+        for name in names:
             os.rename(os.path.join(staged, name), os.path.join(self.table_directory, name))
         for _table, _source, base in self.indexed(self.postfix.config):
             os.utime(base)
