@@ -3,12 +3,13 @@ PYTHON?=	python3
 VENV=		.venv
 BIN=		$(VENV)/bin
 
-.PHONY: help venv lab test test-full vm lint unit sh hosts down clean
+.PHONY: help venv lab test test-full reliability vm lint unit sh hosts down clean
 
 help:
 	@echo 'make lab        provision a practice host on this machine and send mail through it'
 	@echo 'make test       all tests, the heavy ones in a reduced number (under 20 minutes)'
 	@echo 'make test-full  all tests at full size (under 80 minutes)'
+	@echo 'make reliability  what docs/reliability.md shows, measured again (80 minutes at most; PART=name for some)'
 	@echo 'make vm         all of it on a real FreeBSD in a virtual machine (docs/vm.md)'
 	@echo 'make lint       ruff, shellcheck, ansible-lint, yamllint'
 	@echo 'make drift      what on the hosts no longer matches the inventory (tools/drift has options)'
@@ -26,6 +27,9 @@ test: venv
 
 test-full: venv
 	@$(BIN)/python tools/run test --full
+
+reliability: venv
+	@$(BIN)/python tools/run reliability $(PART)
 
 vm: venv
 	@$(BIN)/python tools/run vm

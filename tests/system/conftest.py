@@ -1,9 +1,12 @@
 """The fixtures of the tests on a provisioned practice host; what they are made of is in practice.py."""
 
+import os
+
 import pytest
 
 pytest.register_assert_rewrite("practice", "dialogues.stage")
-from practice import FIGURES, down_all, provisioned
+import reliability
+from practice import ASKED, FIGURES, down_all, provisioned
 
 
 @pytest.fixture(scope="session")
@@ -38,9 +41,20 @@ LONGEST = (
 )
 
 
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    if ASKED:
+        left_out = [item for item in items if not reliability.is_asked(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
+
+
+def pytest_runtest_logreport(report):
+    # the workers' reports come here as well
+    if ASKED and "PYTEST_XDIST_WORKER" not in os.environ:
+        reliability.keep(report)
 
 
 @pytest.fixture

@@ -25,8 +25,10 @@ PLAYBOOK = ROOT / ".venv" / "bin" / "ansible-playbook"
 HOST = "mx.home.example"
 INVENTORY = pathlib.Path(os.environ.get("SOKUHAI_INVENTORY") or ROOT / "lab" / "inventory")
 SLOW = float(os.environ.get("SOKUHAI_SLOW") or 1)
+#: Parts of make reliability that are asked for: names of marks, or all.
+ASKED = os.environ.get("SOKUHAI_RELIABILITY", "").split()
 #: Every test, and each at full size: make test-full.
-FULL = bool(os.environ.get("SOKUHAI_FULL"))
+FULL = bool(os.environ.get("SOKUHAI_FULL") or ASKED)
 
 # What must be equal after two ways to the same state. Keys, certificates and databases hold time or chance and are named
 # by path only; logs, queues and package databases are not configuration.
@@ -104,6 +106,11 @@ class Lab:
         )
         return result
 
+    def end(self, pattern):
+        """Kill every process whose arguments match *pattern*, which must not match itself; return whether there was one."""
+        command = 'pids=$(pgrep -f "$1") && kill -KILL $pids'
+        return not self.sh("sh", "-c", command, "sh", pattern, check=False).returncode
+
     def mailbox(self):
         """The text of root's mailbox, which the mail of every local address of the lab goes to."""
         return self.sh("sh", "-c", "cat /var/mail/root 2>/dev/null || true").stdout
@@ -136,8 +143,8 @@ class Lab:
         assert result.returncode == 0, result.stdout[-6000:] + result.stderr
         return result
 
-    def play_killed(self, words, *options, book="site.yml", variables=None, pause=0.8):
-        """Start *book* and kill it, with its children, *pause* seconds after it has printed a line with all of *words*."""
+    def play_killed(self, words, *options, book="site.yml", variables=None, pause=0.8, way="controller"):
+        """Start *book* and end it in one of KILLS *pause* seconds after it has printed a line with all of *words*, or its task of that number; its children end with it."""
         process = subprocess.Popen(
             self.playbook(book, options, variables),
             cwd=ROOT,
@@ -148,12 +155,20 @@ class Lab:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        number, tasks = isinstance(words, int), 0
         try:
-            assert any(all(word in line for word in words) for line in process.stdout), f"the run never came to {words}"
+            for line in process.stdout:
+                tasks += line.startswith(TASKS)
+                if tasks == words if number else all(word in line for word in words):
+                    break
+            else:
+                raise AssertionError(f"the run never came to {words}")
             time.sleep(pause)
+            KILLS[way](self, process)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            rest_of(process)
 
     @contextlib.contextmanager
     def unchanged(self):
@@ -188,6 +203,44 @@ class Lab:
         return {
             int(pid): command.strip() for pid, parent, command in rows if parent == "1" and command.strip() in daemons
         }
+
+
+def rest_of(process):
+    """Let a run come to its end; what it prints may be more than a pipe holds."""
+    for _line in process.stdout:
+        pass
+    process.wait()
+
+
+def end_module(lab, process):
+    """Kill what the run has at work on the host, as soon as there is something, and let the run come to its end by that."""
+    while process.poll() is None:
+        # a module comes by ssh's stdin, and is nobody's child but the session's
+        if lab.end("^/usr/local/bin/python3$"):
+            break
+        time.sleep(0.05)
+    rest_of(process)
+
+
+def cut_connection(lab, process):
+    """End the host's side of every session of ssh, and what listens for new ones stays; the run comes to its end by that."""
+    assert lab.end("^sshd(-session)?: root")
+    rest_of(process)
+
+
+def end_host(lab, _process):
+    """End the host as a loss of power does, and have it boot."""
+    lab.command("reboot", HOST, "--hard")
+
+
+#: Ways in which a run ends that nobody meant to end.
+KILLS = {
+    "controller": lambda _lab, _process: None,
+    "module": end_module,
+    "connection": cut_connection,
+    "host": end_host,
+}
+TASKS = ("TASK [", "RUNNING HANDLER [")
 
 
 def play_book(book, lab, *options, **variables):
@@ -266,6 +319,11 @@ def full_only(reason):
 def some(rows, chosen, reason):
     """The rows of a parametrized test, of which make test takes those that are chosen(row), and make test-full all."""
     return [row if chosen(row) else pytest.param(row, marks=full_only(reason)) for row in rows]
+
+
+def sized(short, full, reliability):
+    """How much of something make test, make test-full and make reliability take."""
+    return reliability if ASKED else full if FULL else short
 
 
 def until(what, seconds=180):

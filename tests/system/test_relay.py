@@ -2,9 +2,9 @@
 
 import pytest
 import yaml
-from dialogues import script
+from dialogues import script, techniques
 from dialogues.stage import ROWS, Stage, put_back
-from practice import ROOT, full_only
+from practice import ROOT, full_only, sized, until
 
 RELAY = [
     row
@@ -48,6 +48,15 @@ def yes_to_all(_profile):
     }
 
 
+def as_it_is(_profile):
+    """No hostile change at all."""
+    return {}
+
+
+def each(profile, hostile, *marks):
+    return pytest.param((profile, hostile), marks=marks, id=f"{profile}-{hostile.__name__}")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def as_before(lab):
     box = lab.mailbox()
@@ -55,25 +64,68 @@ def as_before(lab):
     put_back(lab, box)
 
 
-@pytest.mark.parametrize(
-    "profile, hostile",
-    [
-        ("article", yes_to_all),
-        ("current", emptied),
-        pytest.param("article", emptied, marks=full_only(ONE_EACH)),
-        pytest.param("current", yes_to_all, marks=full_only(ONE_EACH)),
+@pytest.fixture(
+    scope="module",
+    params=[
+        each("article", yes_to_all),
+        each("current", emptied),
+        each("article", emptied, full_only(ONE_EACH)),
+        each("current", yes_to_all, full_only(ONE_EACH)),
+        each("article", as_it_is, full_only(ONE_EACH)),
+        each("current", as_it_is, full_only(ONE_EACH)),
     ],
-    ids=lambda value: getattr(value, "__name__", value),
 )
-def test_relay_stays_closed(lab, profile, hostile):
+def stage(request, lab):
+    profile, hostile = request.param
     stage = Stage(lab, profile)
-    stage.configure(hostile(profile))
+    changes = hostile(profile)
+    stage.configure(changes)
+    stage.hostile = bool(changes)
+    return stage
+
+
+def test_relay_stays_closed(stage):
     witnesses = [{**row, "expect": WITNESSES[row["id"]] or row["expect"]} for row in ROWS if row["id"] in WITNESSES]
     replies = stage.speak(RELAY + witnesses)
     assert len(RELAY) >= 12 and len(witnesses) == len(WITNESSES)
     wrong = [
         f"{row['id']}: {problem}\n{script.show(replies[row['id']])}"
         for row in RELAY + witnesses
-        for problem in script.judge(row, profile, replies[row["id"]])
+        for problem in script.judge(row, stage.profile, replies[row["id"]])
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def crosses(hostile):
+    """(kinds of clients, wires) that every technique is tried from and over."""
+    everybody, everywhere = tuple(techniques.CLIENTS), tuple(techniques.WIRES)
+    honest = (techniques.HONEST,)
+    many = [(honest, everywhere), (everybody[1:], ("25-v4",))]
+    return sized([(honest, ("25-v4",))], many, many if hostile else [(everybody, everywhere)])
+
+
+@pytest.mark.reliability("relay")
+def test_no_technique_relays(stage, record_property):
+    rows = [row for kinds, wires in crosses(stage.hostile) for row in techniques.rows(kinds, wires)]
+    stays = {row["id"]: row for row in rows}
+    witnesses = [
+        techniques.row(techniques.WITNESS, techniques.HONEST, wire)
+        for wire in ("25-v4", "25-v6", "25-tls-v4", "25-tls-v6")
+    ]
+    replies = stage.speak(rows + witnesses, techniques.PARALLEL)
+    wanted = {script.token(row, stage.run) for row in witnesses}
+    until(lambda: wanted <= set(stage.delivered()))
+    # what would leave the host leaves before the queue is empty of it
+    until(lambda: not stage.queued())
+    delivered, sunk = stage.delivered(), stage.sunk()
+    relayed = {id: techniques.judge(row, stage.run, replies[id], delivered, sunk) for id, row in stays.items()}
+    wrong = [f"{id}: {' '.join(said)}" for id, said in relayed.items() if said]
+    refused = sum(
+        any(reply["at"] == "rcpt" and "Relay access denied" in reply["text"] for reply in replies[id]) for id in stays
+    )
+    record_property("techniques", len(techniques.TECHNIQUES))
+    record_property("dialogues", len(rows))
+    record_property("refused as relaying", refused)
+    record_property("relayed", len(wrong))
+    assert not wrong, "\n".join(wrong)
+    assert refused and [delivered[token] for token in wanted] == [1] * len(witnesses)

@@ -21,7 +21,18 @@ COPY = "kernel.sokuhai-copy"
 INSTALL_MIB, CONFIGURE_MIB = 1500, 250
 # Tests of a practice host that a machine in its place answers as well, and those that an emulated one answers within an hour: each play of the
 # others takes minutes there.
-CLIENT_TESTS = ("strangers", "delivery", "dialogues", "auth", "spf", "greylist", "relay", "access", "full_disk")
+CLIENT_TESTS = (
+    "strangers",
+    "delivery",
+    "dialogues",
+    "auth",
+    "spf",
+    "greylist",
+    "relay",
+    "access",
+    "full_disk",
+    "power",
+)
 QUICK_TESTS = ("strangers", "delivery", "dialogues")
 # a practice host answers that many times faster than an emulated processor
 SLOW = 8

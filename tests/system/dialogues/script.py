@@ -13,7 +13,7 @@ Pure but for reading the rows: the unit tests hold every row to the schema below
     helo          the name (default: the client's); null sends none; greet: helo says HELO instead of EHLO
     auth          {user, password, mechanism: PLAIN, code: 235}; code may be a class like 5xx
     from, to      what stands between < and >; to may be a list; {run} is another word in every run, for what services remember
-    play          raw steps instead of the usual dialogue: see player.py; {token} in data is the row's token
+    play          raw steps instead of the usual dialogue: see player.py; {token} in data is the row's token, {who} a mailbox for it alone
     expect        {at, code, text, seconds: [least, most], closed}, or one of these for each profile; at rest the last reply counts
     again         a second try of the same dialogue: {after: seconds, expect: …}
     delivered     how often the message must be in a mailbox or sink (default: 1 if `end` says 250, else 0);
@@ -27,6 +27,7 @@ Everything before the reply at `at` must be accepted, or the row fails: a refusa
 """
 
 import base64
+import hashlib
 import ipaddress
 import os
 import pathlib
@@ -305,9 +306,16 @@ def steps(row, profile, run):
     return plan
 
 
+def who(mark):
+    """A local part for the row of this token, no longer than one may be."""
+    return f"w{hashlib.sha1(mark.encode()).hexdigest()[:14]}"
+
+
 def _raw(row, mark):
     return [
-        {**step, "data": step["data"].replace("{token}", mark)} if step["do"] == "send" else dict(step)
+        {**step, "data": step["data"].replace("{token}", mark).replace("{who}", who(mark))}
+        if step["do"] == "send"
+        else dict(step)
         for step in row["play"]
     ]
 

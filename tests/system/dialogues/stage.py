@@ -1,5 +1,6 @@
 """The practice host in one profile, told what the dialogues need, and what was said, logged and delivered there."""
 
+import collections
 import json
 import pathlib
 import re
@@ -76,6 +77,21 @@ class Stage:
             if entry.get("token", "").startswith(self.run):
                 mails.append(f"X-Lab-Token: {entry['token']}\n\n")
         return mails
+
+    def delivered(self):
+        """{token: how many mails with it in their header are in root's mailbox} of this run."""
+        headers = (mail.partition("\n\n")[0] for mail in re.split(r"^From .*\n", self.lab.mailbox(), flags=re.M))
+        return collections.Counter(re.findall(rf"^X-Lab-Token: ({self.run}\.\S+)$", "\n".join(headers), re.M))
+
+    def sunk(self):
+        """Tokens, and local parts of recipients, of all that the sinks wrote down since the lab is up."""
+        log = self.lab.state / "sink.jsonl"
+        entries = map(json.loads, log.read_text().splitlines() if log.exists() else [])
+        return {word for entry in entries for word in (entry.get("token"), entry["recipient"].partition("@")[0])}
+
+    def queued(self):
+        """Lines of postqueue -j about mails that are still to be delivered."""
+        return self.lab.sh("postqueue", "-j").stdout.splitlines()
 
     # --- the lab's state in each phase of the rows
 
