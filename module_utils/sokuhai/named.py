@@ -51,11 +51,6 @@ def printed(variables, path, *flags):
     return re.sub(r"^\S+:\d+: .*\n", "", out, flags=re.M) if status == 0 else None
 
 
-def shown(text):
-    """Return the text of a named.conf, None for no file, for a diff: without the secrets of keys."""
-    return text and re.sub(r'(\bsecret\s+)("[^"]*"|[^\s;"]+)', r'\1"not shown"', text)
-
-
 def listening():
     """Return the addresses at which a named listens on port 53, in sockstat's order; "*" for all of them."""
     rows = [line.split() for line in host.run(["sockstat", "-46l", "-p", "53"])[1].splitlines()]

@@ -1,25 +1,41 @@
 """Secrets on the practice host: nothing that a run leaves, on the controller or on the host, holds one, but the file that it is for."""
 
+import base64
 import json
+import os
 import subprocess
 
 import pytest
 from practice import INVENTORY, ROOT, changed_lines
 
-TABLES = "/usr/local/etc/postfix/tables"
+POSTFIX, NAMED = "/usr/local/etc/postfix", "/usr/local/etc/namedb/named.conf"
+TABLES = POSTFIX + "/tables"
 # the last set that worked, to which rollback.yml returns
 LAST = "/usr/local/etc/postfix/.last/tables"
 SECRETS = [f"{TABLES}/{name}" for name in ("sasl_passwd", "keys")]
-PLANTED = "Plant3d"
+# eight characters, that it may stand before base64
+PLANTED = "Plant3d0"
+MAPS = "smtp_sasl_password_maps"
 # everything that its disks hold, logs and spools and what was left in folders for temporary files included
 SEARCH = (
     f"find / -xdev -type f -not -path '/proc/*' -not -path '/sys/*' -exec grep -la {PLANTED} {{}} + 2>/dev/null || true"
 )
 
 
+def key(password):
+    """A TSIG key's secret."""
+    return PLANTED + base64.b64encode(password.encode()).decode()
+
+
 def declared(password):
+    """Secrets in tables, which are kept; in main.cf and master.cf, which cannot be; and in named.conf."""
     secret = PLANTED + password
     return {
+        "bind_extra_config": 'key "transfer" { algorithm hmac-sha256; secret "%s"; };' % key(password),
+        "postfix_main_cf": [{"name": MAPS, "value": f"static:user:{secret}"}],
+        "postfix_master_cf": [
+            {"name": "relay", "options": {"lmtp_sasl_password_maps": f"inline:{{[relay.example]=user:{secret}}}"}}
+        ],
         "postfix_tables": [
             {
                 "name": "sasl_passwd",
@@ -27,7 +43,7 @@ def declared(password):
                 "entries": [{"pattern": "[relay.example]:587", "action": f"user:{secret}"}],
             },
             {"name": "keys", "type": "hash", "secret": True, "entries": [{"pattern": "one", "action": secret}]},
-        ]
+        ],
     }
 
 
@@ -65,14 +81,24 @@ def played(lab, folder, variables, *options):
     return result
 
 
+SENDMAIL = """#!/bin/sh
+cat > "$(dirname "$0")/mailed"
+"""
+
+
 def drift(lab, folder, variables):
+    """The report of tools/drift --mail; its mail is in the folder, too."""
+    program = folder / "sendmail"
+    program.write_text(SENDMAIL)
+    program.chmod(0o755)
     (folder / "declared").mkdir()
     given = folder / "declared" / "extra.json"
-    given.write_text(json.dumps(variables))
+    given.write_text(json.dumps({**variables, "monitor_alert_to": "ops@home.example"}))
     words = (
         "-i",
         INVENTORY,
         "-d",
+        "--mail",
         "--json",
         folder / "report.json",
         "--html",
@@ -82,7 +108,7 @@ def drift(lab, folder, variables):
     )
     done = subprocess.run(
         [str(word) for word in (ROOT / "tools" / "drift", *words, "-e", f"@{given}")],
-        env=lab.env,
+        env={**lab.env, "PATH": f"{folder}:{os.environ['PATH']}"},
         text=True,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -93,28 +119,41 @@ def drift(lab, folder, variables):
 
 
 def modes(lab):
-    script = "import os, sys; [print(oct(os.stat(path).st_mode & 0o777)) for path in sys.argv[1:]]"
+    """{path: mode} of what holds a secret, by what it is."""
+    script = "import os, sys; [print(path, oct(os.stat(path).st_mode & 0o777)) for path in sys.argv[1:]]"
     files = SECRETS + [path + ".db" for path in SECRETS] + lab.sh("sh", "-c", SEARCH).stdout.split()
-    return set(lab.sh("/usr/local/bin/python3", "-c", script, *files).stdout.split())
+    lines = lab.sh("/usr/local/bin/python3", "-c", script, *files).stdout.splitlines()
+    return dict(line.split() for line in lines)
+
+
+def kept_secret(lab):
+    """Nobody but root reads a table, and nobody but root and named a key. Of main.cf everybody does."""
+    found = modes(lab)
+    named = {mode for path, mode in found.items() if path.startswith(NAMED)}
+    tables = {mode for path, mode in found.items() if "/tables/" in path}
+    return (named, tables) == ({"0o640"}, {"0o600"})
 
 
 def test_a_secret_is_nowhere_but_in_its_file(lab, controller, talkative):
     first = played(lab, controller, declared("first"))
     assert first.returncode == 0, first.stdout[-4000:]
-    assert modes(lab) == {"0o600"}
+    assert kept_secret(lab), modes(lab)
+    said = " ".join((first.stdout + first.stderr).split())
+    assert f"postfix_main_cf: {MAPS} has a password" in said and "postfix_master_cf: relay: lmtp_sasl" in said
     assert lab.sh("postmap", "-q", "one", f"hash:{TABLES}/keys").stdout.strip() == PLANTED + "first"
     assert not changed_lines(played(lab, controller, declared("first")))
 
     # another password, and a file that an earlier version has written
-    lab.sh("chmod", "0644", SECRETS[0], SECRETS[0] + ".db")
+    lab.sh("chmod", "0644", SECRETS[0], SECRETS[0] + ".db", NAMED)
     report = drift(lab, controller, declared("second"))
     found = {entry["id"].split("/", 2)[2] for entry in report["findings"]}
-    assert {f"mode of {SECRETS[0]}", f"mode of {SECRETS[0]}.db"} <= found
-    assert any(name.endswith("tables/keys") for name in found), found
+    assert {f"mode of {path}" for path in (SECRETS[0], SECRETS[0] + ".db", NAMED)} <= found
+    assert any(name.endswith("tables/keys") for name in found) and {f"main.cf: {MAPS}", NAMED} <= found, found
     refused = played(
         lab,
         controller,
-        declared("third") | {"postfix_main_cf": [{"name": "smtpd_recipient_limit", "value": "no number"}]},
+        declared("third")
+        | {"postfix_main_cf": [*declared("third")["postfix_main_cf"], {"name": "smtpd_recipient_limit", "value": "x"}]},
     )
     assert refused.returncode and "smtpd_recipient_limit" in refused.stdout
     wrong = declared("fourth")
@@ -122,13 +161,16 @@ def test_a_secret_is_nowhere_but_in_its_file(lab, controller, talkative):
     assert "entry 2" in played(lab, controller, wrong).stdout
     second = played(lab, controller, declared("second"))
     assert second.returncode == 0, second.stdout[-4000:]
-    assert modes(lab) == {"0o600"}
+    assert kept_secret(lab), modes(lab)
 
     assert "postfix_config: Invoked with" in lab.sh("cat", talkative).stdout
     databases = [path + ".db" for path in SECRETS]
     last = [path.replace(TABLES, LAST) for path in SECRETS + databases]
-    assert sorted(lab.sh("sh", "-c", SEARCH).stdout.split()) == sorted(SECRETS + databases + last)
+    open_to_all = [f"{POSTFIX}/{name}" for name in ("main.cf", "master.cf")]
+    last += [path.replace(POSTFIX, POSTFIX + "/.last") for path in open_to_all]
+    everywhere = SECRETS + databases + last + open_to_all + [NAMED, NAMED + ".previous"]
+    assert sorted(lab.sh("sh", "-c", SEARCH).stdout.split()) == sorted(everywhere)
     assert lab.sh("ls", "-ld", LAST.rpartition("/")[0]).stdout.startswith("drwx------")
     kept = [path for path in controller.rglob("*") if path.is_file() and path.parent.name != "declared"]
-    assert {path.name for path in kept} >= {"printed", "ansible.log", "drift", "report.json", "page.html"}
+    assert {path.name for path in kept} >= {"printed", "ansible.log", "drift", "report.json", "page.html", "mailed"}
     assert [str(path) for path in kept if PLANTED.encode() in path.read_bytes()] == []

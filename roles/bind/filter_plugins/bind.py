@@ -1,7 +1,12 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """Pure functions of role bind: what a declared port's named will be, sizes from RAM, and lines of named.conf."""
 
+import pathlib
 import re
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "module_utils"))
+from sokuhai import passwords
 
 MIB = 1024 * 1024
 
@@ -44,6 +49,7 @@ class FilterModule:
     def filters(self):
         return {
             "bind_predict": bind_predict,
+            "bind_passwords": passwords.of_named,
             "bind_cache_mib": bind_cache_mib,
             "bind_anchor": bind_anchor,
         }

@@ -27,6 +27,11 @@ options:
   content:
     description: The whole text of named.conf; required with O(state=present).
     type: str
+  hidden:
+    description: Secrets of keys that are in O(content). Shown nowhere, whatever is returned.
+    type: list
+    elements: str
+    default: []
   files:
     description:
       - Further files that named.conf names (path, content), such as root hints; swapped and brought back together with it.
@@ -155,6 +160,7 @@ def main():
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent", "before", "previous"], "default": "present"},
             "content": {"type": "str"},
+            "hidden": {"type": "list", "elements": "str", "default": [], "no_log": True},
             "files": {"type": "list", "elements": "dict", "default": []},
             "directories": {"type": "list", "elements": "str", "default": []},
             "rc": {"type": "dict", "default": {}},

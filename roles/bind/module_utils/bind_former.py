@@ -8,9 +8,9 @@ import time
 
 from ansible.module_utils import bind_host
 from ansible.module_utils.bind_resolver import Resolver
-from ansible.module_utils.sokuhai import before, host, rc
+from ansible.module_utils.sokuhai import before, host, passwords, rc
 from ansible.module_utils.sokuhai.host import Refused
-from ansible.module_utils.sokuhai.named import listening, shown
+from ansible.module_utils.sokuhai.named import listening
 
 #: How the files end that a state of bind_config returns to.
 SUFFIXES = {"before": before.SUFFIX, "previous": ".previous"}
@@ -41,7 +41,7 @@ class Swap:
 
     def diff(self):
         return [
-            host.difference(path, shown(host.read(path)), shown(host.read(source)))
+            host.difference(path, *passwords.pair(host.read(path), host.read(source), passwords.of_named))
             for path, source in self.files.items()
         ]
 

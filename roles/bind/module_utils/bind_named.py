@@ -4,12 +4,13 @@
 import os
 import pwd
 import re
+import stat
 import tempfile
 import time
 
 from ansible.module_utils import bind_host
 from ansible.module_utils.bind_statements import forwarders, needs_restart
-from ansible.module_utils.sokuhai import before, foreign_named, host, limits, named, rc
+from ansible.module_utils.sokuhai import before, foreign_named, host, limits, named, passwords, rc
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused, read
 from ansible.module_utils.sokuhai.named import option_statements
@@ -101,6 +102,27 @@ class Named:
             )
         )
 
+    # -- who may read it
+
+    def write(self, path, text):
+        """Write *text*, which root alone and named may read where the secret of a key is in it: named reads it again as its user."""
+        group = self.group() if passwords.of_named(text) else None
+        host.write(path, text, *((0o644,) if group is None else (0o640, (0, group))))
+
+    def group(self):
+        """Return the gid of named's user, None where there is none."""
+        try:
+            return pwd.getpwnam(self.rc["named_uid"]).pw_gid
+        except KeyError:
+            return None
+
+    def loose(self):
+        """Return {path: mode} of the files with a secret, those kept for a failure included, that others may read."""
+        paths = [path + end for path in self.wanted for end in ("", ".previous")]
+        texts = {path: read(path) or "" for path in paths if self.group() is not None}
+        modes = {path: stat.S_IMODE(os.stat(path).st_mode) for path, text in texts.items() if passwords.of_named(text)}
+        return {path: mode for path, mode in modes.items() if mode & ~0o640}
+
     # -- before the swap
 
     def judge(self):
@@ -124,7 +146,7 @@ class Named:
         }
         try:
             path, text = staged[self.conf], self.want["content"]
-            host.write(path, text, 0o644)
+            self.write(path, text)
             status, out, err = self.check(path)
             printed = self.printed(path) or ""
             if status == 0 and "primary" in named.zones(printed).values():
@@ -233,7 +255,7 @@ class Named:
         self.part(texts.get(self.conf))
         for path in sorted(texts, key=lambda name: name == self.conf):
             if read(path) != texts[path]:
-                host.write(path, texts[path], 0o644)
+                self.write(path, texts[path])
         second = int(time.time())
         while time.time() < second + 1:
             time.sleep(0.05)
@@ -277,21 +299,27 @@ class Named:
         action, findings = self.plan(process, printed)
         for path in missing:
             findings.append(finding("named: directories", "directory " + path, "there", "missing"))
+        loose = self.loose()
+        for path, mode in loose.items():
+            findings.append(finding("mode of " + path, "mode of " + path, "0640", "%04o" % mode))
         result = {
-            "changed": bool(missing or self.differs or action != "none"),
+            "changed": bool(missing or self.differs or loose or action != "none"),
             "action": action,
             "findings": findings,
             "diff": self.diff(),
         }
         if self.check_mode:
             return result
+        for path in loose:
+            os.chown(path, 0, self.group())
+            os.chmod(path, 0o640)
         fallback = self.saved()
         if self.differs:
             # Only files that were seen to work may become those we return to; else the ones before them stay.
             if self.now[self.conf] is not None and (sound or not fallback):
                 fallback = {path: text for path, text in self.now.items() if text is not None}
                 for path, text in fallback.items():
-                    host.write(path + ".previous", text, 0o644)
+                    self.write(path + ".previous", text)
             self.install(self.wanted)
         if all(self.wanted.get(path) == text for path, text in fallback.items()):
             fallback = {}
@@ -351,7 +379,5 @@ class Named:
             raise Refused("service named onestop: named still runs: %s" % self.said)
 
     def diff(self):
-        shown = named.shown
-        return [
-            host.difference(path, shown(self.now[path]), shown(self.wanted[path])) for path in reversed(self.differs)
-        ]
+        pairs = {path: (self.now[path], self.wanted[path]) for path in reversed(self.differs)}
+        return [host.difference(path, *passwords.pair(*texts, passwords.of_named)) for path, texts in pairs.items()]

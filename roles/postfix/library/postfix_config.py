@@ -44,6 +44,7 @@ options:
     elements: dict
     default: []
   secrets: {description: "{name of a secret table: its whole text}, apart since nothing may show it.", type: dict, default: {}}
+  hidden: {description: "Passwords that are in main_cf or master_cf: shown nowhere, whatever is returned.", type: list, elements: str, default: []}
   certificate: {description: "Path of smtpd's certificate; Postfix reads it at start.", type: path, required: true}
   key: {description: Path of its key., type: path, required: true}
   self_signed:
@@ -122,6 +123,7 @@ def main():
             "samples": {"type": "list", "elements": "dict", "default": []},
             # a part of tables would be logged on the host: there a list is one string, in which a text with line ends is not found again
             "secrets": {"type": "dict", "default": {}, "no_log": True},
+            "hidden": {"type": "list", "elements": "str", "default": [], "no_log": True},
             "certificate": {"type": "path", "required": True},
             "key": {"type": "path", "required": True, "no_log": False},
             "self_signed": {

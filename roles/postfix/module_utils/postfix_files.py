@@ -2,13 +2,12 @@
 """main.cf, master.cf and tables/ as they are and as declared, and the way from one to the other and back. Python 3.9 to 3.13."""
 
 import os
-import re
 import shutil
 import stat
 import time
 
 from ansible.module_utils.postfix_text import dumped, entries
-from ansible.module_utils.sokuhai import before, host, rc
+from ansible.module_utils.sokuhai import before, host, passwords, rc
 from ansible.module_utils.sokuhai.foreign import POSTFIX_MARK
 
 #: Indexed types of tables and the files that postmap(1) makes of a text: the database first.
@@ -22,8 +21,6 @@ SUFFIXES = {
 }
 #: What a diff has of a table that is secret: what is there, and what is declared.
 NOT_SHOWN = ("a secret, not shown\n", "another secret, not shown\n")
-#: A parameter of somebody else's main.cf that may hold a password itself.
-PASSWORD = re.compile(r"^(\S*password\S*[ \t]*=).*(?:\n[ \t].*)*", re.M)
 # master.cf before main.cf, which may name its services
 CONFIGURATION = ("master.cf", "main.cf")
 
@@ -51,8 +48,8 @@ class Files:
         """Return the entry of a module's diff for the file *name* and its texts, None for no file."""
         if name in self.secret:
             before, after = (text and hint for text, hint in zip((before, after), NOT_SHOWN))
-        elif name in CONFIGURATION and not POSTFIX_MARK.search(before or ""):
-            before = before and PASSWORD.sub(r"\1 (not shown)", before)
+        elif name in CONFIGURATION:
+            before, after = passwords.pair(before, after, passwords.of_postfix)
         return host.difference(name, before, after)
 
     def loose(self):

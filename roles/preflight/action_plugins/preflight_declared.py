@@ -7,7 +7,7 @@
 
 Two steps, since a value of the wrong type cannot be judged any further. First the names (one that no role has, one that an earlier version had),
 the types of meta/argument_specs.yml and role sokuhai's judgement of the shared variables. Then that of every other role: the list of messages
-__ROLE_problems in its vars/main.yml, for which `declared` is {variable: value of its type} of the role's own variables.
+__ROLE_problems in its vars/main.yml, and of warnings __ROLE_warnings, for which `declared` is {variable: value of its type} of the role's own variables.
 
 Fails with all messages of a step, a line each, which begin with the variable's name. Returns, also when it fails, `variables`: {variable: value}
 of all roles, without what is secret in them.
@@ -136,6 +136,7 @@ class ActionModule(ActionBase):
         if not problems:
             for role in set(roles) - {"sokuhai"}:
                 problems += self.judgement(role, values[role])
+                result.setdefault("warnings", []).extend(self.judgement(role, values[role], "warnings"))
         result["variables"] = {
             name: public(self.options[role][name], value)
             for role, found in values.items()
@@ -169,9 +170,9 @@ class ActionModule(ActionBase):
                 messages += wrong
         return values, messages
 
-    def judgement(self, role, declared):
+    def judgement(self, role, declared, what="problems"):
         """Return what *role* says is wrong with the values *declared* for it."""
-        name = f"__{role}_problems"
+        name = f"__{role}_{what}"
         if name not in self.scope:
             return []
         try:
