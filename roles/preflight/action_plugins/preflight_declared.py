@@ -151,12 +151,14 @@ class ActionModule(ActionBase):
         """Return the mapping in the YAML file *path*, {} where there is none."""
         if not path.exists():
             return {}
-        return self._loader.load_from_file(str(path), cache="none", trusted_as_template=True) or {}
+        # unsafe: without a deep copy, since nothing here changes it
+        return self._loader.load_from_file(str(path), cache="none", unsafe=True, trusted_as_template=True) or {}
 
     def resolve(self, name, **more):
         """Return the value of the variable *name*, as a task of the role that has it would see it."""
-        templar = self._templar.copy_with_new_env(available_variables=self.scope | more)
-        return templar.resolve_variable_expression(name)
+        scope = self.scope | more if more else self.scope
+        # the value, and not the expression that its name is: that would be compiled for each
+        return self._templar.copy_with_new_env(available_variables=scope).template(scope[name])
 
     def values(self, role, given):
         """Return ({variable: typed value}, messages). Only what somebody has *given* ({name: value}) can be wrong by itself."""
