@@ -35,6 +35,7 @@ def test_a_reply_on_the_wire():
         "recursion_available": True,
         "question": packet[12:].lower(),
         "answers": 2,
+        "records": [["TXT", "x"], ["A", "192.0.2.7"]],
         "addresses": ["192.0.2.7"],
         "texts": ["x"],
     }
@@ -42,6 +43,38 @@ def test_a_reply_on_the_wire():
     assert dns.decode(reply(packet, 0x8001, named=False))["question"] == b""
     for odd in (packet, b"", reply(packet)[:20], reply(packet, answers=[(1, b"\xc0\x00\x02\x07")])[:-9]):
         assert dns.decode(odd) is None
+
+
+@pytest.mark.parametrize(
+    "kind, data, value",
+    [
+        (5, b"\x01X\xc0\x0c", "x.d1.test"),
+        (12, b"\x02MX\xc0\x0c", "mx.d1.test"),
+        (15, b"\x00\x0a\xc0\x0c", "10 d1.test"),
+        (16, b"\x03one\x00\x04 two", "one two"),
+        (16, b"\x02\xc3\xbc", "ü"),
+        (28, bytes.fromhex("20010db8") + bytes(11) + b"\x10", "2001:db8::10"),
+        (52, b"\x03\x01\x01\xab\xcd", "3 1 1 abcd"),
+    ],
+)
+def test_a_records_data_as_a_zone_file_has_it(kind, data, value):
+    packet = dns.question(258, "D1.test", "A")
+    assert dns.decode(reply(packet, answers=[(kind, data), (99, b"x")]))["records"] == [[dns.NAMES[kind], value]]
+
+
+def test_a_name_that_points_at_itself_or_past_the_end_is_no_reply():
+    packet = dns.question(258, "d1.test", "A")
+    for data in (b"\xc0\x25", b"\xc0\xff", b"\x3fx", b"\xc0"):
+        assert dns.decode(reply(packet, answers=[(12, data)])) is None
+
+
+def test_name_servers_of_resolv_conf():
+    assert dns.name_servers("# by resolvconf\nnameserver 127.0.0.1\nnameserver ::1\noptions edns0\n") == [
+        "127.0.0.1",
+        "::1",
+    ]
+    assert dns.name_servers("nameserver 192.0.2.1\n" * 5) == ["192.0.2.1"] * 3
+    assert dns.name_servers("search home.example\nnameserver\n") == ["127.0.0.1"]
 
 
 @pytest.fixture

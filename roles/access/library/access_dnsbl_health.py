@@ -50,7 +50,6 @@ findings: {description: "One for each list that may not, id: dnsbl NAME.", type:
 
 import concurrent.futures
 import ipaddress
-import itertools
 import time
 
 from ansible.module_utils.access_codes import REFUSALS, ranges_of, takes
@@ -63,38 +62,11 @@ REFUSAL_BLOCK = ipaddress.ip_network("127.255.255.0/24")
 ALLOW_REFUSAL = "127.0.0.255"
 LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 LISTED, UNLISTED = "127.0.0.2", "127.0.0.1"
-ANSWERED = ("NOERROR", "NXDOMAIN")
-#: Seconds that one name server has before the next one is queried, and the least between two queries: named keeps a SERVFAIL for one second
-#: (servfail-ttl), and one that is not there says so at once.
-TURN, AGAIN = 1.5, 1.1
 
 
 def question_name(address, zone):
     """Return the name under which *zone* lists an IPv4 *address* (RFC 5782, 2.1)."""
     return ".".join(list(reversed(address.split("."))) + [zone.strip(".")])
-
-
-def name_servers(text):
-    """Return the name servers of a resolv.conf; without one the host itself is asked (resolver(5))."""
-    lines = (line.split() for line in (text or "").splitlines())
-    return [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"][:3] or ["127.0.0.1"]
-
-
-def ask(servers, name, qtype, end, port=53):
-    """Ask the *servers* in turn until one answers or the time is *end* (of the monotonic clock); return the reply of dns.ask(), or None.
-
-    A reply that says that something failed counts when it comes a second time.
-    """
-    failure = None
-    for server in itertools.cycle(servers):
-        began = time.monotonic()
-        if began >= end:
-            return failure
-        reply = dns.ask(server, name, qtype, timeout=min(TURN, end - began), tries=1, port=port)
-        if reply and (reply["rcode"] in ANSWERED or failure):
-            return reply
-        failure = reply or failure
-        time.sleep(max(0, min(began + AGAIN, end) - time.monotonic()))
 
 
 def judge(zone, listed, unlisted):
@@ -109,7 +81,7 @@ def judge(zone, listed, unlisted):
     for entry, reply in ((LISTED, listed), (UNLISTED, unlisted)):
         if reply is None:
             return "silent", entry
-        if reply["rcode"] not in ANSWERED:
+        if reply["rcode"] not in dns.ANSWERED:
             return "dead", reply["rcode"]
     if not listed["addresses"]:
         return "unlisted", LISTED
@@ -142,8 +114,10 @@ def check(zones, servers, deadline, port=53):
     # the root's name servers are in the resolver's cache: an answer tells a resolver that works from lists that do not
     names["control"] = (".", "NS")
     with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
-        replies = dict(zip(names, pool.map(lambda question: ask(servers, *question, end, port), names.values())))
-    if not any(reply and reply["rcode"] in ANSWERED for reply in replies.values()):
+        replies = dict(
+            zip(names, pool.map(lambda question: dns.resolve(servers, *question, end, port), names.values()))
+        )
+    if not any(reply and reply["rcode"] in dns.ANSWERED for reply in replies.values()):
         return None
     return {
         zone["name"]: judge(zone, *(replies[zone["name"], entry] for entry in (LISTED, UNLISTED))) for zone in zones
@@ -152,7 +126,7 @@ def check(zones, servers, deadline, port=53):
 
 def health(zones, deadline, check_mode, warn):
     """Return the module's answer. zones: as its option; warn: function that takes a sentence. Raises Refused where nothing is resolved."""
-    servers = name_servers(host.read("/etc/resolv.conf"))
+    servers = dns.name_servers(host.read("/etc/resolv.conf"))
     found = check(zones, servers, deadline)
     if found is None and not check_mode:
         raise host.Refused(
