@@ -274,6 +274,25 @@ def test_behaviour_of_a_zone(internet):
     assert dns.message.from_wire(authority.respond(dns.message.make_query("signed.test", "A").to_wire())[0]).answer
 
 
+def test_a_record_is_replaced_taken_away_and_restored(internet):
+    zone = internet.zones[zones.wire("home.example.")]
+
+    def found(name, rdtype="TXT"):
+        reply = ask(internet, "hoster", name, rdtype)
+        return reply.rcode(), [text for rrset in records(reply.answer, rdtype) for text in map(str, rrset)]
+
+    there = found("_dmarc.home.example")
+    assert there[1] and there[0] == dns.rcode.NOERROR
+    zone.replace("_dmarc TXT", 60)
+    assert found("_dmarc.home.example") == (dns.rcode.NXDOMAIN, [])
+    zone.replace('_dmarc TXT "v=DMARC1; p=reject"', 60)
+    assert found("_dmarc.home.example") == (dns.rcode.NOERROR, ['"v=DMARC1; p=reject"'])
+    zone.replace("@ MX", 60)
+    assert found("home.example", "MX") == (dns.rcode.NOERROR, [])
+    zone.restore()
+    assert found("_dmarc.home.example") == there and found("home.example", "MX")[1]
+
+
 @pytest.mark.parametrize("wrong", [{"delay": -1}, {"delay": "soon"}, {"loss": 1.1}, {"answer": "maybe"}, {"speed": 3}])
 def test_a_wrong_behaviour_is_refused_and_changes_nothing(wrong):
     behaviour = zones.Behaviour(delay=5)

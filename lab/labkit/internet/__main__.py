@@ -33,6 +33,8 @@ def do_ctl(options):
     what = options.what
     if what == "set":
         answer = ask("dns", op=what, zone=options.subject, values=pairs(options.values))
+    elif what == "record":
+        answer = ask("dns", op=what, zone=options.subject, record=" ".join(options.values))
     elif what == "sink":
         answer = ask("sink", op=what, domain=options.subject, values=pairs(options.values))
     elif what == "resolver":
@@ -70,11 +72,12 @@ def main(arguments=None):
         "ctl",
         do_ctl,
         "change how running servers behave: set ZONE delay=MS loss=SHARE answer=normal|servfail|refused; "
+        "record ZONE OWNER TYPE [RDATA] in the place of what that owner has of that type; "
         "resolver rate=N burst=N over=drop|servfail; sink DOMAIN reply=accept|defer|reject slow=SECONDS; forget; reset; show",
     )
-    new.add_argument("what", choices=("set", "resolver", "sink", "forget", "reset", "show"))
+    new.add_argument("what", choices=("set", "record", "resolver", "sink", "forget", "reset", "show"))
     new.add_argument("subject", nargs="?", help="zone or recipient domain, or a shell pattern of them")
-    new.add_argument("values", nargs="*", help="name=value")
+    new.add_argument("values", nargs="*", help="name=value; of record, the record")
     for module in (dnsload, mail, compare):
         module.arguments(command(module.__name__.rpartition(".")[2], module.main, module.__doc__.splitlines()[0]))
     options = parser.parse_args(arguments)

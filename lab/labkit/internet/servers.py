@@ -18,7 +18,7 @@ from .authority import Authority
 from .resolver import Resolver
 from .secure import Tls, listen
 from .sink import Book, Smtp
-from .zones import Behaviour, Internet, addresses
+from .zones import Behaviour, Internet, addresses, wire
 
 BATCH = 64
 SO_RCVBUFFORCE, SO_SNDBUFFORCE, IP_FREEBIND, IPV6_FREEBIND = 33, 32, 15, 78
@@ -178,6 +178,12 @@ class DnsServers:
         for server in self.tcp:
             server.close()
 
+    def changed(self):
+        """Forget the answers that were made of other records."""
+        for authority in self.authorities.values():
+            authority.cache.clear()
+        self.resolver.forget()
+
     def control(self, request):
         """Answer one request of `ctl`; raises ValueError with what is wrong with it."""
         zones = self.internet.zones.values()
@@ -189,6 +195,13 @@ class DnsServers:
                 for zone in matching:
                     zone.behaviour.set(**values)
                 return {"zones": len(matching)}
+            case {"op": "record", "zone": name, "record": text}:
+                zone = self.internet.zones.get(wire(name))
+                if zone is None:
+                    raise ValueError(f"no zone is called {name}")
+                zone.replace(text, self.internet.data["ttl"])
+                self.changed()
+                return {}
             case {"op": "resolver", "values": values}:
                 self.resolver.set(**values)
                 return self.resolver.as_dict()
@@ -198,6 +211,8 @@ class DnsServers:
             case {"op": "reset"}:
                 for zone in zones:
                     zone.behaviour.set(**zone.configured)
+                    zone.restore()
+                self.changed()
                 self.resolver.reset()
                 return {}
             case {"op": "show"}:

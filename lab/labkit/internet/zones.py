@@ -156,6 +156,7 @@ class Zone:
         self.soa = None
         self._owners = None
         self._nsec = {}
+        self.replaced = {}
 
     def add(self, rrset):
         owner = wire(rrset.name)
@@ -169,6 +170,31 @@ class Zone:
         elif rrset.rdtype == NS and owner != self.wire:
             self.cuts.add(owner)
         self._owners = None
+
+    def replace(self, text, ttl):
+        """Have "owner type rdata" of this zone instead of what that owner had of that type; without rdata nothing. restore() takes it back."""
+        owner, kind, *rdata = text.split(None, 2)
+        name = dns.name.from_text(owner, self.name)
+        rdtype = dns.rdatatype.from_text(kind)
+        key = wire(name), int(rdtype)
+        self.replaced.setdefault(key, self.nodes.get(key[0], {}).get(key[1]))
+        rdatas = [dns.rdata.from_text(IN, rdtype, one, origin=self.name, relativize=False) for one in rdata]
+        self._put(key, RRset(name, rdtype, ttl, rdatas) if rdatas else None)
+
+    def restore(self):
+        for key, rrset in self.replaced.items():
+            self._put(key, rrset)
+        self.replaced = {}
+
+    def _put(self, key, rrset):
+        self.nodes.setdefault(key[0], {}).pop(key[1], None)
+        if not self.nodes[key[0]]:
+            del self.nodes[key[0]]
+        if rrset:
+            self.add(rrset)
+        # what is below the zone's name is there as long as something has it
+        self.exists = {one for owner in self.nodes for one in suffixes(owner) if one.endswith(self.wire)}
+        self._owners, self._nsec = None, {}
 
     def cut_above(self, name):
         """The delegation at or above a name, or None. A name's suffixes are few, so this stays cheap with many cuts."""
