@@ -59,6 +59,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import host, limits, pkg, process, rc
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import version_key
+from ansible.module_utils.sokuhai.postfix import certificates, postconf
 
 VULNERABILITIES = "/var/db/pkg/vuln.xml"
 
@@ -93,18 +94,6 @@ def port(name):
         return name if name.isdigit() else str(socket.getservbyname(name, "tcp"))
     except OSError:
         return ""
-
-
-def certificates():
-    """Paths of the certificates that smtpd presents, by main.cf and by the inet services of master.cf."""
-    names = ("smtpd_tls_chain_files", "smtpd_tls_cert_file", "smtpd_tls_eccert_file")
-    text = postconf("-hx", *names) + "\n" + postconf("-Phx", *("*/inet/" + name for name in names))
-    return sorted({path for path in re.split(r"[\s,]+", text) if path.startswith("/")})
-
-
-def postconf(*arguments):
-    status, out, _err = host.run(["postconf"] + list(arguments))
-    return out.strip() if status == 0 else ""
 
 
 # ---- the host ----

@@ -157,7 +157,7 @@ class Policy:
         if name == "mx":
             answers = self.ask(domain, "MX")
             self.voids += answers == []
-            hosts = [one.split()[1] for one in answers or ()][:LOOKUPS]
+            hosts = [name for name in (one.partition(" ")[2] for one in answers or ()) if name][:LOOKUPS]
             if answers is None:
                 return self.every("temperror")
         found = {}
