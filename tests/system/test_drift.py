@@ -105,6 +105,7 @@ class Tampered:
     def __init__(self, lab, entries):
         self.lab, self.todo, self.undo = lab, ["set -e; mkdir -p %s" % KEPT], []
         self.zones = [entry["sick"] for entry in entries if entry.get("sick")]
+        self.records = [entry["record"].split(None, 1) for entry in entries if entry.get("record")]
         self.boot = any(entry.get("reboot") for entry in entries)
         for number, entry in enumerate(entries):
             tamper, steps = entry.get("tamper"), []
@@ -128,6 +129,8 @@ class Tampered:
     def __enter__(self):
         try:
             self.around("answer=servfail")
+            for zone, record in self.records:
+                self.internet("record", zone, record)
             self.lab.sh("sh", "-s", stdin="\n".join(self.todo))
             self.reboot()
         except BaseException:
@@ -137,8 +140,11 @@ class Tampered:
 
     def around(self, how):
         for zone in self.zones:
-            done = self.lab.internet("ctl", "set", zone, how)
-            assert done.returncode == 0, done.stderr
+            self.internet("set", zone, how)
+
+    def internet(self, *words):
+        done = self.lab.internet("ctl", *words)
+        assert done.returncode == 0, done.stderr
 
     def reboot(self):
         if self.boot:
@@ -147,6 +153,8 @@ class Tampered:
 
     def __exit__(self, *_):
         self.around("answer=normal")
+        if self.records:
+            self.internet("reset")
         # a daemon that is started keeps what it inherits, and would hold this command's output open
         self.lab.sh(
             "sh",

@@ -181,20 +181,26 @@ def test_a_host_without_a_resolver_tells_nothing_of_the_lists(monkeypatch):
 
 def test_the_module_names_what_it_leaves_out_and_judges_nothing_without_a_resolver(monkeypatch):
     zones, warnings = [zone("a.test"), zone("b.test")], []
-    monkeypatch.setattr(HEALTH, "check", lambda *_: {"a.test": ("refused", "127.255.255.254"), "b.test": ("ok", "")})
+    monkeypatch.setattr(
+        HEALTH, "check", lambda *_, **__: {"a.test": ("refused", "127.255.255.254"), "b.test": ("ok", "")}
+    )
     made = HEALTH.health(zones, 6, False, warnings.append)
     assert made["healthy"] == ["b.test"]
     assert [(one["id"], one["remedy"]) for one in made["findings"]] == [("dnsbl a.test", "refresh")]
     assert "127.255.255.254" in made["findings"][0]["found"] and len(warnings) == 1
-    monkeypatch.setattr(HEALTH, "check", lambda *_: None)
+    monkeypatch.setattr(HEALTH, "check", lambda *_, **__: None)
     with pytest.raises(host.Refused, match="access_dnsbl"):
         HEALTH.health(zones, 6, False, warnings.append)
-    assert HEALTH.health(zones, 6, True, warnings.append) == {"healthy": ["a.test", "b.test"], "findings": []}
+    assert HEALTH.health(zones, 6, True, warnings.append) == {
+        "healthy": ["a.test", "b.test"],
+        "findings": [],
+        "listed": [],
+    }
 
 
 @pytest.mark.parametrize("state", ["refused", "hijacked", "world", "silent", "dead", "unlisted", "mismatch"])
 def test_each_state_has_words_for_people(monkeypatch, state):
-    monkeypatch.setattr(HEALTH, "check", lambda *_: {"l.test": (state, "VALUE")})
+    monkeypatch.setattr(HEALTH, "check", lambda *_, **__: {"l.test": (state, "VALUE")})
     assert "VALUE" in HEALTH.health([zone()], 6, False, lambda text: None)["findings"][0]["found"]
 
 
@@ -238,5 +244,25 @@ def test_what_is_no_filter_is_refused(text):
         codes.ranges_of(text)
 
 
+def test_what_the_lists_say_of_the_hosts_own_addresses():
+    healthy = {"2.0.0.127.a.test": ["127.0.0.2"], "2.0.0.127.w.test": ["127.0.10.0"]}
+    own = {"10.2.0.192.a.test": ["127.0.0.10", "127.0.0.2"], "11.2.0.192.a.test": ["127.255.255.254"]}
+    own |= {"12.2.0.192.a.test": "SERVFAIL", "10.2.0.192.b.test": ["127.0.0.2"]}
+    zones = [zone("a.test"), zone("b.test"), zone("w.test", "127.0.[0..255].[0..3]", "allow")]
+    listed, addresses = [], ["192.0.2.10", "192.0.2.11", "192.0.2.12", "2001:db8::10"]
+    with Server({**healthy, **own}) as there:
+        HEALTH.check(zones, ["127.0.0.1"], 5, there.port, addresses, listed)
+    found = {(one["zone"], one["address"]): (one["state"], one["found"]) for one in listed}
+    assert [found.pop(("a.test", address)) for address in addresses] == [
+        ("listed", "127.0.0.10, 127.0.0.2"),
+        ("refused", "127.255.255.254: " + codes.REFUSALS["127.255.255.254"]),
+        ("silent", "SERVFAIL"),
+        ("clean", ""),
+    ]
+    # a list that does not list its test entry says nothing of anybody, and one of good senders is not asked
+    assert {state for state, _ in found.values()} == {"unlisted"} and {name for name, _ in found} == {"b.test"}
+
+
 def test_names_of_the_questions():
     assert HEALTH.question_name("192.0.2.99", "l.test.") == "99.2.0.192.l.test"
+    assert HEALTH.question_name("2001:db8::1", "l.test") == "1.0.0.0." + "0.0.0.0." * 5 + "8.b.d.0.1.0.0.2.l.test"

@@ -223,7 +223,21 @@ def test_every_remedy_that_a_module_gives_is_known():
         for word in ast.walk(ast.parse(path.read_text()))
         if isinstance(word, ast.keyword) and word.arg == "remedy" and isinstance(word.value, ast.Constant)
     }
-    assert {"restart", "mode", "reboot"} <= given <= set(remedies.KNOWN)
+    assert {"restart", "mode", "reboot", "dns"} <= given <= set(remedies.KNOWN)
+
+
+def test_the_reports_schema_knows_every_remedy():
+    schema = json.loads((ROOT / "docs/drift.schema.json").read_text())
+    (known,) = [one["remedy"]["enum"] for one in properties(schema) if "remedy" in one]
+    assert sorted(known) == sorted(remedies.KNOWN)
+
+
+def properties(schema):
+    """Every "properties" in a JSON schema."""
+    for key, value in schema.items() if isinstance(schema, dict) else ():
+        if key == "properties":
+            yield value
+        yield from properties(value)
 
 
 def test_one_step_for_all_that_one_remedy_puts_right():

@@ -11,6 +11,7 @@ KNOWN = {
     "refresh": "ansible-playbook playbooks/refresh.yml --limit {host}",
     "reboot": "shutdown -r now",
     "restart": "service {service} restart",
+    "dns": "ansible-playbook playbooks/dns.yml --limit {host}",
     "setgid": "postfix set-permissions",
     "certificate": None,
     "header": None,

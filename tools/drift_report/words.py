@@ -217,6 +217,10 @@ WORDS = {
         "is needed: limits, program and sockets of a running process stay as they were at its start",
         "が必要です。プロセスの上限、プログラム、ソケットは起動時のまま変わりません。",
     ),
+    "remedy_dns": (
+        "prints the record to publish; no run changes the DNS",
+        "で、公開すべきレコードを表示します。DNS は変更されません。",
+    ),
     "remedy_setgid": (
         "puts it back; without it only root can submit mail on this host",
         "で元に戻ります。戻すまで、このホストで root 以外はメールを送れません。",

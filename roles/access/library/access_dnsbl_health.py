@@ -36,6 +36,11 @@ options:
         type: str
         choices: [block, allow]
         default: block
+  addresses:
+    description: Addresses of this host, which the healthy lists that reject are asked for at the same time.
+    type: list
+    elements: str
+    default: []
   deadline:
     description: Seconds in which all have to answer.
     type: float
@@ -46,6 +51,13 @@ author: sokuhai
 RETURN = r"""
 healthy: {description: Names of the lists that may be used., type: list, elements: str, returned: success}
 findings: {description: "One for each list that may not, id: dnsbl NAME.", type: list, elements: dict, returned: success}
+listed:
+  description: >-
+    What each list that rejects says of each address, each zone, address, state (listed, clean, or why it is not known, with the words of the list's
+    finding) and found (the codes, or those words).
+  type: list
+  elements: dict
+  returned: success
 """
 
 import concurrent.futures
@@ -65,8 +77,9 @@ LISTED, UNLISTED = "127.0.0.2", "127.0.0.1"
 
 
 def question_name(address, zone):
-    """Return the name under which *zone* lists an IPv4 *address* (RFC 5782, 2.1)."""
-    return ".".join(list(reversed(address.split("."))) + [zone.strip(".")])
+    """Return the name under which *zone* lists an *address* (RFC 5782, 2.1 and 2.4)."""
+    labels = ipaddress.ip_address(address).reverse_pointer.rpartition(".")[0].rpartition(".")[0]
+    return "%s.%s" % (labels, zone.strip("."))
 
 
 def judge(zone, listed, unlisted):
@@ -103,14 +116,37 @@ MEANING = {
 }
 
 
-def check(zones, servers, deadline, port=53):
-    """Ask the name servers about all *zones*; return {name: (state, value)}, or None where they resolve nothing."""
+def judge_own(state, value, reply):
+    """Return (state, found) of one address on a list whose health is (state, value): listed, clean, or the list's own fault."""
+    if state != "ok":
+        return state, words(state, value)
+    if reply is None or reply["rcode"] not in dns.ANSWERED:
+        return "silent", reply["rcode"] if reply else "no answer"
+    refused = [code for code in reply["addresses"] if ipaddress.ip_address(code) in REFUSAL_BLOCK]
+    if refused:
+        return "refused", words("refused", refused[0])
+    return ("listed" if reply["addresses"] else "clean"), ", ".join(sorted(reply["addresses"]))
+
+
+def words(state, value):
+    """Return what a list's state means, for people."""
+    said = REFUSALS.get(value) if state == "refused" else None
+    return "%s: %s" % (value, said) if said else MEANING[state] % value
+
+
+def check(zones, servers, deadline, port=53, addresses=(), listed=None):
+    """Ask the name servers about all *zones*; return {name: (state, value)}, or None where they resolve nothing.
+
+    addresses: this host's, for which lists that reject are asked as well; what they say is appended to *listed* (a list).
+    """
     end = time.monotonic() + deadline
     names = {
         (zone["name"], entry): (question_name(entry, zone["name"]), "A")
         for zone in zones
         for entry in (LISTED, UNLISTED)
     }
+    own = [(zone["name"], address) for zone in zones if zone["kind"] == "block" for address in addresses]
+    names.update((key, (question_name(key[1], key[0]), "A")) for key in own)
     # the root's name servers are in the resolver's cache: an answer tells a resolver that works from lists that do not
     names["control"] = (".", "NS")
     with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
@@ -119,15 +155,20 @@ def check(zones, servers, deadline, port=53):
         )
     if not any(reply and reply["rcode"] in dns.ANSWERED for reply in replies.values()):
         return None
-    return {
+    found = {
         zone["name"]: judge(zone, *(replies[zone["name"], entry] for entry in (LISTED, UNLISTED))) for zone in zones
     }
+    for name, address in own:
+        state, what = judge_own(*found[name], replies[name, address])
+        listed.append({"zone": name, "address": address, "state": state, "found": what})
+    return found
 
 
-def health(zones, deadline, check_mode, warn):
-    """Return the module's answer. zones: as its option; warn: function that takes a sentence. Raises Refused where nothing is resolved."""
+def health(zones, deadline, check_mode, warn, addresses=()):
+    """Return the module's answer. zones, addresses: as its options; warn: function that takes a sentence. Raises Refused where nothing is resolved."""
     servers = dns.name_servers(host.read("/etc/resolv.conf"))
-    found = check(zones, servers, deadline)
+    listed = []
+    found = check(zones, servers, deadline, addresses=addresses, listed=listed)
     if found is None and not check_mode:
         raise host.Refused(
             "no name server of this host resolves names (%s), so no DNSBL can be judged; nothing is changed. For a host "
@@ -139,11 +180,10 @@ def health(zones, deadline, check_mode, warn):
         if state == "ok":
             healthy.append(zone["name"])
             continue
-        said = REFUSALS.get(value) if state == "refused" else None
-        text = "%s: %s" % (value, said) if said else MEANING[state] % value
+        text = words(state, value)
         findings.append(finding("dnsbl %s" % zone["name"], zone["name"], "healthy", text, remedy="refresh"))
         warn("DNSBL %s is left out: %s" % (zone["name"], text))
-    return {"healthy": healthy, "findings": findings}
+    return {"healthy": healthy, "findings": findings, "listed": listed}
 
 
 def main():
@@ -167,12 +207,13 @@ def main():
                     "kind": {"type": "str", "choices": ["block", "allow"], "default": "block"},
                 },
             },
+            "addresses": {"type": "list", "elements": "str", "default": []},
             "deadline": {"type": "float", "default": 6.0},
         },
         supports_check_mode=True,
     )
     p = module.params
-    host.answer(module, lambda: health(p["zones"], p["deadline"], module.check_mode, module.warn))
+    host.answer(module, lambda: health(p["zones"], p["deadline"], module.check_mode, module.warn, p["addresses"]))
 
 
 if __name__ == "__main__":
