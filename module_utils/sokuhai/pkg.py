@@ -81,6 +81,22 @@ def removed_by(names):
     return dict(re.findall(r"^\t(\S+): (\S+)", block[1], re.M)) if block else {}
 
 
+def update():
+    """Fetch the catalogues of the enabled repositories. Return "", or which of them is out of reach: the end of a message.
+
+    By itself pkg install installs nothing then, also of what another repository has (pkgcli_update in its src/install.c), and FreeBSD enables one that
+    few mirrors have: FreeBSD-ports-kmods. With -U it goes by the catalogues that are here.
+    """
+    _status, out, err = host.run(["pkg", "update"], None, {**host.ENV, "ASSUME_ALWAYS_YES": "yes"})
+    lost = dict.fromkeys(re.findall(r"^Unable to update repository (\S+)", out + "\n" + err, re.M))
+    if not lost:
+        return ""
+    return (
+        "; out of reach: %s, enabled in pkg's configuration (pkg -vv). A repository that this host is not to have is disabled by `%s: { enabled: no }` "
+        "in /usr/local/etc/pkg/repos/FreeBSD.conf" % (", ".join(lost), next(iter(lost)))
+    )
+
+
 def install(names, replace=False):
     """Install *names* and what they depend on; [] does nothing. Raises Refused, also where another package would go, unless *replace*.
 
@@ -88,14 +104,16 @@ def install(names, replace=False):
     """
     if not names:
         return
+    lost = update()
 
     def pkg_install(options):
         status, out, err = host.run(["pkg", "install", options, *names], None, {**host.ENV, "ASSUME_ALWAYS_YES": "yes"})
         if status:
-            raise host.Refused("pkg install %s: %s" % (" ".join(names), " ".join((err or out).split()[-60:])))
+            said = " ".join((err or out).split()[-60:])
+            raise host.Refused("pkg install %s: %s%s" % (" ".join(names), said, lost))
         return err or out
 
-    pkg_install("-yF")
+    pkg_install("-yFU")
     gone = {} if replace else removed_by(names)
     if gone:
         raise host.Refused(

@@ -53,6 +53,8 @@ def test_the_probe_answers_everywhere(tmp_path):
         ({}, "disk_mib", 6000),
         ({"disk_mib": "-12"}, "disk_mib", -12),
         ({"pkg_reaches": "yes"}, "pkg", True),
+        # a repository of one's own is enough
+        ({"pkg_own": "yes"}, "pkg", True),
         # a pkg that reaches nothing installs nothing
         ({"pkg_there": "yes", "pkg_reaches": "no"}, "pkg", False),
     ],

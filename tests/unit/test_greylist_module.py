@@ -78,7 +78,7 @@ class Host:
                 return self.version
             case ["pkg", "info", "-e", *_]:
                 return int(not self.program.exists()), "", ""
-            case ["pkg", "install", "-yF" | "-nU", *_]:
+            case ["pkg", "update"] | ["pkg", "install", "-yFU" | "-nU", *_]:
                 return 0, "", ""
             case ["pkg", "install", "-yU", *_]:
                 self.install()

@@ -24,7 +24,7 @@ class Host:
     """A host whose pkg(8) is this class. there: packages; programs: {path or name: its package, "" for none}."""
 
     def __init__(self, monkeypatch, *there, **programs):
-        self.there, self.programs, self.calls, self.conflict = set(there), programs, [], False
+        self.there, self.programs, self.calls, self.conflict, self.lost = set(there), programs, [], False, ()
         monkeypatch.setattr(base, "run", self.run)
         monkeypatch.setattr(pkg, "program", lambda name: f"/usr/local/sbin/{name}" if name in programs else None)
 
@@ -35,6 +35,9 @@ class Host:
             owner = self.programs[argv[3].rpartition("/")[2]]
             return int(not owner), owner + "\n", ""
         self.calls.append(" ".join(argv[2:]))
+        if argv[1] == "update":
+            said = "".join("Unable to update repository %s\n" % name for name in self.lost)
+            return int(bool(said)), "", said + "Error updating repositories!\n" if said else ""
         if argv[2] == "-nU":
             return 1, PLAN.format(removed=REMOVED if self.conflict else ""), ""
         assert env["ASSUME_ALWAYS_YES"] == "yes"
@@ -51,7 +54,7 @@ def test_packages_that_are_missing_are_installed_or_refused(monkeypatch):
     pkg.install([])
     assert host.calls == []
     pkg.install(["b", "c"])
-    assert host.calls == ["-yF b c", "-nU b c", "-yU b c"] and pkg.missing(["a", "b", "c"]) == []
+    assert host.calls == ["", "-yFU b c", "-nU b c", "-yU b c"] and pkg.missing(["a", "b", "c"]) == []
     for name in ("gone", "lost"):
         with pytest.raises(base.Refused, match=name):
             pkg.install([name])
@@ -63,9 +66,18 @@ def test_nothing_is_installed_for_which_another_package_would_go(monkeypatch):
     host.conflict = True
     with pytest.raises(base.Refused, match="would remove postfix-sasl-3.10.13,1, .*nothing was installed"):
         pkg.install(["postfix"])
-    assert host.calls == ["-yF postfix", "-nU postfix"] and "postfix" not in host.there
+    assert host.calls == ["", "-yFU postfix", "-nU postfix"] and "postfix" not in host.there
     pkg.install(["postfix"], replace=True)
-    assert host.calls[2:] == ["-yF postfix", "-yU postfix"]
+    assert host.calls[3:] == ["", "-yFU postfix", "-yU postfix"]
+
+
+def test_a_repository_out_of_reach_that_is_not_needed_stops_nothing_and_is_named_where_it_may_be(monkeypatch):
+    host = Host(monkeypatch)
+    host.lost = ["FreeBSD-ports-kmods"]
+    pkg.install(["b"])
+    assert "b" in host.there
+    with pytest.raises(base.Refused, match="matching 'gone'.*; out of reach: FreeBSD-ports-kmods, .*enabled: no"):
+        pkg.install(["gone"])
 
 
 @pytest.mark.parametrize(

@@ -176,9 +176,9 @@ def depending(stage, lacks):
 @pytest.mark.parametrize(
     "there, lacks, installs",
     [
-        ([], ["pcre2-10.47.pkg", "lmdb-0.9.33,1.pkg"], ["pkg install -yA pcre2", "pkg install -yA lmdb"]),
+        ([], ["pcre2-10.47.pkg", "lmdb-0.9.33,1.pkg"], ["pkg install -yAU pcre2", "pkg install -yAU lmdb"]),
         # one that is there and too old is not made automatic
-        (["pcre2"], ["pcre2-10.47.pkg"], ["pkg install -y pcre2"]),
+        (["pcre2"], ["pcre2-10.47.pkg"], ["pkg install -yU pcre2"]),
     ],
 )
 def test_dependencies_come_as_packages_one_by_one(stage, there, lacks, installs):
@@ -189,10 +189,10 @@ def test_dependencies_come_as_packages_one_by_one(stage, there, lacks, installs)
 
 @pytest.mark.parametrize("refused, tries", [(True, 1), (False, 2)])
 def test_dependencies_are_never_built_with_the_raised_header(stage, refused, tries):
-    stage.fails = {"pkg install -yA": 1} if refused else {}
+    stage.fails = {"pkg install -yAU": 1} if refused else {}
     record = depending(stage, ["pcre2-10.47.pkg"] * 9)
     assert (record["phase"], record["failed_in"]) == ("failed", "dependencies") and "pcre2" in record["message"]
-    assert stage.lines("pkg install -y") == ["pkg install -yA pcre2"] * tries
+    assert stage.lines("pkg install -y") == ["pkg install -yAU pcre2"] * tries
     assert not stage.lines(" checksum", " package")
 
 
@@ -281,6 +281,7 @@ def undoing(tmp_path, monkeypatch):
             one.there["locked"] = argv[1] == "lock"
 
     monkeypatch.setattr(undo, "must", must)
+    monkeypatch.setattr(pkg, "update", lambda: "; out of reach: x")
     monkeypatch.setattr(pkg, "installed", lambda: [dict(one.there)])
     monkeypatch.setattr(pkg, "annotations", lambda name: {"sokuhai_built": "1", "flavor": "x"})
     monkeypatch.setattr(pkg, "options", lambda name: {})
@@ -295,7 +296,7 @@ def test_undo_brings_the_repositorys_package_and_takes_the_block_away(undoing):
 
 def test_undo_touches_nothing_more_when_no_repository_took_the_packages_place(undoing):
     undoing.takes = False
-    with pytest.raises(Refused, match="pkg install -f postfix"):
+    with pytest.raises(Refused, match="pkg install -f postfix .*; out of reach: x"):
         undoing.undo(False)
     assert undoing.done == ["unlock", "install", "lock"]
     assert undoing.conf.read_text() == BLOCK and undoing.there["locked"]

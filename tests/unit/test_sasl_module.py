@@ -97,7 +97,7 @@ def test_where_there_is_no_dovecot_the_package_is_installed_and_its_own_configur
     predicted = host(check_mode=True).present()
     assert predicted["predicted"] and ids(predicted)[0] == "package dovecot" and host.calls == []
     host().present()
-    assert host.calls[:3] == ["pkg install %s dovecot" % options for options in ("-yF", "-nU", "-yU")]
+    assert host.calls[:4] == ["pkg update", *("pkg install %s dovecot" % options for options in ("-yFU", "-nU", "-yU"))]
 
 
 def test_a_dovecot_that_is_there_is_kept_whatever_its_package_is_called(host):

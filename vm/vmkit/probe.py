@@ -17,6 +17,10 @@ FLAGS = {
     "pkg_there": "pkg -N",
     "pkg_reaches": 'test "$offline" = 0 && fetch -T 20 -q -o /dev/null '
     "https://pkg.FreeBSD.org/FreeBSD:$(uname -r | cut -d. -f1):$(uname -p)/quarterly/meta.conf",
+    # a repository of one's own, also on a disk of the machine (file://)
+    "pkg_own": "sed -n 's|.*url *[:=] *\"\\{0,1\\}\\(pkg+\\)\\{0,1\\}\\([^\", ]*\\).*|\\2|p' /usr/local/etc/pkg/repos/*.conf "
+    "| sed \"s|\\${ABI}|FreeBSD:$(uname -r | cut -d. -f1):$(uname -p)|\" "
+    '| while read -r url; do fetch -T 20 -q -o /dev/null "$url/meta.conf" && echo here; done | grep -q here',
     "dovecot": "test -x /usr/local/sbin/dovecot",
     "postgrey": "test -x /usr/local/sbin/postgrey",
     "spf": "test -x /usr/local/bin/policyd-spf || test -x /usr/local/libexec/postfix-policyd-spf-perl",
@@ -52,5 +56,5 @@ def read(output):
     has.update({key: found[key] == "yes" for key in FLAGS})
     for key in ("disk_mib", "kernel_mib", "memory_mib"):
         has[key] = int(has[key]) if has[key].lstrip("-").isdecimal() else 0
-    has["pkg"] = has["pkg_reaches"]
+    has["pkg"] = has["pkg_reaches"] or has["pkg_own"]
     return has

@@ -29,17 +29,18 @@ def replace(package):
     name = package["name"]
     if package["locked"]:
         must(["pkg", "unlock", "-yq", name])
+    lost = pkg.update()
     try:
-        must(["pkg", "install", "-fy", name])
+        must(["pkg", "install", "-fyU", name])
         # pkg install says 0 also when it left the package as it was
         if any(one["name"] == name and one["local"] for one in pkg.installed()):
             raise Refused(
                 "pkg install -f %s left the package that was built here: no repository has taken its place" % name
             )
-    except Refused:
+    except Refused as reason:
         if package["locked"]:
             must(["pkg", "lock", "-yq", name])
-        raise
+        raise Refused("%s%s" % (reason, lost)) from reason
 
 
 def undo(item, settings, check):

@@ -70,15 +70,16 @@ class Build:
             if name is None or tried.count(name) > 1:
                 more = ". pkg install %s did not change that" % name if name else ""
                 raise Refused("make depends: %s%s" % (host.last_lines(err or out, 3), more))
+            lost = pkg.update()
             tried.append(name)
             there = any(package["name"] == name for package in pkg.installed())
             try:
                 # what is there already, too old, stays the operator's own
-                self.work.command(["pkg", "install", "-y" if there else "-yA", name])
+                self.work.command(["pkg", "install", "-yU" if there else "-yAU", name])
             except Refused as reason:
                 raise Refused(
-                    "%s needs %s, which no repository gives (%s), and it would be compiled with the raised sys/select.h if it were built "
-                    "here. Install it, or unset the option that needs it" % (title(self.item), name, reason)
+                    "%s needs %s, which no repository gives (%s%s), and it would be compiled with the raised sys/select.h if it were built "
+                    "here. Install it, or unset the option that needs it" % (title(self.item), name, reason, lost)
                 ) from reason
 
     def clean(self):
