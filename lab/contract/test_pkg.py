@@ -192,13 +192,14 @@ def test_repositories(run, pkg):
 
 
 def test_a_repository_out_of_reach_stops_what_does_not_go_by_the_catalogues_that_are_here(run, pkg):
-    conf = "/usr/local/etc/pkg/repos/sokuhai-contract.conf"
+    # the last one decides, as FreeBSD-ports-kmods does beside FreeBSD-ports (pkgcli_update in pkg's src/update.c)
+    conf = "/usr/local/etc/pkg/repos/zz-contract.conf"
     try:
         run("mkdir -p /usr/local/etc/pkg/repos")
-        run("echo %s > %s", 'sokuhai-contract: { url: "file:///nonexistent", enabled: yes }', conf)
+        run("echo %s > %s", 'zz-contract: { url: "file:///nonexistent", enabled: yes }', conf)
         updated = run("pkg update")
         assert updated.rc == 1
-        assert re.search(r"^Unable to update repository sokuhai-contract$", updated.out + updated.err, re.MULTILINE)
+        assert re.search(r"^Unable to update repository zz-contract$", updated.out + updated.err, re.MULTILINE)
         assert updated.out.endswith("Error updating repositories!\n")
         assert run("pkg install -y no-such-package").rc == 3
         assert run("pkg install -yU no-such-package").rc == 1

@@ -82,15 +82,16 @@ def removed_by(names):
 
 
 def update():
-    """Fetch the catalogues of the enabled repositories. Return "", or which of them is out of reach: the end of a message.
+    """Fetch the catalogues of the enabled repositories. Return "", or what is wrong with them: the end of a message.
 
-    By itself pkg install installs nothing then, also of what another repository has (pkgcli_update in its src/install.c), and FreeBSD enables one that
-    few mirrors have: FreeBSD-ports-kmods. With -U it goes by the catalogues that are here.
+    By itself pkg install installs nothing when the last of them is out of reach, also of what another one has (pkgcli_update in its src/update.c), and
+    FreeBSD enables one that few mirrors have: FreeBSD-ports-kmods. With -U it goes by the catalogues that are here.
     """
     _status, out, err = host.run(["pkg", "update"], None, {**host.ENV, "ASSUME_ALWAYS_YES": "yes"})
     lost = dict.fromkeys(re.findall(r"^Unable to update repository (\S+)", out + "\n" + err, re.M))
     if not lost:
-        return ""
+        # pkg removes its catalogue, and ends well (2.8.4)
+        return "; pkg update: a repository's signature is not valid" if "Invalid signature, removing" in err else ""
     return (
         "; out of reach: %s, enabled in pkg's configuration (pkg -vv). A repository that this host is not to have is disabled by `%s: { enabled: no }` "
         "in /usr/local/etc/pkg/repos/FreeBSD.conf" % (", ".join(lost), next(iter(lost)))

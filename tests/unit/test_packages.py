@@ -24,7 +24,8 @@ class Host:
     """A host whose pkg(8) is this class. there: packages; programs: {path or name: its package, "" for none}."""
 
     def __init__(self, monkeypatch, *there, **programs):
-        self.there, self.programs, self.calls, self.conflict, self.lost = set(there), programs, [], False, ()
+        self.there, self.programs, self.calls, self.conflict = set(there), programs, [], False
+        self.lost, self.unsigned = [], False
         monkeypatch.setattr(base, "run", self.run)
         monkeypatch.setattr(pkg, "program", lambda name: f"/usr/local/sbin/{name}" if name in programs else None)
 
@@ -37,7 +38,7 @@ class Host:
         self.calls.append(" ".join(argv[2:]))
         if argv[1] == "update":
             said = "".join("Unable to update repository %s\n" % name for name in self.lost)
-            return int(bool(said)), "", said + "Error updating repositories!\n" if said else ""
+            return int(bool(said)), said, "pkg: Invalid signature, removing repository.\n" if self.unsigned else ""
         if argv[2] == "-nU":
             return 1, PLAN.format(removed=REMOVED if self.conflict else ""), ""
         assert env["ASSUME_ALWAYS_YES"] == "yes"
@@ -77,6 +78,9 @@ def test_a_repository_out_of_reach_that_is_not_needed_stops_nothing_and_is_named
     pkg.install(["b"])
     assert "b" in host.there
     with pytest.raises(base.Refused, match="matching 'gone'.*; out of reach: FreeBSD-ports-kmods, .*enabled: no"):
+        pkg.install(["gone"])
+    host.lost, host.unsigned = [], True
+    with pytest.raises(base.Refused, match="matching 'gone'.*; pkg update: a repository's signature is not valid"):
         pkg.install(["gone"])
 
 

@@ -19,7 +19,7 @@ FLAGS = {
     "https://pkg.FreeBSD.org/FreeBSD:$(uname -r | cut -d. -f1):$(uname -p)/quarterly/meta.conf",
     # a repository of one's own, also on a disk of the machine (file://)
     "pkg_own": "sed -n 's|.*url *[:=] *\"\\{0,1\\}\\(pkg+\\)\\{0,1\\}\\([^\", ]*\\).*|\\2|p' /usr/local/etc/pkg/repos/*.conf "
-    "| sed \"s|\\${ABI}|FreeBSD:$(uname -r | cut -d. -f1):$(uname -p)|\" "
+    '| sed "s|\\${ABI}|FreeBSD:$(uname -r | cut -d. -f1):$(uname -p)|" '
     '| while read -r url; do fetch -T 20 -q -o /dev/null "$url/meta.conf" && echo here; done | grep -q here',
     "dovecot": "test -x /usr/local/sbin/dovecot",
     "postgrey": "test -x /usr/local/sbin/postgrey",
