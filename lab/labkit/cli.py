@@ -1,6 +1,7 @@
-"""lab up [--generation trixie|bookworm] [--host NAME]… [--outside NAME]…
+"""lab up [--generation trixie|bookworm] [--host NAME]… [--outside NAME]… [--like DIRECTORY]
                                   bring the lab up; says so and does nothing when it is up.
                                   --outside: leave a host's place to a machine from elsewhere (vm/vm)
+                                  --like: its host goes on where one was saved
 lab down [--all]                  take it down: every process, namespace and file of it
 lab sh HOST [-- CMD…]             run CMD there (stdin passed on, exit code kept), or a shell; HOST: a practice host,
                                   operator, inet, clients, switch
@@ -8,6 +9,7 @@ lab hosts                         who is in the lab: name, address, reverse name
 lab status [--json]               up or not, generation, hosts, descriptors
 lab reboot HOST [--hard]          end the host and boot it again; its files stay. --hard: as if the power failed
 lab halt HOST                     end the host and leave it off (reboot starts it)
+lab save HOST DIRECTORY           keep what a halted host has on its disk, for up --like; DIRECTORY is on a tmpfs, and stays
 lab sync                          copy the programs of standins/root over the running hosts again,
                                   not what is configured there
 lab internet                      restart the servers of the internet
@@ -222,6 +224,18 @@ def power(args):
     return 0
 
 
+def save(args):
+    """lab save HOST DIRECTORY: what `lab up --like DIRECTORY` starts from. It keeps device nodes and extended attributes, as memory file systems do."""
+    need_root()
+    state = state_dir()
+    pid = need_up(state)
+    name = full_name(state, args.host)
+    if not read_json(f"{state}/{name}.json").get("halted"):
+        raise LabError(f"{name} runs, and its files change: lab halt {args.host}")
+    subprocess.run(["cp", "-a", f"/proc/{pid}/root{state}/m/hosts/{name}/upper", args.directory], check=True)
+    return 0
+
+
 # --- the command
 
 
@@ -238,6 +252,7 @@ def parse(argv):
     command.add_argument("--generation", choices=net.GENERATIONS)
     command.add_argument("--host", action="append", default=[])
     command.add_argument("--outside", action="append", default=[])
+    command.add_argument("--like")
     add("down", down_all).add_argument("--all", action="store_true")
     add("hosts", hosts_table)
     add("status", status).add_argument("--json", action="store_true")
@@ -245,6 +260,9 @@ def parse(argv):
     command.add_argument("host")
     command.add_argument("--hard", action="store_true")
     add("halt", power).add_argument("host")
+    command = add("save", save)
+    command.add_argument("host")
+    command.add_argument("directory")
     command = add("connect", None)  # lab/lab answers it itself, unless something is wrong with it
     command.add_argument("host")
     command.add_argument("port")

@@ -40,10 +40,10 @@ def compiler():
     return next((str(p / "ziglang") for p in places if os.access(p / "ziglang" / "zig", os.X_OK)), None)
 
 
-def headers(wheel, in_use=()):
+def headers(wheel, in_use=tuple):
     """Path (str) of the cached layer with FreeBSD's /usr/include for amd64, made from the wheel when it is not there.
 
-    in_use: paths that running labs stand on; they are not pruned.
+    in_use: a function that returns the paths that running labs stand on; they are not pruned.
     """
     include = pathlib.Path(wheel) / "lib" / "libc" / "include"
     parts = (include / "generic-freebsd", include / TARGET)
@@ -66,14 +66,14 @@ def headers(wheel, in_use=()):
     return str(layer)
 
 
-def keep(temp, path, in_use=()):
+def keep(temp, path, in_use=tuple):
     """Give what was made under another name its own in the cache, and remove what it replaces."""
     try:
         temp.rename(path)
     except OSError:  # another lab was quicker
         shutil.rmtree(temp)
     for old in path.parent.glob(f"{path.name.partition('-')[0]}-*"):
-        if old != path and str(old) not in in_use:
+        if old != path and str(old) not in in_use():
             shutil.rmtree(old, ignore_errors=True)
 
 

@@ -132,12 +132,13 @@ class Keeper:
         return descriptors
 
     def make_root(self, host):
-        """The host's file system: its generation's root, read-only, with all changes in memory."""
+        """The host's file system: its generation's root, read-only, and over it what `lab save` kept of another, with all changes in memory."""
         top = f"{self.mem}/hosts/{host['name']}"
         root = host["root"] = f"{top}/root"
         for part in ("root", "upper", "work"):
             os.mkdir(f"{top}/{part}")
-        layers = [*([host["headers"]] if host["headers"] else []), host["rootfs"]]
+        kept = [host["like"]] if host["like"] else []
+        layers = [*kept, *([host["headers"]] if host["headers"] else []), host["rootfs"]]
         try:
             ns.mount(
                 "overlay", root, "overlay", 0, f"lowerdir={':'.join(layers)},upperdir={top}/upper,workdir={top}/work"
@@ -146,14 +147,16 @@ class Keeper:
             print(f"keeper: no overlayfs here ({e.strerror}): {host['name']} gets a full copy in memory", flush=True)
             for layer in reversed(layers):
                 subprocess.run(["cp", "-a", layer + "/.", root], check=True)
-        copy_tree(STANDINS, root)
-        freebsd.lay(root)
-        freebsd.stock_kernel(root, host["compiler"], host["kernel"])
+        if not kept:
+            copy_tree(STANDINS, root)
+            freebsd.lay(root)
+            freebsd.stock_kernel(root, host["compiler"], host["kernel"])
+            with open(root + "/etc/rc.conf", "a") as f:
+                f.write(f'hostname="{host["name"]}"\nifconfig_vtnet0="DHCP"\n')
         self.furnish(host, root)
 
     def furnish(self, host, root):
-        """What an installer would have asked: name, network, keys."""
-
+        """What an installer would have asked: name, addresses, keys."""
         name, v4 = host["name"], host["addresses"][0]
         put(f"{root}/etc/hosts", f"::1\t\tlocalhost\n127.0.0.1\tlocalhost\n{v4}\t{name} {name.partition('.')[0]}\n")
         put(f"{root}/etc/hostname", name + "\n")
@@ -162,8 +165,6 @@ class Keeper:
         for suffix, mode in (("", 0o600), (".pub", 0o644)):
             key = pathlib.Path(host["host_key"] + suffix).read_bytes()
             put(f"{root}/etc/ssh/ssh_host_ed25519_key{suffix}", key, mode)
-        with open(root + "/etc/rc.conf", "a") as f:
-            f.write(f'hostname="{name}"\nifconfig_vtnet0="DHCP"\n')
         put(f"{root}/sbin/init", (LAB / "labkit" / "hostinit.py").read_bytes(), 0o755)
 
     # --- hosts

@@ -212,10 +212,10 @@ def locked():
         yield
 
 
-def ensure(generation, in_use=()):
+def ensure(generation, in_use=tuple):
     """Path of the finished root file system of a generation, built when it is not there.
 
-    in_use: paths that running labs stand on; they are not pruned. Raises LabError.
+    in_use: a function that returns the paths that running labs stand on; they are not pruned. Raises LabError.
     """
     cache = cache_dir()
     base_name, name = keys(generation)
@@ -241,7 +241,7 @@ def ensure(generation, in_use=()):
                     f"the disk of {cache} is full; free some, or set SOKUHAI_CACHE to a larger disk"
                 ) from None
             raise
-        keep = {cache / base_name, done, *map(pathlib.Path, in_use)}
+        keep = {cache / base_name, done, *map(pathlib.Path, in_use())}
         _remove({*cache.glob(f"rootfs-{generation}-*"), *cache.glob(f"base-{generation}-*")} - keep)
         say(f"root file system {name} ready after {time.monotonic() - started:.0f} s")
     return done

@@ -220,7 +220,7 @@ def same_again(args, state, description):
     return 0
 
 
-def start(state, description, hosts, generation):
+def start(state, description, hosts, generation, like=None):
     """Build what is not in the cache, start the keeper and wait for its hosts."""
     # here, because `lab sh` and its like are called often and need none of it
     from . import freebsd, rootfs
@@ -232,9 +232,10 @@ def start(state, description, hosts, generation):
     if own and not wheel:
         say("no ziglang here (make venv installs it): the practice host has no cc and no /usr/include")
     for host in own:
-        host["rootfs"] = str(rootfs.ensure(host["generation"], in_use=running_rootfs()))
-        host.update(compiler=wheel, headers=freebsd.headers(wheel, running_rootfs()) if wheel else None)
+        host["rootfs"] = str(rootfs.ensure(host["generation"], in_use=running_rootfs))
+        host.update(compiler=wheel, headers=freebsd.headers(wheel, running_rootfs) if wheel else None)
         host["kernel"] = freebsd.kernel_path(host) if wheel else None
+        host["like"] = os.path.abspath(like) if like else None
     if os.listdir(state):
         say(f"{instance}: removing what an earlier run left")
         end_keeper(state)
@@ -258,8 +259,10 @@ def up(args):
             return same_again(args, state, description)
         generation = args.generation or net.GENERATIONS[0]
         hosts = net.pick(description, args.host, generation, args.outside)
+        if args.like and (len(hosts) != 1 or not os.path.isdir(args.like)):
+            raise LabError(f"--like {args.like}: a directory that lab save made, for one host")
         try:
-            start(state, description, hosts, generation)
+            start(state, description, hosts, generation, args.like)
         except BaseException as e:
             if isinstance(e, LabError) and os.path.exists(f"{state}/keeper.log"):
                 # the logs are what one wants to read after a failure; `lab up` and `lab down` remove them

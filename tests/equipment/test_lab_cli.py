@@ -7,6 +7,7 @@ import pathlib
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -270,6 +271,31 @@ def test_reboot_from_inside(up):
     while lab.read(MX)["boots"] != boots + 1 or lab.ssh("true").returncode:
         assert time.monotonic() < deadline, (STATE / "keeper.log").read_text()
         time.sleep(0.2)
+
+
+def test_another_lab_goes_on_where_a_host_was_saved(up):
+    kept, other = pathlib.Path("/run/labtest-saved"), OwnLab("labtest-l")
+    assert "lab halt" in lab("save", MX, kept, check=False).stderr and not kept.exists()
+    lab(
+        "sh",
+        MX,
+        "--",
+        "sh",
+        "-c",
+        "echo saved > /root/saved; rm /etc/motd.template; rm -r /usr/share/games; mkdir /usr/share/games",
+    )
+    lab("halt", MX)
+    try:
+        lab("save", MX, kept)
+        other("up", "--like", kept)
+        there = "cat /root/saved; ls -A /usr/share/games; test -e /etc/motd.template || echo gone; grep -c hostname= /etc/rc.conf; hostname"
+        assert other("sh", MX, "--", "sh", "-c", there).stdout.split() == ["saved", "gone", "1", MX]
+        # its keys are its own
+        assert other.ssh("true").returncode == 0
+    finally:
+        other("down")
+        shutil.rmtree(kept, ignore_errors=True)
+        lab("reboot", MX)
 
 
 def test_a_foreign_process_with_the_keepers_pid_is_left_alone():
