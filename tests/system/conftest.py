@@ -14,34 +14,53 @@ def lab():
     return provisioned()
 
 
-#: Files that take a practice host longest, longest first: handed out first, lest one lane works alone at the end (with --no-loadscope-reorder).
+#: Files that take longest, longest first, lest one lane works alone at the end (with --no-loadscope-reorder): those of make test-full alone, the one that
+#: makes the mould of a practice host, those that need none of it while it is made, and the rest.
 LONGEST = (
     "drift_singly",
-    "bad_input",
     "schedule",
     "many_hosts",
+    "nothing_lost",
+    "power",
     "postfix_transaction",
-    "ports",
-    "bind_transaction",
-    "drift_more",
-    "dialogues",
-    "drift",
-    "finished_host",
+    "older_generation",
+    "bare_host",
     "one_family",
+    "lint",
+    "bind_transaction",
+    "ports",
+    "drift",
+    "dialogues",
     "monitor",
-    "kernel_beside",
-    "item_removed",
-    "rollback",
+    "broken_off",
+    "delivery",
+    "secrets",
+    "finished_host",
     "blocklist",
+    "bad_input",
+    "kernel_beside",
     "access",
-    "spf",
-    "greylist",
+    "refresh",
+    "taking_over",
+    "full_disk",
     "relay",
+    "tarpit",
+    "rollback",
+    "page_browser",
+    "lab_freebsd",
     "bad_input_host",
+    "smarthost",
+    "dane",
+    "jail",
+    "spf",
+    "page",
+    "drift_more",
+    "item_removed",
+    "greylist",
+    "auth",
 )
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     if ASKED:
         left_out = [item for item in items if not reliability.is_asked(item)]
