@@ -47,7 +47,7 @@ def told(record_property, sent, **more):
 def test_through_runs_that_change_every_setting(host, record_property):
     before, runs = host.fingerprint(), 0
     try:
-        with traffic(host, EACH) as sent:
+        with traffic(host, EACH, pause=0.1) as sent:
             began = time.monotonic()
             for variables in (OTHER, None):
                 assert changed(host.applied(variables=variables)) > 5
@@ -115,7 +115,7 @@ def queues_disk_full(host):
 )
 def test_while_something_fails(host, failure, record_property):
     turns = sized(1, 2, 12)
-    with failure(host) as turn, traffic(host, EACH) as sent:
+    with failure(host) as turn, traffic(host, EACH, pause=0.1) as sent:
         for _ in range(turns):
             time.sleep(2)
             turn()

@@ -111,6 +111,7 @@ def traffic(lab, each, ways=tuple(WAYS), pause=0.02, most=100000):
     for process, (out, err) in zip(started, said):
         assert process.returncode == 0, err[-3000:]
         told = json.loads(out)
+        assert len(told["accepted"]) + len(told["given up"]) >= each, told
         result.accepted += told["accepted"]
         result.unsure += told["unsure"]
         result.given_up += told["given up"]

@@ -6,6 +6,7 @@ the mail's number modulo 1000. It sends until standard input ends, though never 
 """
 
 import collections
+import concurrent.futures
 import json
 import smtplib
 import ssl
@@ -45,8 +46,8 @@ def by_sendmail(token, recipient, _source):
 
 def by_smtp(token, recipient, source):
     submits = ORDER["way"] == "submission"
-    with smtplib.SMTP(timeout=60, source_address=(source, 0), local_hostname="mail.sender.test") as session:
-        session.connect(ORDER["server"], 587 if submits else 25)
+    where = {"source_address": (source, 0), "local_hostname": "mail.sender.test"}
+    with smtplib.SMTP(ORDER["server"], 587 if submits else 25, timeout=60, **where) as session:
         if submits:
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -108,14 +109,13 @@ def work():
 
 
 def main():
-    workers = [threading.Thread(target=work) for _ in range(ORDER["workers"])]
-    for worker in workers:
-        worker.start()
-    # the other end says that it is enough
-    sys.stdin.read()
-    OVER.set()
-    for worker in workers:
-        worker.join()
+    with concurrent.futures.ThreadPoolExecutor(ORDER["workers"]) as pool:
+        workers = [pool.submit(work) for _ in range(ORDER["workers"])]
+        # the other end says that it is enough
+        sys.stdin.read()
+        OVER.set()
+        for worker in workers:
+            worker.result()
     json.dump({"accepted": ACCEPTED, "unsure": UNSURE, "given up": GIVEN_UP, "again": AGAIN}, sys.stdout)
 
 
