@@ -339,14 +339,15 @@ def items(records, addresses=(FOUR, SIX), preference="any", **more):
     dns = {
         "records": records,
         "addresses": list(addresses),
-        "settings": {"smtp_address_preference": preference},
+        "settings": {"smtp_address_preference": preference, "smtpd_milters": more.get("milters", "")},
         "notes": ["why"],
     }
     found = REPORT.accepted_items(
         dns,
         [],
         more.get("listed", [{"zone": "l.test", "address": FOUR, "state": "clean", "found": ""}]),
-        more.get("signed"),
+        more.get("domains", ()),
+        more.get("keys", ()),
     )
     assert all(one["state"] in REPORT.STATES and one["remedy"] in ["", *REPORT.REMEDIES] for one in found)
     assert REPORT.accepted_report(found)
@@ -376,8 +377,10 @@ def test_what_is_not_known_is_said_to_be_so():
     assert items(RIGHT, listed=listed) == {"dnsbl a %s" % FOUR: "wrong", "dnsbl b %s" % FOUR: "unknown"}
 
 
-def test_a_host_that_does_not_sign_is_named():
-    assert items(RIGHT, signed=False) == {"dkim": "wrong"} and items(RIGHT, signed=True) == {}
+def test_a_domain_whose_mail_is_not_signed_is_named():
+    keys = [{"domain": "a.test", "selector": "s"}, {"domain": "b.test", "selector": "s", "role": "next"}]
+    assert items(RIGHT, domains=["a.test", "b.test"], keys=keys) == {"dkim b.test": "wrong"}
+    assert items(RIGHT, domains=["b.test"], milters="inet:127.0.0.1:8891") == {"dkim b.test": "unknown"}
 
 
 def test_every_remedy_that_is_given_has_its_words():

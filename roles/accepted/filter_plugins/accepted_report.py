@@ -23,7 +23,7 @@ REMEDIES = {
     "spf": "the receiver saw another address, or another sender, than the SPF record has",
     "dkim": "see that this mail is signed and that the record of its selector is published",
     "dmarc": "the domain of From has to be that of SPF's sender or of the DKIM signature",
-    "sign": "sign what is sent: Gmail, Yahoo and Microsoft refuse bulk mail without a DKIM signature",
+    "sign": "sign what is sent: Gmail, Yahoo and Microsoft refuse bulk mail without a DKIM signature: dkim_domains",
 }
 STATES = {"fine": "fine", "wrong": "NOT FINE", "unknown": "not known"}
 
@@ -60,11 +60,28 @@ def record(one, spared):
     return item(id, thing, "wrong", (one["found"] or "nothing") + name, one["paste"], remedy)
 
 
-def accepted_items(dns, probed, listed=(), signed=None):
+def signature(domain, keys, milters):
+    """The item of a domain's DKIM signature. keys: as accepted_dkim; milters: Postfix's smtpd_milters."""
+    selectors = [
+        key["selector"] for key in keys if key["domain"] == domain and (key.get("role") or "signing") == "signing"
+    ]
+    if selectors:
+        return item("dkim %s" % domain, "DKIM signature of %s" % domain, "fine", ", ".join(selectors))
+    if milters:
+        return item(
+            "dkim %s" % domain,
+            "DKIM signature of %s" % domain,
+            "unknown",
+            "signed by nothing but, perhaps, %s" % milters,
+        )
+    return item("dkim %s" % domain, "DKIM signature of %s" % domain, "wrong", "not signed", "a signature", "sign")
+
+
+def accepted_items(dns, probed, listed=(), domains=(), keys=()):
     """Return everything that was looked at, as items: {id, thing, state, found, expected, remedy}.
 
     dns: what module accepted_records returned. probed: items of module accepted_probe. listed: what module access_dnsbl_health says of the host's
-    addresses. signed: whether mail is signed with DKIM, None where nobody says.
+    addresses. domains: those that mail is sent from. keys: as accepted_dkim.
     """
     six = [one for one in dns["addresses"] if ":" in one]
     four = [one for one in dns["addresses"] if ":" not in one]
@@ -103,10 +120,7 @@ def accepted_items(dns, probed, listed=(), signed=None):
         )
     if not listed and dns["addresses"]:
         found.append(item("dnsbl", "own addresses on DNSBLs", "unknown", "no DNSBL could be asked"))
-    if signed is not None:
-        found.append(
-            item("dkim", "DKIM", *(("fine", "signed") if signed else ("wrong", "not signed", "a signature", "sign")))
-        )
+    found += [signature(domain, keys, dns["settings"].get("smtpd_milters", "")) for domain in domains]
     return found + list(probed)
 
 

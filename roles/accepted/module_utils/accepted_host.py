@@ -23,7 +23,14 @@ INSIDE = [
 #: Somebody behind the default route: a.root-servers.net. Nothing is sent there.
 OUTSIDE = {"ipv4": (socket.AF_INET, "198.41.0.4"), "ipv6": (socket.AF_INET6, "2001:503:ba3e::2:30")}
 BINDS = {"ipv4": "smtp_bind_address", "ipv6": "smtp_bind_address6"}
-SETTINGS = ("inet_protocols", "inet_interfaces", "smtp_address_preference", "smtp_helo_name", *BINDS.values())
+SETTINGS = (
+    "inet_protocols",
+    "inet_interfaces",
+    "smtp_address_preference",
+    "smtp_helo_name",
+    "smtpd_milters",
+    *BINDS.values(),
+)
 
 
 def is_inside(address):
