@@ -1,4 +1,4 @@
-"""What the packages of the policy services lay down: mail/postgrey, mail/py-spf-engine, mail/postfix-policyd-spf-perl."""
+"""What the packages of the policy services lay down: mail/postgrey, mail/py-spf-engine, mail/postfix-policyd-spf-perl, mail/postfix-postfwd."""
 
 import pytest
 
@@ -45,3 +45,19 @@ def test_spf_perl(run):
     installed(run, "mail/postfix-policyd-spf-perl")
     assert run("head -1 /usr/local/libexec/postfix-policyd-spf-perl").out == "#!/usr/local/bin/perl\n"
     assert run(f"printf '{LOCAL}' | /usr/local/libexec/postfix-policyd-spf-perl").out.startswith("action=PREPEND ")
+
+
+RULES = "id=over_10; sasl_username=~.+; action=rate(sasl_username/10/3600/450 4.7.1 x)\\nid=end; request==none; action=DUNNO\\n"
+
+
+def test_postfwd(run):
+    installed(run, "mail/postfix-postfwd")
+    # postfwd 1 ends with status 1 after both; 2.03 calls itself postfwd3
+    assert "postfwd" in run("/usr/local/bin/postfwd --version").out.split()[0]
+    path = "/tmp/contract-postfwd.cf"
+    run(f"printf '{RULES}' > {path}")
+    try:
+        shown = run(f"/usr/local/bin/postfwd --showconfig --file {path}").out
+    finally:
+        run(f"rm {path}")
+    assert [line.split(":")[0].split() for line in shown.splitlines()] == [["Rule", "0"], ["Rule", "1"]]

@@ -24,6 +24,7 @@ version() { # package: upstream version without Debian's additions
 	echo "openssl $(version openssl)"
 	echo "doas $(version opendoas)"
 	echo "postgrey $(version postgrey)"
+	echo "postfwd $(version postfwd)"
 	echo "policyd-spf-perl $(version postfix-policyd-spf-perl)"
 	echo "spf-engine $(version postfix-policyd-spf-python)"
 	echo "perl $(version perl)"
@@ -357,6 +358,13 @@ for list in clients recipients; do
 done
 chown 225:225 $p/var/db/postgrey $p/run/postgrey
 rm -rf /etc/postgrey /var/lib/postgrey /usr/sbin/policy-test
+
+# The port has postfwd3, which is what postfwd1 is where it is called postfwd: one process, the same rules and log
+p=$ports/postfwd
+mkdir -p $p/usr/local/bin
+mv /usr/sbin/postfwd1 $p/usr/local/bin/postfwd
+sed -i '1s,^#!.*perl,#!/usr/local/bin/perl,' $p/usr/local/bin/postfwd
+rm -f /usr/sbin/postfwd /usr/sbin/postfwd2 /etc/alternatives/postfwd*
 
 p=$ports/policyd-spf-perl
 mkdir -p $p/usr/local/libexec

@@ -96,6 +96,14 @@ def catalogue():
             ("perl5",),
         ),
         Offer(
+            "postfix-postfwd",
+            have["postfwd"],
+            "mail/postfix-postfwd",
+            "Postfix firewall policy daemon",
+            "postfwd",
+            ("perl5",),
+        ),
+        Offer(
             "postfix-policyd-spf-perl",
             have["policyd-spf-perl"],
             "mail/postfix-policyd-spf-perl",
