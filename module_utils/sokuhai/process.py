@@ -21,6 +21,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import signal
 import time
 
 from ansible.module_utils.sokuhai import host
@@ -144,3 +145,15 @@ def from_pidfile(path, known_as=None, written_once=True):
     if found is None or (known_as is not None and not found.known_as(known_as)):
         return None
     return dataclasses.replace(found, since=(written, written)) if written_once else found
+
+
+def end(pid):
+    """End a process: TERM, and KILL where that is ignored for 3 s. Raises Refused."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return
+        if host.wait_until(lambda: not table(pid), 3, 0.1):
+            return
+    raise host.Refused("process %d does not end" % pid)

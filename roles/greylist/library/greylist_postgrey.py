@@ -47,13 +47,10 @@ findings:
   returned: success
 """
 
-import errno
 import os
 import pwd
 import re
 import secrets
-import signal
-import socket
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -69,18 +66,6 @@ OLDEST = (1, 32)  # --privacy, --ipv4cidr and several --whitelist-x
 COMPILE = 'for (@ARGV) { eval { qr{$_}i; 1 } or print "/$_/: $@" }'
 #: What is wrong with an answer.
 SILENT, UNREAD = "no answer", "allow list not read"
-
-
-def end(pid):
-    """End a process: TERM, and KILL where that is ignored for 3 s. Raises Refused."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            return
-        if host.wait_until(lambda: not process.table(pid), 3, 0.1):
-            return
-    raise host.Refused("process %d does not end" % pid)
 
 
 class Postgrey:
@@ -120,13 +105,7 @@ class Postgrey:
     def ask(self, instance, sender, recipient, timeout=5):
         """Send one policy request and return the answer's action, as Postfix reads it; OSError where there is none."""
         question = policy.request("probe.invalid", sender, recipient, secrets.token_hex(4))
-        with socket.create_connection((self.p["address"], instance["port"]), timeout=timeout) as there:
-            there.sendall(question.encode())
-            lines = there.makefile(errors="replace", newline="\n")
-            answer, end = lines.readline(), lines.readline()
-        if end != "\n":
-            raise OSError("it closed the connection after %r" % (answer + end))
-        return answer.strip().partition("action=")[2]
+        return policy.ask(self.p["address"], instance["port"], question, timeout)
 
     def answers(self, instance):
         """Return what is wrong with how *instance* answers about the address that its allow list frees, or None."""
@@ -190,16 +169,9 @@ class Postgrey:
         now, place = self.process(instance), self.place(instance)
         if now and "--inet=%s" % place in now.command.split():
             return
-        with socket.socket(socket.AF_INET6 if ":" in self.p["address"] else socket.AF_INET) as here:
-            here.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                here.bind((self.p["address"], instance["port"]))
-            except OSError as problem:
-                if problem.errno == errno.EADDRINUSE:
-                    raise host.Refused(
-                        "greylist_%s_port: something else listens on %s (sockstat -l)" % (instance["name"], place)
-                    ) from None
-                raise host.Refused("greylist_address: %s: %s" % (place, problem.strerror)) from None
+        policy.refuse_taken(
+            self.p["address"], instance["port"], "greylist_%s_port" % instance["name"], "greylist_address"
+        )
 
     def files(self):
         """Return the Files of allow lists and rc script. Raises Refused for one that somebody else wrote."""
@@ -264,7 +236,7 @@ class Postgrey:
         now, name = self.process(instance), "postgrey %s" % instance["name"]
         if now and self.answers(instance) == SILENT:
             # it need not heed a TERM either, and rc.subr would wait for it without end
-            end(now.pid)
+            process.end(now.pid)
         word = "restart" if now else "start"
         printed = host.service(self.p["service"], word, instance["name"])[1]
         given_up = time.monotonic() + GONE
@@ -338,7 +310,7 @@ class Postgrey:
                     host.service(service, "onestop", instance["name"])
                 now = self.process(instance)
                 if now:
-                    end(now.pid)
+                    process.end(now.pid)
             rc.apply(changes)
             host.remove(*files)
             for directory in {os.path.dirname(path) for path in paths[:-1]}:
