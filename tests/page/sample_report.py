@@ -84,6 +84,7 @@ COLUMNS = (
     "dnsbl_hits",
     "postscreen_hits",
     "spf_fails",
+    "sender_fails",
 )
 
 
@@ -120,7 +121,7 @@ def chain(**changes):
     return {"links": found["links"], "problems": [problem["message"] for problem in found["problems"]]}
 
 
-def samples(seed, points=700, days=7, size=20000, dns=0, gap=True, until=NOW, unknown=()):
+def samples(seed, points=700, days=7, size=20000, dns=0, senders=0, gap=True, until=NOW, unknown=()):
     """A week with one mailing of *size* mails two thirds through it: columns as role monitor gives them, thinned to *points*."""
     chance = random.Random(seed)
     span = days * 86400 // points
@@ -185,6 +186,7 @@ def samples(seed, points=700, days=7, size=20000, dns=0, gap=True, until=NOW, un
             dnsbl_hits=chance.randint(0, 8) * span // 60,
             postscreen_hits=chance.randint(0, 20) * span // 60,
             spf_fails=chance.randint(0, 2) * span // 60,
+            sender_fails=senders if number > points - 20 else 0,
         )
         for name in unknown:
             row[name] = None

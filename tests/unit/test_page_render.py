@@ -176,7 +176,7 @@ def test_every_word_is_said_somewhere(monkeypatch):
     links = sample_report.chain()
     links["links"][2]["will"] += 1
     links["links"][3].update(ok=False, mend="")
-    swapping = sample_report.samples(1, until=sample_report.NOW - 7200, days=1)
+    swapping = sample_report.samples(1, until=sample_report.NOW - 7200, days=1, senders=1)
     swapping["columns"]["swap_used"] = list(swapping["columns"]["swap_total"])
     hosts = {
         "a": sample_report.host("clean", samples=error, traps=error),
@@ -361,6 +361,14 @@ def test_names_that_are_not_resolved_and_a_monitor_that_stopped_are_reported(sam
     report = clean(samples=sample_report.samples(1, **samples))
     text = html.unescape(page.render(report))
     assert judged("mx", report)["level"] == "near" and all(word in text for word in words)
+
+
+def test_senders_that_are_not_the_users_own_are_reported_and_are_no_alarm():
+    report = clean(samples=sample_report.samples(1, size=100, senders=3))
+    text = html.unescape(page.render(report))
+    assert judged("mx", report)["senders"] == 57 and judged("mx", report)["level"] == "clean"
+    assert "users sent to 57 recipients" in text and "not owned by user" in text
+    assert "not owned by user" not in html.unescape(page.render(clean(samples=sample_report.samples(1, size=100))))
 
 
 def test_a_monitor_that_looks_every_hour_has_not_stopped():

@@ -102,6 +102,11 @@ WORDS = {
         "The watch started daemons that were down {n} times in the days shown, last on {when}",
         "表示期間中に、止まっていたデーモンを監視が {n} 回起動しました（最後は {when}）",
     ),
+    "senders_not_own": (
+        "Within a day users sent to {n} recipient as an address that is not their own; sasl_sender_check: reject would reject that",
+        "Within a day users sent to {n} recipients as an address that is not their own; sasl_sender_check: reject would reject that",
+        "直近 24 時間に、利用者が自分のものでない差出人アドレスで {n} 件の宛先に送っています。sasl_sender_check: reject なら拒否されます",
+    ),
     "stale": (
         "No sample since {when}: the monitor has stopped",
         "{when} 以降の計測値がありません。モニタが止まっています",
@@ -191,6 +196,10 @@ WORDS = {
         "発行元で更新します。自己署名のものは site.yml が更新します：",
     ),
     "do_watch": ("See what ended it:", "何が終了させたのかを調べます："),
+    "do_senders": (
+        "See who it is; what is meant goes into addresses of that user (sasl_users), or becomes an alias:",
+        "誰かを調べます。意図したものなら、その利用者の addresses（sasl_users）に加えるか、別名（alias）にします：",
+    ),
     "do_monitor": ("Start the monitor again:", "モニタを動かします："),
     # what puts a finding right, behind its command where it has one (remedies.py)
     "remedy_site": (
@@ -310,6 +319,7 @@ WORDS = {
     "dnsbl_hits": ("DNSBL", "DNSBL"),
     "greylist_hits": ("greylist", "グレイリスト"),
     "spf_fails": ("SPF fail", "SPF fail"),
+    "sender_fails": ("sender not the user's own", "本人のものでない差出人"),
     # traps
     "traps": ("Traps", "トラップ（おとりアドレス）"),
     "traps_why": (

@@ -18,6 +18,12 @@ ALARMS = {
         ("tail -50 /var/log/maillog", "service sokuhai_postgrey start"),
         "sokuhai_postgrey",
     ),
+    "recipients_down": (
+        "alarm_down",
+        "do_down",
+        ("tail -50 /var/log/maillog", "service sokuhai_postfwd start"),
+        "sokuhai_postfwd",
+    ),
     "named_silent": ("alarm_silent", "do_down", ("tail -50 /var/log/messages", "service named restart"), "named"),
     "queue_disk_used": ("alarm_share", "do_room", DISK, None),
     "queue_inodes_used": ("alarm_share", "do_room", DISK, None),

@@ -35,7 +35,10 @@ CHARTS = (
     (
         "kept_out",
         "minute",
-        [(name, "minute") for name in ("postscreen_hits", "dnsbl_hits", "mails_put_off", "greylist_hits", "spf_fails")],
+        [
+            (name, "minute")
+            for name in ("postscreen_hits", "dnsbl_hits", "mails_put_off", "greylist_hits", "spf_fails", "sender_fails")
+        ],
     ),
 )
 # A socket is a descriptor; named's process limit is what ends both. What is no name_limit.
@@ -118,9 +121,9 @@ def queue_total(columns):
     return (known[-1], max(known)) if known else (None, None)
 
 
-def deferred_dns(columns, span=3600):
-    """Deliveries of the last *span* seconds that were deferred because a name was not resolved; None where that is not known."""
-    values = columns.get("deferred_dns") or []
+def counted(columns, name, span=3600):
+    """What the column *name* counted in the last *span* seconds; None where that is not known."""
+    values = columns.get(name) or []
     known = [
         value
         for at, value in zip(columns.get("time") or [], values)

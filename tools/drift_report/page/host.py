@@ -96,6 +96,8 @@ def wrong(judged):
     if judged["dns_over"]:
         items.append(el("b", say("dns_waiting", n=number(judged["dns"]), when=moment(judged["dns_over"])), cls="warn"))
     items += alarms.wrong(judged)
+    if judged["senders"]:
+        items.append(say("senders_not_own", n=number(judged["senders"])))
     if judged["stale"]:
         items.append(el("b", say("stale", when=moment(judged["stale"])), cls="warn"))
     findings = sorted(judged["findings"], key=lambda entry: entry["since"] != "new")
@@ -136,6 +138,8 @@ def todo(judged):
             ]
         )
     items += alarms.todo(judged)
+    if judged["senders"]:
+        items.append([say("do_senders"), command("grep 'not owned by user' /var/log/maillog")])
     if judged["stale"]:
         items.append(
             [say("do_monitor"), command("ansible-playbook playbooks/site.yml --limit %s --tags monitor" % name)]

@@ -7,9 +7,11 @@ from .. import remedies
 from ..samples import columns_of, last_known
 from . import alarms
 from .ceilings import NEAR, ceilings, tightest
-from .chart_data import deferred_dns
+from .chart_data import counted
 
 SEVERITY = ("error", "unreachable", "drift", "near", "clean")
+
+DAY = 86400  # seconds
 
 STALE = 900  # seconds without a sample after which the monitor is taken to have stopped, where two of its intervals are not more (monitor_idle_seconds: up to an hour)
 
@@ -26,13 +28,12 @@ def starts(columns):
 
 
 def judge(report, name):
-    """What the page says of one host: a dict with level (of SEVERITY), rows, tight, near, dns, alarms, starts, stale, findings, steps, columns, newest."""
+    """What the page says of one host: a dict with level (of SEVERITY), rows, tight, near, dns, senders, alarms, starts, stale, findings, steps, columns, newest."""
     host = report["hosts"][name]
     columns = columns_of(host)
     rows = ceilings(host)
     near = [row for row in rows if row["peak"] and row["peak"]["share"] >= NEAR]
     over = (host.get("samples") or {}).get("over") or {}
-    dns = deferred_dns(columns)
     newest = columns["time"][-1] if columns else None
     # a row that was made of several has the sum of their intervals: not longer than the role's longest
     usual = min(3600, last_known(columns.get("seconds")) or 0)
@@ -51,7 +52,8 @@ def judge(report, name):
         "rows": rows,
         "tight": tightest(rows),
         "near": near,
-        "dns": dns,
+        "dns": counted(columns, "deferred_dns"),
+        "senders": counted(columns, "sender_fails", DAY),
         "dns_over": over.get("deferred_dns"),
         "alarms": raised,
         "starts": starts(columns),
