@@ -56,6 +56,7 @@ class Asked:
     spf: str = ""
     greylist: bool = False
     sasl: bool = False
+    recipients: bool = False
     monitor: bool = False
     asked_by_others: bool = False
     cache_share: int = 0
@@ -137,6 +138,8 @@ def postfix(name, processes, each=0, **more):
 SMTPD, CLEANUP, SMTP = (kib * KIB + KERNEL_PER_PROCESS for kib in (1620, 1410, 1430))
 #: named without queries, and for each in progress; postgrey, each of two; what Dovecot's few processes take, and for each connection of an smtpd.
 NAMED, QUERY, POSTGREY, DOVECOT, AUTH = 12 * MIB, 27 * KIB, 18 * MIB, 8 * MIB, 10 * KIB
+#: postfwd: two processes, and a few hundred bytes for each user within the hour.
+POSTFWD = 30 * MIB
 MONITOR, BASE = 20 * MIB, 40 * MIB
 #: roles/spf/README.md: how many connections a process of the Python agent serves; the process, each connection, and the five that pass one on.
 SPF_CONNECTIONS, SPF_SERVER, SPF_CONNECTION, SPF_HELPERS = 400, 14 * MIB, 154 * KIB, 5 * 7 * MIB
@@ -179,6 +182,12 @@ SERVICES = (
         "dovecot",
         memory=lambda asked: (DOVECOT + auth_clients(asked.process_limit) * AUTH) * asked.sasl,
         lower="sokuhai_submission",
+    ),
+    Service(
+        "postfwd",
+        "nobody",
+        memory=lambda asked: POSTFWD * asked.recipients,
+        lower="sasl_recipients_per_hour: 0, and no recipients_per_hour of a user",
     ),
     Service("the monitor", "sokuhai_monitor", memory=lambda asked: MONITOR * asked.monitor, lower="sokuhai_monitor"),
     # base daemons, log files, an operator's session
@@ -264,6 +273,7 @@ def asked_of(declared):
         spf=declared["spf_agent"] if declared.get("spf_mode", "none") != "none" else "",
         greylist=declared.get("greylist_enabled", False),
         sasl=declared.get("sasl_enabled", False),
+        recipients=declared.get("sasl_recipients_limited", False),
         monitor=declared.get("monitor_enabled", False),
         asked_by_others=bool(declared.get("bind_recursion_for")),
         cache_share=declared.get("bind_cache_share", 0),

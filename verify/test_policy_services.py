@@ -1,4 +1,4 @@
-"""The services that Postfix asks about a mail: SPF's agent and the two of greylisting."""
+"""The services that Postfix asks about a mail: SPF's agent, the two of greylisting, and what counts recipients."""
 
 import json
 
@@ -145,3 +145,28 @@ def test_spf_asks_the_hosts_own_named(host, spf, declared):
         if line.startswith("nameserver")
     ]
     assert servers and servers[0] in ("127.0.0.1", "::1"), servers
+
+
+@pytest.fixture
+def recipients(declared):
+    if not declared["sasl_recipients_limited"]:
+        pytest.skip("sasl_recipients_per_hour is 0, and no user has a figure: recipients are not counted")
+    return declared["sasl_recipients_address"], int(declared["sasl_recipients_port"])
+
+
+def test_what_counts_recipients_is_nobody_special_and_listens_on_loopback_alone(host, recipients):
+    address, port = recipients
+    found = [s for s in hostlib.listening(host) if s.port == port and s.proto.startswith("tcp")]
+    assert {(s.user, s.address) for s in found} == {("nobody", address)}, found
+    assert hostlib.rcvar(host, "sokuhai_postfwd_enable").upper() == "YES"
+
+
+def test_what_counts_recipients_lets_whom_it_does_not_know_pass(host, recipients):
+    answer = ask(
+        host,
+        "%s:%d" % recipients,
+        client_address="192.0.2.250",
+        sender="verify@probe.invalid",
+        recipient="verify@probe.invalid",
+    )
+    assert answer.upper() == "DUNNO", answer

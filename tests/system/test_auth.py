@@ -1,9 +1,11 @@
-"""Logging in from outside with the lab's user, and what must not work. Run over real sockets from the clients' network."""
+"""Logging in from outside with the lab's user, and what must not work. Run over real sockets from the clients' network.
+
+How often somebody may try, and to how many he may then send: test_submission_limits.py.
+"""
 
 import json
 
 import pytest
-from practice import full_only
 
 USER, PASSWORD = "alert@home.example", "practice"
 
@@ -97,36 +99,3 @@ def test_the_right_password_is_taken_after_many_wrong_ones(lab):
     for _ in range(4):
         assert login(lab, 587, password="practise")["auth"] == 535
     assert login(lab, 587)["auth"] == 235
-
-
-# Logs in from each address as often as the second argument says, each time anew; prints {address: replies}.
-GUESS = """
-import base64, json, smtplib, ssl, sys
-context = ssl.create_default_context(); context.check_hostname = False; context.verify_mode = ssl.CERT_NONE
-replies = {}
-for client in sys.argv[2:]:
-    for _ in range(int(sys.argv[1])):
-        s = smtplib.SMTP_SSL(local_hostname='client.example', timeout=60, source_address=(client, 0), context=context)
-        s._host = 'mx.home.example'
-        s.connect('192.0.2.10', 465)
-        s.ehlo('client.example')
-        word = base64.b64encode(b'\\0alert@home.example\\0practice').decode()
-        replies.setdefault(client, []).append(s.docmd('AUTH', 'PLAIN ' + word)[0])
-        s.close()
-print(json.dumps(replies))
-"""
-
-
-@full_only("Postfix is configured twice for it, with SOKUHAI_FULL=1 only")
-def test_a_client_has_ten_tries_a_minute_and_takes_none_from_another(lab):
-    """The lab's inventory has no limit; what is declared here is the default, in profile current's unit of time. The right password counts, too."""
-    minute = {"postfix_rates_per_minute": {}, "postfix_main_cf": [{"name": "anvil_rate_time_unit", "value": "60s"}]}
-    lab.applied("site.yml", "--tags", "postfix", variables=minute)
-    try:
-        assert lab.sh("postconf", "-h", "smtpd_client_auth_rate_limit").stdout.strip() == "10"
-        done = lab.sh("python3", "-", "14", "203.0.113.20", "203.0.113.21", host="clients", stdin=GUESS)
-        replies = json.loads(done.stdout)
-        assert replies == {client: [235] * 10 + [450] * 4 for client in ("203.0.113.20", "203.0.113.21")}
-        assert login(lab, 465)["auth"] == 235
-    finally:
-        lab.applied("site.yml", "--tags", "postfix")

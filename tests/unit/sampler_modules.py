@@ -40,6 +40,7 @@ SETTINGS = {
     "textfile": "",
     "greylist": [],
     "named": "",
+    "recipients": [],
 }
 
 __all__ = [

@@ -75,7 +75,9 @@ def named_in(text):
 
 
 # rc.conf's own, and a service of ours that is no variable
-NOT_OURS = re.compile(r"postfix_(enable|limits|login_class)$|sokuhai_postgrey$|sasl_passwd$")
+NOT_OURS = re.compile(
+    r"postfix_(enable|limits|login_class)$|sokuhai_(postgrey|postfwd|postfwd_enable)$|sasl_(passwd|username)$"
+)
 
 
 @pytest.mark.parametrize("page", [*TODAY, *EXAMPLE], ids=lambda page: str(page.relative_to(ROOT)))

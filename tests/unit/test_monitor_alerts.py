@@ -221,3 +221,21 @@ def test_sendmail_is_given_addresses_after_its_options(tmp_path):
     assert (tmp_path / "arguments").read_text() == "-i -- a@b c@d\n"
     assert "To: a@b, c@d\nSubject: subject\n" in (tmp_path / "message").read_text()
     assert not ways.mail(["a"], "s", "t", str(tmp_path / "none"))
+
+
+def test_a_user_near_his_limit_of_recipients_is_said_once_an_hour_across_a_restart(tmp_path, monkeypatch):
+    sent = []
+    monkeypatch.setattr(ways, "send", lambda way, settings, host, alarm: sent.append(alarm) or True)
+    near, over, other = ("near", "alice", 100), ("over", "alice", 100), ("near", "bob", 50)
+    for at, limits in ((1000, [near]), (1005, [near]), (1010, [near, over]), (1015, [other]), (4599, [near, over])):
+        alerting(tmp_path).judge({"time": at}, limits=limits)
+    assert [alarm["name"] for alarm in sent] == ["recipients"] * 3 and all(alarm["over"] for alarm in sent)
+    assert ["80 %" in alarm["text"] for alarm in sent] == [True, False, True] and "user bob" in sent[2]["text"]
+    # an hour later, and where a clock was set back
+    alerting(tmp_path).judge({"time": 4600}, limits=[near])
+    alerting(tmp_path).judge({"time": 100}, limits=[near])
+    assert len(sent) == 5
+
+
+def test_what_was_said_of_users_is_forgotten_after_an_hour():
+    assert alarms.fresh([], {"near alice": 1000, "near bob": 4000}, 4600) == ([], {"near bob": 4000})

@@ -139,6 +139,21 @@ TO = "postfix/smtp[820]: 4F2A1: to=<a@d0001.test>, relay=none, delay=1, delays=0
         ("policyd-spf[5]: prepend Received-SPF: Softfail (mailfrom) identity=mailfrom", ()),
         ("policyd-spf[5]: 550 5.7.23 Message rejected due to: SPF fail - not authorized. Please see x", ("spf_fails",)),
         ("postfix/policy-spf[5]: Policy action=PREPEND Received-SPF: fail (x)", ("spf_fails",)),
+        # of a warning only the senders count, and they count where they are rejected, too
+        (
+            "postfix/submission/smtpd[7]: NOQUEUE: reject_warning: RCPT from a[192.0.2.1]: 553 5.7.1 <b@c.test>: Sender address rejected: not owned by user "
+            "alice; from=<b@c.test> to=<d@e.test> proto=ESMTP helo=<a>",
+            ("sender_fails",),
+        ),
+        (
+            "postfix/submission/smtpd[7]: NOQUEUE: reject: RCPT from a[192.0.2.1]: 553 5.7.1 <b@c.test>: Sender address rejected: not owned by user alice; "
+            "from=<b@c.test> to=<d@e.test> proto=ESMTP helo=<a>",
+            ("mails_rejected", "sender_fails"),
+        ),
+        (
+            "postfix/smtpd[7]: NOQUEUE: reject_warning: RCPT from a[192.0.2.1]: 554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using x; from=<>",
+            (),
+        ),
         # a client may choose its HELO and addresses
         ("postfix/smtpd[7]: connect from status=sent.test[192.0.2.1]", ()),
         ("sshd[1]: x status=sent (250)", ()),
@@ -155,7 +170,9 @@ def test_what_a_line_counts_as(line, columns):
 
 
 def test_every_column_that_is_counted_is_one_of_the_file_and_what_a_line_counts_as_is_counted():
-    said = re.findall(r'"((?:mails|deferred|greylist|dnsbl|postscreen|spf)_\w+)"', (FOLDER / "maillog.py").read_text())
+    said = re.findall(
+        r'"((?:mails|deferred|greylist|dnsbl|postscreen|spf|sender)_\w+)"', (FOLDER / "maillog.py").read_text()
+    )
     assert set(said) == set(samples.COUNTED) and len(set(samples.COLUMNS)) == len(samples.COLUMNS)
 
 
@@ -174,4 +191,30 @@ def test_repetitions_that_syslogd_folded_are_counted():
         ).encode()
     )
     assert counts.take()["greylist_hits"] == 7
+    assert not counts.take()
+
+
+HIT = (
+    "[RULES] rule=1, id=%s, client=c.test[192.0.2.1], user=%s, sender=<a@b>, recipient=<d@e>, helo=<x, user=y, sender=z>, proto=ESMTP, state=RCPT, "
+    "rate=rate/8/0.00s, delay=0.00s, hits=over_10;near_10, action=DUNNO"
+)
+
+
+@pytest.mark.parametrize(
+    "line, found",
+    [
+        ("postfwd[7]: " + HIT % ("near_10", "alice"), ("near", "alice", 10)),
+        # from the second recipient on the mail has a name
+        ("postfwd[7]: " + HIT % ("near_10, queue=14E4032A", "alice"), ("near", "alice", 10)),
+        # postfwd 3 logs as a part of itself; a user with a figure of his own has rules of his own
+        ("postfwd/policy[7]: " + HIT % ("over_2000_3", "list@home.example"), ("over", "list@home.example", 2000)),
+        # the rules of an operator's own postfwd are none of ours
+        ("postfwd[7]: " + HIT % ("RATE01", "alice"), None),
+        ("postfix/smtpd[7]: " + HIT % ("near_10", "alice"), None),
+    ],
+)
+def test_a_user_near_his_limit_of_recipients_is_found(line, found):
+    counts = maillog.Counts()
+    counts.add(2 * (HEAD + line + "\n").encode())
+    assert counts.take_limits() == [found] * (found is not None) and counts.take_limits() == []
     assert not counts.take()

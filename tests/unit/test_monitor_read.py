@@ -166,4 +166,5 @@ def test_what_is_added_up_is_what_the_sampler_counts():
         "named_answering",
         "postfix_running",
         "greylist_running",
+        "recipients_running",
     }

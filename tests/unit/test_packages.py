@@ -124,6 +124,8 @@ DECLARED = {
     "sasl_install": False,
     "sasl_packages": ["dovecot24"],
     "sokuhai_smarthost": {},
+    "sasl_recipients_limited": True,
+    "sasl_recipients_package": "postfix-postfwd",
 }
 OWN = {
     "packages": ["postfix", "mail/postfix"],
@@ -216,3 +218,5 @@ def test_what_is_kept_is_named():
         "sasl_replace_config: /etc/dovecot.conf is its owner's, and is kept: AUTH is had of that Dovecot",
     ]
     assert set(packages.preflight_programs(DECLARED)) == {"bind_package", "postfix_package"}
+    own = packages.preflight_programs({**DECLARED, "sasl_install": True})
+    assert own["sasl_recipients_package"] == {"program": "/usr/local/bin/postfwd", "packages": ["postfix-postfwd"]}

@@ -37,6 +37,11 @@ def preflight_programs(declared):
             "/usr/local/sbin/dovecot",
             declared["sasl_packages"],
         ),
+        "sasl_recipients_package": (
+            declared["sasl_recipients_limited"] and declared["sasl_install"],
+            "/usr/local/bin/postfwd",
+            [declared["sasl_recipients_package"]],
+        ),
         "greylist_package": (
             declared["greylist_enabled"] and declared["greylist_install"],
             "/usr/local/sbin/postgrey",

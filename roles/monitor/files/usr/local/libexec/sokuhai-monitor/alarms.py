@@ -5,6 +5,7 @@
 import collections
 
 HYSTERESIS = 10  # points of per cent that a share has to fall below its threshold before it is back to normal
+HOUR = 3600  # seconds
 DNS_WINDOW = 600  # seconds in which attempts that were deferred for DNS reasons are added up
 
 #: One alarm. name: in state and webhook. kind: of KINDS. column: what is compared; of: the column of its limit, for a share. threshold: the setting that it is
@@ -28,6 +29,7 @@ ALARMS = (
     Alarm("named_silent", "silent", "named_answering", "", "down_seconds", "down_seconds", "named"),
     down("postfix", "Postfix (master)"),
     down("greylist", "the greylisting service (sokuhai_postgrey)"),
+    down("recipients", "what counts the recipients of users (sokuhai_postfwd)"),
     share("named_descriptors", "named_descriptors_limit", "ceiling_percent", "descriptors of named"),
     share(
         "named_recursive_clients",
@@ -108,6 +110,13 @@ KINDS = {
 }
 
 
+#: What is said of a user, by what postfwd logged.
+LIMITS = {
+    "near": "near the limit: user %(user)s has sent to 80 %% of the %(limit)d recipients that sasl_recipients_per_hour, or a figure of his own, allows within an hour",
+    "over": "at the limit: user %(user)s has sent to %(limit)d recipients within an hour, and the next get 450",
+}
+
+
 def mark(alarm, row, dns, settings):
     """(value, limit, whether it is near, whether it is well below) of one alarm in *row*; None where that is unknown. dns: attempts in DNS_WINDOW."""
     threshold, value, of = settings[alarm.threshold], row.get(alarm.column), row.get(alarm.of)
@@ -169,6 +178,22 @@ def judge(row, state, settings):
             del over[name], below[name]
             transitions.append(dict(crossed, over=False))
     return transitions, {"over": over, "since": since, "below": below, "dns": dns}
+
+
+def fresh(limits, told, now):
+    """(lines, the new told): what is to be said of users at their limits of recipients, once an hour of each user and kind.
+
+    limits: (near or over, user, limit) of each. told: {"KIND USER": when it was said, s since 1970}.
+    """
+    # a clock that was set back must not keep it unsaid
+    told = {key: when for key, when in told.items() if now - HOUR < when <= now}
+    lines = []
+    for kind, user, limit in limits:
+        key = "%s %s" % (kind, user)
+        if key not in told:
+            lines.append(LIMITS[kind] % {"user": user, "limit": limit})
+            told[key] = now
+    return lines, told
 
 
 def words_of(transition, host):

@@ -7,7 +7,7 @@ import os
 import syslog
 
 import ways
-from alarms import judge, words_of
+from alarms import fresh, judge, words_of
 
 TRIES, PENDING = 10, 20  # of one alarm, and alarms that wait to be sent
 
@@ -17,7 +17,7 @@ class Alerts:
 
     def __init__(self, path, host, settings):
         self.path, self.host, self.settings, self.written = path, host, settings, None
-        self.state, self.mails = {}, []
+        self.state, self.mails, self.told = {}, [], {}
         try:
             with open(path, encoding="utf-8") as source:
                 kept = json.load(source)
@@ -25,22 +25,26 @@ class Alerts:
             self.state = dict(kept["ceilings"], since={})
             # one of a former version does not say which way it has still to go, or what it is about
             self.mails = [waiting for waiting in kept["mails"] if "ways" in waiting]
+            self.told = dict(kept.get("told") or {})
         except (OSError, ValueError, KeyError, TypeError):
             pass
 
-    def judge(self, row, started=()):
-        """Report what is raised or has ended, and what the watch has *started*, lines: to syslog always, and each way that is declared."""
+    def judge(self, row, started=(), limits=()):
+        """Report what is raised or has ended, what the watch has *started* (lines), and users at their *limits* of recipients (limit_of() of maillog.py): to
+        syslog always, and each way that is declared."""
         transitions, self.state = judge(row, self.state, self.settings)
+        lines, self.told = fresh(limits, self.told, row["time"])
         events = [
             {
-                "name": "restart",
+                "name": name,
                 "over": True,
                 "value": 0,
                 "limit": 0,
                 "at": row["time"],
                 "text": "%s: %s" % (self.host, line),
             }
-            for line in started
+            for name, said in (("restart", started), ("recipients", lines))
+            for line in said
         ]
         for transition in events + [dict(one, text=words_of(one, self.host)) for one in transitions]:
             text = transition["text"]
@@ -66,7 +70,7 @@ class Alerts:
         self.write()
 
     def write(self):
-        text = json.dumps({"ceilings": self.state, "mails": self.mails})
+        text = json.dumps({"ceilings": self.state, "mails": self.mails, "told": self.told})
         if text == self.written:
             return
         try:

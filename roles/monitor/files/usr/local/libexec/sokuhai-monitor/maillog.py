@@ -27,6 +27,12 @@ CONNECT = re.compile(
     re.I,
 )
 DNSBL = re.compile(r"blocked using ", re.I)
+# what reject_authenticated_sender_login_mismatch says (src/smtpd/smtpd_check.c)
+OWNED = re.compile(r"Sender address rejected: not owned by user ", re.I)
+# the log of postfwd, 1 and 3, about a rule of role sasl (filter_plugins/recipients.py)
+LIMIT = re.compile(
+    r"\[RULES\] rule=\d+, id=(?P<kind>over|near)_(?P<limit>\d+)(?:_\d+)?, (?:queue=\S+, )?client=.*?, user=(?P<user>\S+), sender="
+)
 
 
 def reason(dsn, why):
@@ -53,7 +59,13 @@ def refused(match):
 
 
 def refused_by_smtpd(match):
-    return (*refused(match), "dnsbl_hits") if DNSBL.search(match["why"]) else refused(match)
+    more = [column for column, words in (("dnsbl_hits", DNSBL), ("sender_fails", OWNED)) if words.search(match["why"])]
+    return (*refused(match), *more)
+
+
+def warned_by_smtpd(match):
+    """Of what warn_if_reject lets through, only senders count."""
+    return ("sender_fails",) if OWNED.search(match["why"]) else ()
 
 
 def refused_by_postscreen(match):
@@ -66,6 +78,7 @@ def rules(*pairs):
 
 ID = r"[0-9A-Za-z]+: "
 REJECT = r"(?:NOQUEUE|[0-9A-Za-z]+): (?:milter-)?reject: \S+ from \S+ (?P<code>[45])\d\d[ -](?P<why>.*)"
+WARNING = REJECT.replace("(?:milter-)?reject", "reject_warning")
 #: What a program's text is matched with, and the columns of the first that matches, or what returns them.
 PROGRAMS = {
     "cleanup": rules(
@@ -76,7 +89,7 @@ PROGRAMS = {
         (r"(?:PREGREET|BARE NEWLINE|COMMAND PIPELINING|NON-SMTP COMMAND) ", ("postscreen_hits",)),
         (REJECT, refused_by_postscreen),
     ),
-    "smtpd": rules((REJECT, refused_by_smtpd)),
+    "smtpd": rules((REJECT, refused_by_smtpd), (WARNING, warned_by_smtpd)),
     "qmgr": rules((ID + r"from=<.*>, status=(?:force-)?expired", ("mails_bounced",))),
 }
 DELIVERY = rules((ID + r"to=<.*, dsn=(?P<dsn>[\d.]+), status=(?P<status>\w+) \((?P<why>.*)\)$", delivered))
@@ -106,11 +119,21 @@ def classify(line):
     return ()
 
 
+def limit_of(line):
+    """(near or over, user, limit in recipients an hour) of what postfwd logs of a user who comes near his limit or is over it, or None."""
+    found = LINE.match(line)
+    match = LIMIT.match(found["text"]) if found and found["program"].partition("/")[0] == "postfwd" else None
+    return (match["kind"], match["user"], int(match["limit"])) if match else None
+
+
 class Counts:
-    """Counts of what the log said, over calls of add(); a repetition that syslogd folded counts for the line before it."""
+    """Counts of what the log said, over calls of add(); a repetition that syslogd folded counts for the line before it.
+
+    limits: what limit_of() found since the last take_limits(), as a set.
+    """
 
     def __init__(self):
-        self.last, self.number = (), collections.Counter()
+        self.last, self.number, self.limits = (), collections.Counter(), set()
 
     def add(self, data):
         """data: bytes of whole lines."""
@@ -121,8 +144,14 @@ class Counts:
             else:
                 self.last = classify(line)
                 self.number.update(self.last)
+                self.limits.update(filter(None, [limit_of(line)]))
 
     def take(self):
         """A Counter of the columns since the last call."""
         taken, self.number = self.number, collections.Counter()
+        return taken
+
+    def take_limits(self):
+        """Sorted list of what limit_of() found since the last call."""
+        taken, self.limits = sorted(self.limits), set()
         return taken

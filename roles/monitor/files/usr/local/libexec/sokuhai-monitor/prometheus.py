@@ -57,7 +57,7 @@ FAMILIES = (
         "service_running",
         "gauge",
         "Whether an enabled service runs.",
-        each("service", "", named="named_running", postfix="postfix_running", greylist="greylist_running"),
+        each("service", "", **{name: name + "_running" for name in ("named", "postfix", "greylist", "recipients")}),
     ),
     ("named_answering", "gauge", "Whether a named that runs answers queries.", one("named_answering")),
     (
@@ -132,6 +132,12 @@ FAMILIES = (
         one("postscreen_hits"),
     ),
     ("spf_fails_total", "counter", "Messages with SPF result fail.", one("spf_fails")),
+    (
+        "sender_fails_total",
+        "counter",
+        "Recipients of users who sent as an address that is not their own.",
+        one("sender_fails"),
+    ),
 )
 
 

@@ -20,7 +20,12 @@ from samples import COLUMNS, COUNTED, Samples
 BUSY_LOG = 1000  # bytes a second into the log that are a delivery: four recipients
 CALM = 60  # seconds without a sign of one after which the delivery is over
 # whether it runs, and its rc script
-SERVICES = {"named_running": "named", "postfix_running": "postfix", "greylist_running": "sokuhai_postgrey"}
+SERVICES = {
+    "named_running": "named",
+    "postfix_running": "postfix",
+    "greylist_running": "sokuhai_postgrey",
+    "recipients_running": "sokuhai_postfwd",
+}
 MUTE = 3  # samples in a row in which named did not answer
 
 
@@ -97,13 +102,14 @@ class Sampler:
     def running(self, processes):
         """The columns of what should run: 1 where it does, 0 where it does not though rc.conf(5) enables it, None for what is unknown or disabled.
 
-        processes: what the other part says, None where ps(1) said nothing. The greylisting service is one that does what it is there for: accept connections.
+        processes: what the other part says, None where ps(1) said nothing. The policy services are those that do what they are there for: accept connections.
         """
         row = {}
         if processes is not None:
             row = {name + "_running": name in processes for name in ("named", "postfix")}
-        if self.settings["greylist"]:
-            row["greylist_running"] = all(map(freebsd.accepts, self.settings["greylist"]))
+        for name in ("greylist", "recipients"):
+            if self.settings[name]:
+                row[name + "_running"] = all(map(freebsd.accepts, self.settings[name]))
         return {name: 1 if runs else 0 if freebsd.enabled(SERVICES[name]) else None for name, runs in row.items()}
 
     def measure(self, seconds):
@@ -162,7 +168,7 @@ class Sampler:
         row = self.measure(now - self.last)
         self.last, self.first = now, False
         self.samples.append(row)
-        self.alerts.judge(row, self.started)
+        self.alerts.judge(row, self.started, self.counts.take_limits())
         self.started = []
         self.textfile.write(row, self.alerts.state["over"])
         return row

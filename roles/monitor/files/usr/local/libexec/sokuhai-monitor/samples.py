@@ -62,12 +62,14 @@ COLUMNS = (
     "log_inodes_used",
     "log_inodes_total",
     "greylist_running",
+    "recipients_running",
     "certificate_days",
     "watch_starts",
     "greylist_hits",
     "dnsbl_hits",
     "postscreen_hits",
     "spf_fails",
+    "sender_fails",
 )
 # what is counted in the log
 COUNTED = tuple(c for c in COLUMNS if c.startswith(("deferred_", "mails_")) or c.endswith(("_hits", "_fails")))

@@ -1,0 +1,257 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""postfwd with a ruleset and an rc script of ours, as one transaction on the host."""
+
+DOCUMENTATION = r"""
+module: sasl_postfwd
+short_description: postfwd as a policy service of Postfix, beside any other postfwd of the host
+description:
+  - With O(state=present), installs the package where there is no postfwd, has postfwd read the staged rules, writes rules, rc script and rc.conf's variable, and
+    starts it, or restarts it where it is older than one of them or its program, or does not answer. It is asked as Postfix asks it. Where that fails, the former
+    files come back.
+  - With O(state=absent), stops it and removes what this module wrote.
+options:
+  state: {type: str, choices: [present, absent], default: present}
+  program: {type: path, required: true}
+  packages: {type: list, elements: str, default: [], description: Packages that are installed where there is no postfwd.}
+  service: {type: str, required: true, description: Name of the rc script and of its pid file.}
+  config: {type: path, required: true, description: The file of rules.}
+  config_text: {type: str, default: ''}
+  script: {type: path, required: true}
+  script_text: {type: str, default: ''}
+  address: {type: str, default: 127.0.0.1}
+  port: {type: int, default: 10029}
+  run_directory: {type: path, default: /var/run}
+  maillog: {type: path, default: /var/log/maillog}
+author: sokuhai
+"""
+
+RETURN = r"""
+predicted: {description: postfwd is not installed yet., type: bool, returned: state=present}
+findings:
+  description: "package NAME; mode of PATH; service postfwd, whose `found` is not running, older than PATH, or no answer."
+  type: list
+  elements: dict
+  returned: success
+"""
+
+import os
+import re
+import secrets
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.sokuhai import host, pkg, policy, process, rc
+from ansible.module_utils.sokuhai.files import File
+from ansible.module_utils.sokuhai.findings import finding
+
+MARK = "# Written by sokuhai's role sasl"
+#: Seconds that a start may take until it answers.
+PATIENCE = 20
+SERVICE = "service postfwd"
+
+
+class Postfwd:
+    """What the module's parameters *p* declare."""
+
+    def __init__(self, p):
+        self.p = p
+        self.enable = "%s_enable" % p["service"]
+        self.pidfile = "%s/%s.pid" % (p["run_directory"], p["service"])
+
+    # -- asking the host ----------------------------------------------------------------------------------------------
+
+    def installed(self):
+        """Return whether postfwd is installed. Its Perl modules are loaded for that; Refused where it cannot run."""
+        if not os.access(self.p["program"], os.X_OK):
+            return False
+        # postfwd 1 ends with status 1 after that
+        _status, out, err = host.run([self.p["program"], "--version"])
+        if not re.search(r"^postfwd\d? \d+\.\d+", out, re.MULTILINE):
+            raise host.Refused(
+                "%s does not run: %s. A module of Perl that it needs may be missing (pkg check -d postfix-postfwd)"
+                % (self.p["program"], " ".join((err or out).split())[:400])
+            )
+        return True
+
+    def process(self):
+        """Return its Process, or None. The pid file is written once, at the start."""
+        return process.from_pidfile(self.pidfile, known_as="postfwd")
+
+    def ask(self):
+        """Return what it answers about a stranger, whom no rule concerns; OSError where it does not answer."""
+        question = policy.request("probe.invalid", "probe@probe.invalid", "probe@probe.invalid", secrets.token_hex(4))
+        return policy.ask(self.p["address"], self.p["port"], question)
+
+    def answers(self):
+        try:
+            return self.ask().upper() == "DUNNO"
+        except OSError:
+            return False
+
+    def differs(self, fresh=()):
+        """Return (what is wrong with what runs, ids of the findings it follows from), or None. fresh: paths that are to be written."""
+        now = self.process()
+        if now is None:
+            return "not running", []
+        files = (self.p["config"], self.p["script"])
+        newer = next((path for path in files if path in fresh), None) or now.older_than(
+            *files, program=self.p["program"]
+        )
+        if newer:
+            return "older than %s" % newer, [newer]
+        return None if self.answers() else ("no answer", [])
+
+    # -- state=present ------------------------------------------------------------------------------------------------
+
+    def files(self):
+        """Return the Files of rules and rc script. Raises Refused for one that somebody else wrote."""
+        files = [File(self.p["config"], self.p["config_text"]), File(self.p["script"], self.p["script_text"], 0o555)]
+        for file in files:
+            if file.former is not None and MARK not in file.former:
+                raise host.Refused("%s is there and was not written by role sasl; move it away" % file.path)
+        return files
+
+    def check_rules(self, text):
+        """Have postfwd read the rules *text* from a file of its own: it leaves out what it does not understand, and says how many it has."""
+        staged = "%s.staged" % self.p["config"]
+        wanted = len(re.findall(r"^id=", text, re.MULTILINE))
+        host.write(staged, text, 0o644)
+        try:
+            _status, out, err = host.run([self.p["program"], "--showconfig", "--file", staged])
+        finally:
+            os.unlink(staged)
+        found = len(re.findall(r"^Rule +\d+:", out, re.MULTILINE))
+        if found != wanted:
+            raise host.Refused(
+                "%s reads %d of %d rules of %s, the old ones stay: %s"
+                % (self.p["program"], found, wanted, self.p["config"], " ".join(err.split())[-400:])
+            )
+
+    def present(self, check):
+        """Have everything as declared, unless *check*; return the module's answer."""
+        missing = pkg.missing(self.p["packages"], self.p["program"])
+        files = self.files()
+        if not check:
+            pkg.install(missing)
+        findings, diff = pkg.findings(missing), [entry for file in files for entry in file.diff()]
+        if not self.installed():
+            if check and missing:
+                return {"changed": True, "predicted": True, "findings": findings, "diff": diff}
+            raise host.Refused(
+                "sasl_recipients_per_hour: there is no %s; set sasl_install: true, or install postfwd"
+                % self.p["program"]
+            )
+        if files[0].differs:
+            self.check_rules(files[0].text)
+        changes = rc.compare({self.enable: "YES"})
+        fresh = [file.path for file in files if file.differs]
+        findings += [one for file in files for one in file.findings()]
+        wrong = self.differs(fresh)
+        if wrong:
+            findings.append(finding(SERVICE, "postfwd", "running as declared", *wrong))
+            if not self.process():
+                policy.refuse_taken(self.p["address"], self.p["port"], "sasl_recipients_port", "sasl_recipients_port")
+        if not check:
+            try:
+                for file in files:
+                    file.put()
+                rc.apply(changes)
+                if wrong:
+                    self.restart()
+            except (OSError, host.Refused) as problem:
+                raise host.Refused("%s. %s" % (problem, self.back(files, changes))) from problem
+        return {
+            "changed": bool(fresh or changes or findings),
+            "predicted": False,
+            "findings": findings,
+            "diff": diff + ([rc.difference(changes)] if changes else []),
+        }
+
+    def restart(self):
+        """Start it, again where it runs, and ask it. Raises Refused."""
+        began, now = host.log_end(self.p["maillog"]), self.process()
+        if now and not self.answers():
+            # it need not heed a TERM either, and rc.subr would wait for it without end
+            process.end(now.pid)
+        word = "restart" if now else "start"
+        printed = host.service(self.p["service"], word)[1]
+        if not host.wait_until(self.answers, PATIENCE, 0.1):
+            lines = host.logged(self.p["maillog"], began, r"postfwd\S*\[\d+\]: (.*(?:FATAL|ERROR|rror|warning).*)")
+            raise host.Refused(
+                "postfwd does not answer on %s:%d. %s %s: %s %s"
+                % (self.p["address"], self.p["port"], self.p["service"], word, printed, "; ".join(lines[-4:]))
+            )
+        wrong = self.differs()
+        if wrong:
+            raise host.Refused("postfwd: %s after its start" % wrong[0])
+
+    def back(self, files, changes):
+        """Restore the former files and variable and restart it with them; return a sentence about it."""
+        # the script came last: where it is new, so is everything
+        if files[-1].former is None:
+            return "There was no previous configuration to restore; Postfix lets mail pass without an answer."
+        try:
+            for file in files:
+                file.restore()
+            rc.apply(rc.compare({name: was for name, (was, _wanted) in changes.items()}))
+            host.service(self.p["service"], "restart")
+            runs = host.wait_until(self.process, 5)
+        except (OSError, host.Refused) as problem:
+            return "The previous configuration could not be restored either: %s." % problem
+        return (
+            "The previous configuration is back in force."
+            if runs
+            else "The previous configuration is back, but with it postfwd does not run either."
+        )
+
+    # -- state=absent -------------------------------------------------------------------------------------------------
+
+    def absent(self, check):
+        """Stop what runs and remove what is this role's, unless *check*; return the module's answer."""
+        # the script last: while it is there, the next run knows that there is something to remove
+        files = [path for path in (self.p["config"], self.p["script"]) if MARK in (host.read(path) or "")]
+        changes, now = rc.compare({self.enable: None}), self.process()
+        runs = now is not None
+        diff = [host.difference(path, host.read(path), None) for path in files]
+        if not check:
+            # the rc script may be gone already, where a run was killed
+            if now and os.path.exists(self.p["script"]):
+                host.service(self.p["service"], "onestop")
+                now = self.process()
+            if now:
+                process.end(now.pid)
+            rc.apply(changes)
+            host.remove(*files)
+        findings = [finding(SERVICE, "postfwd", "not running", "running")] if runs else []
+        return {
+            "changed": bool(files or changes or findings),
+            "findings": findings,
+            "diff": diff + ([rc.difference(changes)] if changes else []),
+        }
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "program": {"type": "path", "required": True},
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "service": {"type": "str", "required": True},
+            "config": {"type": "path", "required": True},
+            "config_text": {"type": "str", "default": ""},
+            "script": {"type": "path", "required": True},
+            "script_text": {"type": "str", "default": ""},
+            "address": {"type": "str", "default": "127.0.0.1"},
+            "port": {"type": "int", "default": 10029},
+            "run_directory": {"type": "path", "default": "/var/run"},
+            "maillog": {"type": "path", "default": "/var/log/maillog"},
+        },
+        required_if=[("state", "present", ["config_text", "script_text"])],
+        supports_check_mode=True,
+    )
+    postfwd = Postfwd(module.params)
+    host.answer(module, lambda: getattr(postfwd, module.params["state"])(module.check_mode))
+
+
+if __name__ == "__main__":
+    main()
