@@ -7,6 +7,7 @@ import pytest
 import yaml
 from role_modules import ROOT, defaults, load, util
 
+addresses = load("roles/preflight/filter_plugins/preflight_addresses.py")
 checks = load("roles/preflight/filter_plugins/preflight_checks.py")
 names = load("roles/preflight/action_plugins/preflight_declared.py")
 shared = load("roles/sokuhai/filter_plugins/sokuhai_problems.py")
@@ -245,7 +246,7 @@ GOOD = {
     "release": {"running": "15.0-RELEASE", "userland": "15.0-RELEASE-p1"},
     "jailed": False,
     "pf": {"there": False},
-    "loopback": {"127.0.0.1": "127.0.0.1"},
+    "bound": {"127.0.0.1": "127.0.0.1"},
     "sysctl": {"hw.physmem": "4271390720"},
     "disk": {"/": 5000, "/usr": 5000, "/var": 5000},
     "pkg": True,
@@ -262,6 +263,7 @@ WANTED = {
     "replace": {"postfix": False},
     "aliases": [],
     "firewall": True,
+    "loopback": "127.0.0.1",
     "serves": ["bind"],
 }
 
@@ -276,7 +278,7 @@ WANTED = {
         ({"aliases": ALIASES}, {"replace": {"postfix": True}}),
         ({"aliases": ALIASES}, {"replace": {}}),
         # nothing is bound there where no service is about to run
-        ({"loopback": {"127.0.0.1": ""}}, {"serves": []}),
+        ({"bound": {"127.0.0.1": ""}}, {"serves": []}),
         # pkg is not asked for where nothing is installed
         ({"pkg": False}, {"pkg_required": False}),
     ],
@@ -303,11 +305,10 @@ def test_a_good_host(change, wanted):
         ({"jailed": True}, ["sokuhai_blocklist: ", "/dev/pf"]),
         # a jail that shares its host's addresses, and hosts of one family of which nobody said so
         (
-            {"loopback": {"127.0.0.1": "192.0.2.7"}},
+            {"bound": {"127.0.0.1": "192.0.2.7"}},
             ["sokuhai_loopback: ", "jail without 127.0.0.1", "192.0.2.7", "127.0.1.2"],
         ),
-        ({"loopback": {"127.0.0.1": ""}}, ["sokuhai_loopback: ", "sokuhai_inet_protocols: ipv6"]),
-        ({"loopback": {"::1": ""}}, ["sokuhai_loopback: ", "sokuhai_inet_protocols: ipv4"]),
+        ({"bound": {"127.0.0.1": ""}}, ["sokuhai_loopback: ", "sokuhai_inet_protocols: ipv6"]),
     ],
 )
 def test_a_host_that_cannot_work(change, words):
@@ -413,3 +414,34 @@ def test_declared_limits_that_are_fine():
         )
         == []
     )
+
+
+def test_a_host_without_ipv6_is_told_of_its_family():
+    (problem,) = checks.preflight_host(GOOD, WANTED | {"loopback": "::1"})
+    assert problem.startswith("sokuhai_loopback: ") and "sokuhai_inet_protocols: ipv4" in problem
+
+
+ADDRESSES = {
+    "bind_listen_on": ["127.0.0.1", "192.0.2.1"],
+    "bind_listen_on_v6": ["::1"],
+    "postfix_inet_interfaces": ["[2001:db8::1]", "$myhostname", "0.0.0.0", "loopback-only"],
+    "postfix_main_cf": [
+        {"name": "smtp_bind_address", "value": "192.0.2.2"},
+        {"name": "smtp_bind_address6", "value": "2001:db8::2", "state": "absent"},
+        {"name": "relayhost", "value": "192.0.2.99"},
+    ],
+    "postfix_master_cf": [{"name": "bulk", "options": {"smtp_bind_address": "192.0.2.3", "syslog_name": "x"}}],
+}
+
+
+def test_addresses_that_are_declared_as_the_hosts_own_are_looked_for_there():
+    every = ["192.0.2.1", "2001:db8::1", "192.0.2.2", "192.0.2.3"]
+    assert [one["address"] for one in addresses.preflight_addresses(ADDRESSES)] == every
+    here = {"bound": dict(zip(every, every))}
+    assert addresses.preflight_not_here(here, ADDRESSES, ["bind", "postfix"]) == []
+    away = addresses.preflight_not_here({"bound": {}}, ADDRESSES, ["postfix"])
+    assert [one.partition(" is no address")[0] for one in away] == [
+        "postfix_inet_interfaces: 2001:db8::1",
+        "postfix_main_cf: smtp_bind_address: 192.0.2.2",
+        "postfix_master_cf: bulk: smtp_bind_address: 192.0.2.3",
+    ]

@@ -29,7 +29,7 @@ def preflight_host(probe, wanted):
 
     probe: as module preflight_probe returns it. wanted: releases (list of int), min_ram_mb, min_disk_mb ({path: int}),
     pkg_required (bool), replace ({role: whether it may take the place of a configuration that is not ours}), aliases
-    (names that the inventory says something of), firewall (whether role blocklist is about to run), serves (list of roles that are about to run). Returns a list of messages.
+    (names that the inventory says something of), firewall (whether role blocklist is about to run), loopback (address at which it reaches itself), serves (list of roles that are about to run). Returns a list of messages.
     """
     return [message for wrong, message in _checks(probe, wanted) if wrong]
 
@@ -62,8 +62,8 @@ def _checks(probe, wanted):
         "sokuhai_blocklist: this host is a jail without pf: a jail with a network stack of its own (vnet) has it where devfs(8) shows it /dev/pf; else set "
         "sokuhai_blocklist: false, and block on the jail's host",
     )
-    for address, bound in probe["loopback"].items() if wanted["serves"] else ():
-        yield bound != address, _loopback(address, bound)
+    own, bound = wanted["loopback"], probe["bound"].get(wanted["loopback"], "")
+    yield wanted["serves"] and bound != own, _loopback(own, bound)
     for role in wanted["serves"]:
         for message in probe["leftovers"].get(role, []):
             yield True, message

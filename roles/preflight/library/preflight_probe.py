@@ -12,14 +12,14 @@ options:
   names: {description: Names of sysctls to read., type: list, elements: str, required: true}
   classes: {description: Login classes whose openfiles are asked for., type: list, elements: str, default: [daemon]}
   services: {description: Services whose running process is looked at., type: list, elements: str, default: [named, postfix]}
-  loopbacks: {description: Addresses at which the host is to reach itself., type: list, elements: str, default: []}
+  addresses: {description: Addresses that the host is to have., type: list, elements: str, default: []}
   programs: {description: "Packages that a run may install, {name: {program, packages}}.", type: dict, default: {}}
 """
 RETURN = r"""
 probe:
   description: >-
     system alone where that is not FreeBSD; else also sysctl, tunable, writable, settable, kenv, ours, settings, classes, login_conf_splits, running, named, pf,
-    jailed, loopback, release, disk, kept, pkg, packages, owners, postfix, replaced, dovecot, aliases, leftovers
+    jailed, bound, release, disk, kept, pkg, packages, owners, postfix, replaced, dovecot, aliases, leftovers
   type: dict
   returned: always
 """
@@ -177,7 +177,7 @@ def probe(params):
         "running": {name: own.running(name) for name in params["services"] if own.rc_script(name)},
         "named": named(),
         "pf": pf(),
-        "loopback": {address: bound(address) for address in params["loopbacks"]},
+        "bound": {address: bound(address) for address in params["addresses"]},
         "release": dict(zip(("running", "userland"), release)),
         "disk": {path: host.free_mib(path) for path in ("/", "/usr", "/var")},
         "kept": sorted(os.listdir(KEPT)) if os.path.isdir(KEPT) else [],
@@ -197,7 +197,7 @@ def main():
             classes=dict(type="list", elements="str", default=["daemon"]),
             services=dict(type="list", elements="str", default=["named", "postfix"]),
             programs=dict(type="dict", default={}),
-            loopbacks=dict(type="list", elements="str", default=[]),
+            addresses=dict(type="list", elements="str", default=[]),
         ),
         supports_check_mode=True,
     )
