@@ -87,6 +87,8 @@ def missing(_host, monitor, sample):
     may_miss |= {name for name in sample if name.startswith("log_")}
     if not monitor["greylist_enabled"]:
         may_miss.add("greylist_running")
+    if not monitor["monitor_restart"]:
+        may_miss.add("watch_starts")
     if not int(monitor["bind_statistics_port"]):
         may_miss.add("named_recursive_clients")
     empty = {name for name, value in sample.items() if value == "" and name not in may_miss}
