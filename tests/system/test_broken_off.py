@@ -73,10 +73,11 @@ class Course:
     def __init__(self, lab):
         self.lab, self.at = lab, 0
         others = yaml.safe_load((ROOT / "tests/system/other_settings.yml").read_text())["settings"]
-        self.settings, self.states, self.times = (None, others), {}, {}
+        self.settings, self.states, self.times = (None, others), {0: self.state()}, {}
         for end in (1, 0):
             self.times[end] = self.timed(end)
-            self.states[end] = self.state()
+            found = self.state()
+            assert self.states.setdefault(end, found) == found
         assert self.states[0] != self.states[1]
 
     def state(self):
