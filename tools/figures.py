@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "tests" / "results"
 #: Where tests/system/reliability.py keeps a run.
 RUN = ROOT / ".cache" / "reliability" / "results.jsonl"
+PLANNED = ROOT / ".cache" / "reliability" / "planned.json"
 PAGE = ROOT / "docs" / "reliability.md"
 #: The parts in the order of the page.
 PARTS = ("mail", "kill", "power", "relay", "fuzz")
@@ -31,6 +32,7 @@ def commit():
 def take(asked):
     """Take the last run into tests/results. asked: names of parts that were asked for; of those without a result what is there stays."""
     lines = [json.loads(line) for line in RUN.read_text().splitlines()] if RUN.exists() else []
+    planned = json.loads(PLANNED.read_text()) if PLANNED.exists() else []
     about = {"date": datetime.date.today().isoformat(), "commit": commit(), "machine": machine()}
     for part in asked:
         # the last word about each test
@@ -38,7 +40,8 @@ def take(asked):
         if tests:
             RESULTS.mkdir(exist_ok=True)
             found = [{key: tests[name][key] for key in tests[name] if key != "part"} for name in sorted(tests)]
-            text = json.dumps({**about, "tests": found}, indent=1, ensure_ascii=False)
+            left = sum(where == part and test not in tests for where, test in planned)
+            text = json.dumps({**about, "not run": left, "tests": found}, indent=1, ensure_ascii=False)
             (RESULTS / f"{part}.json").write_text(text + "\n")
 
 
@@ -54,6 +57,7 @@ def lines(part):
     data = json.loads(path.read_text())
     tests = data["tests"]
     counts = {how: sum(test["outcome"] == how for test in tests) for how in ("passed", "failed", "skipped")}
+    counts["not run"] = data["not run"]
     said = ", ".join(f"{number} {how}" for how, number in counts.items() if number)
     rows = [f"{data['date']}, commit {data['commit']}, {data['machine']}: {said}.", ""]
     rows += ["| test | outcome | measured | took |", "| --- | --- | --- | --- |"]

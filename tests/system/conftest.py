@@ -66,6 +66,7 @@ def pytest_collection_modifyitems(config, items):
         left_out = [item for item in items if not reliability.is_asked(item)]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+        reliability.plan(items)
     place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 

@@ -16,10 +16,22 @@ def is_asked(item):
     return True
 
 
+def name(nodeid):
+    """A test's name without its file, and without what xdist adds."""
+    return nodeid.partition("::")[2].partition("@")[0]
+
+
+def plan(items):
+    """Write down what is to run, lest what does not come to it be forgotten."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    planned = sorted([item.get_closest_marker("reliability").args[0], name(item.nodeid)] for item in items)
+    (FOLDER / "planned.json").write_text(json.dumps(planned, indent=1) + "\n")
+
+
 def line(report):
     """What is kept of a test: its part and name, how it ended and why, how long it took, and the figures that it gave to record_property."""
     figures = dict(report.user_properties)
-    told = {"part": figures.pop("part"), "test": report.nodeid.partition("::")[2].partition("@")[0]}
+    told = {"part": figures.pop("part"), "test": name(report.nodeid)}
     if report.skipped:
         told["why"] = report.longrepr[2].removeprefix("Skipped: ")
     elif report.failed:

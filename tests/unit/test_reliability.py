@@ -45,6 +45,8 @@ def test_every_part_has_tests_and_every_test_a_part():
 def results(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(figures, "RUN", tmp_path / "run.jsonl")
+    monkeypatch.setattr(figures, "PLANNED", tmp_path / "planned.json")
+    (tmp_path / "planned.json").write_text(json.dumps([["kill", one] for one in "abcd"] + [["mail", "e"]]))
     one = {"part": "kill", "test": "a", "outcome": "passed", "seconds": 3, "figures": {"lost": 0}}
     two = {"part": "kill", "test": "b", "outcome": "failed", "seconds": 4, "figures": {}, "why": "it | was"}
     (tmp_path / "run.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (two, one)))
@@ -55,7 +57,7 @@ def test_a_run_becomes_a_table_with_its_date_commit_and_machine(results):
     figures.take(["kill", "mail"])
     assert [path.name for path in results.iterdir()] == ["kill.json"]
     head, _, _, _, first, second = figures.lines("kill")
-    assert re.match(r"\d{4}-\d\d-\d\d, commit \S+, \d+ CPUs, \d+ GiB, \w+ \S+: 1 passed, 1 failed\.$", head)
+    assert re.match(r"\d{4}-\d\d-\d\d, commit \S+, \d+ CPUs, \d+ GiB, \w+ \S+: 1 passed, 1 failed, 2 not run\.$", head)
     assert first == "| a | passed | lost 0 | 3 s |" and second == r"| b | failed | it \| was | 4 s |"
 
 
