@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What preflight refuses before any host is asked, what it reads from a host's answers, and what role limits' own check refuses."""
 
+import errno
 import re
 
 import pytest
@@ -445,3 +446,14 @@ def test_addresses_that_are_declared_as_the_hosts_own_are_looked_for_there():
         "postfix_main_cf: smtp_bind_address: 192.0.2.2",
         "postfix_master_cf: bulk: smtp_bind_address: 192.0.2.3",
     ]
+
+
+def test_an_address_is_the_hosts_where_a_socket_takes_it(monkeypatch):
+    probe = load("roles/preflight/library/preflight_probe.py")
+    assert [probe.bound(one) for one in ("127.0.0.1", "192.0.2.1", "2001:db8::1")] == ["127.0.0.1", "", ""]
+
+    def unsupported(*_family):
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported")
+
+    monkeypatch.setattr(probe.socket, "socket", unsupported)
+    assert probe.bound("127.0.0.1") == ""
