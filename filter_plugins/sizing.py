@@ -43,7 +43,7 @@ MSIZE, MCLBYTES = 256, 2048
 class Asked:
     """The declared values that sizes follow from: the shared ones, named's tcp-listen-queue and its udp-receive-buffer (bytes).
 
-    submission: smtpd(8) of the two submission services together. spf: the agent, python, perl or "". asked_by_others: somebody beside this host's
+    submission: smtpd(8) of the two submission services together. spf: the agent, python, perl or "". dkim: the signer, sign, dmarc or "". asked_by_others: somebody beside this host's
     own processes may ask named. cache_share (per cent of RAM), cache_floor, cache_ceiling (MiB): named's cache.
     """
 
@@ -55,6 +55,7 @@ class Asked:
     submission: int = SUBMISSION
     spf: str = ""
     greylist: bool = False
+    dkim: str = ""
     sasl: bool = False
     recipients: bool = False
     monitor: bool = False
@@ -140,6 +141,8 @@ SMTPD, CLEANUP, SMTP = (kib * KIB + KERNEL_PER_PROCESS for kib in (1620, 1410, 1
 NAMED, QUERY, POSTGREY, DOVECOT, AUTH = 12 * MIB, 27 * KIB, 18 * MIB, 8 * MIB, 10 * KIB
 #: postfwd: two processes, and a few hundred bytes for each user within the hour.
 POSTFWD = 30 * MIB
+#: roles/dkim/README.md: rspamd's three processes, what each connection of an smtpd takes, and all public suffixes, which DMARC needs.
+DKIM, DKIM_CONNECTION, DKIM_SUFFIXES = 70 * MIB, 40 * KIB, 200 * MIB
 MONITOR, BASE = 20 * MIB, 40 * MIB
 #: roles/spf/README.md: how many connections a process of the Python agent serves; the process, each connection, and the five that pass one on.
 SPF_CONNECTIONS, SPF_SERVER, SPF_CONNECTION, SPF_HELPERS = 400, 14 * MIB, 154 * KIB, 5 * 7 * MIB
@@ -175,6 +178,16 @@ SERVICES = (
     ),
     Service(
         "SPF", "nobody", processes=spf_processes, memory=spf_memory, lower="sokuhai_spf: none, or sokuhai_process_limit"
+    ),
+    Service(
+        "DKIM",
+        "rspamd",
+        memory=lambda asked: (
+            (DKIM + asked.process_limit * DKIM_CONNECTION + (asked.dkim == "dmarc") * DKIM_SUFFIXES)
+            if asked.dkim
+            else 0
+        ),
+        lower="dkim_dmarc: none, or dkim_domains: []",
     ),
     Service("greylisting", "postgrey", memory=lambda asked: 2 * POSTGREY * asked.greylist, lower="sokuhai_greylist"),
     Service(
@@ -262,6 +275,13 @@ def part(name, value):
     return number
 
 
+def dkim_of(declared):
+    """Return what the signer is for: "" where there is none, dmarc where it holds all public suffixes, else sign."""
+    if not declared.get("dkim_enabled"):
+        return ""
+    return "sign" if declared.get("dkim_dmarc", "none") == "none" else "dmarc"
+
+
 def asked_of(declared):
     """Return Asked of *declared*, {variable: value} with the shared variables. Raises AnsibleFilterError for one that is not a number."""
     shared = ("openfiles", "process_limit", "recursive_clients")
@@ -272,6 +292,7 @@ def asked_of(declared):
         submission=2 * declared["postfix_submission_maxproc"] if declared.get("postfix_submission") else 0,
         spf=declared["spf_agent"] if declared.get("spf_mode", "none") != "none" else "",
         greylist=declared.get("greylist_enabled", False),
+        dkim=dkim_of(declared),
         sasl=declared.get("sasl_enabled", False),
         recipients=declared.get("sasl_recipients_limited", False),
         monitor=declared.get("monitor_enabled", False),

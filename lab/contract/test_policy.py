@@ -19,6 +19,15 @@ def test_postgrey(run):
         assert run(f"test -s /usr/local/etc/postfix/postgrey_whitelist_{name}.sample").rc == 0
 
 
+def test_rspamd(run):
+    installed(run, "mail/rspamd")
+    assert run("/usr/local/bin/rspamd --version").out.startswith("Rspamd daemon version ")
+    assert run("pw usershow rspamd").rc == 0
+    for name in ("dkim_signing", "spf", "dmarc", "milter_headers"):
+        assert run(f"test -s /usr/local/share/rspamd/plugins/{name}.lua").rc == 0
+    assert run("test -s /usr/local/share/rspamd/effective_tld_names.dat").rc == 0
+
+
 def test_postgrey_runs_one_instance(run):
     installed(run, "mail/postgrey")
     assert "postgrey_enable=" in run("service postgrey rcvar").out

@@ -27,6 +27,7 @@ version() { # package: upstream version without Debian's additions
 	echo "postfwd $(version postfwd)"
 	echo "policyd-spf-perl $(version postfix-policyd-spf-perl)"
 	echo "spf-engine $(version postfix-policyd-spf-python)"
+	echo "rspamd $(version rspamd)"
 	echo "perl $(version perl)"
 	echo "pcre2 $(version libpcre2-8-0)"
 	echo "python $(python3 -c 'import platform; print(platform.python_version())')"
@@ -64,6 +65,7 @@ auditdistd:78:77:Auditdistd unprivileged user:/var/empty:/usr/sbin/nologin
 www:80:80:World Wide Web Owner:/nonexistent:/usr/sbin/nologin
 postfix:125:125:Postfix Mail System:/var/spool/postfix:/usr/sbin/nologin
 postgrey:225:225:Postgrey Owner:/nonexistent:/usr/sbin/nologin
+rspamd:770:770:rspamd Owner:/nonexistent:/usr/sbin/nologin
 dovecot:143:143:Dovecot User:/var/empty:/usr/sbin/nologin
 dovenull:144:144:Dovecot Login User:/nonexistent:/usr/sbin/nologin
 ntpd:123:123:NTP Daemon:/var/db/ntp:/usr/sbin/nologin
@@ -108,6 +110,7 @@ maildrop:126:
 dovecot:143:
 dovenull:144:
 postgrey:225:
+rspamd:770:
 _ypldap:160:
 hast:845:
 tests:977:
@@ -370,6 +373,20 @@ p=$ports/policyd-spf-perl
 mkdir -p $p/usr/local/libexec
 mv /usr/sbin/postfix-policyd-spf-perl $p/usr/local/libexec/
 sed -i '1s,^#!.*perl,#!/usr/local/bin/perl,' $p/usr/local/libexec/postfix-policyd-spf-perl
+
+# rspamd looks for its own modules in Debian's place, which the package makes a link
+p=$ports/rspamd
+mkdir -p $p/usr/local/bin $p/usr/local/share $p/usr/local/etc/rspamd $p/usr/share $p/var/db/rspamd $p/var/log/rspamd
+mv /usr/bin/rspamd /usr/bin/rspamadm /usr/bin/rspamc $p/usr/local/bin/
+mv /usr/share/rspamd $p/usr/local/share/rspamd
+suffixes=$p/usr/local/share/rspamd/effective_tld_names.dat
+if [ -L $suffixes ]; then
+	cp --remove-destination /usr/share/publicsuffix/public_suffix_list.dat $suffixes
+fi
+ln -s /usr/local/share/rspamd $p/usr/share/rspamd
+cp /etc/rspamd/rspamd.conf $p/usr/local/etc/rspamd/rspamd.conf
+chown 770:770 $p/var/db/rspamd $p/var/log/rspamd
+rm -rf /etc/rspamd /var/lib/rspamd /var/log/rspamd /usr/bin/rspamd_stats
 
 # The modules go with it: before the package is there nothing may find them
 p=$ports/spf-engine

@@ -23,7 +23,7 @@ DECLARED = {
     "access_sleep_harsh": 0,
 }
 ASKED = sizing.Asked(
-    20000, LIMIT, CLIENTS, submission=2 * SUBMISSION, spf="python", greylist=True, sasl=True, monitor=True
+    20000, LIMIT, CLIENTS, submission=2 * SUBMISSION, spf="python", greylist=True, dkim="sign", sasl=True, monitor=True
 )
 
 

@@ -58,6 +58,7 @@ PARTS = {
     "greylist": "/usr/local/sbin/postgrey",
     "spf": "/usr/local/bin/policyd-spf",
     "submission": "/usr/local/sbin/dovecot",
+    "dkim": "/usr/local/bin/rspamd",
 }
 
 

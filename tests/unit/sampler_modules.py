@@ -41,6 +41,7 @@ SETTINGS = {
     "greylist": [],
     "named": "",
     "recipients": [],
+    "dkim": "",
 }
 
 __all__ = [

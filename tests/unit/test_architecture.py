@@ -25,7 +25,7 @@ RULES = {
     "callback_plugins/*.py": {"ansible"},
     "verify/*.py": {"pytest", "testinfra", "yaml"},
     "tools/drift_report/**/*.py": set(),
-    "lab/labkit/**/*.py": {"dns", "cryptography", "yaml", "labkit"},
+    "lab/labkit/**/*.py": {"dns", "cryptography", "yaml", "labkit", "authheaders", "authres", "dkim", "spf"},
     "vm/vmkit/*.py": {"labkit", "vmkit"},
 }
 

@@ -167,4 +167,5 @@ def test_what_is_added_up_is_what_the_sampler_counts():
         "postfix_running",
         "greylist_running",
         "recipients_running",
+        "dkim_running",
     }

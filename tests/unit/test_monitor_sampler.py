@@ -405,6 +405,18 @@ def test_a_greylisting_service_runs_where_all_of_it_accepts_connections(steps, m
         assert steps.measure(5)["greylist_running"] == 0
 
 
+def test_a_signer_runs_where_the_process_of_its_pid_file_does(steps, monkeypatch, tmp_path):
+    monkeypatch.setattr(freebsd, "enabled", lambda service: service == "sokuhai_dkim")
+    pidfile = tmp_path / "pid"
+    steps.settings["dkim"] = str(pidfile)
+    found = []
+    for text in (str(os.getpid()), "1", "", "2147483600"):
+        pidfile.write_text(text)
+        found.append(steps.measure(5)["dkim_running"])
+    pidfile.unlink()
+    assert [*found, steps.measure(5)["dkim_running"]] == [1, 1, 0, 0, 0]
+
+
 def test_what_may_be_about_to_be_an_alarm_is_looked_at_often(steps, clock, monkeypatch):
     monkeypatch.setattr(freebsd, "enabled", lambda service: service == "named")
     rows = {second: found for second in range(0, 90, 5) if (found := stepped(steps, clock, second))}

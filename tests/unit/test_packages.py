@@ -108,6 +108,9 @@ def test_a_package_comes_only_where_its_program_is_not(monkeypatch, owner, repla
 DECLARED = {
     "bind_install": True,
     "bind_package": "bind920",
+    "dkim_enabled": False,
+    "dkim_install": True,
+    "dkim_package": "rspamd",
     "greylist_enabled": False,
     "greylist_install": True,
     "greylist_package": "postgrey",

@@ -373,11 +373,13 @@ def test_a_login_class_as_limits_prints_it(text, expected):
         ({"greylist_install": True}, True),
         ({"spf_install": True, "spf_mode": "none"}, False),
         ({"sasl_install": True, "sasl_enabled": False}, False),
+        ({"dkim_install": True}, True),
+        ({"dkim_install": True, "dkim_enabled": False}, False),
     ],
 )
 def test_pkg_is_asked_for_where_a_role_installs_something(changed, asked):
-    given = {f"{role}_install": False for role in ("bind", "postfix", "sasl", "spf", "greylist")}
-    given |= {"sasl_enabled": True, "spf_mode": "mark", "greylist_enabled": True}
+    given = {f"{role}_install": False for role in ("bind", "postfix", "sasl", "spf", "greylist", "dkim")}
+    given |= {"sasl_enabled": True, "spf_mode": "mark", "greylist_enabled": True, "dkim_enabled": True}
     assert bool(checks.preflight_installs(given | changed)) is asked
 
 

@@ -39,6 +39,11 @@ def do_ctl(options):
         answer = ask("sink", op=what, domain=options.subject, values=pairs(options.values))
     elif what == "resolver":
         answer = ask("dns", op=what, values=pairs([*filter(None, [options.subject]), *options.values]))
+    elif what == "publish":
+        # [{domain, selector, name, value, …}] as role dkim returns them, or [{name, type, values}]
+        records = json.loads(pathlib.Path(options.subject).read_text())
+        records = [{"values": [one["value"]], **one} if "value" in one else one for one in records]
+        answer = ask("dns", op=what, records=[{**one, "type": "TXT"} if "value" in one else one for one in records])
     elif what == "forget":
         answer = ask("dns", op=what)
     else:
@@ -72,10 +77,10 @@ def main(arguments=None):
         "ctl",
         do_ctl,
         "change how running servers behave: set ZONE delay=MS loss=SHARE answer=normal|servfail|refused; "
-        "record ZONE OWNER TYPE [RDATA] in the place of what that owner has of that type; "
-        "resolver rate=N burst=N over=drop|servfail; sink DOMAIN reply=accept|defer|reject slow=SECONDS; forget; reset; show",
+        "record ZONE OWNER TYPE [RDATA] in the place of what that owner has of that type; publish FILE (JSON of such records); "
+        "resolver rate=N burst=N over=drop|servfail; sink DOMAIN reply=accept|defer|reject slow=SECONDS demand=authentic|nothing; forget; reset; show",
     )
-    new.add_argument("what", choices=("set", "record", "resolver", "sink", "forget", "reset", "show"))
+    new.add_argument("what", choices=("set", "record", "publish", "resolver", "sink", "forget", "reset", "show"))
     new.add_argument("subject", nargs="?", help="zone or recipient domain, or a shell pattern of them")
     new.add_argument("values", nargs="*", help="name=value; of record, the record")
     for module in (dnsload, mail, compare):

@@ -205,6 +205,11 @@ class DnsServers:
             case {"op": "resolver", "values": values}:
                 self.resolver.set(**values)
                 return self.resolver.as_dict()
+            case {"op": "publish", "records": records}:
+                for one in records:
+                    self.internet.publish(one["name"], one.get("type", "TXT"), one["values"], one.get("ttl", 60))
+                self.changed()
+                return {"records": len(records)}
             case {"op": "forget"}:
                 self.resolver.forget()
                 return {}
@@ -239,7 +244,7 @@ class SinkServers:
         for number, v4 in enumerate(addresses(data["sinks"])):
             v6 = data["sinks"]["prefix6"] + v4.rpartition(".")[2]
             self.names.update(dict.fromkeys((v4, v6), f"sink{number:02d}.hosting.test".encode()))
-        self.book = Book(log)
+        self.book = Book(log, next(iter(data.get("servers", {}).get("hoster", {}).get("addresses", [])), None))
         self.servers = []
 
     async def start(self, bind=None):
@@ -270,6 +275,7 @@ class SinkServers:
             case {"op": "reset"}:
                 self.book.rules.clear()
                 self.book.logins.clear()
+                self.book.unauthentic.clear()
                 return {}
             case {"op": "show"}:
                 return {
@@ -277,6 +283,7 @@ class SinkServers:
                     "recipients": self.book.recipients,
                     "rules": self.book.rules,
                     "logins": self.book.logins,
+                    "unauthentic": self.book.unauthentic[-50:],
                 }
         raise ValueError(f"unknown request {request.get('op')}")
 

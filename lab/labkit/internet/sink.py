@@ -10,6 +10,7 @@ import json
 import re
 import time
 
+from . import verdict
 from .settings import checked
 
 WANTED = {
@@ -27,8 +28,10 @@ REPLIES = {"accept": None, "defer": b"451 4.3.0 Try again later\r\n", "reject": 
 class Book:
     """What the sinks took, appended to a file; and how they treat recipients by domain."""
 
-    def __init__(self, path):
+    def __init__(self, path, names=None):
+        """names: address of a name server that knows all zones, for sinks that demand authentic mail."""
         self.file = open(path, "ab", buffering=0)
+        self.names, self.unauthentic = names, []
         self.messages = self.recipients = 0
         self.rules = {}
         # who tried to log in, and whether over TLS
@@ -38,11 +41,11 @@ class Book:
         self.file.close()
 
     def set(self, pattern, **values):
-        """reply: accept, defer or reject at RCPT; slow: seconds before the message is taken; starttls: on or off, of a server with TLS by
-        its name. Raises ValueError."""
-        rule = {"reply": "accept", "slow": 0.0, **self.rules.get(pattern, {})}
-        allowed = {"reply": [*REPLIES], "slow": (0, 3600), "starttls": ["on", "off"]}
-        self.rules[pattern] = rule | checked(values, allowed)
+        """reply: accept, defer or reject at RCPT; slow: seconds before the message is taken; demand: authentic (verdict.py) or nothing; starttls: on or
+        off, of a server with TLS by its name. Raises ValueError."""
+        rule = {"reply": "accept", "slow": 0.0, "demand": "nothing", **self.rules.get(pattern, {})}
+        demands = {"demand": ["nothing", "authentic"], "starttls": ["on", "off"]}
+        self.rules[pattern] = rule | checked(values, {"reply": [*REPLIES], "slow": (0, 3600), **demands})
 
     def rule(self, recipient):
         domain = recipient.rpartition("@")[2].lower()
@@ -50,6 +53,10 @@ class Book:
             if fnmatch.fnmatchcase(domain, pattern):
                 return rule
         return None
+
+    def judge(self, message, peer, sender, helo):
+        """Return verdict.judge() of a message as it came over SMTP, with the dots that lines were given."""
+        return verdict.judge(message.replace(b"\r\n..", b"\r\n.") + b"\r\n", peer, sender, helo, self.names)
 
     def write(self, sender, recipients, peer, local, header):
         about = {"time": round(time.time(), 3), **header, "sender": sender, "peer": peer, "sink": local}
@@ -88,6 +95,7 @@ class Smtp(asyncio.Protocol):
         self.buffer = bytearray()
         self.data = None
         self.waiting = False
+        self.helo = ""
         self.reset()
 
     def reset(self):
@@ -151,6 +159,7 @@ class Smtp(asyncio.Protocol):
             self.data = True
             write(b"354 End with .\r\n")
         elif verb == b"EHLO":
+            self.helo = line[4:].decode("ascii", "replace").strip()
             write(
                 b"250-"
                 + self.name
@@ -158,6 +167,7 @@ class Smtp(asyncio.Protocol):
                 % MAX_DATA
             )
         elif verb == b"HELO":
+            self.helo = line[4:].decode("ascii", "replace").strip()
             write(b"250 " + self.name + b"\r\n")
         elif verb in (b"RSET", b"NOOP"):
             if verb == b"RSET":
@@ -194,8 +204,23 @@ class Smtp(asyncio.Protocol):
     def taken(self, message):
         if self.waiting and self.transport.is_closing():
             return  # the client left before it heard that the message was taken: it will come again
-        self.book.write(self.sender, self.recipients, self.peer, self.local, header_of(message) | self.about)
+        header = header_of(message)
+        if any(rule and rule["demand"] == "authentic" for rule in map(self.book.rule, self.recipients)):
+            found = self.book.judge(message, self.peer, self.sender, self.helo)
+            header["verdict"] = found
+            if found["problem"]:
+                self.book.unauthentic.append({**header, "sender": self.sender, "recipients": len(self.recipients)})
+                self.refuse(found["problem"])
+                return
+        self.book.write(self.sender, self.recipients, self.peer, self.local, header | self.about)
         self.transport.write(b"250 2.0.0 Ok: taken\r\n")
+        self.done()
+
+    def refuse(self, problem):
+        self.transport.write(verdict.REFUSED.format(problem).encode() + b"\r\n")
+        self.done()
+
+    def done(self):
         self.reset()
         if self.waiting:
             self.waiting = False

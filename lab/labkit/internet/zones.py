@@ -15,6 +15,7 @@ import struct
 import time
 
 import dns.dnssec
+import dns.exception
 import dns.name
 import dns.rdata
 import dns.rdataclass
@@ -319,6 +320,25 @@ class Internet:
         for text in texts:
             rdata = dns.rdata.from_text(IN, "AAAA" if ":" in text else "A", text)
             yield RRset(name, rdata.rdtype, self.data["ttl"], [rdata])
+
+    def publish(self, name, rdtype, values, ttl):
+        """Have exactly *values* (texts; of a TXT without quotes) as the records of a name, in place of those that are there; [] for none.
+
+        Raises ValueError for what is no record.
+        """
+        owner, kind = dns.name.from_text(name), dns.rdatatype.from_text(rdtype)
+        zone = self.deepest(wire(owner), kind)
+        if zone is None:
+            raise ValueError(f"no zone has {name}")
+        if kind == dns.rdatatype.TXT:
+            # a string holds 255 bytes
+            values = [" ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255)) for text in values]
+        try:
+            rdatas = [dns.rdata.from_text(IN, kind, text, origin=zone.name, relativize=False) for text in values]
+        except dns.exception.DNSException as error:
+            raise ValueError(f"{name} {rdtype}: {error}") from error
+        # it stays: nothing takes back what is published
+        zone._put((wire(owner), int(kind)), RRset(owner, kind, ttl, rdatas) if rdatas else None)
 
     def deepest(self, name, rdtype, zones=None):
         """The zone that answers for a name (wire form), of all or of one server's; a DS belongs to the zone above (RFC 4035, 3.1.4.1)."""

@@ -6,8 +6,7 @@ import re
 
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 #: postconf(1) knows a parameter that another one names; no line of main.cf needs it otherwise.
-INBOUND = "sokuhai_inbound_milters"
-SETS = ("smtpd_milters", "non_smtpd_milters", "smtpd_milter_maps", "milter_default_action")
+INBOUND, CLIENTS = "sokuhai_inbound_milters", "sokuhai_inbound_milter_maps"
 
 
 def networks(entries):
@@ -33,6 +32,11 @@ def networks(entries):
     return list(map(str, kept)), wrong
 
 
+def nets(entries):
+    """Return the networks of *entries*, as networks() reads them, without what is wrong with others: a list of str."""
+    return networks(entries)[0]
+
+
 def _without(network, excluded):
     """Return *network* without the networks *excluded*, as a list."""
     parts = [network]
@@ -49,11 +53,6 @@ def _without(network, excluded):
             )
         ]
     return parts
-
-
-def wanted(domains, verify):
-    """Return whether there is anything for a signer to do."""
-    return bool(domains or verify)
 
 
 def milter(socket, down):
@@ -85,6 +84,7 @@ def postfix(declared, socket):
                 "comment": "port 25, for those who are not in dkim_clients",
                 **group,
             },
+            {"name": CLIENTS, "value": "cidr:$config_directory/tables/dkim_clients", **group},
         ],
         "master_cf": [
             {
@@ -92,7 +92,7 @@ def postfix(declared, socket):
                 "type": "inet",
                 "options": {
                     "smtpd_milters": f"${INBOUND}",
-                    "smtpd_milter_maps": "cidr:$config_directory/tables/dkim_clients",
+                    "smtpd_milter_maps": f"${CLIENTS}",
                 },
             }
         ],
@@ -103,12 +103,47 @@ def postfix(declared, socket):
 # ---- what is wrong ----
 
 
-def problems(declared, postfix_items=(), postfix_services=(), socket=""):
-    """Return what is wrong with the *declared* values, {variable: value of its type}, one message each."""
+def problems(declared, socket):
+    """Return what is wrong with the *declared* values, {variable: value of its type}, one message each. socket: the signer's."""
     found = [*_domains(declared), *_inbound(declared)]
-    if wanted(declared["dkim_domains"], declared["dkim_verify"]):
-        found += networks(declared["dkim_networks"])[1]
+    if declared["dkim_enabled"]:
+        found += [*networks(declared["dkim_networks"])[1], *_beside(declared, socket)]
+        if not (declared["dkim_domains"] or declared["dkim_verify"]):
+            found.append("dkim_enabled: true, and there is nothing to do: set dkim_domains, or dkim_verify: true")
+    elif declared["dkim_domains"]:
+        found.append(
+            "dkim_enabled: false, and dkim_domains has domains whose mail is to be signed; leave dkim_enabled out, or set dkim_domains: []"
+        )
     return found
+
+
+def _beside(declared, socket):
+    """Yield what is wrong with milters of the inventory's own: they take the place of the signer where it is not among them."""
+    for item in declared["dkim_beside"]:
+        name, value = item.get("name"), " ".join(map(str, _list(item.get("value"))))
+        if (
+            name in ("smtpd_milters", "non_smtpd_milters")
+            and item.get("state", "present") == "present"
+            and socket not in value
+        ):
+            ours = milter(socket, declared["dkim_down"])
+            own = "Postfix would ask it in the signer's place, and mail would leave unsigned"
+            yield f"dkim_domains: {name} is {value or 'nothing'} in postfix_main_cf or postfix_master_cf: {own}; write {f'{value}, {ours}'.lstrip(', ')}"
+        if name == "smtpd_milter_maps":
+            yield f"dkim_domains: {name} is {value} in postfix_main_cf or postfix_master_cf; the signer's own table of clients is there (dkim_clients)"
+        if (
+            name == "smtpd_sasl_auth_enable"
+            and value.lower() in ("true", "yes")
+            and not (declared["dkim_verify"] and declared["dkim_inbound_down"] == "defer")
+        ):
+            yield (
+                "dkim_inbound_down: users log in on port 25 (smtpd_sasl_auth_enable), and their mail is to be signed or to wait like that of 587: set "
+                "dkim_verify: true and dkim_inbound_down: defer"
+            )
+
+
+def _list(value):
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def domain_problem(name):
@@ -172,11 +207,21 @@ def _inbound(declared):
             yield f"dkim_exempt: {entry!r} is not an address or a network"
 
 
+def lines(records):
+    """Return *records*, as module dkim_signer returns them, as lines of a zone file; a string of a TXT record holds 255 bytes."""
+    found = []
+    for one in records:
+        text = one["value"]
+        parts = " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
+        found += [f"; {one['role']}: {one['type']}, {one['bits']} bits", f"{one['name']}. 3600 IN TXT ( {parts} )"]
+    return found
+
+
 class FilterModule:
     def filters(self):
         return {
-            "dkim_networks": lambda entries: networks(entries)[0],
-            "dkim_postfix": postfix,
+            "dkim_lines": lines,
+            "dkim_nets": nets,
+            "dkim_parts": postfix,
             "dkim_problems": problems,
-            "dkim_wanted": wanted,
         }

@@ -15,6 +15,7 @@ def preflight_installs(declared):
             ("sasl", "sasl_enabled"),
             ("spf", "spf_mode"),
             ("greylist", "greylist_enabled"),
+            ("dkim", "dkim_enabled"),
         )
     )
 

@@ -47,6 +47,11 @@ def preflight_programs(declared):
             "/usr/local/sbin/postgrey",
             [declared["greylist_package"]],
         ),
+        "dkim_package": (
+            declared["dkim_enabled"] and declared["dkim_install"],
+            "/usr/local/bin/rspamd",
+            [declared["dkim_package"]],
+        ),
     }
     return {
         name: {"program": program, "packages": packages}

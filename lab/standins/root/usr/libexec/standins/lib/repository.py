@@ -119,6 +119,7 @@ def catalogue():
             "spf-engine",
             (f"python{py}",),
         ),
+        Offer("rspamd", have["rspamd"], "mail/rspamd", "Fast spam filtering system", "rspamd", ("perl5",)),
         Offer("doas", have["doas"], "security/doas", "Simple sudo alternative to run commands as another user", "doas"),
     ]
     dovecot = next(offer for offer in offers if offer.name == "dovecot")

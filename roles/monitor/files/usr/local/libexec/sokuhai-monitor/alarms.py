@@ -30,6 +30,7 @@ ALARMS = (
     down("postfix", "Postfix (master)"),
     down("greylist", "the greylisting service (sokuhai_postgrey)"),
     down("recipients", "what counts the recipients of users (sokuhai_postfwd)"),
+    down("dkim", "the signer (sokuhai_dkim), for which mail waits"),
     share("named_descriptors", "named_descriptors_limit", "ceiling_percent", "descriptors of named"),
     share(
         "named_recursive_clients",

@@ -193,6 +193,18 @@ def accepts(where, seconds=5):
     return True
 
 
+def alive(pidfile):
+    """Whether the process whose number is in *pidfile* runs."""
+    try:
+        with open(pidfile) as source:
+            os.kill(int(source.read()), 0)
+    except PermissionError:
+        return True  # another user's
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 # ---- named ----
 
 # version.bind, TXT, class CHAOS, of which every named has a view of its own: no zone, no cache and no internet is needed (RFC 1035, 4.1)

@@ -57,7 +57,11 @@ FAMILIES = (
         "service_running",
         "gauge",
         "Whether an enabled service runs.",
-        each("service", "", **{name: name + "_running" for name in ("named", "postfix", "greylist", "recipients")}),
+        each(
+            "service",
+            "",
+            **{name: name + "_running" for name in ("named", "postfix", "greylist", "recipients", "dkim")},
+        ),
     ),
     ("named_answering", "gauge", "Whether a named that runs answers queries.", one("named_answering")),
     (

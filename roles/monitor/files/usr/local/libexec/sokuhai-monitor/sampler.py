@@ -25,6 +25,7 @@ SERVICES = {
     "postfix_running": "postfix",
     "greylist_running": "sokuhai_postgrey",
     "recipients_running": "sokuhai_postfwd",
+    "dkim_running": "sokuhai_dkim",
 }
 MUTE = 3  # samples in a row in which named did not answer
 
@@ -110,6 +111,9 @@ class Sampler:
         for name in ("greylist", "recipients"):
             if self.settings[name]:
                 row[name + "_running"] = all(map(freebsd.accepts, self.settings[name]))
+        if self.settings["dkim"]:
+            # its socket is Postfix's alone
+            row["dkim_running"] = freebsd.alive(self.settings["dkim"])
         return {name: 1 if runs else 0 if freebsd.enabled(SERVICES[name]) else None for name, runs in row.items()}
 
     def measure(self, seconds):

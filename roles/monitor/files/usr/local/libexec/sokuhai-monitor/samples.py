@@ -63,6 +63,7 @@ COLUMNS = (
     "log_inodes_total",
     "greylist_running",
     "recipients_running",
+    "dkim_running",
     "certificate_days",
     "watch_starts",
     "greylist_hits",
