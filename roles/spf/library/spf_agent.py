@@ -62,7 +62,7 @@ ACTIONS = {
     # without a header's name Postfix logs "bad header text" and adds nothing
     "mark": r"prepend\s+[!-9;-~]+:",
 }
-TIMEOUT = 60  # s, for all requests of a proof
+TIMEOUT = 300  # s, for all requests of a proof: an emulated processor takes more than 60 to import the agent
 
 
 def interpreter(program):
