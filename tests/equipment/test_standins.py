@@ -364,9 +364,13 @@ def test_pkg_lock_holds_against_delete_install_and_conflict_but_not_against_a_fi
     packages("lock", "-yq", "b")
     assert packages("delete", "-fy", "b") == 7
     packages.offer("b", "3", ["a"])
-    for words, status in ((["-fyU", "b"], 1), (["-yU", "b"], 1), (["-yU", "c"], 7)):
+    for words, status, said in (
+        (["-fyU", "b"], 1, "b-2 is locked and may not be modified"),
+        (["-yU", "b"], 1, "b-2 is locked and may not be modified"),
+        (["-yU", "c"], 3, "c-1 conflicts with b-2 (installs files into the same place)"),
+    ):
         assert packages("install", *words) == status
-        assert "b-2 is locked and may not be modified" in capsys.readouterr().err
+        assert said in capsys.readouterr().err
     assert packages.have() == ["a-1", "b-2"]
     assert packages("install", "-fyU", str(tmp_path / "saved/b-2.pkg")) == 0
     capsys.readouterr()

@@ -8,13 +8,13 @@ base, pkg = util("sokuhai.host"), util("sokuhai.pkg")
 package = load("roles/sokuhai/library/sokuhai_package.py")
 packages = load("roles/preflight/filter_plugins/preflight_packages.py")
 
-# as pkg 2.8.4 words it (src/utils.c): what goes comes first
+# as pkg words it (src/utils.c): up to 2.4 what goes comes first, with 2.8.4 last
 PLAN = """The following 2 package(s) will be affected (of 0 checked):
 
-{removed}New packages to be INSTALLED:
+{first}New packages to be INSTALLED:
 	postfix: 3.10.14,1 [FreeBSD-ports]
 
-Number of packages to be removed: 1
+{last}Number of packages to be removed: 1
 Number of packages to be installed: 1
 """
 REMOVED = "Installed packages to be REMOVED:\n\tpostfix-sasl: 3.10.13,1 (conflict)\n\n"
@@ -24,7 +24,7 @@ class Host:
     """A host whose pkg(8) is this class. there: packages; programs: {path or name: its package, "" for none}."""
 
     def __init__(self, monkeypatch, *there, **programs):
-        self.there, self.programs, self.calls, self.conflict = set(there), programs, [], False
+        self.there, self.programs, self.calls, self.conflict = set(there), programs, [], None
         self.lost, self.unsigned = [], False
         monkeypatch.setattr(base, "run", self.run)
         monkeypatch.setattr(pkg, "program", lambda name: f"/usr/local/sbin/{name}" if name in programs else None)
@@ -40,7 +40,8 @@ class Host:
             said = "".join("Unable to update repository %s\n" % name for name in self.lost)
             return int(bool(said)), said, "pkg: Invalid signature, removing repository.\n" if self.unsigned else ""
         if argv[2] == "-nU":
-            return 1, PLAN.format(removed=REMOVED if self.conflict else ""), ""
+            places = {place: REMOVED if place == self.conflict else "" for place in ("first", "last")}
+            return 1, PLAN.format(**places), ""
         assert env["ASSUME_ALWAYS_YES"] == "yes"
         if "gone" in argv:
             return 1, "", "pkg: No packages available to install matching 'gone'\n"
@@ -62,9 +63,10 @@ def test_packages_that_are_missing_are_installed_or_refused(monkeypatch):
     assert [found["id"] for found in pkg.findings(["b", "c"])] == ["package b", "package c"]
 
 
-def test_nothing_is_installed_for_which_another_package_would_go(monkeypatch):
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_nothing_is_installed_for_which_another_package_would_go(monkeypatch, place):
     host = Host(monkeypatch, "postfix-sasl")
-    host.conflict = True
+    host.conflict = place
     with pytest.raises(base.Refused, match="would remove postfix-sasl-3.10.13,1, .*nothing was installed"):
         pkg.install(["postfix"])
     assert host.calls == ["", "-yFU postfix", "-nU postfix"] and "postfix" not in host.there

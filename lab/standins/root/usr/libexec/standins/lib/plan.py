@@ -71,13 +71,23 @@ class Plan:
             self.steps.append((manifest, source, automatic))
 
     def in_the_way(self):
-        """Installed packages of other names that have a file which one of these brings."""
+        """Installed packages of other names that have a file which one of these brings; a locked one is not even seen, see against_a_lock()."""
+        return [package for package in self.sharing() if not package["locked"]]
+
+    def sharing(self):
         paths = {path for manifest, *_ in self.steps for path in manifest["files"]}
-        found = self.db.installed(self.db.owners(paths) - self.names())
-        for package in found:
-            if package["locked"]:
-                raise Refused(f"{title(package)} is locked and may not be modified", LOCKED)
-        return found
+        return self.db.installed(self.db.owners(paths) - self.names())
+
+    def against_a_lock(self):
+        """Refuse, as late as pkg does, what would take a file of a locked package (pkg 2.8.4)."""
+        for package in [one for one in self.sharing() if one["locked"]]:
+            has = set(self.db.files(package))
+            for manifest, *_ in self.steps:
+                for path in [path for path in manifest["files"] if path in has][:1]:
+                    raise Refused(
+                        f"{title(manifest)} conflicts with {title(package)} (installs files into the same place).  Problematic file: {path}",
+                        3,
+                    )
 
     def remote(self):
         """Where those that are of the repository lie once they were fetched."""
