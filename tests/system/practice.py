@@ -6,11 +6,13 @@ SOKUHAI_SLOW says how many times slower than a practice host it is.
 """
 
 import contextlib
+import fcntl
 import functools
 import inspect
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -281,15 +283,63 @@ def changed_lines(result):
 MADE = {}
 
 
-def bring_up(name, generation="trixie"):
-    """Return a new Lab *name* whose practice host is ready for Ansible, and not provisioned yet. down_all() ends it."""
+def bring_up(name, generation="trixie", like=None):
+    """Return a new Lab *name* whose practice host is ready for Ansible, and not provisioned yet, or *like* what was saved. down_all() ends it."""
     lab = Lab(name)
     lab.command("down")
     MADE[name] = lab
-    done = lab.command("up", "--generation", generation, timeout=1500)
+    kept = ("--like", like) if like else ()
+    done = lab.command("up", "--generation", generation, *kept, timeout=1500)
     assert done.returncode == 0, done.stdout + done.stderr
-    lab.applied("bootstrap.yml")
+    if not like:
+        lab.applied("bootstrap.yml")
     return lab
+
+
+class Mould:
+    """What a practice host has on its disk that site.yml has provisioned: the first worker that needs one makes it, for all workers of a run."""
+
+    TOP = pathlib.Path("/run")  # device nodes and extended attributes stay on a tmpfs
+
+    def __init__(self):
+        self.path = self.TOP / f"sokuhai-mould-{os.getppid()}"
+        self.held = None
+
+    @contextlib.contextmanager
+    def locked(self, name, how):
+        with open(self.path / name, "w") as file:
+            fcntl.flock(file, how)
+            yield
+
+    def made(self):
+        """Return the directory, for `lab up --like`."""
+        for left in self.TOP.glob("sokuhai-mould-*"):
+            if not pathlib.Path("/proc", left.name.rpartition("-")[2]).exists():
+                shutil.rmtree(left, ignore_errors=True)  # of a run that was killed
+        self.path.mkdir(exist_ok=True)
+        self.held = open(self.path / "users", "w")
+        fcntl.flock(self.held, fcntl.LOCK_SH)
+        with self.locked("making", fcntl.LOCK_EX):
+            if not (self.path / "done").exists():
+                lab = bring_up("test-mould")
+                lab.applied()
+                for words in (("halt", HOST), ("save", HOST, self.path / "disk"), ("down",)):
+                    done = lab.command(*words)
+                    assert done.returncode == 0, done.stderr
+                del MADE[lab.name]
+                (self.path / "done").touch()
+        return self.path / "disk"
+
+    def left(self):
+        """This worker needs it no more; the last one removes it."""
+        if self.held:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(self.path)
+            self.held.close()
+
+
+MOULD = Mould()
 
 
 @functools.cache
@@ -303,8 +353,10 @@ def provisioned():
         )
         lab = Lab(names[worker])
     else:
-        lab = bring_up(f"test-{worker}")
-        lab.applied()
+        many = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1
+        lab = bring_up(f"test-{worker}", like=MOULD.made() if many else None)
+        # each lab's root zone has a key of its own, which named.conf names
+        lab.applied("site.yml", *(("--tags", "bind") if many else ()))
     os.environ["SOKUHAI_LAB"] = lab.name
     return lab
 
@@ -313,6 +365,7 @@ def down_all():
     """Take down what bring_up() brought up."""
     while MADE:
         MADE.popitem()[1].command("down")
+    MOULD.left()
 
 
 def full_only(reason):
