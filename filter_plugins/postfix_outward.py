@@ -16,6 +16,8 @@ from postfix_items import domain_problem
 LEVELS = {"verify": "secure", "encrypt": "encrypt", "none": "none"}
 #: RFC 8314: TLS from the first byte. Elsewhere STARTTLS.
 WRAPPED = 465
+#: certctl(8) keeps the CAs' certificates there.
+CERTIFICATES = "/etc/ssl/certs"
 GROUP = {"group": "Smarthost", "weight": 360}
 TABLE = "$default_database_type:$config_directory/tables/"
 #: What a smarthost sets; and the tables that it brings.
@@ -59,9 +61,9 @@ def postfix_smarthost_items(smarthost):
         {"name": "smtp_tls_policy_maps", "value": f"{TABLE}tls_policy"},
     ]
     if smarthost["tls"] == "verify":
-        # without one of the two Postfix trusts no certificate; certctl(8) keeps the directory
+        # without one of the two Postfix trusts no certificate
         ca = {"name": "smtp_tls_CAfile", "value": smarthost["ca"]}
-        items.append(ca if smarthost["ca"] else {"name": "smtp_tls_CApath", "value": "/etc/ssl/certs"})
+        items.append(ca if smarthost["ca"] else {"name": "smtp_tls_CApath", "value": CERTIFICATES})
     if int(smarthost["port"]) == WRAPPED:
         items.append({"name": "smtp_tls_wrappermode", "value": True, "comment": "TLS from the first byte (RFC 8314)"})
     if smarthost["user"]:
@@ -136,6 +138,37 @@ def postfix_smarthost_twice(smarthost, main_cf, tables):
     return [f"{one} is written by sokuhai_smarthost: leave one of the two out" for one in found]
 
 
+def postfix_mta_sts_items(daemon):
+    """Return the items of main.cf with which Postfix asks the *daemon* {address, port} for MTA-STS policies; [] for {}."""
+    if not daemon:
+        return []
+    address = f"[{daemon['address']}]" if ":" in daemon["address"] else daemon["address"]
+    asked = {
+        "name": "smtp_tls_policy_maps",
+        "value": f"socketmap:inet:{address}:{daemon['port']}:postfix",
+        "comment": "MTA-STS: where a domain's policy is in mode enforce, to its servers alone, with a certificate of a CA",
+    }
+    return [
+        {"group": "TLS", "weight": 350, **item} for item in (asked, {"name": "smtp_tls_CApath", "value": CERTIFICATES})
+    ]
+
+
+def postfix_mta_sts_problems(declared):
+    """Return what of MTA-STS is declared otherwise as well, a list of sentences. declared: the role's variables, each of its type."""
+    if not declared["postfix_mta_sts"]:
+        return []
+    problems = [
+        "postfix_main_cf: smtp_tls_policy_maps is written by sokuhai_mta_sts: leave one of the two out"
+        for item in declared["postfix_main_cf"]
+        if item["name"] == "smtp_tls_policy_maps"
+    ]
+    if declared["postfix_smarthost"]:
+        problems.append(
+            "sokuhai_mta_sts: with sokuhai_smarthost no mail goes to the servers that the policies are about: set it to false"
+        )
+    return problems
+
+
 def postfix_dane_problems(declared):
     """Return what keeps DANE (postfix_dane) from working, a list of sentences. declared: the role's variables, each of its type."""
     if not declared["postfix_dane"]:
@@ -159,5 +192,7 @@ class FilterModule:
             "postfix_smarthost_tables": postfix_smarthost_tables,
             "postfix_smarthost_problems": postfix_smarthost_problems,
             "postfix_smarthost_twice": postfix_smarthost_twice,
+            "postfix_mta_sts_items": postfix_mta_sts_items,
+            "postfix_mta_sts_problems": postfix_mta_sts_problems,
             "postfix_dane_problems": postfix_dane_problems,
         }

@@ -56,6 +56,7 @@ class Asked:
     spf: str = ""
     greylist: bool = False
     dkim: str = ""
+    mta_sts: bool = False
     sasl: bool = False
     recipients: bool = False
     monitor: bool = False
@@ -143,6 +144,7 @@ NAMED, QUERY, POSTGREY, DOVECOT, AUTH = 12 * MIB, 27 * KIB, 18 * MIB, 8 * MIB, 1
 POSTFWD = 30 * MIB
 #: roles/dkim/README.md: rspamd's three processes, what each connection of an smtpd takes, and all public suffixes, which DMARC needs.
 DKIM, DKIM_CONNECTION, DKIM_SUFFIXES = 70 * MIB, 40 * KIB, 200 * MIB
+MTA_STS = 60 * MIB
 MONITOR, BASE = 20 * MIB, 40 * MIB
 #: roles/spf/README.md: how many connections a process of the Python agent serves; the process, each connection, and the five that pass one on.
 SPF_CONNECTIONS, SPF_SERVER, SPF_CONNECTION, SPF_HELPERS = 400, 14 * MIB, 154 * KIB, 5 * 7 * MIB
@@ -188,6 +190,9 @@ SERVICES = (
             else 0
         ),
         lower="dkim_dmarc: none, or dkim_domains: []",
+    ),
+    Service(
+        "MTA-STS policies", "mta-sts-daemon", memory=lambda asked: MTA_STS * asked.mta_sts, lower="sokuhai_mta_sts"
     ),
     Service("greylisting", "postgrey", memory=lambda asked: 2 * POSTGREY * asked.greylist, lower="sokuhai_greylist"),
     Service(
@@ -293,6 +298,7 @@ def asked_of(declared):
         spf=declared["spf_agent"] if declared.get("spf_mode", "none") != "none" else "",
         greylist=declared.get("greylist_enabled", False),
         dkim=dkim_of(declared),
+        mta_sts=declared.get("mta_sts_enabled", False),
         sasl=declared.get("sasl_enabled", False),
         recipients=declared.get("sasl_recipients_limited", False),
         monitor=declared.get("monitor_enabled", False),

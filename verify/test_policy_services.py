@@ -1,4 +1,4 @@
-"""The services that Postfix asks about a mail: SPF's agent, the two of greylisting, and what counts recipients."""
+"""The services that Postfix asks about a mail: SPF's agent, the two of greylisting, what counts recipients, and MTA-STS policies."""
 
 import json
 
@@ -170,3 +170,20 @@ def test_what_counts_recipients_lets_whom_it_does_not_know_pass(host, recipients
         recipient="verify@probe.invalid",
     )
     assert answer.upper() == "DUNNO", answer
+
+
+# socketmap_table(5); a name that is no domain is answered without a look into the DNS
+ASK_POLICY = """
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60)
+s.sendall(b'22:postfix .probe.invalid,')
+print(s.recv(200).decode())
+"""
+
+
+def test_policies_of_mta_sts_are_answered(host, declared):
+    if not declared["mta_sts_enabled"]:
+        pytest.skip("mta_sts_enabled is false: nobody asks for policies")
+    assert ":NOTFOUND" in hostlib.python(host, ASK_POLICY, declared["mta_sts_address"], str(declared["mta_sts_port"]))
+    asked = hostlib.postconf(host, "smtp_tls_policy_maps")["smtp_tls_policy_maps"]
+    assert asked.endswith(f":{declared['mta_sts_port']}:postfix"), asked

@@ -91,6 +91,8 @@ def missing(_host, monitor, sample):
         may_miss.add("watch_starts")
     if not monitor["dkim_enabled"]:
         may_miss.add("dkim_running")
+    if not monitor["mta_sts_enabled"]:
+        may_miss.add("mta_sts_running")
     if not int(monitor["bind_statistics_port"]):
         may_miss.add("named_recursive_clients")
     empty = {name for name, value in sample.items() if value == "" and name not in may_miss}
@@ -104,6 +106,7 @@ def missing(_host, monitor, sample):
         "postfix_running": sample["postfix_running"] == "1",
         "greylist_running": sample["greylist_running"] in ("1", ""),
         "dkim_running": sample["dkim_running"] in ("1", ""),
+        "mta_sts_running": sample["mta_sts_running"] in ("1", ""),
         "queue_disk_used": 0 < int(sample["queue_disk_used"]) <= int(sample["queue_disk_total"]),
     }
     return {name for name in sound if not sound[name]}

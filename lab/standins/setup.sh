@@ -29,6 +29,7 @@ version() { # package: upstream version without Debian's additions
 	echo "spf-engine $(version postfix-policyd-spf-python)"
 	echo "rspamd $(version rspamd)"
 	echo "perl $(version perl)"
+	echo "mta-sts-resolver $(version postfix-mta-sts-resolver)"
 	echo "pcre2 $(version libpcre2-8-0)"
 	echo "python $(python3 -c 'import platform; print(platform.python_version())')"
 } > $ports/versions
@@ -399,6 +400,42 @@ sed -i 's,/etc/postfix-policyd-spf-python/,/usr/local/etc/python-policyd-spf/,' 
 find $p/$modules -name __pycache__ -prune -exec rm -rf {} +
 cp /etc/postfix-policyd-spf-python/policyd-spf.conf $p/usr/local/etc/python-policyd-spf/policyd-spf.conf.sample
 rm -rf /etc/postfix-policyd-spf-python /usr/bin/pyspf* /usr/bin/spfquery* /usr/bin/pyspf-type99*
+
+# what it needs of Python stays; the rc script does what that of mail/py-postfix-mta-sts-resolver does
+p=$ports/mta-sts-resolver
+mkdir -p $p/usr/local/bin $p/usr/local/etc/rc.d $p/$modules
+mv /usr/bin/mta-sts-daemon /usr/bin/mta-sts-query $p/usr/local/bin/
+sed -i "1s,^#!.*,#!/usr/local/bin/$(basename "$(readlink -f /usr/bin/python3)")," $p/usr/local/bin/mta-sts-*
+mv /$modules/postfix_mta_sts_resolver* $p/$modules/
+# SO_REUSEPORT_LB is FreeBSD's kernel's
+sed -i 's/socket.SOL_SOCKET, 0x10000/socket.SOL_SOCKET, socket.SO_REUSEPORT/' $p/$modules/postfix_mta_sts_resolver/responder.py
+find $p/$modules -name __pycache__ -prune -exec rm -rf {} +
+cat > $p/usr/local/etc/rc.d/mta_sts <<EOF
+#!/bin/sh
+# PROVIDE: mta_sts
+# REQUIRE: DAEMON
+# KEYWORD: shutdown
+. /etc/rc.subr
+name=mta_sts
+rcvar=mta_sts_enable
+load_rc_config \$name
+: \${mta_sts_enable:=NO}
+: \${mta_sts_config=/usr/local/etc/mta-sts-daemon.yml}
+: \${mta_sts_user=nobody}
+pidfile=/var/run/mta_sts.pid
+command=/usr/local/bin/mta-sts-daemon
+command_interpreter=/usr/local/bin/$(basename "$(readlink -f /usr/bin/python3)")
+start_cmd=mta_sts_start
+mta_sts_start() {
+	/usr/sbin/daemon -u "\$mta_sts_user" -p "\$pidfile" "\$command" -c "\$mta_sts_config"
+}
+run_rc_command "\$1"
+EOF
+chmod 555 $p/usr/local/etc/rc.d/mta_sts
+cat > $p/usr/local/etc/mta-sts-daemon.yml.sample <<EOF
+host: 127.0.0.1
+port: 8461
+EOF
 
 # a library that a package brings: Debian's stays where the daemons look for it
 p=$ports/pcre2

@@ -56,3 +56,8 @@ def flushed(lab, token, count=1):
     """Have the queue run; what then arrived, once all *count* recipients have it."""
     lab.sh("postqueue", "-f")
     return until(lambda: len(found := arrived(lab, token)) >= count and found)
+
+
+def logged(lab, since, words):
+    """Whether the log has a line with *words* from line *since* on."""
+    return words in lab.sh("sh", "-c", f"tail -n +{since + 1} /var/log/maillog").stdout

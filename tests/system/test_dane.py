@@ -1,7 +1,7 @@
 """Mail to domains with TLSA records: over TLS to the server that they name, or not at all."""
 
 import pytest
-from outward import arrived, deferred, flushed, log_end, send, steer
+from outward import arrived, deferred, flushed, log_end, logged, send, steer
 from practice import changed, full_only, until
 
 DECLARED = {"postfix_dane": True}
@@ -14,11 +14,6 @@ def dane(lab):
     lab.internet("ctl", "reset")
     lab.applied("site.yml", "--tags", "postfix")
     lab.sh("postsuper", "-d", "ALL")
-
-
-def logged(lab, since, words):
-    """Whether the log has a line with *words* from line *since* on."""
-    return words in lab.sh("sh", "-c", f"tail -n +{since + 1} /var/log/maillog").stdout
 
 
 def test_a_server_that_fits_gets_it_and_one_without_records_as_before(dane):

@@ -39,6 +39,7 @@ SETTINGS = {
     "relay": None,
     "textfile": "",
     "greylist": [],
+    "mta_sts": [],
     "named": "",
     "recipients": [],
     "dkim": "",

@@ -76,7 +76,7 @@ def named_in(text):
 
 # rc.conf's own, and a service of ours that is no variable
 NOT_OURS = re.compile(
-    r"postfix_(enable|limits|login_class)$|sokuhai_(postgrey|dkim|postfwd|postfwd_enable)$|sasl_(passwd|username)$|dkim_clients$"
+    r"postfix_(enable|limits|login_class)$|sokuhai_(postgrey|dkim|postfwd|postfwd_enable)$|sasl_(passwd|username)$|dkim_clients$|mta_sts_(enable|config|down|running)$"
 )
 
 

@@ -168,4 +168,5 @@ def test_what_is_added_up_is_what_the_sampler_counts():
         "greylist_running",
         "recipients_running",
         "dkim_running",
+        "mta_sts_running",
     }

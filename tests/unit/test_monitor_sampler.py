@@ -417,6 +417,14 @@ def test_a_signer_runs_where_the_process_of_its_pid_file_does(steps, monkeypatch
     assert [*found, steps.measure(5)["dkim_running"]] == [1, 1, 0, 0, 0]
 
 
+def test_a_daemon_of_policies_that_is_down_is_zero(steps, monkeypatch):
+    monkeypatch.setattr(freebsd, "enabled", lambda service: service == "mta_sts")
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        steps.settings["mta_sts"] = ["127.0.0.1:%d" % one.getsockname()[1]]
+        assert steps.measure(5)["mta_sts_running"] == 1
+    assert steps.measure(5)["mta_sts_running"] == 0
+
+
 def test_what_may_be_about_to_be_an_alarm_is_looked_at_often(steps, clock, monkeypatch):
     monkeypatch.setattr(freebsd, "enabled", lambda service: service == "named")
     rows = {second: found for second in range(0, 90, 5) if (found := stepped(steps, clock, second))}

@@ -106,3 +106,34 @@ def test_dane_needs_a_resolver_that_validates(change, words):
     assert len(problems) == bool(words), problems
     for word in words or ():
         assert word in problems[0]
+
+
+def test_policies_of_mta_sts_are_asked_of_the_daemon_and_judged_by_cas():
+    found = {item["name"]: item["value"] for item in outward.postfix_mta_sts_items({"address": "::1", "port": 8461})}
+    assert found == {
+        "smtp_tls_policy_maps": "socketmap:inet:[::1]:8461:postfix",
+        "smtp_tls_CApath": "/etc/ssl/certs",
+    }
+    assert outward.postfix_mta_sts_items({"address": "127.0.0.1", "port": 1})[0]["value"].endswith(
+        ":127.0.0.1:1:postfix"
+    )
+    assert outward.postfix_mta_sts_items({}) == []
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({}, None),
+        ({"postfix_smarthost": HOME}, ["sokuhai_mta_sts", "sokuhai_smarthost"]),
+        ({"postfix_main_cf": [{"name": "smtp_tls_policy_maps"}]}, ["postfix_main_cf: smtp_tls_policy_maps"]),
+        ({"postfix_mta_sts": {}, "postfix_smarthost": HOME}, None),
+    ],
+)
+def test_whoever_decides_about_tls_besides_is_refused(change, words):
+    daemon = {"address": "127.0.0.1", "port": 8461}
+    problems = outward.postfix_mta_sts_problems(
+        {"postfix_mta_sts": daemon, "postfix_smarthost": {}, "postfix_main_cf": [], **change}
+    )
+    assert len(problems) == bool(words), problems
+    for word in words or ():
+        assert word in problems[0]

@@ -378,7 +378,7 @@ def test_a_login_class_as_limits_prints_it(text, expected):
     ],
 )
 def test_pkg_is_asked_for_where_a_role_installs_something(changed, asked):
-    given = {f"{role}_install": False for role in ("bind", "postfix", "sasl", "spf", "greylist", "dkim")}
+    given = {f"{role}_install": False for role in ("bind", "postfix", "sasl", "spf", "greylist", "dkim", "mta_sts")}
     given |= {"sasl_enabled": True, "spf_mode": "mark", "greylist_enabled": True, "dkim_enabled": True}
     assert bool(checks.preflight_installs(given | changed)) is asked
 

@@ -8,6 +8,7 @@ import base64
 import datetime
 import hashlib
 import pathlib
+import re
 import ssl
 
 from cryptography import x509
@@ -17,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ..files import put
 from .sink import Smtp
 
+HOST = re.compile(rb"^Host: mta-sts\.([a-z0-9.-]+)", re.I | re.M)
+USES = "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign crl_sign encipher_only decipher_only".split()
 DAY = datetime.timedelta(days=1)
 
 
@@ -66,6 +69,9 @@ def certificate(name, public, signer, issuer=None, names=()):
     made = made.public_key(public).serial_number(x509.random_serial_number())
     made = made.not_valid_before(now - DAY).not_valid_after(now + 60 * DAY)
     made = made.add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
+    # Python 3.13 takes no CA without it (VERIFY_X509_STRICT)
+    uses = dict.fromkeys(USES, False) | {"digital_signature": True, "key_cert_sign": not names}
+    made = made.add_extension(x509.KeyUsage(**uses), critical=True)
     made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     if issuer:
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())
@@ -148,6 +154,27 @@ class Secure(Smtp):
             self.transport.write(b"535 5.7.8 Wrong user or password\r\n")
 
 
+class Policy(asyncio.Protocol):
+    """The web server of a domain's MTA-STS policy (RFC 8461): mode enforce, and the domain's one mail server, whatever the domain."""
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.buffer = b""
+
+    def data_received(self, chunk):
+        self.buffer += chunk
+        if b"\r\n\r\n" not in self.buffer:
+            return
+        found = HOST.search(self.buffer)
+        domain = found[1].decode() if found else "invalid"
+        body = f"version: STSv1\r\nmode: enforce\r\nmx: mail.{domain}\r\nmax_age: 86400\r\n"
+        head = (
+            f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write((head + body).encode())
+        self.transport.close()
+
+
 async def listen(book, entries, tls, opened):
     """Open the servers of *entries*, which Tls *tls* vouches for. opened: sockets of (address, port). Returns the asyncio servers."""
     loop, servers = asyncio.get_running_loop(), []
@@ -161,4 +188,6 @@ async def listen(book, entries, tls, opened):
 
             for sock in opened(entry["address"], port):
                 servers.append(await loop.create_server(made, sock=sock, ssl=context if wrapped else None))
+        for sock in opened(entry["address"], 443) if entry.get("policies") else ():
+            servers.append(await loop.create_server(Policy, sock=sock, ssl=context))
     return servers

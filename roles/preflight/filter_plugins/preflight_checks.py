@@ -16,6 +16,7 @@ def preflight_installs(declared):
             ("spf", "spf_mode"),
             ("greylist", "greylist_enabled"),
             ("dkim", "dkim_enabled"),
+            ("mta_sts", "mta_sts_enabled"),
         )
     )
 

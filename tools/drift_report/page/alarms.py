@@ -30,6 +30,12 @@ ALARMS = {
         ("tail -50 /var/log/maillog", "service sokuhai_dkim start"),
         "sokuhai_dkim",
     ),
+    "mta_sts_down": (
+        "alarm_down",
+        "do_down",
+        ("tail -50 /var/log/messages", "service mta_sts start"),
+        "mta-sts-daemon",
+    ),
     "named_silent": ("alarm_silent", "do_down", ("tail -50 /var/log/messages", "service named restart"), "named"),
     "queue_disk_used": ("alarm_share", "do_room", DISK, None),
     "queue_inodes_used": ("alarm_share", "do_room", DISK, None),

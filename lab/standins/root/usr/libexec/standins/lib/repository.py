@@ -120,6 +120,14 @@ def catalogue():
             (f"python{py}",),
         ),
         Offer("rspamd", have["rspamd"], "mail/rspamd", "Fast spam filtering system", "rspamd", ("perl5",)),
+        Offer(
+            f"py{py}-postfix-mta-sts-resolver",
+            have["mta-sts-resolver"],
+            "mail/py-postfix-mta-sts-resolver",
+            "TLS client policy for Postfix according to domain MTA-STS policy",
+            "mta-sts-resolver",
+            (f"python{py}",),
+        ),
         Offer("doas", have["doas"], "security/doas", "Simple sudo alternative to run commands as another user", "doas"),
     ]
     dovecot = next(offer for offer in offers if offer.name == "dovecot")

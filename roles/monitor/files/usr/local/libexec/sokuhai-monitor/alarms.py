@@ -31,6 +31,7 @@ ALARMS = (
     down("greylist", "the greylisting service (sokuhai_postgrey)"),
     down("recipients", "what counts the recipients of users (sokuhai_postfwd)"),
     down("dkim", "the signer (sokuhai_dkim), for which mail waits"),
+    down("mta_sts", "the daemon of MTA-STS policies (mta_sts), without which mail to others waits"),
     share("named_descriptors", "named_descriptors_limit", "ceiling_percent", "descriptors of named"),
     share(
         "named_recursive_clients",

@@ -60,7 +60,7 @@ FAMILIES = (
         each(
             "service",
             "",
-            **{name: name + "_running" for name in ("named", "postfix", "greylist", "recipients", "dkim")},
+            **{name: name + "_running" for name in ("named", "postfix", "greylist", "recipients", "dkim", "mta_sts")},
         ),
     ),
     ("named_answering", "gauge", "Whether a named that runs answers queries.", one("named_answering")),

@@ -26,6 +26,7 @@ SERVICES = {
     "greylist_running": "sokuhai_postgrey",
     "recipients_running": "sokuhai_postfwd",
     "dkim_running": "sokuhai_dkim",
+    "mta_sts_running": "mta_sts",
 }
 MUTE = 3  # samples in a row in which named did not answer
 
@@ -108,7 +109,7 @@ class Sampler:
         row = {}
         if processes is not None:
             row = {name + "_running": name in processes for name in ("named", "postfix")}
-        for name in ("greylist", "recipients"):
+        for name in ("greylist", "recipients", "mta_sts"):
             if self.settings[name]:
                 row[name + "_running"] = all(map(freebsd.accepts, self.settings[name]))
         if self.settings["dkim"]:

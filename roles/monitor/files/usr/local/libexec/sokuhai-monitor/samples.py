@@ -64,6 +64,7 @@ COLUMNS = (
     "greylist_running",
     "recipients_running",
     "dkim_running",
+    "mta_sts_running",
     "certificate_days",
     "watch_starts",
     "greylist_hits",
