@@ -227,29 +227,14 @@ def pair(run, pkg, scratch):
     run("pkg delete -fy sokuhai-contract-a sokuhai-contract-b")
 
 
-def test_a_package_in_the_way_is_removed_without_a_question(run, pair, scratch):
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_package_in_the_way_of_a_file_is_not_seen_and_stays(run, pair, scratch, locked):
+    # of a repository's package the plan says what goes, and it goes (pkg 2.8.4)
     first, second = pair
     assert run("pkg install -yU %s", first).rc == 0
     assert run("pkg which -q %s", f"{scratch}/common").out == "sokuhai-contract-a-1.0\n"
-    planned = run("pkg install -nU %s", second)
-    assert planned.rc == 1 and run("pkg info -e sokuhai-contract-a").rc == 0
-    assert "Checking integrity... done (1 conflicting)\n" in planned.out, planned
-    assert re.search(
-        r"^  - sokuhai-contract-b-1\.0( \[.*\])? conflicts with sokuhai-contract-a-1\.0( \[installed\])? on \S+/common$",
-        planned.out,
-        re.MULTILINE,
-    ), planned
-    # up to 2.4 what goes comes first, with 2.8 last
-    for line in (r"Installed packages to be REMOVED:\n\tsokuhai-contract-a: 1\.0", r"New packages to be INSTALLED:"):
-        assert re.search(rf"^{line}.*\n", planned.out, re.MULTILINE), planned
-    assert run("pkg install -yU %s", second).rc == 0
-    assert run("pkg info -e sokuhai-contract-a").rc == 1 and run("cat %s", f"{scratch}/common").out == "b\n"
-
-
-def test_a_locked_package_in_the_way_is_not_seen_until_its_file_would_be_taken(run, pair, scratch):
-    first, second = pair
-    assert run("pkg install -yU %s", first).rc == 0
-    run("pkg lock -yq sokuhai-contract-a")
+    if locked:
+        run("pkg lock -yq sokuhai-contract-a")
     try:
         planned = run("pkg install -nU %s", second)
         assert planned.rc == 1 and "REMOVED" not in planned.out, planned

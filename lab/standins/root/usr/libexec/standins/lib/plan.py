@@ -71,23 +71,23 @@ class Plan:
             self.steps.append((manifest, source, automatic))
 
     def in_the_way(self):
-        """Installed packages of other names that have a file which one of these brings; a locked one is not even seen, see against_a_lock()."""
-        return [package for package in self.sharing() if not package["locked"]]
+        """Installed packages of other names that have a file which one of the repository's brings. Neither a locked one nor a package file's conflict is seen."""
+        ours = [step for step in self.steps if not isinstance(step[1], packages.Archive)]
+        return [package for package in self.sharing(ours) if not package["locked"]]
 
-    def sharing(self):
-        paths = {path for manifest, *_ in self.steps for path in manifest["files"]}
+    def sharing(self, steps):
+        paths = {path for manifest, *_ in steps for path in manifest["files"]}
         return self.db.installed(self.db.owners(paths) - self.names())
 
-    def against_a_lock(self):
-        """Refuse, as late as pkg does, what would take a file of a locked package (pkg 2.8.4)."""
-        for package in [one for one in self.sharing() if one["locked"]]:
-            has = set(self.db.files(package))
-            for manifest, *_ in self.steps:
-                for path in [path for path in manifest["files"] if path in has][:1]:
-                    raise Refused(
-                        f"{title(manifest)} conflicts with {title(package)} (installs files into the same place).  Problematic file: {path}",
-                        3,
-                    )
+    def unseen(self, gone):
+        """Refuse, as late as pkg 2.8.4 does, what would take a file of a package that is not *gone* by then."""
+        for step in self.steps:
+            for package in [one for one in self.sharing([step]) if one not in gone]:
+                path = min(set(self.db.files(package)) & set(step[0]["files"]))
+                raise Refused(
+                    f"{title(step[0])} conflicts with {title(package)} (installs files into the same place).  Problematic file: {path}",
+                    3,
+                )
 
     def remote(self):
         """Where those that are of the repository lie once they were fetched."""
