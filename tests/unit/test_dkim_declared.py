@@ -17,6 +17,7 @@ def declared(**changes):
         "dkim_spf_mode": "mark",
         "dkim_domains": [{"name": "home.example"}],
     }
+    given["dkim_networks"] = given["dkim_mynetworks"]
     return given | {"dkim_" + name: value for name, value in changes.items()}
 
 
