@@ -43,8 +43,8 @@ MSIZE, MCLBYTES = 256, 2048
 class Asked:
     """The declared values that sizes follow from: the shared ones, named's tcp-listen-queue and its udp-receive-buffer (bytes).
 
-    submission: smtpd(8) of the two submission services together. spf: the agent, python, perl or "". dkim: the signer, sign, dmarc or "". asked_by_others: somebody beside this host's
-    own processes may ask named. cache_share (per cent of RAM), cache_floor, cache_ceiling (MiB): named's cache.
+    submission: smtpd(8) of the two submission services together. spf: the agent, python, perl or "". dkim: the signer, sign, dmarc or "".
+    ahead: lookups ahead, open at a time. asked_by_others: somebody beside this host's own processes may ask named. cache_share (per cent of RAM), cache_floor, cache_ceiling (MiB): named's cache.
     """
 
     openfiles: int
@@ -54,6 +54,7 @@ class Asked:
     receive_buffer: int = 0
     submission: int = SUBMISSION
     spf: str = ""
+    ahead: int = 0
     greylist: bool = False
     dkim: str = ""
     mta_sts: bool = False
@@ -92,7 +93,7 @@ def outstanding(asked):
     A process waits for one answer at a time; a stub resolver asks again after 5 s, and named gives up after 10.
     """
     own = 2 * (4 * asked.process_limit + 2 * asked.submission + (asked.process_limit if asked.spf else 0) + 300)
-    return asked.recursive_clients if asked.asked_by_others else min(asked.recursive_clients, own)
+    return asked.recursive_clients if asked.asked_by_others else min(asked.recursive_clients, own + asked.ahead)
 
 
 def spf_processes(asked):
@@ -102,8 +103,16 @@ def spf_processes(asked):
 def spf_memory(asked):
     if asked.spf == "perl":
         return asked.process_limit * SPF_PERL
-    servers = math.ceil(asked.process_limit / SPF_CONNECTIONS)
-    return servers * SPF_SERVER + asked.process_limit * SPF_CONNECTION + SPF_HELPERS if asked.spf else 0
+    return one_for_all(asked.process_limit) if asked.spf else 0
+
+
+def one_for_all(connections):
+    """Bytes of a policy service whose *connections* one process answers, or as many as are needed."""
+    return math.ceil(connections / SPF_CONNECTIONS) * SPF_SERVER + connections * SPF_CONNECTION + SPF_HELPERS
+
+
+def ahead_memory(asked):
+    return one_for_all(asked.process_limit + asked.submission) + asked.ahead * LOOKUP if asked.ahead else 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +157,8 @@ MTA_STS = 60 * MIB
 MONITOR, BASE = 20 * MIB, 40 * MIB
 #: roles/spf/README.md: how many connections a process of the Python agent serves; the process, each connection, and the five that pass one on.
 SPF_CONNECTIONS, SPF_SERVER, SPF_CONNECTION, SPF_HELPERS = 400, 14 * MIB, 154 * KIB, 5 * 7 * MIB
+#: A lookup of role ahead that waits for its answer.
+LOOKUP = 8 * KIB
 #: An interpreter and its spawn(8) for each smtpd.
 SPF_PERL = 9 * MIB + 2 * KERNEL_PER_PROCESS
 
@@ -181,6 +192,7 @@ SERVICES = (
     Service(
         "SPF", "nobody", processes=spf_processes, memory=spf_memory, lower="sokuhai_spf: none, or sokuhai_process_limit"
     ),
+    Service("lookups ahead", "nobody", memory=ahead_memory, lower="sokuhai_ahead: false, or ahead_questions"),
     Service(
         "DKIM",
         "rspamd",
@@ -296,6 +308,7 @@ def asked_of(declared):
         receive_buffer=declared.get("bind_udp_receive_buffer", 0),
         submission=2 * declared["postfix_submission_maxproc"] if declared.get("postfix_submission") else 0,
         spf=declared["spf_agent"] if declared.get("spf_mode", "none") != "none" else "",
+        ahead=declared["ahead_questions"] if declared.get("ahead_enabled") else 0,
         greylist=declared.get("greylist_enabled", False),
         dkim=dkim_of(declared),
         mta_sts=declared.get("mta_sts_enabled", False),

@@ -28,6 +28,7 @@ version() { # package: upstream version without Debian's additions
 	echo "policyd-spf-perl $(version postfix-policyd-spf-perl)"
 	echo "spf-engine $(version postfix-policyd-spf-python)"
 	echo "rspamd $(version rspamd)"
+	echo "dnspython $(version python3-dnspython)"
 	echo "perl $(version perl)"
 	echo "mta-sts-resolver $(version postfix-mta-sts-resolver)"
 	echo "pcre2 $(version libpcre2-8-0)"
@@ -395,7 +396,7 @@ modules=usr/lib/python3/dist-packages
 mkdir -p $p/usr/local/bin $p/usr/local/etc/python-policyd-spf $p/$modules
 mv /usr/bin/policyd-spf $p/usr/local/bin/
 sed -i "1s,^#!.*,#!/usr/local/bin/$(basename "$(readlink -f /usr/bin/python3)")," $p/usr/local/bin/policyd-spf
-for module in spf_engine spf.py authres DNS; do mv /$modules/$module $p/$modules/; done
+for module in spf_engine spf.py authres; do mv /$modules/$module $p/$modules/; done
 sed -i 's,/etc/postfix-policyd-spf-python/,/usr/local/etc/python-policyd-spf/,' $p/$modules/spf_engine/policyd_spf.py
 find $p/$modules -name __pycache__ -prune -exec rm -rf {} +
 cp /etc/postfix-policyd-spf-python/policyd-spf.conf $p/usr/local/etc/python-policyd-spf/policyd-spf.conf.sample
@@ -436,6 +437,10 @@ cat > $p/usr/local/etc/mta-sts-daemon.yml.sample <<EOF
 host: 127.0.0.1
 port: 8461
 EOF
+p=$ports/dnspython
+mkdir -p $p/$modules
+mv /$modules/dns $p/$modules/
+find $p/$modules -name __pycache__ -prune -exec rm -rf {} +
 
 # a library that a package brings: Debian's stays where the daemons look for it
 p=$ports/pcre2

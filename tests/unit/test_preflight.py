@@ -378,8 +378,11 @@ def test_a_login_class_as_limits_prints_it(text, expected):
     ],
 )
 def test_pkg_is_asked_for_where_a_role_installs_something(changed, asked):
-    given = {f"{role}_install": False for role in ("bind", "postfix", "sasl", "spf", "greylist", "dkim", "mta_sts")}
-    given |= {"sasl_enabled": True, "spf_mode": "mark", "greylist_enabled": True, "dkim_enabled": True}
+    given = {
+        f"{role}_install": False for role in ("bind", "postfix", "sasl", "spf", "ahead", "greylist", "dkim", "mta_sts")
+    }
+    on = {name: True for name in ("sasl_enabled", "greylist_enabled", "dkim_enabled", "ahead_enabled")}
+    given |= {"spf_mode": "mark", **on}
     assert bool(checks.preflight_installs(given | changed)) is asked
 
 

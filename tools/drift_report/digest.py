@@ -7,7 +7,7 @@ from .samples import sane
 #: From the best to the worst; exit statuses are command.py's
 STATUSES = ("clean", "drift", "unreachable", "error")
 # Postfix's set is made of what these roles say: without them its check run compares the host with half of what is declared.
-FEEDS = {"postfix": ("access", "dkim", "greylist", "spf")}
+FEEDS = {"postfix": ("access", "ahead", "dkim", "greylist", "spf")}
 # What preflight has refused would be refused once more by these, in other words.
 SAME = {"limits": ("preflight",)}
 #: The role that looks at what runs: a host on which it did not come to its end is not judged

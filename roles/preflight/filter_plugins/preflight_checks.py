@@ -14,6 +14,7 @@ def preflight_installs(declared):
             ("postfix", "postfix_install"),
             ("sasl", "sasl_enabled"),
             ("spf", "spf_mode"),
+            ("ahead", "ahead_enabled"),
             ("greylist", "greylist_enabled"),
             ("dkim", "dkim_enabled"),
             ("mta_sts", "mta_sts_enabled"),

@@ -61,12 +61,14 @@ def access_set(declared, healthy):
     main += [_restriction(name, value, 396) for name, value in classes]
     if declared["profile"] == "current":
         main += [{**item, "group": "Access", "weight": 391} for item in _postscreen(declared, found, healthy)]
-    spf = (declared["services"] or {}).get("spf")
-    spf = spf if isinstance(spf, dict) else {}
+    services = [service for service in (declared["services"] or {}).values() if isinstance(service, dict)]
     return {
         "restrictions": restrictions,
-        "main_cf": main + list(spf.get("main_cf") or []),
-        "master_cf": list(declared["master_services"]) + list(spf.get("master_cf") or []),
+        "main_cf": main + [item for service in services for item in service.get("main_cf") or []],
+        "master_cf": [
+            *declared["master_services"],
+            *(item for service in services for item in service.get("master_cf") or []),
+        ],
         "tables": [_table(name, found[name]) for name in found if found[name]],
         "samples": samples.questions(declared)
         + [

@@ -10,7 +10,7 @@ from .lists import service_of
 
 #: access(5): actions whose text may hold a colon.
 WITH_TEXT = ("REJECT", "DEFER", "DEFER_IF_PERMIT", "WARN", "INFO", "PREPEND", "HOLD", "REDIRECT", "BCC", "FILTER")
-SERVICES = ("spf", "mild", "harsh")
+SERVICES = ("ahead", "spf", "mild", "harsh")
 
 
 def problems(declared):

@@ -21,7 +21,7 @@ def class_of(items, values, last):
     """
     rules = []
     for item in items:
-        if item.get("sleep") or item.get("service") in ("mild", "harsh"):
+        if item.get("sleep") or item.get("service") in ("ahead", "mild", "harsh"):
             continue
         if item.get("table") in INSTEAD:
             item = {**item, "table": INSTEAD[item["table"]]}

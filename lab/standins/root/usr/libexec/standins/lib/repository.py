@@ -117,7 +117,7 @@ def catalogue():
             "mail/py-spf-engine",
             "SPF engine for Postfix policy server and milter implemented in Python",
             "spf-engine",
-            (f"python{py}",),
+            (f"python{py}", f"py{py}-dnspython"),
         ),
         Offer("rspamd", have["rspamd"], "mail/rspamd", "Fast spam filtering system", "rspamd", ("perl5",)),
         Offer(
@@ -126,6 +126,14 @@ def catalogue():
             "mail/py-postfix-mta-sts-resolver",
             "TLS client policy for Postfix according to domain MTA-STS policy",
             "mta-sts-resolver",
+            (f"python{py}",),
+        ),
+        Offer(
+            f"py{py}-dnspython",
+            have["dnspython"],
+            "dns/py-dnspython",
+            "DNS toolkit for Python",
+            "dnspython",
             (f"python{py}",),
         ),
         Offer("doas", have["doas"], "security/doas", "Simple sudo alternative to run commands as another user", "doas"),
