@@ -19,16 +19,16 @@ service postfix stop </dev/null >/dev/null 2>&1
 cp -a /var/spool/postfix /tmp/queue
 mount -t tmpfs -o size=64m,mode=755 tmpfs /var/spool/postfix
 cp -a /tmp/queue/. /var/spool/postfix/
-for name in dovecot postfix; do service $name restart </dev/null >/dev/null 2>&1; done
+for name in dovecot postfix; do service $name restart </dev/null >/dev/null 2>&1 || :; done
 """
 LARGE_QUEUE = """set -e
-for name in postfix dovecot; do service $name stop </dev/null >/dev/null 2>&1; done
+for name in postfix dovecot; do service $name stop </dev/null >/dev/null 2>&1 || :; done
 rm -rf /tmp/queue /tmp/new && cp -a /var/spool/postfix /tmp/new
 # spawn(8) starts the SPF agent in it, which outlives Postfix; and the sampler looks into it from time to time
-for pid in $(pgrep -f '[s]okuhai-policyd'); do kill $pid; done
+for pid in $(pgrep -f '[s]okuhai-policyd'); do kill $pid || :; done
 tries=0; until umount /var/spool/postfix; do tries=$((tries + 1)); test $tries -lt 60; sleep 1; done
 rm -rf /var/spool/postfix && mv /tmp/new /var/spool/postfix
-for name in dovecot postfix; do service $name restart </dev/null >/dev/null 2>&1; done
+for name in dovecot postfix; do service $name restart </dev/null >/dev/null 2>&1 || :; done
 """
 
 
