@@ -129,12 +129,12 @@ def test_newsyslog_writes_no_line_of_its_own_and_leaves_the_file_to_the_samplers
 def test_named_tells_its_counters_on_the_loopback_and_a_running_named_takes_that_over():
     text = (ROOT / "roles/bind/templates/usr/local/etc/namedb/named.conf.j2").read_text()
     block = text[text.index("statistics-channels {") : text.index("statistics-channels {") + 120]
-    place = re.search(r"inet \{\{ (\S+) }} port \{\{ \S+ }} allow \{ \{\{ (\S+) }}; };", block).groups()
+    place = re.search(r"inet \{\{ (\S+) }} port ", block)[1]
     asked = re.search(
         "'statistics_address': (.*),",
         (ROOT / "roles/monitor/templates/usr/local/etc/sokuhai-monitor.json.j2").read_text(),
     )[1]
-    assert {asked, *place} == {"sokuhai_loopback"}
+    assert asked == place == "sokuhai_loopback"
     bind = util("bind_statements")
     assert (
         bind.needs_restart(
