@@ -11,7 +11,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 import figures
 
-ROLES = ("sokuhai", "limits", "bind", "postfix", "sasl", "access", "spf", "greylist", "monitor")
+ROLES = ("sokuhai", "limits", "bind", "postfix", "sasl", "access", "ahead", "spf", "greylist", "monitor")
 OTHER = yaml.safe_load((ROOT / "tests/system/other_settings.yml").read_text())
 
 
