@@ -147,6 +147,18 @@ def test_spf_asks_the_hosts_own_named(host, spf, declared):
     assert servers and servers[0] in ("127.0.0.1", "::1", declared["sokuhai_loopback"]), servers
 
 
+def test_lookups_ahead_answer_through_postfixs_socket_and_never_decide(host, declared):
+    if not declared["ahead_enabled"]:
+        pytest.skip("sokuhai_ahead is false: no domain is looked up ahead")
+    settings = hostlib.postconf(host)
+    assert "unix:private/ahead, default_action=DUNNO" in settings["smtpd_recipient_restrictions"]
+    place = f"{settings['queue_directory']}/private/ahead"
+    assert (
+        ask(host, place, client_address="127.0.0.1", sender="", recipient=f"postmaster@{declared['postfix_domain']}")
+        == "DUNNO"
+    )
+
+
 @pytest.fixture
 def recipients(declared):
     if not declared["sasl_recipients_limited"]:

@@ -90,13 +90,19 @@ def test_the_submission_services_meet_no_list_about_spam(host, declared, setting
         options = hostlib.output(host, f"postconf -P '{port}/inet/*'")
         for name in ("client", "helo", "end_of_data"):
             assert re.search(rf"/smtpd_{name}_restrictions\s*=\s*$", options, re.M), f"{port}: {name}"
-        # how many recipients a user has may be counted, and nothing else asked of them (sasl_recipients_per_hour)
+        # domains may be looked up ahead, how many recipients a user has may be counted, and nothing else asked of them
         recipients = re.search(r"/smtpd_recipient_restrictions\s*=\s*(.*)$", options, re.M)[1]
         place = f"inet:{declared['sasl_recipients_address']}:{declared['sasl_recipients_port']}"
         wanted = (
-            rf"(check_sasl_access \S+/recipients_free, )?check_policy_service \{{ {place}, default_action=DUNNO, .*\}}"
+            [r"check_policy_service \{ unix:private/ahead, default_action=DUNNO, .*?\}"]
+            if declared["ahead_enabled"]
+            else []
         )
-        assert re.fullmatch(wanted if declared["sasl_recipients_limited"] else "", recipients), f"{port}: {recipients}"
+        if declared["sasl_recipients_limited"]:
+            wanted.append(
+                rf"(check_sasl_access \S+/recipients_free, )?check_policy_service \{{ {place}, default_action=DUNNO, .*\}}"
+            )
+        assert re.fullmatch(", ".join(wanted), recipients), f"{port}: {recipients}"
         # whose address it is may be asked, and nothing else (sasl_sender_check)
         senders = re.search(r"/smtpd_sender_restrictions\s*=\s*(.*)$", options, re.M)[1]
         assert not senders or re.fullmatch(r"(warn_if_reject, )?reject_authenticated_sender_login_mismatch", senders), (

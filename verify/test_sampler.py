@@ -89,6 +89,8 @@ def missing(_host, monitor, sample):
         may_miss.add("greylist_running")
     if not monitor["monitor_restart"]:
         may_miss.add("watch_starts")
+    if not monitor["sasl_recipients_limited"]:
+        may_miss.add("recipients_running")
     if not monitor["dkim_enabled"]:
         may_miss.add("dkim_running")
     if not monitor["mta_sts_enabled"]:
@@ -105,6 +107,7 @@ def missing(_host, monitor, sample):
         "named_running": sample["named_running"] == "1",
         "postfix_running": sample["postfix_running"] == "1",
         "greylist_running": sample["greylist_running"] in ("1", ""),
+        "recipients_running": sample["recipients_running"] in ("1", ""),
         "dkim_running": sample["dkim_running"] in ("1", ""),
         "mta_sts_running": sample["mta_sts_running"] in ("1", ""),
         "queue_disk_used": 0 < int(sample["queue_disk_used"]) <= int(sample["queue_disk_total"]),
