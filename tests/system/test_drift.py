@@ -44,6 +44,7 @@ ALIVE = (
     "/var/db/postgrey",
     "/var/db/blocklistd.db",
     "/var/db/sokuhai_monitor/",
+    "/var/db/sokuhai_ahead/",
     "/var/db/sokuhai_spf/",
     "/etc/resolv.conf.bak",
 )
