@@ -28,13 +28,13 @@ def running(lab):
     # the SPF agent comes with its first client
     daemons = [line.split(None, 1)[1] for line in processes if line.split(None, 1)[0] == "1" and "--server" not in line]
     sockets = (line.split() for line in lab.sh("sockstat", "-46l").stdout.splitlines()[1:])
-    # processes of Postfix come and go; what they serve is listened to by master as well
+    # processes of Postfix come and go, and with them what asks named for them; what they serve is listened to by master as well
     found = [
         *daemons,
         *(
             f"{user} {command} {proto} {local}"
             for user, command, _pid, _fd, proto, local, *_ in sockets
-            if user != "postfix"
+            if user not in ("postfix", "nobody")
         ),
     ]
     return sorted({re.sub(r"(/[0-9a-f]{12})\.\d+", r"\1", line) for line in found})
