@@ -1,5 +1,7 @@
 """A loss of power in the middle of a run, with what was not on disk: every file is the old one or the new one, and the next run ends in the new state."""
 
+import os
+
 import pytest
 from practice import KILLS, ROOT, changed, sized, until
 
@@ -16,12 +18,15 @@ KEPT = "find /etc /boot /usr/local/etc -name '*.before-sokuhai' -type f -exec sh
 
 
 @pytest.fixture(scope="module")
-def machine(lab):
+def machine(request):
     """(lab, what its configuration is, what it is with OTHER)."""
-    if not lab.outside:
+    if not os.environ.get("SOKUHAI_LAB", "").startswith(
+        "vm-"
+    ):  # asked before a practice host is brought up for nothing
         pytest.skip(
             "a practice host's files are in memory: what was not on disk shows on a virtual machine (docs/vm.md)"
         )
+    lab = request.getfixturevalue("lab")
     before = lab.fingerprint()
     lab.applied(variables=OTHER)
     other = lab.fingerprint()
