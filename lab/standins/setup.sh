@@ -381,10 +381,8 @@ p=$ports/rspamd
 mkdir -p $p/usr/local/bin $p/usr/local/share $p/usr/local/etc/rspamd $p/usr/share $p/var/db/rspamd $p/var/log/rspamd
 mv /usr/bin/rspamd /usr/bin/rspamadm /usr/bin/rspamc $p/usr/local/bin/
 mv /usr/share/rspamd $p/usr/local/share/rspamd
-suffixes=$p/usr/local/share/rspamd/effective_tld_names.dat
-if [ -L $suffixes ]; then
-	cp --remove-destination /usr/share/publicsuffix/public_suffix_list.dat $suffixes
-fi
+# the port brings the list itself, Debian has it in a package of its own
+cp --remove-destination /usr/share/publicsuffix/public_suffix_list.dat $p/usr/local/share/rspamd/effective_tld_names.dat
 ln -s /usr/local/share/rspamd $p/usr/share/rspamd
 cp /etc/rspamd/rspamd.conf $p/usr/local/etc/rspamd/rspamd.conf
 chown 770:770 $p/var/db/rspamd $p/var/log/rspamd
