@@ -41,6 +41,9 @@ resource.prlimit(pid, resource.RLIMIT_NOFILE, (int(sys.argv[2]) or hard, hard))
 ALIVE = (
     "/var/db/entropy",
     "/var/db/postfix/",
+    # locks of Postfix's daemons, which end after max_idle and start again when they are asked
+    "/var/spool/postfix/pid/unix.",
+    "/var/spool/postfix/pid/inet.",
     "/var/db/postgrey",
     "/var/db/blocklistd.db",
     "/var/db/sokuhai_monitor/",
