@@ -224,6 +224,13 @@ def test_strangers_mail_is_marked_and_what_dmarc_rejects_is_refused(lab):
         "dkim",
         variables={"dkim_verify": True, "dkim_dmarc": "refuse", "dkim_domains": [{"name": "home.example"}]},
     )
+
+    def policy(what):
+        done = lab.internet("ctl", "record", "home.example", "_dmarc", "TXT", f'"v=DMARC1; p={what}"')
+        assert done.returncode == 0, done.stdout + done.stderr
+        lab.sh("/usr/local/sbin/rndc", "flush")
+
+    policy("reject")
     try:
 
         def strange(sender, envelope, made):
@@ -239,4 +246,5 @@ def test_strangers_mail_is_marked_and_what_dmarc_rejects_is_refused(lab):
         # ours is signed as ever
         arrived(lab, send(lab))
     finally:
+        policy("none")
         lab.applied("site.yml", "--tags", "dkim")
