@@ -2,7 +2,7 @@
 """Variables of rc.conf(5) through sysrc(8), which keeps the file's form: many read, set or removed in one call of it.
 
 changes = rc.compare({"named_enable": "YES", "named_flags": None})
-diff = [rc.difference(changes)] if changes else []
+diff = rc.diff(changes)
 rc.apply(changes)
 """
 
@@ -139,3 +139,8 @@ def difference(changes, file=None):
         for which in (0, 1)
     )
     return host.difference(file or "rc.conf", *texts)
+
+
+def diff(changes):
+    """Return the entries of a module's diff for what compare() found, [] for nothing."""
+    return [difference(changes)] if changes else []

@@ -117,7 +117,7 @@ def enable(named, wanted, check_mode):
     changes = rc.compare({name: value for name, value in wanted.items() if named.rc.get(name, "").upper() != value})
     if not check_mode:
         rc.apply(changes)
-    return [rc.difference(changes)] if changes else []
+    return rc.diff(changes)
 
 
 def present(named, want, check_mode):
@@ -150,7 +150,7 @@ def absent(named, want, check_mode):
     return {
         "changed": bool(resolver.changed or runs or changes),
         "findings": [],
-        "diff": resolver.diff() + ([rc.difference(changes)] if changes else []),
+        "diff": resolver.diff() + rc.diff(changes),
         "static": resolver.static,
     }
 

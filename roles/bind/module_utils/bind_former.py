@@ -80,7 +80,7 @@ def former(named, want, check_mode):
     runs = not first or (rc.former(["named_enable"])["named_enable"] or "").upper() == "YES"
     changes, resolver = rc.compare_former(names), Resolver(want, False) if first else None
     switched = resolver is not None and resolver.changed
-    diff = [rc.difference(changes)] if changes else []
+    diff = rc.diff(changes)
     answer = {
         "changed": bool(swap.files or changes or switched or runs != ran),
         "findings": [],

@@ -233,7 +233,7 @@ class Signer:
             "predicted": False,
             "records": [record for domain in domains for record in domain.records()],
             "findings": findings,
-            "diff": [one for file in due for one in file.diff()] + ([rc.difference(changes)] if changes else []),
+            "diff": [one for file in due for one in file.diff()] + rc.diff(changes),
         }
 
     @staticmethod

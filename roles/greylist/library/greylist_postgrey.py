@@ -227,7 +227,7 @@ class Postgrey:
             "changed": bool(fresh or changes or findings),
             "predicted": False,
             "findings": findings,
-            "diff": diff + ([rc.difference(changes)] if changes else []),
+            "diff": diff + rc.diff(changes),
         }
 
     def restart(self, instance):
@@ -323,7 +323,7 @@ class Postgrey:
         return {
             "changed": bool(files or changes or running),
             "findings": findings,
-            "diff": diff + ([rc.difference(changes)] if changes else []),
+            "diff": diff + rc.diff(changes),
         }
 
 

@@ -125,7 +125,7 @@ class Daemon:
             "changed": bool(file.differs or changes or findings),
             "predicted": False,
             "findings": findings,
-            "diff": diff + ([rc.difference(changes)] if changes else []),
+            "diff": diff + rc.diff(changes),
         }
 
     def start(self):
@@ -172,7 +172,7 @@ class Daemon:
         return {
             "changed": bool(diff or changes or running),
             "findings": findings,
-            "diff": diff + ([rc.difference(changes)] if changes else []),
+            "diff": diff + rc.diff(changes),
         }
 
 

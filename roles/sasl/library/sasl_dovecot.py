@@ -191,7 +191,7 @@ class Dovecot:
             config.diff()
             + [difference(path, read(path), None) for path in beside]
             + self.users_diff()
-            + ([rc.difference(enable)] if enable else [])
+            + rc.diff(enable)
         )
         result = {
             "changed": bool(findings or diff),

@@ -164,7 +164,7 @@ class Postfwd:
             "changed": bool(fresh or changes or findings),
             "predicted": False,
             "findings": findings,
-            "diff": diff + ([rc.difference(changes)] if changes else []),
+            "diff": diff + rc.diff(changes),
         }
 
     def restart(self):
@@ -226,7 +226,7 @@ class Postfwd:
         return {
             "changed": bool(files or changes or findings),
             "findings": findings,
-            "diff": diff + ([rc.difference(changes)] if changes else []),
+            "diff": diff + rc.diff(changes),
         }
 
 
