@@ -26,6 +26,7 @@ RULES = {
     "verify/*.py": {"pytest", "testinfra", "yaml"},
     "tools/drift_report/**/*.py": set(),
     "lab/labkit/**/*.py": {"dns", "cryptography", "yaml", "labkit", "authheaders", "authres", "dkim", "spf"},
+    "bench/*.py": {"labkit", "yaml"},
     "vm/vmkit/*.py": {"labkit", "vmkit"},
 }
 

@@ -15,7 +15,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(sys.executable).parent
 ROLES = sorted(path.parts[-3] for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
 PAGES = sorted(
-    path for pattern in ("*.md", "docs/**/*.md", "roles/*/README.md", "lab/**/README.md") for path in ROOT.glob(pattern)
+    path
+    for pattern in ("*.md", "docs/**/*.md", "roles/*/README.md", "lab/**/README.md", "bench/README.md")
+    for path in ROOT.glob(pattern)
 )
 # the changelog speaks of what was
 TODAY = [page for page in PAGES if page.name != "CHANGELOG.md"]
