@@ -1,7 +1,8 @@
 """A finished host: a second run changes nothing, costs little, and check mode tells the truth."""
 
 import pytest
-from practice import changed, changed_lines
+import yaml
+from practice import INVENTORY, PLAYBOOK, ROOT, changed, changed_lines
 
 # one no-change run of preflight, limits, bind, sasl and postfix, facts included
 BUDGET = 60
@@ -41,8 +42,23 @@ def test_check_mode_shows_a_change_and_no_other_and_does_not_make_it(lab):
     assert "bind : " in line and "12345" in result.stdout
 
 
-def test_verify_finds_the_host_as_declared(lab):
-    lab.applied("verify.yml")
+def test_rolling_changes_nothing_either_and_proves_the_host(lab):
+    result = lab.applied("rolling.yml")
+    assert changed(result) == 0 and " passed" in result.stdout, result.stdout[-6000:]
+
+
+def test_rolling_changes_no_host_while_another_is_refused(lab, tmp_path):
+    """The one that is refused is the last: the checks of all come before the first change. That a batch stops the next: test_many_hosts.py."""
+    (tmp_path / "group_vars").symlink_to(INVENTORY / "group_vars")
+    hosts = yaml.safe_load((INVENTORY / "hosts.yml").read_text())
+    hosts["mailhosts"]["hosts"]["mx2.home.example"] = {"sokuhai_process_limit": "many"}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(hosts))
+    with lab.unchanged():
+        result = lab.run(
+            *(PLAYBOOK, "-i", tmp_path, ROOT / "playbooks" / "rolling.yml", "-e", '{"bind_tcp_clients": 1234}')
+        )
+    assert result.returncode != 0 and not changed_lines(result), result.stdout[-6000:]
+    assert "mx2.home.example: refused or not reached" in " ".join(result.stdout.split()), result.stdout[-6000:]
 
 
 # as named's own user: without CAP_SYS_RESOURCE even root may not touch another user's limits

@@ -55,8 +55,8 @@ class Many:
         done.seconds = time.monotonic() - started
         return done
 
-    def play(self, book):
-        done = self.run([PLAYBOOK, ROOT / "playbooks" / book])
+    def play(self, book, *options):
+        done = self.run([PLAYBOOK, ROOT / "playbooks" / book], *options)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr
         return done
 
@@ -105,6 +105,38 @@ def test_clean_hosts_are_a_line_and_each_has_its_time(many, figures):
         "drift of %d hosts in one run: %.0f s, %.1f s a host; %.1f to %.1f s spent on each"
         % (len(HOSTS), done.seconds, done.seconds / len(HOSTS), min(spent), max(spent))
     )
+
+
+def test_rolling_goes_on_only_where_the_batch_before_is_proved(many):
+    """One of four refuses its new named.conf: those before it have theirs, those after it are untouched, and the next run does the rest."""
+    first, broken, *after = HOSTS[:4]
+    few = ("--limit", ",".join(HOSTS[:4]), "-e", json.dumps({"bind_tcp_clients": 1234, "rolling_serial": [1, 1, 2]}))
+    checker = "/usr/local/bin/named-checkconf"
+
+    def have():
+        return [
+            name
+            for name in HOSTS[:4]
+            if "1234" in many.lab.sh("cat", "/usr/local/etc/namedb/named.conf", host=name).stdout
+        ]
+
+    many.lab.sh(
+        "sh",
+        "-c",
+        f"mv {checker} {checker}.kept && printf '#!/bin/sh\\nexit 1\\n' >{checker} && chmod 755 {checker}",
+        host=broken,
+    )
+    try:
+        stopped = many.run([PLAYBOOK, ROOT / "playbooks" / "rolling.yml"], *few)
+    finally:
+        many.lab.sh("mv", f"{checker}.kept", checker, host=broken)
+    assert stopped.returncode != 0 and have() == [first], stopped.stdout[-6000:]
+    for name in after:
+        assert f"changed: [{name}]" not in stopped.stdout, stopped.stdout[-6000:]
+    many.play("rolling.yml", *few)
+    assert have() == HOSTS[:4]
+    # back to what the others have
+    many.play("site.yml", *few[:2], "--tags", "bind")
 
 
 def test_one_that_differs_and_one_that_is_away_do_not_hide_each_other(many):
