@@ -274,6 +274,7 @@ class SinkServers:
                 return self.book.rules
             case {"op": "reset"}:
                 self.book.rules.clear()
+                self.book.throttles.clear()
                 self.book.logins.clear()
                 self.book.unauthentic.clear()
                 return {}
@@ -284,6 +285,7 @@ class SinkServers:
                     "rules": self.book.rules,
                     "logins": self.book.logins,
                     "unauthentic": self.book.unauthentic[-50:],
+                    "throttles": {pattern: one.as_dict() for pattern, one in self.book.throttles.items()},
                 }
         raise ValueError(f"unknown request {request.get('op')}")
 

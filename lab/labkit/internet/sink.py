@@ -12,6 +12,8 @@ import time
 
 from . import verdict
 from .settings import checked
+from .throttle import REPLIES as BEYOND
+from .throttle import Throttle
 
 WANTED = {
     b"x-lab-token": "token",
@@ -34,6 +36,8 @@ class Book:
         self.names, self.unauthentic = names, []
         self.messages = self.recipients = 0
         self.rules = {}
+        # by pattern, for the servers whose names it matches
+        self.throttles = {}
         # who tried to log in, and whether over TLS
         self.logins = []
 
@@ -42,10 +46,18 @@ class Book:
 
     def set(self, pattern, **values):
         """reply: accept, defer or reject at RCPT; slow: seconds before the message is taken; demand: authentic (verdict.py) or nothing; starttls: on or
-        off, of a server with TLS by its name. Raises ValueError."""
+        off, of a server with TLS by its name; connections, recipients, messages, rate: limits (throttle.py) of servers by their names. Raises ValueError."""
         rule = {"reply": "accept", "slow": 0.0, "demand": "nothing", **self.rules.get(pattern, {})}
         demands = {"demand": ["nothing", "authentic"], "starttls": ["on", "off"]}
-        self.rules[pattern] = rule | checked(values, {"reply": [*REPLIES], "slow": (0, 3600), **demands})
+        limits = dict.fromkeys(BEYOND, (0, 1000000))
+        self.rules[pattern] = rule | checked(values, {"reply": [*REPLIES], "slow": (0, 3600), **demands, **limits})
+        if set(values) & set(BEYOND):
+            self.throttles.setdefault(pattern, Throttle({})).rule = self.rules[pattern]
+
+    def throttle(self, name):
+        """The Throttle of a server by its name, or None."""
+        found = (one for pattern, one in self.throttles.items() if fnmatch.fnmatchcase(name, pattern))
+        return next(found, None)
 
     def rule(self, recipient):
         domain = recipient.rpartition("@")[2].lower()
@@ -96,6 +108,7 @@ class Smtp(asyncio.Protocol):
         self.data = None
         self.waiting = False
         self.helo = ""
+        self.throttle, self.counted = None, {"recipients": 0, "messages": 0}
         self.reset()
 
     def reset(self):
@@ -105,7 +118,20 @@ class Smtp(asyncio.Protocol):
         self.transport = transport
         self.peer = transport.get_extra_info("peername")[0]
         self.local = transport.get_extra_info("sockname")[0]
+        throttle = self.book.throttle(self.name.decode())
+        if throttle and not throttle.enter(self.peer):
+            self.end(BEYOND["connections"])
+            return
+        self.throttle = throttle
         transport.write(b"220 " + self.name + b" ESMTP\r\n")
+
+    def connection_lost(self, _error):
+        if self.throttle:
+            self.throttle.leave(self.peer)
+
+    def end(self, reply):
+        self.transport.write(reply)
+        self.transport.close()
 
     def data_received(self, chunk):
         self.buffer += chunk
@@ -142,12 +168,19 @@ class Smtp(asyncio.Protocol):
             if refusal:
                 write(refusal)
                 return
+            self.counted["recipients"] += 1
+            if self.throttle and not self.throttle.recipient(self.counted["recipients"]):
+                self.end(BEYOND["recipients"])
+                return
             self.recipients.append(recipient)
             write(b"250 2.1.5 Ok\r\n")
         elif verb == b"MAIL":
             match = PATH.search(line)
             if not match:
                 write(b"501 5.5.4 Syntax: MAIL FROM:<address>\r\n")
+                return
+            if self.throttle and not self.throttle.message():
+                self.end(BEYOND["rate"])
                 return
             self.reset()
             self.sender = match[1].decode("utf-8", "replace")
@@ -214,6 +247,9 @@ class Smtp(asyncio.Protocol):
                 return
         self.book.write(self.sender, self.recipients, self.peer, self.local, header | self.about)
         self.transport.write(b"250 2.0.0 Ok: taken\r\n")
+        self.counted["messages"] += 1
+        if self.throttle and self.throttle.last(self.counted["messages"]):
+            self.end(BEYOND["messages"])
         self.done()
 
     def refuse(self, problem):
