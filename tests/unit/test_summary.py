@@ -1,0 +1,42 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""The callback that counts what a run costs, and what a run is spared by it."""
+
+import json
+import os
+import pathlib
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FILTER = """
+import os, pathlib
+with open(pathlib.Path(__file__).with_name("loaded"), "a") as log:
+    log.write(f"{os.getpid()}\\n")
+
+class FilterModule:
+    def filters(self):
+        return {"same": lambda value: value}
+"""
+TASK = "ansible.builtin.debug: {msg: \"{{ 'a' | same }}\"}"
+
+
+def test_a_filter_is_loaded_once_and_not_by_the_process_of_each_task(tmp_path):
+    for role in ("one", "two"):
+        for folder, name, text in (("filter_plugins", f"{role}.py", FILTER), ("tasks", "main.yml", f"- {TASK}\n")):
+            (tmp_path / "roles" / role / folder).mkdir(parents=True)
+            (tmp_path / "roles" / role / folder / name).write_text(text)
+    included = "  - ansible.builtin.include_role: {name: two}\n"
+    book = "- hosts: localhost\n  gather_facts: false\n  roles: [one]\n  tasks:\n" + included + f"  - {TASK}\n" * 2
+    (tmp_path / "book.yml").write_text(book)
+    environment = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "SOKUHAI_SUMMARY": str(tmp_path / "summary")}
+    done = subprocess.run(
+        [ROOT / ".venv/bin/ansible-playbook", "-i", "localhost,", "-c", "local", tmp_path / "book.yml"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads((tmp_path / "summary").read_text())
+    assert (summary["tasks"], summary["remote_commands"]) == (5, 0) and summary["hosts"]["localhost"]["ok"] == 5
+    for role in ("one", "two"):
+        loaded = (tmp_path / "roles" / role / "filter_plugins" / "loaded").read_text().split()
+        assert len(loaded) == 1, f"{role}: by {len(loaded)} processes"
