@@ -11,10 +11,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pathlib
 import re
+import sys
 from collections.abc import Callable
 
 from ansible.errors import AnsibleFilterError
+
+# Ansible loads a plugin by its path
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from postfix_providers import provider_processes
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -43,7 +49,7 @@ MSIZE, MCLBYTES = 256, 2048
 class Asked:
     """The declared values that sizes follow from: the shared ones, named's tcp-listen-queue and its udp-receive-buffer (bytes).
 
-    submission: smtpd(8) of the two submission services together. spf: the agent, python, perl or "". dkim: the signer, sign, dmarc or "".
+    submission: smtpd(8) of the two submission services together. providers: smtp(8) of all providers together. spf: the agent, python, perl or "". dkim: the signer, sign, dmarc or "".
     ahead: lookups ahead, open at a time. asked_by_others: somebody beside this host's own processes may ask named. cache_share (per cent of RAM), cache_floor, cache_ceiling (MiB): named's cache.
     """
 
@@ -53,6 +59,7 @@ class Asked:
     listen_queue: int = 0
     receive_buffer: int = 0
     submission: int = SUBMISSION
+    providers: int = 0
     spf: str = ""
     ahead: int = 0
     greylist: bool = False
@@ -92,7 +99,13 @@ def outstanding(asked):
 
     A process waits for one answer at a time; a stub resolver asks again after 5 s, and named gives up after 10.
     """
-    own = 2 * (4 * asked.process_limit + 2 * asked.submission + (asked.process_limit if asked.spf else 0) + 300)
+    own = 2 * (
+        4 * asked.process_limit
+        + asked.providers
+        + 2 * asked.submission
+        + (asked.process_limit if asked.spf else 0)
+        + 300
+    )
     return asked.recursive_clients if asked.asked_by_others else min(asked.recursive_clients, own + asked.ahead)
 
 
@@ -167,6 +180,13 @@ SERVICES = (
     postfix("smtpd", limit, SMTPD, states=limit, lower="sokuhai_process_limit"),
     postfix("cleanup", limit, CLEANUP, lower="sokuhai_process_limit"),
     postfix("smtp", limit, SMTP, states=limit, lower="sokuhai_process_limit"),
+    postfix(
+        "smtp for providers",
+        lambda asked: asked.providers,
+        SMTP,
+        states=lambda asked: asked.providers,
+        lower="concurrency in postfix_providers",
+    ),
     postfix("local", limit),
     # qmgr, anvil, trivial-rewrite, proxymap, tlsmgr and the like serve many clients by one process
     postfix("the rest of Postfix", lambda _asked: 50, memory=lambda _asked: 64 * MIB),
@@ -307,6 +327,7 @@ def asked_of(declared):
         listen_queue=declared.get("bind_tcp_listen_queue", 0),
         receive_buffer=declared.get("bind_udp_receive_buffer", 0),
         submission=2 * declared["postfix_submission_maxproc"] if declared.get("postfix_submission") else 0,
+        providers=provider_processes(declared.get("postfix_providers")),
         spf=declared["spf_agent"] if declared.get("spf_mode", "none") != "none" else "",
         ahead=declared["ahead_questions"] if declared.get("ahead_enabled") else 0,
         greylist=declared.get("greylist_enabled", False),

@@ -51,6 +51,7 @@ LONGEST = (
     "bad_input_host",
     "smarthost",
     "dane",
+    "providers",
     "jail",
     "spf",
     "page",

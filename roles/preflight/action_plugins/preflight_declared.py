@@ -31,6 +31,7 @@ NEEDED = {
     "str": ("a text", "texts"),
     "path": ("an absolute path", "paths"),
     "dict": ("a mapping", "mappings"),
+    "raw": ("a value", "names or mappings"),
 }
 
 
