@@ -159,6 +159,21 @@ def test_lookups_ahead_answer_through_postfixs_socket_and_never_decide(host, dec
     )
 
 
+def test_lists_are_kept_in_nameds_cache_by_cron(host, declared):
+    if not declared["ahead_enabled"]:
+        pytest.skip("sokuhai_ahead is false: there is no sokuhai-warm")
+    # it asks named for the cache alone first; whether the domain is in the DNS is no business of this test
+    done = host.run("echo %s | /usr/local/bin/sokuhai-warm -", declared["sokuhai_domain"])
+    assert done.rc in (0, 1, 3) and "1 domains: " in done.stderr, done.stderr
+    line = host.file("/usr/local/etc/cron.d/sokuhai-warm")
+    assert line.exists == bool(declared["ahead_warm_lists"])
+    assert (
+        not line.exists
+        or "*/%s * * * *\troot\t/usr/local/bin/sokuhai-warm --cron\n" % declared["ahead_warm_minutes"]
+        in line.content_string
+    )
+
+
 @pytest.fixture
 def recipients(declared):
     if not declared["sasl_recipients_limited"]:

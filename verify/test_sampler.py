@@ -93,6 +93,8 @@ def missing(_host, monitor, sample):
         may_miss.add("recipients_running")
     if not monitor["dkim_enabled"]:
         may_miss.add("dkim_running")
+    # before the first run by cron(8) as well
+    may_miss |= {"warm_cached", "warm_total"}
     if not monitor["mta_sts_enabled"]:
         may_miss.add("mta_sts_running")
     if not int(monitor["bind_statistics_port"]):

@@ -1,9 +1,10 @@
 """Recipients' domains are in named's cache before there is a message, whoever may send, and mail passes when nothing looks them up."""
 
 import json
+import time
 
 import pytest
-from practice import HOST, full_only, until
+from practice import HOST, changed_lines, full_only, until
 
 DOMAINS = [f"d{number:04d}.test" for number in range(400, 430)]
 NOT_OURS, AFTER_IT = "d0450.test", "d0451.test"  # ahead_again: what was asked for lately is not asked for again
@@ -67,11 +68,58 @@ def test_mail_passes_when_nothing_looks_domains_up(lab):
         lab.sh("mv", f"{program}.away", program, host=HOST)
 
 
+def asked_about(lab):
+    """How many queries the authorities of DOMAINS have had."""
+    zones = json.loads(lab.internet("ctl", "show").stdout)["zones"]
+    return sum(zones.get(name, {}).get("queries", 0) for name in DOMAINS)
+
+
+def test_a_list_that_was_warmed_is_delivered_without_asking_anybody(lab, cold):
+    who, before = f"warm-{time.time_ns()}", asked_about(lab)
+    addresses = [f"{who}@{name}" for name in DOMAINS]
+    listed = "\n".join([*addresses, f"{who}@no-such-domain.test", ""])
+    done = lab.sh("/usr/local/bin/sokuhai-warm", "-", host=HOST, stdin=listed, check=False)
+    assert (done.returncode, done.stdout) == (1, f"no such domain\t{who}@no-such-domain.test\n"), done.stderr
+    assert done.stderr.startswith("31 domains: 0 were in the cache, 1 take no mail, 0 without")
+    warmed = asked_about(lab)
+    assert warmed >= before + len(DOMAINS)
+    lab.sh(
+        "/usr/local/sbin/sendmail", "-f", "postmaster@home.example", *addresses, host=HOST, stdin="Subject: x\n\nx\n"
+    )
+    sent = f"grep -c 'to=<{who}@.*status=sent' /var/log/maillog || :"
+    until(lambda: int(lab.sh("sh", "-c", sent, host=HOST).stdout) == len(DOMAINS))
+    assert asked_about(lab) == warmed
+
+
+@full_only("cron's line written and removed")
+def test_cron_keeps_declared_lists_warm_and_the_sampler_has_what_it_found(lab):
+    listed = {"ahead_warm_lists": ["/usr/local/etc/list"]}
+    lab.sh("sh", "-c", "cat > /usr/local/etc/list", host=HOST, stdin="\n".join(DOMAINS))
+    try:
+        lab.applied(variables=listed)
+        (line,) = lab.sh("grep", "-v", "^#", "/usr/local/etc/cron.d/sokuhai-warm", host=HOST).stdout.splitlines()
+        assert line.split()[:6] == ["*/5", "*", "*", "*", "*", "root"]
+        for _ in range(2):
+            done = lab.sh(*line.split()[6:], host=HOST)
+            assert done.stdout == done.stderr == ""
+        sample = "tail -1 /var/db/sokuhai_monitor/samples.csv"
+        until(lambda: f",{len(DOMAINS)},{len(DOMAINS)}," in lab.sh("sh", "-c", sample, host=HOST).stdout)
+        with lab.unchanged():
+            assert not changed_lines(lab.applied(variables=listed))
+    finally:
+        lab.applied()
+        lab.sh("rm", "/usr/local/etc/list", host=HOST)
+    left = "ls /usr/local/etc/cron.d/sokuhai-warm /var/db/sokuhai_warm.json"
+    assert not lab.sh("sh", "-c", left, host=HOST, check=False).stdout
+
+
 @full_only("the service taken out of Postfix and put back")
 def test_switched_off_nothing_asks_it(lab):
     off = {"sokuhai_ahead": False}
     try:
+        lab.applied(variables={"ahead_warm_lists": ["/usr/local/etc/list"]})
         lab.applied(variables=off)
+        assert lab.sh("test", "-e", "/usr/local/etc/cron.d/sokuhai-warm", host=HOST, check=False).returncode == 1
         shown = lab.sh("sh", "-c", "PATH=$PATH:/usr/local/sbin; postconf -n; postconf -M", host=HOST).stdout
         assert "private/ahead" not in shown and "sokuhai-ahead" not in shown
         with lab.unchanged():

@@ -43,6 +43,7 @@ SETTINGS = {
     "named": "",
     "recipients": [],
     "dkim": "",
+    "warm": "",
 }
 
 __all__ = [

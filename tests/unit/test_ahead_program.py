@@ -5,62 +5,13 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 import types
 
-import dns.message
-import dns.rdatatype
-import dns.rrset
 import pytest
+from fake_named import FakeNamed
 from role_modules import ROOT
 
 PROGRAM = ROOT / "roles/ahead/files/sokuhai-ahead.py"
-
-
-class FakeNamed:
-    """Answers on a port of its own as told: *mx* {domain: [hosts]}. asked: [(name, type)]; hold: answers nothing until go() is called."""
-
-    def __init__(self, mx, hold=False):
-        self.mx, self.asked, self.held, self.hold = mx, [], [], hold
-        self.changed = threading.Condition()
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.port = self.socket.getsockname()[1]
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        while True:
-            try:
-                data, whence = self.socket.recvfrom(4096)
-            except OSError:
-                return
-            question = dns.message.from_wire(data)
-            asked = question.question[0]
-            with self.changed:
-                self.asked.append((str(asked.name).rstrip("."), dns.rdatatype.to_text(asked.rdtype)))
-                if self.hold:
-                    self.held.append((question, whence))
-                else:
-                    self.answer(question, whence)
-                self.changed.notify_all()
-
-    def answer(self, question, whence):
-        asked, answer = question.question[0], dns.message.make_response(question)
-        hosts = self.mx.get(str(asked.name).rstrip(".")) if asked.rdtype == dns.rdatatype.MX else None
-        if hosts:
-            answer.answer.append(dns.rrset.from_text(asked.name, 60, "IN", "MX", *("10 %s." % host for host in hosts)))
-        self.socket.sendto(answer.to_wire(), whence)
-
-    def go(self):
-        with self.changed:
-            self.hold, held, self.held = False, self.held, []
-            for question, whence in held:
-                self.answer(question, whence)
-
-    def until(self, wanted):
-        """Wait until wanted() is true."""
-        with self.changed:
-            assert self.changed.wait_for(wanted, 120), self.asked
 
 
 @pytest.fixture

@@ -158,6 +158,8 @@ def test_what_is_added_up_is_what_the_sampler_counts():
         "memory_total",
         "swap_total",
         "certificate_days",
+        "warm_cached",
+        "warm_total",
         "queue_disk_total",
         "queue_inodes_total",
         "log_disk_total",

@@ -89,7 +89,8 @@ def together(name):
         return sum
     return (
         min
-        if name.endswith(("_limit", "_total", "_running", "_answering")) or name in ("memory_free", "certificate_days")
+        if name.endswith(("_limit", "_total", "_running", "_answering"))
+        or name in ("memory_free", "certificate_days", "warm_cached")
         else max
     )
 

@@ -294,6 +294,7 @@ WORDS = {
     "named_sockets": ("named: sockets", "named：ソケット"),
     "named_descriptors": ("named: descriptors", "named：ディスクリプタ"),
     "named_recursive_clients": ("named: recursive clients", "named：再帰問い合わせ"),
+    "warm_cached": ("the lists' domains in named's cache", "リストのドメインのうち named のキャッシュにあるもの"),
     "postfix_processes": ("Postfix: smtp processes", "Postfix：smtp プロセス"),
     "postfix_descriptors": ("Postfix: descriptors, fullest process", "Postfix：ディスクリプタ（最多のプロセス）"),
     "files": ("host: open files", "ホスト：オープンファイル"),

@@ -19,6 +19,7 @@ import threading
 import time
 
 import dns.exception
+import dns.flags
 import dns.message
 import dns.rdatatype
 
@@ -46,12 +47,17 @@ class Named(asyncio.DatagramProtocol):
         if answer is not None and not answer.done():
             answer.set_result(data)
 
-    def error_received(self, _problem):
-        """named does not run: the questions end by their time."""
+    def error_received(self, problem):
+        """named does not run: nothing that is open will be answered."""
+        for one in self.open.values():
+            if not one.done():
+                one.set_exception(problem)
 
-    async def ask(self, name, kind):
-        """The data (list) of the records of *name* and *kind*, [] for none and for no answer."""
+    async def query(self, name, kind, cache_only=False):
+        """named's answer (dns.message.Message), or None for none. cache_only: of what it has in its cache, so that it queries nobody (RFC 1035 4.1.1, RD)."""
         question = dns.message.make_query(name, kind, use_edns=0, payload=1232)
+        if cache_only:
+            question.flags &= ~dns.flags.RD
         async with self.room:
             for _ in range(100):
                 question.id = random.randrange(65536)
@@ -59,16 +65,24 @@ class Named(asyncio.DatagramProtocol):
                 if key not in self.open:
                     break
             else:
-                return []
+                return None
             self.open[key] = asyncio.get_running_loop().create_future()
             try:
                 self.transport.sendto(question.to_wire())
-                answer = dns.message.from_wire(await asyncio.wait_for(self.open[key], PATIENCE))
+                return dns.message.from_wire(await asyncio.wait_for(self.open[key], PATIENCE))
             except (asyncio.TimeoutError, OSError, dns.exception.DNSException):
-                return []
+                return None
             finally:
                 self.open.pop(key, None)
-        return [record for found in answer.answer if found.rdtype == kind for record in found]
+
+    async def ask(self, name, kind):
+        """The data (list) of the records of *name* and *kind*, [] for none and for no answer."""
+        return records(await self.query(name, kind), kind)
+
+
+def records(answer, kind):
+    """The data (list) of the records of *kind* in *answer* (dns.message.Message, or None), whatever aliases lead to them."""
+    return [record for found in answer.answer if found.rdtype == kind for record in found] if answer else []
 
 
 class Ahead:

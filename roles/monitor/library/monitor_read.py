@@ -50,7 +50,7 @@ def added(column):
 
 def least(column):
     """Whether the smallest of several values is the one that counts."""
-    return column in ("memory_free", "certificate_days") or column.endswith(
+    return column in ("memory_free", "certificate_days", "warm_cached") or column.endswith(
         ("_limit", "_total", "_running", "_answering")
     )
 

@@ -11,7 +11,11 @@ CHARTS = (
         "mails",
         [(name, "is") for name in ("queue_active", "queue_deferred", "queue_incoming", "queue_hold", "queue_maildrop")],
     ),
-    ("named", "share", [(name, "share") for name in ("named_sockets", "named_descriptors", "named_recursive_clients")]),
+    (
+        "named",
+        "share",
+        [(name, "share") for name in ("named_sockets", "named_descriptors", "named_recursive_clients", "warm_cached")],
+    ),
     ("host", "share", [(name, "share") for name in ("postfix_processes", "postfix_descriptors", "files", "sockets")]),
     (
         "room",
@@ -42,7 +46,11 @@ CHARTS = (
     ),
 )
 # A socket is a descriptor; named's process limit is what ends both. What is no name_limit.
-SHARED_CEILING = {"named_sockets": "named_descriptors_limit", "memory_free": "memory_total"} | {
+SHARED_CEILING = {
+    "named_sockets": "named_descriptors_limit",
+    "memory_free": "memory_total",
+    "warm_cached": "warm_total",
+} | {
     name: name.replace("_used", "_total")
     for name in ("swap_used", "queue_disk_used", "queue_inodes_used", "log_disk_used", "log_inodes_used")
 }

@@ -231,6 +231,23 @@ def answers(address, seconds=2, tries=3):
     return False
 
 
+def warm(path, now):
+    """The columns of sokuhai-warm's last run, whose numbers are in the file *path*; none where there is none, or it is an hour older than any interval of its allows."""
+    try:
+        with open(path, "rb") as source:
+            found = json.loads(source.read(4096))
+        cached, total, at = found["cached"], found["domains"] - found["dead"], found["time"]
+        if (
+            all(type(value) is int for value in (cached, total, at))
+            and 0 <= cached <= total < 2**31
+            and now - at < 7200
+        ):
+            return {"warm_cached": cached, "warm_total": total}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    return {}
+
+
 def recursive_clients(path):
     """What named.conf says; named's own default where it is silent (bin/named/config.c)."""
     try:

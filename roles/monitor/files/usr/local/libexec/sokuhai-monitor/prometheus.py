@@ -86,6 +86,12 @@ FAMILIES = (
     ("named_recursive_clients_limit", "gauge", "recursive-clients.", one("named_recursive_clients_limit")),
     ("named_servfail_answers_total", "counter", "SERVFAIL answers of named.", one("named_servfail")),
     ("named_queries_total", "counter", "Queries to named.", one("named_queries")),
+    (
+        "warm_domains",
+        "gauge",
+        "Domains of the lists of ahead_warm_lists that take mail, and those of them that named's cache knew at the last run.",
+        each("known", "warm_", cached="warm_cached", total="warm_total"),
+    ),
     ("smtp_processes", "gauge", "Processes of smtp(8).", one("postfix_processes")),
     ("smtp_processes_limit", "gauge", "default_process_limit.", one("postfix_processes_limit")),
     ("host_files", "gauge", "kern.openfiles.", one("files")),

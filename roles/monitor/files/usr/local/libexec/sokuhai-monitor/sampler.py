@@ -142,6 +142,7 @@ class Sampler:
             row.update(self.of_postfix(processes["postfix"], processes["smtp"]))
         if answer["certificate"] is not None:
             row["certificate_days"] = (answer["certificate"] - now) // 86400
+        row.update(freebsd.warm(self.settings["warm"], now))
         row.update(freebsd.kernel())
         row.update(freebsd.file_systems(self.places))
         return row

@@ -39,6 +39,8 @@ COLUMNS = (
     "named_recursive_clients_limit",
     "named_servfail",
     "named_queries",
+    "warm_cached",
+    "warm_total",
     "postfix_running",
     "postfix_sockets",
     "postfix_descriptors",
