@@ -22,7 +22,6 @@ import time
 
 from ansible.plugins.action import ActionBase
 from ansible.plugins.callback import CallbackBase
-from ansible.plugins.loader import filter_loader, test_loader
 
 
 class CallbackModule(CallbackBase):
@@ -57,9 +56,6 @@ class CallbackModule(CallbackBase):
         ActionBase._low_level_execute_command = counted
 
     def v2_playbook_on_task_start(self, task, is_conditional):
-        # A task runs in a fork of this process: filters and tests that are loaded before it, no fork loads again.
-        filter_loader.get("bool")
-        test_loader.get("defined")
         self._tasks += 1
 
     def v2_playbook_on_stats(self, stats):

@@ -66,12 +66,26 @@ PARTS = {
 }
 
 
+#: Where the plays of this process keep packed modules (plugins/kept_modules.py): the tree does not change under a run of the tests.
+MODULES = tempfile.TemporaryDirectory(prefix="sokuhai-modules-")
+KEPT_MODULES = {
+    "ANSIBLE_CALLBACK_PLUGINS": f"{ROOT / 'callback_plugins'}:{HERE / 'plugins'}",
+    "SOKUHAI_KEPT_MODULES": MODULES.name,
+}
+
+
 class Lab:
     """One instance of the lab: commands on its hosts and plays against it."""
 
     def __init__(self, name):
         self.name = name
-        self.env = dict(os.environ, SOKUHAI_LAB=name, PYTHONPATH=str(ROOT / "lab"), ANSIBLE_NOCOLOR="1")
+        self.env = {
+            **os.environ,
+            **KEPT_MODULES,
+            "SOKUHAI_LAB": name,
+            "PYTHONPATH": str(ROOT / "lab"),
+            "ANSIBLE_NOCOLOR": "1",
+        }
         self.state = pathlib.Path("/run/sokuhai-lab") / name
         self.outside = (self.state / f"{HOST}.outside").exists()
 

@@ -23,7 +23,8 @@ def play(release, lab, book, *options):
     former, checkout, folder = release
     summary = folder / "summary.json"
     inventory, playbook = former / "molecule/default/inventory", checkout / "playbooks" / book
-    environment = {"SOKUHAI_SUMMARY": str(summary)}
+    # each release its own modules
+    environment = {"SOKUHAI_SUMMARY": str(summary), "ANSIBLE_CALLBACK_PLUGINS": str(checkout / "callback_plugins")}
     done = lab.run(PLAYBOOK, "-i", inventory, playbook, *options, cwd=checkout, timeout=1800, **environment)
     done.summary = json.loads(summary.read_text()) if summary.exists() else None
     return done

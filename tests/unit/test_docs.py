@@ -46,6 +46,7 @@ def test_every_link_to_a_file_leads_to_one(page):
     assert broken == []
 
 
+@functools.cache
 def declared():
     """Names of all variables that an inventory may set."""
     files = [ROOT / "roles" / role / "meta/argument_specs.yml" for role in ROLES]
@@ -53,6 +54,7 @@ def declared():
     return {name for spec in specs for name in spec["options"]}
 
 
+@functools.cache
 def provided():
     """Names of the facts that roles set and of the filters that they bring: no variables, but named in texts all the same."""
     names = set()

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""The callback that counts what a run costs, and what a run is spared by it."""
+"""The callbacks that count what a run costs, and spare it something."""
 
 import json
 import os
