@@ -3,13 +3,14 @@ PYTHON?=	python3
 VENV=		.venv
 BIN=		$(VENV)/bin
 
-.PHONY: help venv lab test test-full reliability vm lint unit sh hosts down clean
+.PHONY: help venv lab test test-full reliability bench vm lint unit sh hosts down clean
 
 help:
 	@echo 'make lab        provision a practice host on this machine and send mail through it'
 	@echo 'make test       all tests, the heavy ones in a reduced number (under 30 minutes)'
 	@echo 'make test-full  all tests at full size (under 80 minutes)'
 	@echo 'make reliability  what docs/reliability.md shows, measured again (80 minutes at most; PART=name for some)'
+	@echo 'make bench      one message by this host and by others, docs/performance.md (40 minutes; ARMS="ours ceiling", QUICK=1)'
 	@echo 'make vm         all of it on a real FreeBSD in a virtual machine (docs/vm.md)'
 	@echo 'make lint       ruff, shellcheck, ansible-lint, yamllint'
 	@echo 'make drift      what on the hosts no longer matches the inventory (tools/drift has options)'
@@ -30,6 +31,9 @@ test-full: venv
 
 reliability: venv
 	@$(BIN)/python tools/run reliability $(PART)
+
+bench: venv
+	@$(BIN)/python tools/run bench --arms "$(ARMS)" $${QUICK:+--quick}
 
 vm: venv
 	@$(BIN)/python tools/run vm

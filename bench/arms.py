@@ -5,6 +5,7 @@ import contextlib
 import json
 import pathlib
 
+import yaml
 from labkit.internet import compare
 from labkit.internet.host import HostError
 
@@ -35,7 +36,7 @@ class Arm:
     warm = False
     port = 25
     log = "postfix"
-    spool = "/var/spool/postfix"
+    spool = "/var/tmp/sokuhai-bench/queue"
     process = "smtp"
 
     def job(self, bench):
@@ -82,3 +83,115 @@ def holding(host, job):
         process.wait(120)
         process.stdout.close()
         process.stderr.close()
+
+
+# ---- this project's own
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+CONFIG, OWN = "/usr/local/etc/postfix", "@FOLDER@/etc"
+#: What a Postfix of the arm's own has for itself, whatever its configuration.
+PLACE = {"queue_directory": "@FOLDER@/queue", "data_directory": "@FOLDER@/data"}
+#: The least that the package's main.cf leaves to its reader.
+NAMES = {"myhostname": "mx.home.example", "mydomain": "home.example", "myorigin": "$mydomain"}
+
+
+def postfix(copy, values, files=None):
+    """The job of a Postfix with a queue of its own. copy: commands that make its configuration directory; values: main.cf's, over those."""
+    settings = [f"{name}={value}" for name, value in (PLACE | values).items()]
+    return {
+        "stop": ["postfix"],
+        "files": files or {},
+        "start": [
+            *copy,
+            ["install", "-d", PLACE["queue_directory"]],
+            ["install", "-d", "-o", "postfix", "-m", "700", PLACE["data_directory"]],
+            ["postconf", "-c", OWN, "-e", *settings],
+            *(["postmap", f"-c{OWN}", f"hash:@FOLDER@/{name}"] for name in files or {}),
+            ["postfix", "-c", OWN, "start"],
+        ],
+        "end": [["postfix", "-c", OWN, "stop"]],
+    }
+
+
+def stock(**values):
+    """The package's own main.cf and master.cf, with the least of names."""
+    copy = [["mkdir", OWN]]
+    copy += [["cp", f"{CONFIG}/{name}.sample", f"{OWN}/{name}"] for name in ("main.cf", "master.cf")]
+    return postfix(copy, NAMES | values)
+
+
+def ours(files=None, **values):
+    """The host's configuration as it was provisioned."""
+    return postfix([["cp", "-Rp", CONFIG, OWN]], values, files)
+
+
+class Stock(Arm):
+    def job(self, bench):
+        return stock()
+
+
+@arm
+class StockProvider(Stock):
+    name = "stock-provider"
+    what = "Postfix as its package configures it, asking the provider's resolver, which answers a customer 100 times a second"
+    resolver = "provider"
+
+
+@arm
+class StockFree(Stock):
+    name = "stock-free"
+    what = "The same, asking a provider's resolver that has no limit"
+    resolver = "free"
+
+
+@arm
+class StockNamed(Stock):
+    name = "stock-named"
+    what = "The same, asking a named of its own, as its package configures that"
+    resolver = "stock"
+
+
+@arm
+class Article(Arm):
+    name = "article"
+    what = "Postfix as its package configures it with the article's seven values, asking the host's named as this project provisions it"
+
+    def job(self, bench):
+        items = yaml.safe_load((ROOT / "roles/postfix/vars/main.yml").read_text())["__postfix_main_article"]
+        return stock(**{one["name"]: 500 if "{{" in str(one["value"]) else one["value"] for one in items})
+
+
+@arm
+class Ours(Arm):
+    name = "ours"
+    what = "The host as this project provisions it, profile current, sokuhai_ahead; named knows nothing yet"
+
+    def job(self, bench):
+        return ours()
+
+
+@arm
+class Warm(Ours):
+    name = "ours-warm"
+    what = "The same, after sokuhai-warm with the list of recipients"
+    warm = True
+
+
+@arm
+class Ceiling(Arm):
+    name = "ceiling"
+    what = "The same without DNS: each domain's route in transport(5), its mail server's address in /etc/hosts"
+    resolver = "none"
+
+    def job(self, bench):
+        # an address as next hop would have all domains of a hoster share their transactions
+        routes = "".join(f"{domain} smtp:[{domain}]\n" for domain in bench.people.server)
+        hosts = "".join(f"{address} {domain}\n" for domain, address in bench.people.server.items())
+        # who hands in is in mynetworks; nothing is looked up ahead
+        job = ours(
+            {"transport": routes},
+            transport_maps="hash:@FOLDER@/transport",
+            smtp_host_lookup="native",
+            smtpd_recipient_restrictions="permit_mynetworks, reject",
+        )
+        return job | {"put": {"/etc/hosts": bench.host.run("cat", "/etc/hosts")[1] + hosts}}

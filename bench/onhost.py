@@ -112,6 +112,8 @@ def main():
     try:
         hold(json.loads(sys.stdin.readline()), told)
     except Exception as error:
+        while error.__context__:
+            error = error.__context__  # what went wrong first; putting back is then not always possible
         told({"error": str(error)})
         sys.exit(1)
     told({"back": True})

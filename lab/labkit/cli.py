@@ -43,7 +43,8 @@ PLACES = net.NAMESPACES
 def rows(description, running):
     """(name, address, reverse name, what it plays) of everyone, practice hosts first."""
     hosts = [h for h in description["hosts"] if (h["name"] in running if running else h.get("default"))]
-    for entry in [*hosts, description["operator"], *description["internet"]]:
+    internet = [entry for entry in description["internet"] if entry.get("listed", True)]
+    for entry in [*hosts, description["operator"], *internet]:
         for address in entry["addresses"]:
             yield entry["name"], address, entry.get("reverse", entry["name"]), entry["role"]
     plays = "SMTP clients: any address of the net can be used; internet/zones.yml names some"

@@ -38,7 +38,7 @@ def _range(entry):
         yield {
             **entry,
             "name": name.format(octet) if "{}" in name else f"{name}{number:02d}",
-            "addresses": [v4, entry["range6"] + octet],
+            "addresses": [v4] + ([entry["range6"] + octet] if "range6" in entry else []),
         }
 
 

@@ -157,21 +157,34 @@ def test_reasons_of_the_maillog(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(hostagent, "MAILLOG", str(path))
     hostagent.log({"id": "AAAA", "offset": 7})
     found = json.loads(capsys.readouterr().out)
-    assert found["deferred"] == ["a@d0001.test", "b@d0002.test", "e@d0005.test"], (
+    assert found["deferred"] == {"a@d0001.test": 1, "b@d0002.test": 1, "e@d0005.test": 1}, (
         "of this message only, and also when it was sent later"
     )
-    assert found["deferred_dns"] == ["a@d0001.test"] and found["bounced"] == ["c@d0004.test"]
+    assert [*found["deferred_dns"]] == ["a@d0001.test"] and [*found["bounced"]] == ["c@d0004.test"]
     assert sum(found["reasons"].values()) == 4 and not any("d000" in reason for reason in found["reasons"])
     hostagent.log({"id": "AAAA", "offset": path.stat().st_size})
-    assert json.loads(capsys.readouterr().out)["deferred"] == []
+    assert json.loads(capsys.readouterr().out)["deferred"] == {}
+    hostagent.log({"ids": ["AAAA", "BBBB"], "offset": 7})
+    assert [*json.loads(capsys.readouterr().out)["deferred_dns"]] == ["a@d0001.test", "x@d0003.test"]
 
 
-def test_queue_and_named_are_counted_from_the_system(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "answer, queue_id",
+    [
+        (b"2.0.0 Ok: queued as 4b8Zr33Sk1zQ", "4b8Zr33Sk1zQ"),
+        (b"OK id=1qPvjE-0000Vc-1p", "1qPvjE-0000Vc-1p"),
+        (b"2.0.0 3f1a09bc Message accepted for delivery", "3f1a09bc"),
+    ],
+)
+def test_queue_ids_of_three_mtas(answer, queue_id):
+    assert [one.decode() for one in hostagent.QUEUED.search(answer).groups() if one] == [queue_id]
+
+
+def test_queue_and_named_are_counted_from_the_system(tmp_path):
     for name in ("active/1", "deferred/A/2", "deferred/B/3"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    monkeypatch.setattr(hostagent, "SPOOL", str(tmp_path))
-    assert hostagent.queue() == {"maildrop": 0, "incoming": 0, "active": 1, "deferred": 2, "hold": 0}
+    assert hostagent.queue(str(tmp_path)) == {"maildrop": 0, "incoming": 0, "active": 1, "deferred": 2, "hold": 0}
     me = pathlib.Path("/proc/self/comm").read_text().strip()
     assert os.getpid() in hostagent.pids(me)
     assert hostagent.sockets(1 << 30) == (0, 0)

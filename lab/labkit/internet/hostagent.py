@@ -19,7 +19,11 @@ import time
 LINUX = os.path.exists("/proc/self/comm")
 SPOOL = "/var/spool/postfix"
 MAILLOG = "/var/log/maillog"
-STATUS = re.compile(r"postfix[^ ]*/\w+\[\d+\]: ([0-9A-Za-z]+): to=<([^>]*)>, .*?dsn=([0-9.]+), status=(\w+) \((.*)\)$")
+STATUS = re.compile(
+    r"postfix[^ ]*/\w+\[\d+\]: ([0-9A-Za-z]+): to=<([^>]*)>, .*?delay=([0-9.]+), .*?dsn=([0-9.]+), status=(\w+) \((.*)\)$"
+)
+# in what three MTAs answer to the final dot
+QUEUED = re.compile(rb"queued as (\w+)|\bid=([\w-]+)|^(?:[0-9.]+ )?([0-9a-f]{8}) ")
 DNS = re.compile(r"Name service error|Host not found|Host or domain name not found|nameserver", re.I)
 
 
@@ -65,15 +69,31 @@ def alive(pid):
     return True
 
 
-def queue():
+def cpu():
+    """Processor seconds so far of all processes of a practice host, ended ones included, but not of what `lab sh` brought in: that has no ancestor here."""
+    seconds, parents = {}, {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open("/proc/%s/stat" % entry) as stat:
+            fields = stat.read().rpartition(") ")[2].split()
+            parents[int(entry)], seconds[int(entry)] = int(fields[1]), sum(map(int, fields[11:15]))
+
+    def ours(pid):
+        while pid not in (0, 1):
+            pid = parents.get(pid, 0)
+        return pid == 1
+
+    return sum(number for pid, number in seconds.items() if ours(pid)) / os.sysconf("SC_CLK_TCK")
+
+
+def queue(spool):
     return {
-        name: sum(len(files) for _folder, _dirs, files in os.walk(SPOOL + "/" + name))
+        name: sum(len(files) for _folder, _dirs, files in os.walk(spool + "/" + name))
         for name in ("maildrop", "incoming", "active", "deferred", "hold")
     }
 
 
-def sample(every):
-    """A line of measurements every so many seconds until stdin ends."""
+def sample(every, process="smtp", spool=SPOOL):
+    """A line of measurements every so many seconds until stdin ends. process: name of those that deliver; spool: the queue's directory."""
     known = []
     while True:
         if not known or not all(map(alive, known)):
@@ -86,8 +106,8 @@ def sample(every):
                     "named": len(known),
                     "descriptors": max([h[0] for h in held], default=0),
                     "sockets": max([h[1] for h in held], default=0),
-                    "smtp": len(pids("smtp")),
-                    "queue": queue(),
+                    "smtp": len(pids(process)),
+                    "queue": queue(spool),
                 }
             ),
             flush=True,
@@ -97,26 +117,43 @@ def sample(every):
 
 
 def send(job):
-    """Submit one message by SMTP on the loopback, unless a recipient is rejected; prints its queue id, who was rejected, and how long it took."""
+    """Submit a message by SMTP on the loopback (port: 25), unless a recipient is rejected; prints its queue id, who was rejected, and how long it took.
+
+    Where the server answers 452 (RFC 5321, 4.5.3.1.10: no more recipients) the rest goes into another transaction; ids are of all of them.
+    """
     text = (
         "From: <%s>\r\nTo: undisclosed-recipients:;\r\nSubject: Practice alert\r\nX-Lab-Token: %s\r\nMessage-ID: <%s.0@lab>\r\n"
         "Date: %s\r\n\r\nThis is a practice alert.\r\n"
         % (job["sender"], job["token"], job["token"], email.utils.formatdate())
     )
-    start = time.time()
-    with smtplib.SMTP("127.0.0.1", 25, local_hostname="localhost", timeout=600) as server:
+    start, ids, left, refused = time.time(), [], collections.deque(job["recipients"]), {}
+    with smtplib.SMTP("127.0.0.1", job.get("port", 25), local_hostname="localhost", timeout=600) as server:
         server.ehlo()
-        answers = [(job["sender"], server.mail(job["sender"]))]
-        answers += [(recipient, server.rcpt(recipient)) for recipient in job["recipients"]]
-        refused = {who: "%d %s" % (code, answer.decode()) for who, (code, answer) in answers if code not in (250, 251)}
-        if refused:
-            print(json.dumps({"refused": refused}))
-            return
-        code, answer = server.data(text)
-    if code != 250:
-        raise SystemExit("DATA: %d %s" % (code, answer.decode()))
-    queue_id = re.search(rb"queued as (\w+)", answer).group(1).decode()
-    print(json.dumps({"id": queue_id, "refused": {}, "seconds": time.time() - start}))
+        while left and not refused:
+            code, answer = server.mail(job["sender"])
+            if code != 250:
+                refused[job["sender"]] = "%d %s" % (code, answer.decode())
+                break
+            accepted = 0
+            while left:
+                code, answer = server.rcpt(left[0])
+                if code == 452 and accepted:
+                    break
+                if code not in (250, 251):
+                    refused[left[0]] = "%d %s" % (code, answer.decode())
+                accepted += 1
+                left.popleft()
+            if refused:
+                break
+            code, answer = server.data(text)
+            if code != 250:
+                raise SystemExit("DATA: %d %s" % (code, answer.decode()))
+            found = QUEUED.search(answer)
+            ids.append(next(filter(None, found.groups())).decode() if found else "")
+    if refused:
+        print(json.dumps({"refused": refused}))
+    else:
+        print(json.dumps({"id": ids[0], "ids": ids, "refused": {}, "seconds": time.time() - start}))
 
 
 def log_end():
@@ -125,28 +162,31 @@ def log_end():
 
 
 def log(job):
-    """What became of a message's recipients, by the maillog from an offset on."""
-    found = {"deferred": set(), "deferred_dns": set(), "bounced": set()}
+    """What became of the recipients of a message (id), or of some (ids), by the maillog from an offset on: {recipient: seconds until then, at first}."""
+    ids = job.get("ids") or [job["id"]]
+    found = {"deferred": {}, "deferred_dns": {}, "bounced": {}}
     reasons = collections.Counter()
     with open(MAILLOG, errors="replace") as lines:
         # newsyslog may have begun a new file meanwhile
         lines.seek(job["offset"] if os.path.getsize(MAILLOG) >= job["offset"] else 0)
         for match in filter(None, map(STATUS.search, lines)):
-            queue_id, recipient, dsn, status, text = match.groups()
-            if queue_id != job["id"] or status == "sent":
+            queue_id, recipient, delay, dsn, status, text = match.groups()
+            if queue_id not in ids or status == "sent":
                 continue
-            found["bounced" if status == "bounced" else "deferred"].add(recipient)
+            found["bounced" if status == "bounced" else "deferred"].setdefault(recipient, float(delay))
             if status != "bounced" and (dsn == "4.4.3" or DNS.search(text)):
-                found["deferred_dns"].add(recipient)
+                found["deferred_dns"].setdefault(recipient, float(delay))
             text = re.sub(r"\S*\.(test|example)\b\S*|\[[^\]]*\](:\d+)?", "…", text)
             reasons["%s %s" % (dsn, text[:160])] += 1
-    print(json.dumps({**{name: sorted(who) for name, who in found.items()}, "reasons": reasons}))
+    print(json.dumps({**found, "reasons": reasons}))
 
 
 def main():
     mode = sys.argv[1]
     if mode == "sample":
-        sample(float(sys.argv[2]))
+        sample(float(sys.argv[2]), *sys.argv[3:])
+    elif mode == "cpu":
+        print(json.dumps(cpu()))
     elif mode == "log-end":
         log_end()
     else:

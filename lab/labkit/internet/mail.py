@@ -25,8 +25,9 @@ def recipients_of(count, domains):
 class Watch:
     """The sampler on the host, one process for the whole run: the peaks of what it saw, and their course as [seconds since 1970, named's sockets, smtp processes]."""
 
-    def __init__(self, host, every=0.5):
-        self.process = host.popen(*host.python("hostagent.py", "sample", every), stdin=-1, stdout=-1, stderr=-1)
+    def __init__(self, host, every=0.5, *what):
+        """what: the name of the processes that deliver, and the queue's directory, where they are not Postfix's own."""
+        self.process = host.popen(*host.python("hostagent.py", "sample", every, *what), stdin=-1, stdout=-1, stderr=-1)
         self.last, self.samples = None, 0
         self.peak, self.course = collections.Counter(), []
         self.thread = threading.Thread(target=self._read, daemon=True)
@@ -64,6 +65,7 @@ class Tail:
         self.path, self.token = path, token
         self.at = path.stat().st_size if path.exists() else 0
         self.copies = collections.Counter()
+        self.times = {}
         self.last = None
         self.rest = b""
 
@@ -80,6 +82,7 @@ class Tail:
                 entry = json.loads(line)
                 if entry.get("token") == self.token:
                     self.copies[entry["recipient"]] += 1
+                    self.times.setdefault(entry["recipient"], entry["time"])
                     self.last = entry["time"]
 
 

@@ -36,7 +36,7 @@ class Bucket:
 
 
 class Resolver:
-    """A resolver with a limit for each client address. rate: queries a second; burst: queries; over: drop or servfail."""
+    """A resolver with a limit for each client address. rate: queries a second; burst: queries; over: drop or servfail; delay: milliseconds to it and back."""
 
     def __init__(self, internet):
         self.internet = internet
@@ -48,12 +48,12 @@ class Resolver:
 
     def reset(self):
         configured = self.internet.data["resolver"]
-        self.set(**{key: configured[key] for key in ("rate", "burst", "over")})
+        self.set(delay=0, **{key: configured[key] for key in ("rate", "burst", "over")})
         self.forget()
 
     def set(self, **values):
-        """Change rate, burst or over; rate=0 takes the limit away. Raises ValueError for what is none of these."""
-        allowed = {"rate": (0, math.inf), "burst": (0, math.inf), "over": ["drop", "servfail"]}
+        """Change rate, burst, over or delay; rate=0 takes the limit away. Raises ValueError for what is none of these."""
+        allowed = {"rate": (0, math.inf), "burst": (0, math.inf), "over": ["drop", "servfail"], "delay": (0, 60_000)}
         for key, value in checked(values, allowed).items():
             setattr(self, key, value)
 
@@ -67,6 +67,7 @@ class Resolver:
             "rate": self.rate,
             "burst": self.burst,
             "over": self.over,
+            "delay": self.delay,
             "queries": self.queries,
             "over_limit": self.refused,
         }
@@ -93,9 +94,10 @@ class Resolver:
             self.refused += 1
             return (error(query, SERVFAIL, RA) if self.over == "servfail" else None), 0
         reply, ready = self.resolve(query.name, query.rdtype, query.do, now)
+        wait = ready - now + self.delay / 1000
         if reply is None:
-            return error(query, SERVFAIL, RA), ready - now
-        return render(query, reply, 65535 if tcp else query.size, RA), ready - now
+            return error(query, SERVFAIL, RA), wait
+        return render(query, reply, 65535 if tcp else query.size, RA), wait
 
     def resolve(self, name, rdtype, do, now):
         """(Reply, or None for a failure; when it is there)."""

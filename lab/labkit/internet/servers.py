@@ -14,11 +14,12 @@ import sys
 import time
 
 from ..files import record
+from . import receivers
 from .authority import Authority
 from .resolver import Resolver
 from .secure import Tls, listen
 from .sink import Book, Smtp
-from .zones import Behaviour, Internet, addresses, wire
+from .zones import Behaviour, Internet, addresses, described, wire
 
 BATCH = 64
 SO_RCVBUFFORCE, SO_SNDBUFFORCE, IP_FREEBIND, IPV6_FREEBIND = 33, 32, 15, 78
@@ -222,6 +223,7 @@ class DnsServers:
                 return {}
             case {"op": "show"}:
                 return {
+                    "cpu": time.process_time(),
                     "zones": {
                         z.name.to_text(omit_final_dot=True): {**z.behaviour.as_dict(), "queries": z.queries}
                         for z in zones
@@ -240,6 +242,7 @@ class SinkServers:
 
     def __init__(self, data, log):
         self.secure, self.tls = data.get("secure", []), pathlib.Path(log).with_name("tls")
+        self.receivers, self.tried = data.get("receivers", []), receivers.Tried()
         self.names = {}
         for number, v4 in enumerate(addresses(data["sinks"])):
             v6 = data["sinks"]["prefix6"] + v4.rpartition(".")[2]
@@ -259,8 +262,12 @@ class SinkServers:
             found = [(address, port)] if bind is None else places([address] if port == 587 else [], port, bind)
             return [open_socket(socket.SOCK_STREAM, *place) for place in found]
 
-        if self.secure:
-            self.servers += await listen(self.book, self.secure, Tls(self.tls, self.secure), opened)
+        if self.secure or self.receivers:
+            tls = Tls(self.tls, self.secure)
+            self.servers += await listen(self.book, self.secure, tls, opened)
+            for entry in self.receivers:
+                sockets = [open_socket(socket.SOCK_STREAM, *place) for place in places([entry["address"]], 25, bind)]
+                self.servers += await receivers.listen(self.book, entry, tls, self.tried, sockets)
 
     def close(self):
         for server in self.servers:
@@ -278,8 +285,14 @@ class SinkServers:
                 self.book.logins.clear()
                 self.book.unauthentic.clear()
                 return {}
+            case {"op": "forget"}:
+                self.tried.first.clear()
+                return {}
+            case {"op": "tried"}:
+                return {"tried": self.tried.tried()}
             case {"op": "show"}:
                 return {
+                    "cpu": time.process_time(),
                     "messages": self.book.messages,
                     "recipients": self.book.recipients,
                     "rules": self.book.rules,
@@ -331,7 +344,7 @@ async def run_part(part, folder, bind_file, ready):
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    internet = Internet(keys=folder / "dns-keys", tls=folder / "tls")
+    internet = Internet(described(folder), keys=folder / "dns-keys", tls=folder / "tls")
     servers = DnsServers(internet) if part == "dns" else SinkServers(internet.data, folder / "sink.jsonl")
     gc.collect()
     gc.freeze()
@@ -353,7 +366,7 @@ def serve(folder, bind_file=None):
     ready = folder / "internet.ready"
     ready.unlink(missing_ok=True)
     # the keys are made, and the trust anchor is written, before the internet is reported ready
-    internet = Internet(keys=folder / "dns-keys", tls=folder / "tls")
+    internet = Internet(described(folder), keys=folder / "dns-keys", tls=folder / "tls")
     record(folder / "dns.json", internet.for_named())
     parts, pipes = {}, []
     stopped = []

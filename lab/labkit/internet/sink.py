@@ -163,8 +163,7 @@ class Smtp(asyncio.Protocol):
                 write(b"503 5.5.1 MAIL first\r\n")
                 return
             recipient = match[1].decode("utf-8", "replace")
-            rule = self.book.rule(recipient)
-            refusal = REPLIES[rule["reply"]] if rule else None
+            refusal = self.refusal(recipient)
             if refusal:
                 write(refusal)
                 return
@@ -212,6 +211,15 @@ class Smtp(asyncio.Protocol):
         else:
             write(b"502 5.5.2 Unknown command\r\n")
 
+    def refusal(self, recipient):
+        """The reply to a RCPT that is not accepted, or None."""
+        rule = self.book.rule(recipient)
+        return REPLIES[rule["reply"]] if rule else None
+
+    def slow(self):
+        """Seconds before the message is taken."""
+        return max((rule["slow"] for rule in map(self.book.rule, self.recipients) if rule), default=0)
+
     def take_data(self):
         """The message, once all of it is there; True when it was."""
         if self.buffer[:3] == b".\r\n":
@@ -226,7 +234,7 @@ class Smtp(asyncio.Protocol):
         message = bytes(self.buffer[:end])
         del self.buffer[: end + skip]
         self.data = None
-        slow = max((rule["slow"] for rule in map(self.book.rule, self.recipients) if rule), default=0)
+        slow = self.slow()
         if slow:
             self.waiting = True
             asyncio.get_running_loop().call_later(slow, self.taken, message)

@@ -9,6 +9,7 @@ import bisect
 import dataclasses
 import fnmatch
 import ipaddress
+import json
 import pathlib
 import random
 import struct
@@ -35,6 +36,7 @@ from .settings import checked
 
 IN = dns.rdataclass.IN
 DATA = pathlib.Path(__file__).with_name("zones.yml")
+MORE = "more.json"
 LIFETIME = 60 * 86400
 RCODES = {"normal": None, "servfail": 2, "refused": 5}
 ALGORITHM = 13  # ECDSA P-256 with SHA-256: short answers, quick to make
@@ -232,6 +234,18 @@ class Zone:
         return self._nsec[owner]
 
 
+def described(folder=None):
+    """zones.yml, and in an instance's directory with more.json what that adds: servers, zones, and the mail servers of receivers.py."""
+    data = yaml.load(DATA.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    path = folder and pathlib.Path(folder) / MORE
+    if path and path.exists():
+        more = json.loads(path.read_text())
+        data["servers"] |= more["servers"]
+        data["zones"] += more["zones"]
+        data["receivers"] = more["receivers"]
+    return data
+
+
 class Internet:
     """All zones, by name and by the server that answers for them."""
 
@@ -240,9 +254,7 @@ class Internet:
 
         Raises ValueError when the data names an unknown server or a zone has no zone above it.
         """
-        if data is None:
-            data = yaml.load(DATA.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        self.data = data
+        self.data = data = described() if data is None else data
         self.servers = data["servers"]
         self.zones = {}
         self.by_server = {name: {} for name in self.servers}

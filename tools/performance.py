@@ -1,0 +1,100 @@
+"""Tables of docs/performance.md from tests/results/bench.json, which make bench writes; what it holds: bench/README.md."""
+
+import json
+import pathlib
+
+from figures import cell
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "tests" / "results" / "bench.json"
+PAGE = ROOT / "docs" / "performance.md"
+
+
+def seconds(value, limit):
+    return f"over {limit}" if value is None else f"{value:.1f}"
+
+
+def row(name, about, found, limit):
+    """The cells of an arm."""
+    low, high = found["spread"]
+    ninety_nine = seconds(found["seconds"]["99"], limit)
+    if found["runs"] > 1 and low is not None:
+        ninety_nine += f" ({low:.1f} to {seconds(high, limit)})"
+    if found["over"]:
+        ninety_nine += f", {found['served']:.0f} of {found['accepting']} served"
+    deferred = "not read" if found["deferred_dns"] is None else str(found["deferred_dns"])
+    cpu = found["cpu"]
+    times = [seconds(found["seconds"][key], limit) for key in ("50", "95")]
+    return [
+        f"`{name}`",
+        cell(about["what"]),
+        *times,
+        ninety_nine,
+        seconds(found["seconds"]["100"], limit),
+        f"{found['handed_in']:.1f}",
+        deferred,
+        f"{cpu['host']:.1f}",
+        f"{cpu['sinks'] + cpu['names']:.1f}",
+        f"{found['per_cpu']:.0f}",
+    ]
+
+
+HEAD = [
+    "arm",
+    "what it is",
+    "50 %",
+    "95 %",
+    "99 %",
+    "100 %",
+    "handed in",
+    "deferred for DNS",
+    "CPU s, host",
+    "CPU s, internet",
+    "mails per CPU s",
+]
+
+
+def table(head, rows):
+    return ["| %s |" % " | ".join(cells) for cells in (head, ["---"] * len(head), *rows)]
+
+
+def arms(data):
+    """A heading and a table for each size."""
+    lines = [
+        f"{data['date']}, commit {data['commit']}, {data['machine']}; others used {data['load_before']:.0%} of the CPUs before."
+    ]
+    for size, found in data["sums"].items():
+        runs = max(one["runs"] for one in found.values())
+        lines += ["", f"### {size.replace(' in ', ' recipients in ')} domains", ""]
+        lines += [f"Seconds, medians of {runs} rounds (lowest to highest)." if runs > 1 else "Seconds, one round.", ""]
+        lines += table(HEAD, [row(name, data["arms"][name], one, data["limit"]) for name, one in found.items()])
+    failed = [run for run in data["runs"] if "failed" in run]
+    lines += (
+        ["", *(f"Failed: `{run['arm']}`, round {run['round']}: {cell(run['failed'])}" for run in failed)]
+        if failed
+        else []
+    )
+    return lines
+
+
+def goals(data):
+    """A table of the goals."""
+    rows = []
+    for goal in data["judged"]:
+        if "deferred_dns" in goal:
+            words = [f"`{goal['deferred_dns']}`: nothing deferred for a DNS reason", str(goal["found"])]
+        else:
+            words = [f"`{goal['slow']}` takes {goal['how']} {goal['times']:g} times as long as `{goal['fast']}`"]
+            words.append(
+                "not measured" if goal["found"] is None else f"{'more than ' if goal['more'] else ''}{goal['found']:g}"
+            )
+        rows.append([goal["size"], *words, "reached" if goal["met"] else "**missed**"])
+    return table(["recipients in domains", "goal, by the time to 99 %", "found", ""], rows)
+
+
+def parts():
+    """{marker: lines} of the page."""
+    if not RESULTS.exists():
+        return dict.fromkeys(("bench", "goals"), ["Not run yet."])
+    data = json.loads(RESULTS.read_text())
+    return {"bench": arms(data), "goals": goals(data)}
