@@ -68,6 +68,11 @@ class Kept:
         self.data["arms"][arm.name] = {"what": arm.what, "mta": arm.mta}
         self.write()
 
+    def decided(self, arm, size):
+        """Whether this bench has seen the arm not come to an end in two rounds: a third would change no median of three."""
+        of = [one for one in self.data["runs"] if (one["arm"], one["recipients"]) == (arm.name, size[0])]
+        return (arm.name, size) in self.new and sum(one.get("over", True) for one in of) >= 2
+
     def write(self):
         arms = self.data["arms"]
         runs = sorted(self.data["runs"], key=lambda r: (r["recipients"], list(arms).index(r["arm"]), r["round"]))
@@ -87,6 +92,9 @@ def round_of(arms, size, numbers, options, kept, until):
             print(f"round {n}: {size[0]} recipients in {size[1]} domains", flush=True)
             turned = arms[(n - 1) % len(arms) :] + arms[: (n - 1) % len(arms)]
             for arm in turned:
+                if kept.decided(arm, size):
+                    print(f"  {arm.name}: over {run.LIMIT} s twice, and so is its median", flush=True)
+                    continue
                 if time.monotonic() + AROUND + run.LIMIT > until:
                     print(f"  {arm.name}: the time is over", flush=True)
                     continue

@@ -140,6 +140,16 @@ def test_results_of_other_arms_stay(tmp_path):
     assert "`ceiling`" in text and "takes at most 1.25 times as long" in text and "reached" in text
 
 
+def test_an_arm_that_was_over_twice_is_not_taken_again(tmp_path):
+    arm = known()["ours"]
+    kept = command.Kept(tmp_path / "bench.json", {"date": "", "commit": "", "machine": "", "load_before": 0.1})
+    for number, seconds, decided in ((1, None, False), (2, 7.0, False), (3, None, True)):
+        kept.keep(arm, (2000, 400), a_run("ours", seconds, number))
+        assert kept.decided(arm, (2000, 400)) == decided
+    again = command.Kept(tmp_path / "bench.json", kept.about)
+    assert not again.decided(arm, (2000, 400))
+
+
 def test_an_arm_that_there_is_not_is_refused_by_name():
     with pytest.raises(ValueError, match="no arm nobody; there are stock-provider"):
         command.chosen("ours,nobody", False)

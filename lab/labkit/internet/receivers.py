@@ -7,6 +7,7 @@ import struct
 import time
 
 from .secure import Secure
+from .throttle import Throttle
 
 SO_ATTACH_FILTER = 26
 NOBODY = b"451 4.7.1 Greylisted, try again later\r\n"
@@ -35,9 +36,12 @@ class Tried:
 class Receiver(Secure):
     """entry: {name, address, late: {greeting, rcpt, dot: seconds}, greylist: bool, connections: limit, starttls: bool}; all but the first two may be missing."""
 
-    def __init__(self, book, entry, context, tried, held):
-        self.late, self.tried, self.held = entry.get("late", {}), tried, held
+    def __init__(self, book, entry, context, tried, throttle):
+        self.late, self.tried, self.most = entry.get("late", {}), tried, throttle
         super().__init__(book, entry, context)
+
+    def limits(self):
+        return self.most or super().limits()
 
     def reset(self):
         super().reset()
@@ -62,24 +66,10 @@ class Receiver(Secure):
 
     def connection_made(self, transport):
         self.transport = transport
-        self.held.add(self)
-        limit = self.entry.get("connections")
-        if limit and len(self.held) > limit:
-            transport.write(b"421 4.7.0 Too many connections\r\n")
-            transport.close()
-        elif self.late.get("greeting"):
+        if self.late.get("greeting"):
             self.wait(self.late["greeting"], super().connection_made, transport)
         else:
             super().connection_made(transport)
-
-    def connection_lost(self, error):
-        self.held.discard(self)
-        super().connection_lost(error)
-
-    async def encrypt(self):
-        await super().encrypt()
-        if not self.about["tls"]:
-            self.held.discard(self)  # of a handshake that fails nobody tells
 
     def command(self, line):
         if line[:4].upper() == b"RCPT" and self.late.get("rcpt") and not self.thought:
@@ -107,9 +97,10 @@ async def listen(book, entry, tls, tried, sockets):
             silence(sock) if entry["dead"] == "silent" else sock.close()
     if entry.get("dead") == "refused":
         return []
-    held, context = set(), tls.context("by-itself")
+    context = tls.context("by-itself")
+    throttle = Throttle({"connections": entry["connections"]}) if entry.get("connections") else None
 
     def made():
-        return Receiver(book, entry, context, tried, held)
+        return Receiver(book, entry, context, tried, throttle)
 
     return [await asyncio.get_running_loop().create_server(made, sock=sock) for sock in sockets]

@@ -118,12 +118,16 @@ class Smtp(asyncio.Protocol):
         self.transport = transport
         self.peer = transport.get_extra_info("peername")[0]
         self.local = transport.get_extra_info("sockname")[0]
-        throttle = self.book.throttle(self.name.decode())
+        throttle = self.limits()
         if throttle and not throttle.enter(self.peer):
             self.end(BEYOND["connections"])
             return
         self.throttle = throttle
         transport.write(b"220 " + self.name + b" ESMTP\r\n")
+
+    def limits(self):
+        """The Throttle of this server, or None."""
+        return self.book.throttle(self.name.decode())
 
     def connection_lost(self, _error):
         if self.throttle:
