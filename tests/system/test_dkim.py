@@ -1,12 +1,13 @@
 """DKIM on the practice host: what leaves is signed and accepted by sinks that demand what Gmail does, also while keys are rotated and the signer is down."""
 
 import json
+import re
 import subprocess
 import time
 import uuid
 
 import pytest
-from practice import FULL, HOST, ROOT, full_only, message, until
+from practice import FULL, HOST, ROOT, changed, full_only, message, until
 
 #: Whose mail server demands authentic mail here.
 TO = "d0900.test"
@@ -27,6 +28,24 @@ s.connect('192.0.2.10', 25); s.ehlo('mail.sender.test'); s.mail(sys.argv[3]); s.
 print(*s.data(f'From: <{sender}>\\r\\nSubject: {token}\\r\\n\\r\\nfor the test\\r\\n'))
 s.quit()
 """
+
+#: Users' mails one after another until there is a file; prints how many were accepted. Any that is not ends it.
+STREAM = """
+import os, smtplib, sys, time
+sender, to, end, token = sys.argv[1:5]
+n = 0
+while n < 2000 and not os.path.exists(end):
+    with smtplib.SMTP('127.0.0.1', 25, local_hostname='localhost', timeout=120) as s:
+        s.sendmail(sender, [to], f'From: <{sender}>\\r\\nTo: <{to}>\\r\\nSubject: {token}\\r\\nX-Lab-Token: {token}\\r\\nMessage-ID: <{token}.{n}@lab>\\r\\n\\r\\nx\\r\\n')
+    n += 1
+    time.sleep(0.2)
+print(n)
+"""
+#: Whose mail server sends back what it made of a message.
+ECHO = "d0902.test"
+#: Certificates of this practice host that nobody known has signed.
+OWN = ["certificate of port 465", "certificate of port 587"]
+KEYS = "cd /var/db/sokuhai_dkim && find . -type f | sort | xargs sha256sum"
 
 
 def token():
@@ -62,7 +81,9 @@ def published(lab, tmp):
     lab.need("dkim")
     publish(lab, tmp, records(lab, tmp))
     lab.internet("ctl", "sink", TO, "demand=authentic")
+    lab.internet("ctl", "sink", ECHO, "answer=echo")
     yield
+    lab.internet("ctl", "sink", ECHO, "answer=nothing")
     lab.internet("ctl", "sink", TO, "demand=nothing")
 
 
@@ -87,6 +108,10 @@ def signers(found):
     return {tuple(one) for each in found for one in each["verdict"]["signatures"]}
 
 
+def speaks(lab):
+    return lab.sh("test", "-S", "/var/run/sokuhai_dkim/milter.sock", check=False).returncode == 0
+
+
 def refused(lab):
     return json.loads(lab.internet("ctl", "show").stdout)["sink"]["unauthentic"]
 
@@ -108,6 +133,38 @@ def test_whatever_is_ours_is_signed_and_accepted(lab):
             ("home.example", "ed25519-sha256"),
         }
     assert len(refused(lab)) == before
+
+
+def not_fine(lab, **variables):
+    """{state: things} of deliverability.yml, whose test mail's results come back, of what is not a certificate of the practice host's own."""
+    declared = {"accepted_test_address": f"me@{ECHO}", "accepted_test_mailbox": "/var/mail/root"}
+    done = lab.play("deliverability.yml", variables={**declared, "accepted_test_seconds": 120, **variables})
+    lines = re.findall(r"^\s*(NOT FINE|not known|fine): (Authentication-Results: \w+|[^:]+): ", done.stdout, re.M)
+    found = {state: sorted(thing for one, thing in lines if one == state and thing not in OWN) for state, _ in lines}
+    assert found.get("fine"), done.stdout[-4000:] + done.stderr
+    return found
+
+
+@full_only("one more run of deliverability.yml")
+def test_the_results_of_the_test_mail_come_back(lab):
+    found = not_fine(lab)
+    assert "NOT FINE" not in found or found["NOT FINE"] == [], found
+    results = [f"Authentication-Results: {method}" for method in ("spf", "dkim", "dmarc")]
+    assert set(found["fine"]) >= {*results, "DKIM signature of home.example"}
+
+
+def test_a_wrong_record_is_named_and_so_is_what_a_receiver_made_of_it(lab, tmp):
+    found = records(lab, tmp)
+    waits = {one["type"]: one["value"] for one in found if one["role"] == "next"}
+    wrong = [{**one, "value": waits[one["type"]]} for one in found if one["role"] == "signing"]
+    publish(lab, tmp, wrong)
+    try:
+        judged = not_fine(lab)
+    finally:
+        publish(lab, tmp, found)
+    assert judged["NOT FINE"] == ["Authentication-Results: dkim", *sorted(f"TXT {one['name']}" for one in wrong)]
+    # by SPF alone
+    assert {"Authentication-Results: spf", "Authentication-Results: dmarc"} <= set(judged["fine"])
 
 
 def test_a_record_that_vanished_shows_at_the_receiver(lab, tmp):
@@ -157,7 +214,7 @@ def test_a_message_that_could_not_be_signed_waits(lab):
     lab.sh("mv", key, key + ".away")
     lab.sh("service", "sokuhai_dkim", "restart")
     try:
-        until(lambda: lab.sh("test", "-S", "/var/run/sokuhai_dkim/milter.sock", check=False).returncode == 0)
+        until(lambda: speaks(lab))
         made = token()
         done = lab.sh(
             "/usr/local/bin/python3", "-", "postmaster@home.example", f"a@{TO}", "1", made, stdin=MAIL, check=False
@@ -169,7 +226,7 @@ def test_a_message_that_could_not_be_signed_waits(lab):
     finally:
         lab.sh("mv", key + ".away", key)
         lab.sh("service", "sokuhai_dkim", "restart")
-    until(lambda: lab.sh("test", "-S", "/var/run/sokuhai_dkim/milter.sock", check=False).returncode == 0)
+    until(lambda: speaks(lab))
     arrived(lab, send(lab))
 
 
@@ -214,6 +271,145 @@ def test_rotation_under_load_loses_and_mis_signs_nothing(lab, tmp):
     lab.applied("dkim.yml", *drop, "-e", f"records_file={tmp}")
     publish(lab, tmp, json.loads(tmp.read_text()))
     assert not lab.sh("test", "-e", f"/var/db/sokuhai_dkim/keys/home.example/{first}.key", check=False).returncode == 0
+
+
+def test_a_signer_that_has_seen_a_message_ends_when_it_is_stopped(lab):
+    # rspamd would wait for twice this, an hour
+    conf = "/usr/local/etc/sokuhai-dkim/rspamd.conf"
+    lab.sh("sed", "-i", "-e", "s/task_timeout = 30s/task_timeout = 1800s/", conf)
+    try:
+        lab.sh("service", "sokuhai_dkim", "restart")
+        until(lambda: speaks(lab))
+        arrived(lab, send(lab))
+        assert "Stopping sokuhai_dkim" in lab.sh("service", "sokuhai_dkim", "stop").stdout
+        assert lab.sh("service", "sokuhai_dkim", "onestatus", check=False).returncode
+        assert not lab.sh("pgrep", "-f", "^/usr/local/bin/rspamd -c|^rspamd: ", check=False).stdout
+    finally:
+        lab.sh("sed", "-i", "-e", "s/task_timeout = 1800s/task_timeout = 30s/", conf)
+        lab.sh("service", "sokuhai_dkim", "restart")
+        until(lambda: speaks(lab))
+
+
+def test_mail_leaves_while_it_is_switched_off_and_on_again(lab):
+    """Nothing waits for a signer that is gone, what the role wrote is gone, and the keys are not."""
+    keys, end, made = lab.sh("sh", "-c", KEYS).stdout, "/var/tmp/dkim-stream-ends", token()
+    words = ["/usr/local/bin/python3", "-", "postmaster@home.example", "a@d0901.test", end, made]
+    stream = subprocess.Popen(
+        [ROOT / "lab" / "lab", "sh", HOST, "--", *words],
+        env=lab.env,
+        stdin=subprocess.PIPE,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    stream.stdin.write(STREAM)
+    stream.stdin.close()
+    try:
+        until(lambda: taken(lab, made))
+        off = {"dkim_domains": []}
+        lab.applied("site.yml", "--tags", "postfix", variables=off)
+        assert lab.sh("postconf", "-h", "smtpd_milters", "non_smtpd_milters").stdout.split() == []
+        gone = ("/usr/local/etc/sokuhai-dkim", "/usr/local/etc/rc.d/sokuhai_dkim", "/var/db/sokuhai_dkim/signing.conf")
+        assert [path for path in gone if not lab.sh("test", "-e", path, check=False).returncode] == []
+        assert "sokuhai_dkim_enable" not in lab.sh("cat", "/etc/rc.conf").stdout
+        assert not lab.sh("pgrep", "-f", "^/usr/local/bin/rspamd -c|^rspamd: ", check=False).stdout
+        judged = not_fine(lab, **off)
+        if FULL:
+            assert changed(lab.applied("site.yml", "--tags", "postfix", variables=off)) == 0
+        lab.applied("site.yml", "--tags", "postfix")
+    finally:
+        lab.sh("touch", end)
+        stream.wait(600)
+        lab.sh("rm", "-f", end)
+    printed = stream.stdout.read()
+    assert stream.returncode == 0, stream.stderr.read()
+    assert judged["NOT FINE"] == ["Authentication-Results: dkim", "DKIM signature of home.example"]
+    assert len(arrived(lab, made, int(printed))) == int(printed) > 1
+    kept = [line for line in lab.sh("sh", "-c", KEYS).stdout.splitlines() if "/keys/" in line]
+    assert kept == [line for line in keys.splitlines() if "/keys/" in line]
+    arrived(lab, send(lab))
+
+
+# ---- figures of docs/measured.md
+
+#: Messages of 4 KB in ten sessions; prints the seconds until all are accepted. argv: sender, recipient, number, token
+MANY = """
+import concurrent.futures, smtplib, sys, time
+sender, to, number, token = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+head = f'From: <{sender}>\\r\\nTo: <{to}>\\r\\nSubject: {token}\\r\\nX-Lab-Token: {token}\\r\\n'
+def session(which):
+    with smtplib.SMTP('127.0.0.1', 25, local_hostname='localhost', timeout=600) as s:
+        for n in range(which, number, 10):
+            s.sendmail(sender, [to], f'{head}Message-ID: <{token}.{n}@lab>\\r\\n\\r\\n' + ('x' * 70 + '\\r\\n') * 55)
+begun = time.monotonic()
+with concurrent.futures.ThreadPoolExecutor(10) as pool:
+    list(pool.map(session, range(10)))
+print(time.monotonic() - begun)
+"""
+#: CPU time, in seconds, of the signer's processes.
+CPU = """
+import glob, os
+used = 0
+for path in glob.glob('/proc/[0-9]*/stat'):
+    try:
+        name, _, rest = open(path).read().partition(' (')[2].rpartition(') ')
+    except OSError:
+        continue
+    if name.startswith('rspamd'):
+        used += sum(map(int, rest.split()[11:13]))
+print(used / os.sysconf('SC_CLK_TCK'))
+"""
+
+
+def signing_cpu(lab):
+    return float(lab.sh("/usr/local/bin/python3", "-", stdin=CPU).stdout)
+
+
+@full_only("measured: 10,000 messages twice, and one to 10,000")
+def test_what_signing_costs(lab, figures):
+    if lab.outside:
+        pytest.skip("goes by the practice host's own /proc")
+    number = 10000
+    # the second domain is nobody's here: the same way through the signer, without a signature
+    for title, sender in (("signed", "postmaster@home.example"), ("not signed", "postmaster@elsewhere.example")):
+        made, before = token(), signing_cpu(lab)
+        words = ("/usr/local/bin/python3", "-", sender, "a@d0903.test", str(number), made)
+        done = lab.command("sh", HOST, "--", *words, stdin=MANY, timeout=1500)
+        assert done.returncode == 0, done.stderr[-1000:]
+        used = signing_cpu(lab) - before
+        arrived(lab, made, number)
+        figures.append(
+            f"{title}: {number} messages accepted in {float(done.stdout):.0f} s, signer's CPU {used:.1f} s, "
+            f"{1000 * used / number:.2f} ms a message"
+        )
+    before = signing_cpu(lab)
+    done = lab.internet("mail", "--recipients", "10000", "--domains", "200")
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures.append(
+        f"signed: one message to 10,000 recipients, signer's CPU {1000 * (signing_cpu(lab) - before):.0f} ms"
+    )
+
+
+@full_only("what is refused is refused after two minutes of asking again")
+def test_a_signer_that_does_not_do_as_declared_gives_way_to_the_former_one(lab):
+    """A module of rspamd that passes the check and rejects everything: what was there goes on, and mail leaves signed."""
+    module = "/usr/local/share/rspamd/plugins/spf.lua"
+    lab.sh("cp", "-p", module, module + ".kept")
+    text = "rspamd_config:register_symbol({name = 'NO', type = 'prefilter', callback = function(task) task:set_pre_result('reject', 'no') end})\n"
+    before = lab.fingerprint(), lab.sh("sh", "-c", KEYS).stdout
+    try:
+        lab.sh("sh", "-c", f"cat > {module}", stdin=text)
+        result = lab.play("site.yml", "--tags", "dkim", variables={"dkim_verify": True}, timeout=900)
+    finally:
+        lab.sh("mv", module + ".kept", module)
+    said = message(result)
+    assert result.returncode and "The previous configuration is back in force" in said and "signed by nobody" in said, (
+        said
+    )
+    assert (lab.fingerprint(), lab.sh("sh", "-c", KEYS).stdout) == before
+    made = send(lab)
+    assert arrived(lab, made)[0]["verdict"]["problem"] is None
+    assert changed(lab.applied("site.yml", "--tags", "dkim")) == 0
 
 
 @full_only("two plays, one of them with all public suffixes")

@@ -78,7 +78,7 @@ def main(arguments=None):
         do_ctl,
         "change how running servers behave: set ZONE delay=MS loss=SHARE answer=normal|servfail|refused; "
         "record ZONE OWNER TYPE [RDATA] in the place of what that owner has of that type; publish FILE (JSON of such records); "
-        "resolver rate=N burst=N over=drop|servfail delay=MS; sink DOMAIN reply=accept|defer|reject slow=SECONDS demand=authentic|nothing connections=N recipients=N messages=N rate=N; forget; reset; show",
+        "resolver rate=N burst=N over=drop|servfail delay=MS; sink DOMAIN reply=accept|defer|reject slow=SECONDS demand=authentic|nothing answer=echo|nothing connections=N recipients=N messages=N rate=N; forget; reset; show",
     )
     new.add_argument("what", choices=("set", "record", "publish", "resolver", "sink", "forget", "reset", "show"))
     new.add_argument("subject", nargs="?", help="zone or recipient domain, or a shell pattern of them")

@@ -10,7 +10,7 @@ import json
 import re
 import time
 
-from . import verdict
+from . import echo, verdict
 from .settings import checked
 from .throttle import REPLIES as BEYOND
 from .throttle import Throttle
@@ -40,15 +40,18 @@ class Book:
         self.throttles = {}
         # who tried to log in, and whether over TLS
         self.logins = []
+        # echoes on their way
+        self.answers = set()
 
     def close(self):
         self.file.close()
 
     def set(self, pattern, **values):
-        """reply: accept, defer or reject at RCPT; slow: seconds before the message is taken; demand: authentic (verdict.py) or nothing; starttls: on or
-        off, of a server with TLS by its name; connections, recipients, messages, rate: limits (throttle.py) of servers by their names. Raises ValueError."""
-        rule = {"reply": "accept", "slow": 0.0, "demand": "nothing", **self.rules.get(pattern, {})}
-        demands = {"demand": ["nothing", "authentic"], "starttls": ["on", "off"]}
+        """reply: accept, defer or reject at RCPT; slow: seconds before the message is taken; demand: authentic (verdict.py) or nothing;
+        answer: echo (echo.py) or nothing; starttls: on or off, of a server with TLS by its name; connections, recipients, messages, rate: limits
+        (throttle.py) of servers by their names. Raises ValueError."""
+        rule = {"reply": "accept", "slow": 0.0, "demand": "nothing", "answer": "nothing", **self.rules.get(pattern, {})}
+        demands = {"demand": ["nothing", "authentic"], "answer": ["nothing", "echo"], "starttls": ["on", "off"]}
         limits = dict.fromkeys(BEYOND, (0, 1000000))
         self.rules[pattern] = rule | checked(values, {"reply": [*REPLIES], "slow": (0, 3600), **demands, **limits})
         if set(values) & set(BEYOND):
@@ -69,6 +72,13 @@ class Book:
     def judge(self, message, peer, sender, helo):
         """Return verdict.judge() of a message as it came over SMTP, with the dots that lines were given."""
         return verdict.judge(message.replace(b"\r\n..", b"\r\n.") + b"\r\n", peer, sender, helo, self.names)
+
+    def answer(self, name, local, message, sender, recipient, verdict):
+        """Send an echo, in a thread of its own; nobody waits for it."""
+        data = echo.reply(name, message, sender, recipient, verdict)
+        work = asyncio.get_running_loop().run_in_executor(None, echo.send, name, local, self.names, sender, data)
+        self.answers.add(work)
+        work.add_done_callback(self.answers.discard)
 
     def write(self, sender, recipients, peer, local, header):
         about = {"time": round(time.time(), 3), **header, "sender": sender, "peer": peer, "sink": local}
@@ -250,14 +260,19 @@ class Smtp(asyncio.Protocol):
         if self.waiting and self.transport.is_closing():
             return  # the client left before it heard that the message was taken: it will come again
         header = header_of(message)
-        if any(rule and rule["demand"] == "authentic" for rule in map(self.book.rule, self.recipients)):
+        rules = [(one, self.book.rule(one) or {}) for one in self.recipients]
+        demanding = any(rule.get("demand") == "authentic" for _one, rule in rules)
+        echoing = [one for one, rule in rules if rule.get("answer") == "echo" and self.sender]
+        if demanding or echoing:
             found = self.book.judge(message, self.peer, self.sender, self.helo)
             header["verdict"] = found
-            if found["problem"]:
+            if found["problem"] and demanding:
                 self.book.unauthentic.append({**header, "sender": self.sender, "recipients": len(self.recipients)})
                 self.refuse(found["problem"])
                 return
         self.book.write(self.sender, self.recipients, self.peer, self.local, header | self.about)
+        for one in echoing:
+            self.book.answer(self.name.decode(), self.local, message, self.sender, one, found)
         self.transport.write(b"250 2.0.0 Ok: taken\r\n")
         self.counted["messages"] += 1
         if self.throttle and self.throttle.last(self.counted["messages"]):

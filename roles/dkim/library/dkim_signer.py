@@ -167,6 +167,14 @@ class Signer:
             return "no answer (%s)" % problem
         return None
 
+    def answers(self):
+        """Return whether the signer speaks at its socket."""
+        try:
+            Milter(self.p["socket"], 10).close()
+        except OSError:
+            return False
+        return True
+
     def message(self, client, sender):
         milter = Milter(self.p["socket"])
         try:
@@ -297,7 +305,9 @@ class Signer:
     def take_up(self, domains):
         """Start the signer, or have it read its files again, which ends no message; wait until it does as declared. Raises Refused."""
         now, workers = self.main(), {one.pid for one in self.workers()}
-        verb = "reload" if now and not now.older_than(program=self.p["program"]) else "restart" if now else "start"
+        # one that does not answer hangs, or is ending since a run was killed: it reads nothing again
+        kept = now and not now.older_than(program=self.p["program"]) and self.answers()
+        verb = "reload" if kept else "restart" if now else "start"
         code, said = host.service(self.p["service"], verb)
         if code:
             raise Refused("service %s %s: %s" % (self.p["service"], verb, said))
@@ -335,13 +345,12 @@ class Signer:
         diff = [host.difference(path, host.read(path), None) for path in files]
         if not check:
             if running:
+                left = [running, *self.workers()]
                 # the rc script may be gone already, where a run was killed
                 if os.path.exists(self.p["script"]):
                     host.service(self.p["service"], "onestop")
-                if self.main():
-                    os.kill(running.pid, 15)
-                if not host.wait_until(lambda: self.main() is None, 20):
-                    raise Refused("process %d of the signer does not end" % running.pid)
+                for one in left if self.main() else []:
+                    process.end(one.pid)
             rc.apply(changes)
             host.remove(*[path for path in files if path != self.p["script"]])
             folder = os.path.dirname(self.p["conf"])

@@ -1,0 +1,79 @@
+"""How the signer is told, and ended: one that hangs or is ending reads no file again."""
+
+import types
+
+import pytest
+from role_modules import load
+
+MODULE = load("roles/dkim/library/dkim_signer.py")
+
+
+class Process:
+    def __init__(self, pid):
+        self.pid = pid
+
+    def older_than(self, *_files, program=None):
+        return None
+
+
+@pytest.fixture
+def signer(tmp_path, monkeypatch):
+    """A Signer whose process and service are no real ones; .running: its processes, main first; .told: what was done to them."""
+    made = MODULE.Signer(
+        {
+            "directory": str(tmp_path / "db"),
+            "socket": str(tmp_path / "milter.sock"),
+            "program": "/nonexistent",
+            "service": "sokuhai_dkim",
+            "files": {},
+            "conf": str(tmp_path / "etc" / "rspamd.conf"),
+            "script": str(tmp_path / "script"),
+        }
+    )
+    made.running, made.told, made.speaks = [Process(5), Process(6)], [], True
+    monkeypatch.setattr(made, "main", lambda: made.running[0] if made.running else None)
+    monkeypatch.setattr(made, "workers", lambda: made.running[1:])
+    monkeypatch.setattr(made, "answers", lambda: made.speaks)
+
+    def service(_name, verb):
+        made.told.append(verb)
+        if verb == "onestop":
+            made.running = []
+        return 0, ""
+
+    def end(pid):
+        made.told.append(pid)
+        made.running = [one for one in made.running if one.pid != pid]
+
+    monkeypatch.setattr(MODULE.host, "service", service)
+    monkeypatch.setattr(MODULE.host, "wait_until", lambda *_: True)
+    monkeypatch.setattr(MODULE, "process", types.SimpleNamespace(end=end))
+    monkeypatch.setattr(MODULE, "rc", types.SimpleNamespace(compare=lambda _: {}, apply=lambda _: None))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("running", "speaks", "verb"), [(2, True, "reload"), (2, False, "restart"), (0, False, "start")]
+)
+def test_files_are_read_again_by_one_that_answers_alone(signer, running, speaks, verb):
+    signer.running, signer.speaks = signer.running[:running], speaks
+    signer.take_up([])
+    assert signer.told == [verb]
+
+
+def test_what_is_left_of_it_is_ended_where_a_killed_run_has_removed_the_script(signer, tmp_path):
+    signer.absent(False)
+    assert signer.told == [5, 6]
+    signer.running, signer.told = [Process(7)], []
+    (tmp_path / "script").write_text("")
+    signer.absent(False)
+    assert signer.told == ["onestop"]
+
+
+def test_looking_ends_nothing(signer):
+    answer = signer.absent(True)
+    assert (
+        answer["changed"]
+        and signer.told == []
+        and [one["id"] for one in answer["findings"]] == ["service sokuhai_dkim"]
+    )
