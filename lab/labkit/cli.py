@@ -9,7 +9,8 @@ lab hosts                         who is in the lab: name, address, reverse name
 lab status [--json]               up or not, generation, hosts, descriptors
 lab reboot HOST [--hard]          end the host and boot it again; its files stay. --hard: as if the power failed
 lab halt HOST                     end the host and leave it off (reboot starts it)
-lab save HOST DIRECTORY           keep what a halted host has on its disk, for up --like; DIRECTORY is on a tmpfs, and stays
+lab save HOST DIRECTORY           keep what a halted host has on its disk, and the keys of the internet's zones, which it trusts, for up --like;
+                                  DIRECTORY is on a tmpfs, and stays
 lab sync                          copy the programs of standins/root over the running hosts again,
                                   not what is configured there
 lab internet                      restart the servers of the internet
@@ -233,7 +234,9 @@ def save(args):
     name = full_name(state, args.host)
     if not read_json(f"{state}/{name}.json").get("halted"):
         raise LabError(f"{name} runs, and its files change: lab halt {args.host}")
-    subprocess.run(["cp", "-a", f"/proc/{pid}/root{state}/m/hosts/{name}/upper", args.directory], check=True)
+    os.makedirs(args.directory)
+    for source, kept in ((f"/proc/{pid}/root{state}/m/hosts/{name}/upper", "disk"), (f"{state}/dns-keys", "dns-keys")):
+        subprocess.run(["cp", "-a", source, f"{args.directory}/{kept}"], check=True)
     return 0
 
 

@@ -235,11 +235,14 @@ def start(state, description, hosts, generation, like=None):
         host["rootfs"] = str(rootfs.ensure(host["generation"], in_use=running_rootfs))
         host.update(compiler=wheel, headers=freebsd.headers(wheel, running_rootfs) if wheel else None)
         host["kernel"] = freebsd.kernel_path(host) if wheel else None
-        host["like"] = os.path.abspath(like) if like else None
+        host["like"] = os.path.abspath(f"{like}/disk") if like else None
     if os.listdir(state):
         say(f"{instance}: removing what an earlier run left")
         end_keeper(state)
         empty(state)
+    if like:
+        # of the root that the saved host's named.conf trusts
+        shutil.copytree(f"{like}/dns-keys", f"{state}/dns-keys")
     pid, began = launch(make_state(state, instance, description, hosts, generation))
     wait_ready(state, pid, began)
     for host in own:
@@ -259,7 +262,7 @@ def up(args):
             return same_again(args, state, description)
         generation = args.generation or net.GENERATIONS[0]
         hosts = net.pick(description, args.host, generation, args.outside)
-        if args.like and (len(hosts) != 1 or not os.path.isdir(args.like)):
+        if args.like and (len(hosts) != 1 or not os.path.isdir(f"{args.like}/disk")):
             raise LabError(f"--like {args.like}: a directory that lab save made, for one host")
         try:
             start(state, description, hosts, generation, args.like)

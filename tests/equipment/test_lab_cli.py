@@ -290,8 +290,10 @@ def test_another_lab_goes_on_where_a_host_was_saved(up):
         other("up", "--like", kept)
         there = "cat /root/saved; ls -A /usr/share/games; test -e /etc/motd.template || echo gone; grep -c hostname= /etc/rc.conf; hostname"
         assert other("sh", MX, "--", "sh", "-c", there).stdout.split() == ["saved", "gone", "1", MX]
-        # its keys are its own
+        # the keys to it are its own; those of the zones are not, since a saved named trusts the root's
         assert other.ssh("true").returncode == 0
+        anchors = [json.loads((one.state / "dns.json").read_text())["trust_anchors"] for one in (lab, other)]
+        assert anchors[0] == anchors[1] and anchors[0]
     finally:
         other("down")
         shutil.rmtree(kept, ignore_errors=True)

@@ -300,7 +300,7 @@ MADE = {}
 
 
 def bring_up(name, generation="trixie", like=None):
-    """Return a new Lab *name* whose practice host is ready for Ansible, and not provisioned yet, or *like* what was saved. down_all() ends it."""
+    """Return a new Lab *name* whose practice host is ready for Ansible, and not provisioned yet, or as the one that was saved in *like*. down_all() ends it."""
     lab = Lab(name)
     lab.command("down")
     MADE[name] = lab
@@ -313,7 +313,7 @@ def bring_up(name, generation="trixie", like=None):
 
 
 class Mould:
-    """What a practice host has on its disk that site.yml has provisioned: the first worker that needs one makes it, for all workers of a run."""
+    """A practice host that site.yml has provisioned, as `lab save` keeps it: the first worker that needs one makes it, for all workers of a run."""
 
     TOP = pathlib.Path("/run")  # device nodes and extended attributes stay on a tmpfs
 
@@ -339,12 +339,12 @@ class Mould:
             if not (self.path / "done").exists():
                 lab = bring_up("test-mould")
                 lab.applied()
-                for words in (("halt", HOST), ("save", HOST, self.path / "disk"), ("down",)):
+                for words in (("halt", HOST), ("save", HOST, self.path / "host"), ("down",)):
                     done = lab.command(*words)
                     assert done.returncode == 0, done.stderr
                 del MADE[lab.name]
                 (self.path / "done").touch()
-        return self.path / "disk"
+        return self.path / "host"
 
     def left(self):
         """This worker needs it no more; the last one removes it."""
@@ -371,8 +371,8 @@ def provisioned():
     else:
         many = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1
         lab = bring_up(f"test-{worker}", like=MOULD.made() if many else None)
-        # each lab's root zone has a key of its own, which named.conf names
-        lab.applied("site.yml", *(("--tags", "bind") if many else ()))
+        if not many:
+            lab.applied()
     os.environ["SOKUHAI_LAB"] = lab.name
     return lab
 
