@@ -261,6 +261,70 @@ TRAPS = {
 }
 
 
+def mailing(name, recipients, at, deferred=(), bounced=(), groups=(), **more):
+    """What became of a message to *recipients* people: deferred and bounced as {reason: number}, groups as {name: recipients}."""
+    deferred, bounced = dict(deferred), dict(bounced)
+    lost = sum(deferred.values()) + sum(bounced.values())
+    delivered = recipients - lost - more.get("unattempted", 0)
+
+    def after(share):
+        return (
+            round(4 + 0.3 * share + max(0, share - 90) ** 2 / 2, 1) if share * recipients <= 100 * delivered else None
+        )
+
+    def summary(number, served):
+        return {
+            "recipients": number,
+            "delivered": served,
+            "at_the_first_attempt": served * 9 // 10,
+            "seconds": {str(share): after(share) if served == number else None for share in (50, 95, 99, 100)},
+        }
+
+    return {
+        "name": name,
+        "at": at,
+        "senders": ["alert@home.example"],
+        "messages": 1,
+        "size": 1480,
+        "in_queue": int(bool(deferred)),
+        "unattempted": 0,
+        **summary(recipients, delivered),
+        "seconds": {str(share): after(share) for share in (50, 95, 99, 100)},
+        "deferred": sum(deferred.values()),
+        "bounced": sum(bounced.values()),
+        "dead": bounced.get("dead", 0),
+        "curve": [0.0, *(after(share) for share in range(5, 101, 5))],
+        "spent": {"before": 0.4, "queue": 3.2, "connection": 1.15, "sending": 0.31},
+        "deferred_by": deferred,
+        "bounced_by": bounced,
+        "providers": [one for one in dict(groups) if "." not in one],
+        "groups": {
+            one: {**summary(number, number - (index == 1)), "deferred": int(index == 1), "bounced": 0, "dead": 0}
+            for index, (one, number) in enumerate(dict(groups).items())
+        },
+        "other_groups": 0,
+        **more,
+    }
+
+
+MAILINGS = {
+    "mailings": [
+        mailing(
+            "<20261128.alert@home.example>",
+            20000,
+            NOW - 5400,
+            {"dns": 34, "greylisted": 310, "connect": 21},
+            {"dead": 118, "policy": 3, "full": 9, "size": 1, "expired": 2, "bounced": 4},
+            {"docomo": 5210, "au": 3102, "gmail": 2904, "softbank": 1800, "town.example": 812, "school.example": 402},
+            other_groups=1630,
+        ),
+        mailing("<20261126.test@home.example>", 500, NOW - 2 * 86400, groups={"docomo": 300, "town.example": 200}),
+        mailing("4F2A1C0B", 2000, NOW - 3 * 86400, unattempted=1500, spent=None),
+    ],
+    "left_out": ["/var/log/maillog.5.bz2"],
+}
+
+
 def host(status="drift", messages=(), notes=(), **more):
     return {"status": status, "messages": list(messages), "notes": list(notes), **more}
 
@@ -290,6 +354,7 @@ def one():
                 chain=chain(),
                 samples=samples(1, size=23000, dns=34, unknown=("named_servfail", "swap_used")),
                 traps=TRAPS,
+                mailings=MAILINGS,
                 notes=["known vulnerabilities: pkg audit -F has not fetched the list"],
             )
         },
@@ -384,8 +449,18 @@ def hostile():
                     "clients": {EVIL: 2},
                     "missing": [EVIL],
                 },
+                mailings={
+                    "mailings": [
+                        mailing(
+                            EVIL, 2, NOW, {EVIL: 1}, {EVIL: 1, "dead": 1}, {EVIL: 2}, senders=[EVIL], providers=[EVIL]
+                        )
+                    ],
+                    "left_out": [EVIL],
+                },
             ),
-            "second": host("unreachable", [EVIL], samples={"error": EVIL}, traps={"error": EVIL}),
+            "second": host(
+                "unreachable", [EVIL], samples={"error": EVIL}, traps={"error": EVIL}, mailings={"error": EVIL}
+            ),
         },
         [bad, old],
         [EVIL],

@@ -248,6 +248,26 @@ def test_on_a_phone_what_to_do_is_not_far_below_what_is_wrong(opened):
     assert opened("one").evaluate("document.querySelector('.links').open") is True
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_mailing_has_its_curve_beside_its_numbers_and_is_unfolded_on_paper(opened, width):
+    tab = opened("one", width=width, phone=width < 500)
+    assert tab.evaluate("[...document.querySelectorAll('.mailing')].map((one) => one.open)") == [True, False, False]
+    curve, numbers = (
+        tab.evaluate(
+            "(() => { const one = document.querySelector('.mailing %s').getBoundingClientRect();"
+            " return [one.left, one.top, one.width, one.height]; })()" % part
+        )
+        for part in (".curve", ".times dl")
+    )
+    assert curve[2] > 200 and curve[3] > 40
+    assert numbers[0] > curve[0] + curve[2] - 1 if width > 500 else numbers[1] > curve[1] + curve[3] - 1
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert tab.evaluate("document.querySelectorAll('.mailing:not([open])').length") == 0
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert tab.evaluate("document.querySelectorAll('.mailing:not([open])').length") == 2
+    assert tab.problems == []
+
+
 def test_a_host_of_the_summary_is_opened_by_its_link(opened):
     tab = opened("ten")
     assert tab.evaluate("document.getElementById('h9').open") is False

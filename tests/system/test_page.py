@@ -34,6 +34,9 @@ def test_a_page_of_a_real_host_has_its_chain_and_its_samples(lab, tmp_path):
         "deferred_dns",
     } <= known
     assert list(host["traps"]["traps"]) == ["catch-me@home.example"]
+    assert host["mailings"]["left_out"] == [] and host["mailings"]["mailings"] == sorted(
+        host["mailings"]["mailings"], key=lambda one: -one["at"]
+    )
     text = (tmp_path / "report.html").read_text()
     assert os.stat(tmp_path / "report.html").st_mode & 0o777 == 0o600
     names = [re.sub(r"\s*[<>]=$", "", link["name"]).replace(">", "&gt;") for link in links]

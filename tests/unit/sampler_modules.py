@@ -12,12 +12,15 @@ import alarms
 import alerts
 import certificate
 import freebsd
+import logs
 import look
 import maillog
+import message
 import prometheus
 import report
 import sampler
 import samples
+import verdict
 import watch
 import ways
 
@@ -53,12 +56,15 @@ __all__ = [
     "alerts",
     "certificate",
     "freebsd",
+    "logs",
     "look",
     "maillog",
+    "message",
     "prometheus",
     "report",
     "sampler",
     "samples",
+    "verdict",
     "watch",
     "ways",
 ]

@@ -11,7 +11,7 @@ import re
 
 import pytest
 import sample_report
-from drift_report import page, samples, words
+from drift_report import page, samples, shown, words
 from drift_report.page import ceilings, chart_data, charts, judgement, language, pieces
 from drift_report.page.elements import el, embedded, visible
 
@@ -179,7 +179,7 @@ def test_every_word_is_said_somewhere(monkeypatch):
     swapping = sample_report.samples(1, until=sample_report.NOW - 7200, days=1, senders=1)
     swapping["columns"]["swap_used"] = list(swapping["columns"]["swap_total"])
     hosts = {
-        "a": sample_report.host("clean", samples=error, traps=error),
+        "a": sample_report.host("clean", samples=error, traps=error, mailings=error),
         "b": sample_report.host("clean", chain=links, samples=swapping, traps=quiet),
     }
     reports = [sample_report.report({}, code=1), sample_report.report(hosts), clean()]
@@ -437,7 +437,7 @@ def test_ten_hosts_with_a_week_of_samples_are_a_small_file(rendered):
     ],
 )
 def test_whatever_a_host_answers_is_drawn_or_left_out(said):
-    report = clean(samples=samples.sane("samples", said), traps=samples.sane("traps", said))
+    report = clean(**{what: shown.sane(what, said) for what in shown.FORMS})
     read = Read(page.render(report))
     assert read.stack == []
     json.loads(read.of("script")[0], parse_constant=lambda word: pytest.fail(word))
@@ -445,7 +445,7 @@ def test_whatever_a_host_answers_is_drawn_or_left_out(said):
 
 
 def test_traps_that_are_no_counts_are_left_out():
-    found = samples.sane(
+    found = shown.sane(
         "traps",
         {
             "traps": {"a": {"taken": 1, "refused": "x", "rules": {"r": 2}}, "b": 3},
@@ -455,6 +455,56 @@ def test_traps_that_are_no_counts_are_left_out():
         },
     )
     assert found == {"traps": {"a": {"taken": 1, "rules": {"r": 2}}}, "rules": {"r": 2}, "clients": {}, "missing": []}
+
+
+def test_mailings_are_shown_with_reasons_curve_and_the_command_for_the_dead():
+    report = clean(mailings=shown.sane("mailings", sample_report.MAILINGS))
+    sample_report.validate(report)
+    text = page.render(report)
+    for words_ in (
+        "19,498 delivered",
+        "DNS 34; ",
+        "greylisted",
+        " 310; ",
+        "no such address",
+        " 118; ",
+        "rejected by policy",
+        "118 addresses do not exist",
+        "sokuhai-report --dead '<20261128.alert@home.example>' > dead.txt",
+        "and 1,630 more",
+        "not reached",
+        "/var/log/maillog.5.bz2",
+    ):
+        assert words_ in "".join(Read(text).all), words_
+    folded = [given for tag, given in Read(text).found if tag == "details" and given.get("class") == "mailing"]
+    assert [("open" in given) for given in folded] == [True, False, False]
+    lines = [given["points"].split() for tag, given in Read(text).found if tag == "polyline"]
+    # the first stops at 95 %, as the rest was not served; the last one at a quarter
+    assert (
+        [len(points) for points in lines] == [20, 21, 6] and lines[1][0] == "0.0,60.0" and lines[1][-1] == "300.0,0.0"
+    )
+
+
+def test_a_host_without_large_messages_has_no_such_part():
+    assert 'class="mailings"' not in page.render(clean(mailings={"mailings": [], "left_out": []}))
+    assert 'class="mailings"' not in page.render(clean())
+
+
+def test_mailings_that_are_none_are_left_out_and_no_more_than_a_report_holds():
+    odd = {"name": None, "at": "x", "recipients": True, "curve": [1], "spent": [], "seconds": {"50": -1, "99": "x"}}
+    crowd = {"%d.test" % number: {"recipients": 1} for number in range(50)}
+    found = shown.sane("mailings", {"mailings": [3, odd, {"groups": {**crowd, "x": 3}}, *[{}] * 50], "left_out": 3})
+    sample_report.validate(clean(mailings=found))
+    first, second = found["mailings"][:2]
+    assert (first["name"], first["at"], first["recipients"], first["curve"], first["spent"]) == (
+        "None",
+        None,
+        0,
+        [],
+        None,
+    )
+    assert first["seconds"] == {"50": None, "95": None, "99": None, "100": None}
+    assert len(second["groups"]) == 20 and second["other_groups"] == 30 and len(found["mailings"]) == 20
 
 
 def test_a_report_without_anything_is_a_page_too():

@@ -58,6 +58,7 @@ def test_the_page_and_the_report_hold_what_was_shown(run):
         shown("chain", sample_report.chain()),
         shown("samples", sample_report.samples(1, points=9000)),
         shown("traps", sample_report.TRAPS),
+        shown("mailings", sample_report.MAILINGS),
         PROBED,
         END,
     ]
@@ -66,6 +67,7 @@ def test_the_page_and_the_report_hold_what_was_shown(run):
     sample_report.validate(json.loads(report))
     host = json.loads(report)["hosts"][HOST]
     assert host["status"] == "clean" and host["chain"]["links"] and host["traps"]["rules"]
+    assert [one["recipients"] for one in host["mailings"]["mailings"]] == [20000, 500, 2000]
     assert 0 < len(host["samples"]["columns"]["time"]) <= samples.POINTS and host["samples"]["rows_read"] == 10080
 
 

@@ -3,6 +3,7 @@
 
     run       playbooks/drift.yml in check mode; the callback sokuhai_drift leaves one record a line
     digest    records -> hosts with their status, and findings
+    shown     what a host answered to be shown: samples (and traps), mailings
     findings  one result -> findings: what a module names, and diffs of the texts it would write
     state     what the last run found, so what is new, gone or still there
     remedies  what puts a finding right

@@ -2,7 +2,7 @@
 """From the callback's records to hosts, each with its status, and findings. Pure."""
 
 from . import findings as of
-from .samples import sane
+from .shown import sane
 
 #: From the best to the worst; exit statuses are command.py's
 STATUSES = ("clean", "drift", "unreachable", "error")

@@ -35,14 +35,6 @@ def counts(given):
     return {str(name): value for name, value in of_kind(dict, given).items() if whole(value) is not None}
 
 
-def sane(what, value):
-    """What a host answered for "samples" or "traps" in the form of docs/drift.schema.json: it comes from another machine, and may be anything."""
-    value = of_kind(dict, value)
-    if value.get("error"):
-        return {"error": str(value["error"])}
-    return (traps if what == "traps" else samples)(value)
-
-
 def traps(value):
     return {
         "traps": {

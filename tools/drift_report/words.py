@@ -321,6 +321,53 @@ WORDS = {
     "greylist_hits": ("greylist", "グレイリスト"),
     "spf_fails": ("SPF fail", "SPF fail"),
     "sender_fails": ("sender not the user's own", "本人のものでない差出人"),
+    # the last large messages
+    "mailings": ("The last large messages", "最近の大量配信"),
+    "mailings_why": (
+        "Messages with 100 recipients or more, from the mail log. Seconds count from the arrival of the message to the end of the delivery, "
+        "per cent are of all recipients.",
+        "宛先が 100 件以上のメッセージ（メールログによる）。秒数はメッセージの到着から配送が終わるまで、% は全宛先に対する割合です。",
+    ),
+    "mailing_line": (
+        "{when}: {n} recipient, {share} delivered",
+        "{when}: {n} recipients, {share} delivered",
+        "{when}：宛先 {n} 件、配送完了 {share}",
+    ),
+    "mailing_from": (
+        "From {sender}; queue files: {files}, of which {left} still in the queue.",
+        "差出人 {sender}、キューファイル {files}（うち {left} はまだキューの中）。",
+    ),
+    "mailing_counts": (
+        "{delivered} delivered ({first} at the first attempt), {deferred} deferred, {bounced} bounced, {unattempted} not yet tried.",
+        "配送完了 {delivered}（うち 1 回目で {first}）、遅延 {deferred}、バウンス {bounced}、未試行 {unattempted}。",
+    ),
+    "mailing_spent": (
+        "Median of those delivered: {before} s until the queue manager had it, {queue} s in the queue manager, {connection} s to connect (DNS and TLS included), {sending} s to send.",
+        "配送完了分の中央値：キューマネージャに渡るまで {before} 秒、その中で {queue} 秒、接続（DNS と TLS を含む）{connection} 秒、送信 {sending} 秒。",
+    ),
+    "mailing_deferred_by": ("Deferred: {list}", "遅延の理由：{list}"),
+    "mailing_bounced_by": ("Bounced: {list}", "バウンスの理由：{list}"),
+    "bounce_dead": ("no such address", "宛先が存在しない"),
+    "bounce_policy": ("rejected by policy", "ポリシーによる拒否"),
+    "bounce_full": ("mailbox full", "メールボックスが満杯"),
+    "bounce_size": ("too large", "サイズ超過"),
+    "bounce_expired": ("too long in the queue", "キューでの期限切れ"),
+    "bounce_bounced": ("another reason", "その他"),
+    "not_reached": ("not reached", "未達"),
+    "dead_addresses": (
+        "{n} address does not exist. For the list's owner, one a line, on the host:",
+        "{n} addresses do not exist. For the list's owner, one a line, on the host:",
+        "存在しない宛先が {n} 件あります。リストの管理者に渡す一覧（1 行 1 件）をホスト上で作ります：",
+    ),
+    "col_group": ("Provider or domain", "プロバイダまたはドメイン"),
+    "col_recipients": ("Recipients", "宛先"),
+    "col_delivered": ("Delivered", "配送完了"),
+    "col_deferred": ("Deferred", "遅延"),
+    "col_bounced": ("Bounced", "バウンス"),
+    "col_50": ("50 % after", "50 % まで"),
+    "col_99": ("99 % after", "99 % まで"),
+    "provider": ("provider", "プロバイダ"),
+    "more_groups": ("and {n} more", "ほか {n} 件"),
     # traps
     "traps": ("Traps", "トラップ（おとりアドレス）"),
     "traps_why": (
@@ -348,6 +395,14 @@ WORDS = {
     ),
     "no_samples_error": ("The samples could not be read: {why}", "計測値を読めませんでした：{why}"),
     "no_traps_error": ("The traps could not be counted: {why}", "トラップを集計できませんでした：{why}"),
+    "no_mailings_error": (
+        "What became of the last large messages could not be read: {why}",
+        "最近の大量配信の結果を読めませんでした：{why}",
+    ),
+    "logs_left_out": (
+        "Large messages in these logs: to keep it short only the youngest logs are read; not {list}",
+        "次のログにある大量配信。時間をかけないよう、新しいログだけを読んでいます：{list}",
+    ),
     "log_missing": ("No log of traps: {list}", "トラップのログがありません：{list}"),
     "column_unknown": ("Never known in these samples: {list}", "この期間に一度も計測できなかった項目：{list}"),
     "no_chain": (

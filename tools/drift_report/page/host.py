@@ -3,7 +3,7 @@
 
 from .. import remedies
 from ..terminal import refusal, short
-from . import alarms, chain, charts, traps
+from . import alarms, chain, charts, mailings, traps
 from .chain import headline
 from .elements import el
 from .language import say, spoken
@@ -163,7 +163,7 @@ def todo(judged):
 def unknown(judged):
     host, columns = judged["host"], judged["columns"]
     asked = host["status"] != "unreachable"
-    samples, found = host.get("samples") or {}, host.get("traps") or {}
+    samples, found, sent = (host.get(what) or {} for what in ("samples", "traps", "mailings"))
     empty = [name for name, values in columns.items() if values and all(value is None for value in values)]
     unread = asked and samples.get("error")
     run = command("ansible-playbook playbooks/site.yml --limit %s --tags monitor" % judged["name"])
@@ -174,6 +174,8 @@ def unknown(judged):
         (asked and not judged["rows"], say("no_chain")),
         (empty, say("column_unknown", list=names)),
         (found.get("error"), say("no_traps_error", why=code(found.get("error")))),
+        (sent.get("error"), say("no_mailings_error", why=code(sent.get("error")))),
+        (sent.get("left_out"), say("logs_left_out", list=code(", ".join(sent.get("left_out") or ())))),
         (found.get("missing"), say("log_missing", list=code(", ".join(found.get("missing") or ())))),
     )
     items = [item for applies, item in lacking if applies]
@@ -194,6 +196,7 @@ def section(judged, index, alone, series):
     ]
     body = [
         el("div", wrong(judged), chain.section(judged), todo(judged), cls="columns"),
+        mailings.section(judged["host"]),
         charts.section(judged, index, series) if series else None,
         traps.section(judged["host"]),
         unknown(judged),

@@ -245,7 +245,7 @@
 
   let folded = [];
   addEventListener("beforeprint", () => {
-    folded = all("details.host:not([open]), .wrong details:not([open]), .links:not([open])");
+    folded = all("details.host:not([open]), .wrong details:not([open]), .mailing:not([open]), .links:not([open])");
     for (const one of folded) one.open = true;
     root.classList.add("paper");
     for (const chart of charts) draw(chart, 340);

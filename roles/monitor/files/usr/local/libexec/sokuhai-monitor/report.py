@@ -1,115 +1,24 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 # Written by sokuhai's role monitor.
-"""sokuhai-report: what became of a message, from the mail log alone.
-
-A message is given by its queue id or by its Message-ID; a list manager that hands in a message a hundred recipients at a time makes one with many queue ids.
-Of a recipient the last attempt counts. Times are Postfix's `delay=`: seconds from the arrival of the message to the end of the attempt (postconf(5), delay_logging_resolution_limit).
-"""
+"""sokuhai-report: what became of a message, or of the last large ones, from the mail log alone."""
 
 import argparse
-import bz2
 import collections
-import gzip
 import json
 import lzma
 import math
-import os
-import re
+import statistics
+import sys
 
-from maillog import LINE, reason
+import message
+import printed
+from logs import found, lines
+from maillog import reason
 
-LOGS = (
-    "/var/log/maillog.0.bz2",
-    "/var/log/maillog.0",
-    "/var/log/maillog.0.gz",
-    "/var/log/maillog.0.xz",
-    "/var/log/maillog",
-)
-OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 SHARES = (50, 95, 99, 100)  # per cent of all recipients
-MOST = 10  # domains and reasons that are named one by one in the text
-
-TEXT = re.compile(r"(?P<id>[0-9A-Za-z]+): (?P<rest>.*)")
-ATTEMPT = re.compile(r"to=<(?P<to>.*?)>, (?P<how>.*?)dsn=(?P<dsn>[\d.]+), status=(?P<status>\w+) \((?P<why>.*)\)$")
-MESSAGE_ID = re.compile(r"(?:resent-)?message-id=(<.*>)$")
-ACTIVE = re.compile(r"from=<(?P<sender>.*?)>, size=(?P<size>\d+), nrcpt=(?P<recipients>\d+) ")
-EXPIRED = re.compile(r"from=<.*?>, status=(?:force-)?expired")
-DELAY = re.compile(r"\bdelay=([\d.]+)")
-#: RFC 3463 3.2 and 3.3: no such mailbox, no such host, bad address, moved, disabled; RFC 7505: takes no mail; 5.4.4 is Postfix's for a name that is not in the DNS.
-DEAD = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.4")
-#: What hosts without such codes say (Postfix then writes 5.0.0, or 5.x.x of its own).
-UNKNOWN = re.compile(
-    r"\b55\d[ -].*(?:unknown (?:user|recipient)|user unknown|no such (?:user|mailbox)|user not found|does not exist)",
-    re.I,
-)
-
-
-def lines(path):
-    """The lines (str) of a log, compressed or not."""
-    with OPENERS.get(os.path.splitext(path)[1], open)(path, "rb") as source:
-        for line in source:
-            yield line.decode("utf-8", "replace").rstrip("\n")
-
-
-class Attempt:
-    """The last attempt at a recipient, and how many there were."""
-
-    def __init__(self, found, before):
-        self.status, self.dsn, self.why = found["status"], found["dsn"], found["why"]
-        delay = DELAY.search(found["how"])
-        self.delay = float(delay[1]) if delay else 0.0
-        self.number = before.number + 1 if before else 1
-
-    @property
-    def dead(self):
-        return self.status == "bounced" and (self.dsn in DEAD or bool(UNKNOWN.search(self.why)))
-
-
-class Message:
-    """One queue file, while its lines are read."""
-
-    def __init__(self):
-        self.removed = self.expired = False
-        self.sender, self.size, self.expected, self.attempts = "", 0, 0, {}
-
-    def add(self, program, text):
-        """text: what *program* (smtp, qmgr, …) says about this queue id."""
-        found = ATTEMPT.match(text)
-        if found:
-            self.attempts[found["to"]] = Attempt(found, self.attempts.get(found["to"]))
-        elif program == "qmgr":
-            found = ACTIVE.match(text)
-            if found:
-                self.sender, self.size = found["sender"], int(found["size"])
-                self.expected = max(self.expected, int(found["recipients"]))
-            self.expired = self.expired or bool(EXPIRED.match(text))
-            self.removed = text == "removed"
-
-
-def read(names, logs):
-    """The messages (list of Message) that *names* are queue ids or, in <>, Message-IDs of. logs: iterable of lines, the oldest first.
-
-    A short queue id is an inode's number and comes again: of a queue id that was given the last message counts.
-    """
-    by_id, by_message_id, current = {}, [], {}
-    for line in logs:
-        head = LINE.match(line)
-        found = TEXT.match(head["text"]) if head and head["program"].startswith("postfix") else None
-        if not found:
-            continue
-        queue_id, said, program = found["id"], found["rest"], head["program"].rpartition("/")[2]
-        about = MESSAGE_ID.match(said) if program == "cleanup" else None
-        ended = queue_id in current and current[queue_id].removed
-        if queue_id in names and (ended or queue_id not in current):
-            by_id[queue_id] = current[queue_id] = Message()
-        elif about and about[1] in names and (ended or queue_id not in current):
-            current[queue_id] = Message()
-            by_message_id.append(current[queue_id])
-        elif ended:
-            del current[queue_id]
-        if queue_id in current:
-            current[queue_id].add(program, said)
-    return [*by_id.values(), *by_message_id]
+STEPS = range(0, 101, 5)  # per cent of all recipients at which the curve has a point
+SPENT = ("before", "queue", "connection", "sending")  # Postfix's delays=a/b/c/d
+GROUPS = 10  # providers or domains, and reasons, of a message in the list of the last ones
 
 
 def seconds(delays, share, recipients):
@@ -118,128 +27,187 @@ def seconds(delays, share, recipients):
     return delays[place - 1] if 0 < place <= len(delays) else None
 
 
-def times(attempts, recipients):
-    delays = sorted(one.delay for one in attempts if one.status == "sent")
-    return {str(share): seconds(delays, share, recipients) for share in SHARES}
+def served(attempts):
+    """The seconds after which each of those who were served was, sorted. attempts: list of (when the first queue file arrived to when this one did, Attempt)."""
+    return sorted(round(late + one.delay, 2) for late, one in attempts if one.status == "sent")
 
 
 def summary(attempts, recipients):
-    """What became of *recipients* people, of whom *attempts* (list of Attempt) are known."""
-    by = collections.Counter(one.status for one in attempts)
+    """What became of *recipients* people, of whom *attempts* (list of (late, Attempt)) are known."""
+    by = collections.Counter(one.status for _late, one in attempts)
+    delays = served(attempts)
     return {
         "recipients": recipients,
         "delivered": by["sent"],
-        "at_the_first_attempt": sum(one.status == "sent" and one.number == 1 for one in attempts),
+        "at_the_first_attempt": sum(one.status == "sent" and one.number == 1 for _late, one in attempts),
         "deferred": by["deferred"],
         "bounced": by["bounced"] + by["expired"],
-        "seconds": times(attempts, recipients),
+        "dead": sum(one.verdict == "dead" for _late, one in attempts),
+        "seconds": {str(share): seconds(delays, share, recipients) for share in SHARES},
     }
 
 
-def report(messages):
-    """All that is said about *messages*, as data: see docs/operate.md."""
-    attempts = [(to, one) for message in messages for to, one in message.attempts.items()]
-    for one in (one for message in messages if message.expired for one in message.attempts.values()):
-        if one.status == "deferred":
-            one.status = "expired"
-    domains, why = {}, {"deferred": collections.Counter(), "bounced": collections.Counter()}
-    for to, one in attempts:
-        domains.setdefault(to.rpartition("@")[2].lower(), []).append(one)
-        if one.status == "deferred":
-            why["deferred"][reason(one.dsn, one.why).replace("deferred_", ""), one.why] += 1
-        elif one.status in ("bounced", "expired"):
-            why["bounced"]["dead" if one.dead else one.status, one.why] += 1
-    known = len(attempts)
-    expected = sum(max(message.expected, len(message.attempts)) for message in messages)
+def spent(attempts):
+    """Where the seconds went: {part: median of those who were served}, or None where the log does not say."""
+    parts = [one.delays for _late, one in attempts if one.status == "sent" and one.delays]
+    return dict(zip(SPENT, map(statistics.median, zip(*parts)))) if parts else None
+
+
+def largest_first(groups):
     return {
+        name: summary(ones, len(ones))
+        for name, ones in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+    }
+
+
+def grouped(domains):
+    """(by provider or domain, names of the providers) of {domain: attempts}: a domain whose mail goes through a transport that the log names is that provider's."""
+    groups, providers = {}, set()
+    for domain, ones in domains.items():
+        transport = next((one.transport for _late, one in ones if one.transport), None)
+        groups.setdefault(transport or domain, []).extend(ones)
+        providers.update(filter(None, [transport]))
+    # where all of it went one way, as in the urgent lane, that says nothing
+    return (domains, set()) if len(groups) == 1 else (groups, providers)
+
+
+def report(messages):
+    """All that is said about *messages* (list of Message, not empty), as data: see docs/operate.md."""
+    known_at = [one.at for one in messages if one.at is not None]
+    began = min(known_at, default=None)
+    domains, why = {}, {"deferred": collections.Counter(), "bounced": collections.Counter()}
+    attempts, dead = [], []
+    for one in messages:
+        late = one.at - began if one.at is not None else 0
+        for to, attempt in one.attempts.items():
+            attempts.append((late, attempt))
+            domains.setdefault(to.rpartition("@")[2].lower(), []).append((late, attempt))
+            if attempt.status == "deferred":
+                why["deferred"][reason(attempt.dsn, attempt.why).replace("deferred_", ""), attempt.why] += 1
+            elif attempt.status in ("bounced", "expired"):
+                why["bounced"][attempt.verdict, attempt.why] += 1
+            if attempt.verdict == "dead":
+                dead.append(to)
+    expected = sum(max(one.expected, len(one.attempts)) for one in messages)
+    groups, providers = grouped(domains)
+    delays = served(attempts)
+    return {
+        "at": began,
         "messages": len(messages),
-        "senders": sorted({message.sender for message in messages}),
-        "size": max(message.size for message in messages),
-        "in_queue": sum(not message.removed for message in messages),
-        "unattempted": expected - known,
-        **summary([one for _to, one in attempts], expected),
-        "domains": {
-            name: summary(ones, len(ones))
-            for name, ones in sorted(domains.items(), key=lambda item: (-len(item[1]), item[0]))
-        },
+        "senders": sorted({one.sender for one in messages}),
+        "size": max(one.size for one in messages),
+        "in_queue": sum(not one.removed for one in messages),
+        "unattempted": expected - len(attempts),
+        **summary(attempts, expected),
+        "curve": [0.0, *(seconds(delays, share, expected) for share in STEPS if share)],
+        "spent": spent(attempts),
+        "providers": sorted(providers),
+        "groups": largest_first(groups),
+        "domains": largest_first(domains),
         **{
             "%s_by" % status: [
                 {"reason": kind, "text": text, "recipients": number} for (kind, text), number in counted.most_common()
             ]
             for status, counted in why.items()
         },
-        "dead": sorted(to for to, one in attempts if one.dead),
+        "dead_addresses": sorted(dead),
     }
 
 
-def said(value):
-    return "not reached" if value is None else "%.1f s" % value
+def brief(about, name):
+    """*about* (of report()) for the page: without domains and addresses, reasons without texts."""
+    kept = {key: value for key, value in about.items() if key not in ("domains", "groups", "dead_addresses")}
+    for key in ("deferred_by", "bounced_by"):
+        counted = collections.Counter()
+        for one in about[key]:
+            counted[one["reason"]] += one["recipients"]
+        kept[key] = dict(counted.most_common())
+    shown = dict(list(about["groups"].items())[:GROUPS])
+    return {
+        **kept,
+        "name": name,
+        "groups": shown,
+        "other_groups": len(about["groups"]) - len(shown),
+    }
 
 
-def text(about):
-    """*about* (of report()) for a terminal: a list of lines."""
-    shown = [
-        "from <%s>, %d bytes, %d recipients in %d queue file(s), %d of them still in the queue"
-        % (">, <".join(about["senders"]), about["size"], about["recipients"], about["messages"], about["in_queue"]),
-        "delivered %d (%d at the first attempt), deferred %d, bounced %d, not yet tried %d"
-        % tuple(about[key] for key in ("delivered", "at_the_first_attempt", "deferred", "bounced", "unattempted")),
-        ", ".join("%s %%: %s" % (share, said(value)) for share, value in about["seconds"].items()),
-        "",
-        "%-32s %10s %10s %9s %8s %12s %12s"
-        % ("domain", "recipients", "delivered", "deferred", "bounced", "50 %", "99 %"),
-    ]
-    row = "%-32s %10d %10d %9d %8d %12s %12s"
-    for name, one in list(about["domains"].items())[:MOST]:
-        shown.append(
-            row
-            % (
-                name,
-                one["recipients"],
-                one["delivered"],
-                one["deferred"],
-                one["bounced"],
-                *(said(one["seconds"][key]) for key in ("50", "99")),
-            )
-        )
-    if len(about["domains"]) > MOST:
-        shown.append("and %d more domains (--json has them)" % (len(about["domains"]) - MOST))
-    for status in ("deferred", "bounced"):
-        reasons = about["%s_by" % status]
-        if reasons:
-            shown += ["", "%s by" % status]
-            shown += ["%7d  %-11s %s" % (one["recipients"], one["reason"], one["text"]) for one in reasons[:MOST]]
-            if len(reasons) > MOST:
-                shown.append("and %d more texts (--json has them)" % (len(reasons) - MOST))
-    if about["dead"]:
-        shown += ["", "%d address(es) that do not exist (--dead lists them)" % len(about["dead"])]
-    return shown
+def last(logs, least, number, since):
+    """{name: messages} of the last *number* messages with *least* recipients or more that arrived after *since*, the last one first. logs: a function that reads them again."""
+    names = message.large(least, logs())[-number:]
+    by_name = {name: [] for name in reversed(names)}
+    for one in message.read(set(names), logs()) if names else ():
+        by_name[one.name].append(one)
+    return {
+        name: ones
+        for name, ones in by_name.items()
+        if ones and not any(one.at is not None and one.at < since for one in ones)
+    }
+
+
+def parser():
+    given = argparse.ArgumentParser(
+        prog="sokuhai-report",
+        description="What became of a message, or without one of the last large ones, from the mail log alone.",
+    )
+    given.add_argument("message", nargs="*", help="queue id, or <Message-ID> in quotes")
+    given.add_argument("--last", type=int, default=5, help="without a message: so many of the last (default: 5)")
+    given.add_argument("--least", type=int, default=100, help="with so many recipients or more (default: 100)")
+    given.add_argument("--since", type=int, default=0, help="that arrived after this time, seconds since 1970")
+    given.add_argument(
+        "--maillog", default="/var/log/maillog", help="the log; those that newsyslog(8) has rotated lie beside it"
+    )
+    given.add_argument(
+        "--log", action="append", help="only this log, compressed or not; may be given again, the oldest first"
+    )
+    given.add_argument(
+        "--megabytes",
+        type=int,
+        default=1024,
+        help="read so much of the logs at most, the youngest first (default: 1024)",
+    )
+    form = given.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="everything, as JSON")
+    form.add_argument("--dead", action="store_true", help="only the addresses that do not exist, one a line")
+    return given
 
 
 def main(arguments):
     """Be sokuhai-report; return the exit status: 0, or 1 when no log has the message, 2 when wrongly called or a log cannot be read."""
-    parser = argparse.ArgumentParser(
-        prog="sokuhai-report", description="What became of a message, from the mail log alone."
-    )
-    parser.add_argument("message", nargs="+", help="queue id, or <Message-ID> in quotes")
-    parser.add_argument(
-        "--log",
-        action="append",
-        help="a log, compressed or not, the oldest first; default: /var/log/maillog and the one before it",
-    )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="everything, as JSON")
-    form.add_argument("--dead", action="store_true", help="only the addresses that do not exist, one a line")
-    options = parser.parse_args(arguments)
-    logs = options.log or [path for path in LOGS if os.path.exists(path)]
+    given = parser()
+    options = given.parse_args(arguments)
+    if min(options.last, options.least, options.megabytes) < 1:
+        given.error("--last, --least and --megabytes are 1 or more")
+    most = options.megabytes * 2**20
+    paths, left_out = options.log, []
+
+    def logs():
+        return (line for path in paths for line in lines(path, most))
+
     try:
-        messages = read(set(options.message), (line for path in logs for line in lines(path)))
+        if not paths:
+            paths, left_out = found(options.maillog, most)
+        if left_out and not options.json:
+            print("sokuhai-report: not read: %s (--megabytes)" % ", ".join(left_out), file=sys.stderr)
+        if options.message:
+            messages = {" ".join(options.message): message.read(set(options.message), logs())}
+        else:
+            messages = last(logs, options.least, options.last, options.since)
     except (OSError, EOFError, lzma.LZMAError) as problem:
-        parser.exit(2, "sokuhai-report: %s\n" % problem)
-    if not messages:
-        parser.exit(1, "sokuhai-report: %s: not in %s\n" % (" ".join(options.message), ", ".join(logs) or "any log"))
-    about = report(messages)
-    if options.json:
-        print(json.dumps(about, indent=1, ensure_ascii=False))
+        given.exit(2, "sokuhai-report: %s\n" % problem)
+    if options.message and not any(messages.values()):
+        given.exit(1, "sokuhai-report: %s: not in %s\n" % (" ".join(options.message), ", ".join(paths) or "any log"))
+    about = {name: report(ones) for name, ones in messages.items()}
+    if options.dead:
+        shown = sorted({to for one in about.values() for to in one["dead_addresses"]})
+    elif options.json:
+        whole = (
+            next(iter(about.values()))
+            if options.message
+            else {"mailings": [brief(one, name) for name, one in about.items()]}
+        )
+        shown = [json.dumps({**whole, "left_out": left_out}, indent=1, ensure_ascii=False)]
     else:
-        print("\n".join(about["dead"] if options.dead else text(about)))
+        shown = printed.one(next(iter(about.values()))) if options.message else printed.many(about, options.least)
+    for line in shown:
+        print(line)
     return 0
