@@ -20,6 +20,15 @@ MAPS = "smtp_sasl_password_maps"
 SEARCH = (
     f"find / -xdev -type f -not -path '/proc/*' -not -path '/sys/*' -exec grep -la {PLANTED} {{}} + 2>/dev/null || true"
 )
+# a private line of each key that signs, and its path; of an RSA key one that the public key has not
+PRIVATE = """
+import pathlib
+for path in sorted(pathlib.Path('/var/db/sokuhai_dkim/keys').glob('*/*.key')):
+    lines = path.read_text().splitlines()
+    print(lines[19] if len(lines) > 19 else lines[0], path, oct(path.stat().st_mode & 0o777), oct(path.parent.stat().st_mode & 0o777))
+"""
+#: A domain whose keys are made while everything is written down.
+SIGNED = "secret.home.example"
 
 
 def key(password):
@@ -31,6 +40,7 @@ def declared(password):
     """Secrets in tables, which are kept; in main.cf and master.cf, which cannot be; and in named.conf."""
     secret = PLANTED + password
     return {
+        "dkim_domains": [{"name": "home.example"}, {"name": SIGNED}],
         "bind_extra_config": 'key "transfer" { algorithm hmac-sha256; secret "%s"; };' % key(password),
         "postfix_main_cf": [{"name": MAPS, "value": f"static:user:{secret}"}],
         "postfix_master_cf": [
@@ -58,6 +68,7 @@ def controller(lab, tmp_path, monkeypatch):
         monkeypatch.setitem(lab.env, name, str(value))
     yield tmp_path
     lab.play("site.yml")
+    lab.sh("rm", "-rf", f"/var/db/sokuhai_dkim/keys/{SIGNED}")
 
 
 @pytest.fixture
@@ -126,6 +137,13 @@ def modes(lab):
     return dict(line.split() for line in lines)
 
 
+def signing_keys(lab):
+    """{path: private line} of the keys that sign, which nobody but the signer can read."""
+    rows = [line.split() for line in lab.sh("/usr/local/bin/python3", "-", stdin=PRIVATE).stdout.splitlines()]
+    assert {(file, folder) for _text, _path, file, folder in rows} == {("0o600", "0o700")}
+    return {path: text for text, path, _file, _folder in rows}
+
+
 def kept_secret(lab):
     """Nobody but root reads a table, and nobody but root and named a key. Of main.cf everybody does."""
     found = modes(lab)
@@ -171,6 +189,20 @@ def test_a_secret_is_nowhere_but_in_its_file(lab, controller, talkative):
     everywhere = SECRETS + databases + last + open_to_all + [NAMED, NAMED + ".previous"]
     assert sorted(lab.sh("sh", "-c", SEARCH).stdout.split()) == sorted(everywhere)
     assert lab.sh("ls", "-ld", LAST.rpartition("/")[0]).stdout.startswith("drwx------")
+    # keys that sign are made on the host and stay there, in one file each
+    printed = lab.play("dkim.yml", "--diff", "-vvv", variables=declared("second"))
+    (controller / "records").write_text(printed.stdout + printed.stderr)
+    keys = signing_keys(lab)
+    assert printed.returncode == 0 and sum(f"/{SIGNED}/" in path for path in keys) == 4, keys
+    patterns = "\n".join(keys.values()) + "\n"
+    search = SEARCH.replace(f"grep -la {PLANTED}", "grep -laF -f /dev/shm/private")
+    lab.sh("sh", "-c", "umask 077; cat > /dev/shm/private", stdin=patterns)
+    try:
+        found = lab.sh("sh", "-c", search).stdout.split()
+    finally:
+        lab.sh("rm", "/dev/shm/private")
+    assert sorted(found) == sorted(keys)
     kept = [path for path in controller.rglob("*") if path.is_file() and path.parent.name != "declared"]
     assert {path.name for path in kept} >= {"printed", "ansible.log", "drift", "report.json", "page.html", "mailed"}
     assert [str(path) for path in kept if PLANTED.encode() in path.read_bytes()] == []
+    assert [str(path) for path in kept if any(text.encode() in path.read_bytes() for text in keys.values())] == []

@@ -9,11 +9,11 @@ MODULE = load("roles/dkim/library/dkim_signer.py")
 
 
 class Process:
-    def __init__(self, pid):
-        self.pid = pid
+    def __init__(self, pid, old=False):
+        self.pid, self.old = pid, old
 
-    def older_than(self, *_files, program=None):
-        return None
+    def older_than(self, *files, program=None):
+        return files[0] if self.old and files else None
 
 
 @pytest.fixture
@@ -59,6 +59,14 @@ def test_files_are_read_again_by_one_that_answers_alone(signer, running, speaks,
     signer.running, signer.speaks = signer.running[:running], speaks
     signer.take_up([])
     assert signer.told == [verb]
+
+
+def test_a_worker_that_was_replaced_and_is_on_its_way_out_is_not_what_serves(signer, monkeypatch):
+    monkeypatch.setattr(signer, "judged", lambda _domains: None)
+    signer.running = [Process(5), Process(6, old=True), Process(7)]
+    assert signer.differs(["/etc/signing.conf"], []) is None
+    signer.running = signer.running[:2]
+    assert signer.differs(["/etc/signing.conf"], []) == ("older than /etc/signing.conf", ["/etc/signing.conf"])
 
 
 def test_what_is_left_of_it_is_ended_where_a_killed_run_has_removed_the_script(signer, tmp_path):

@@ -136,9 +136,10 @@ class Signer:
             return "not running", []
         if now.older_than(program=self.p["program"]):
             return "older than %s" % self.p["program"], []
-        newest = [one for one in (worker.older_than(*paths) for worker in self.workers()) if one]
-        if newest:
-            return "older than %s" % newest[0], [newest[0]]
+        # a worker that has been replaced stays for a minute, as at a stop; one that is as new as the files is what serves
+        newer = [worker.older_than(*paths) for worker in self.workers()]
+        if newer and all(newer):
+            return "older than %s" % newer[0], [newer[0]]
         wrong = self.judged(domains)
         return (wrong, []) if wrong else None
 
