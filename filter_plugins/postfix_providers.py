@@ -32,9 +32,9 @@ NUMBERS = {
     "deliveries": (2, 1000, None),
 }
 KEYS = ("name", "domains", *NUMBERS, "reuse", "state")
-#: As a transport is called in main.cf: its name begins parameters. default_ begins those of all transports.
+#: As a transport is called in main.cf: its name begins parameters. default_ begins those of all transports; urgent is postfix_urgent's.
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
-RESERVED = ("default",)
+RESERVED = ("default", "urgent")
 TABLE = "providers"
 GROUP = {"group": "Providers", "weight": 370}
 TLSPROXY = {"name": "tlsproxy", "chroot": "n", "maxproc": 0, "command": "tlsproxy"}
@@ -192,7 +192,7 @@ def _name_problems(declared, services):
         if not NAME.fullmatch(name) or name in RESERVED:
             yield (
                 f"postfix_providers ({name}): the name becomes that of a transport: lower case letters, digits and _, a letter first, 31 at most, "
-                "and not default, such as mine"
+                "and neither default nor urgent, such as mine"
             )
         elif name in taken:
             yield f"postfix_providers ({name}): master.cf has a service of this name; take another, such as {name}_mail"

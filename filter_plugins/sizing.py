@@ -180,13 +180,8 @@ SERVICES = (
     postfix("smtpd", limit, SMTPD, states=limit, lower="sokuhai_process_limit"),
     postfix("cleanup", limit, CLEANUP, lower="sokuhai_process_limit"),
     postfix("smtp", limit, SMTP, states=limit, lower="sokuhai_process_limit"),
-    postfix(
-        "smtp for providers",
-        lambda asked: asked.providers,
-        SMTP,
-        states=lambda asked: asked.providers,
-        lower="concurrency in postfix_providers",
-    ),
+    # not in pf's states: recursive clients alone never come to their limit
+    postfix("smtp for providers", lambda asked: asked.providers, SMTP, lower="concurrency in postfix_providers"),
     postfix("local", limit),
     # qmgr, anvil, trivial-rewrite, proxymap, tlsmgr and the like serve many clients by one process
     postfix("the rest of Postfix", lambda _asked: 50, memory=lambda _asked: 64 * MIB),

@@ -7,6 +7,8 @@ from figures import cell
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "tests" / "results" / "bench.json"
+#: What bench/providers.py found.
+PROVIDERS = RESULTS.with_name("providers.json")
 PAGE = ROOT / "docs" / "performance.md"
 
 
@@ -92,9 +94,25 @@ def goals(data):
     return table(["recipients in domains", "goal, by the time to 99 %", "found", ""], rows)
 
 
+def providers(data):
+    """A table of what postfix_providers save, and the ratio."""
+    judged, what = data["judged"], {"none": "without", "providers": "with"}
+    rows = []
+    for arm, seconds_of in judged["seconds"].items():
+        runs = [run for run in data["runs"] if run["arm"] == arm]
+        over = sum(run["over"] for run in runs)
+        deferred = ", ".join(str(run["deferred"]) for run in runs)
+        rows.append([what[arm], f"{seconds_of:.1f}", f"{over} of {len(runs)}", deferred])
+    many = f"{data['recipients']} recipients, {data['date']}, commit {data['commit']}: "
+    times = f"{'at least ' if judged['at_least'] else ''}{judged['ratio']:g} times as long without."
+    head = ["", "seconds until all had it, median", f"runs ended at {data['limit']} s", "recipients deferred, by run"]
+    return [many + times, "", *table(head, rows)]
+
+
 def parts():
     """{marker: lines} of the page."""
-    if not RESULTS.exists():
-        return dict.fromkeys(("bench", "goals"), ["Not run yet."])
-    data = json.loads(RESULTS.read_text())
-    return {"bench": arms(data), "goals": goals(data)}
+    made = {"bench": (RESULTS, arms), "goals": (RESULTS, goals), "providers": (PROVIDERS, providers)}
+    return {
+        name: lines(json.loads(path.read_text())) if path.exists() else ["Not run yet."]
+        for name, (path, lines) in made.items()
+    }

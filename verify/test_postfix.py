@@ -60,6 +60,21 @@ def test_every_table_opens(host, declared):
         assert table["name"] in hostlib.output(host, "ls $(postconf -h config_directory)/tables"), table["name"]
 
 
+def test_every_provider_has_its_transport(host, declared):
+    items = [{"name": item} if isinstance(item, str) else item for item in declared.get("postfix_providers") or []]
+    for item in [item for item in items if item.get("state") != "absent"]:
+        service = hostlib.output(host, f"postconf -M {item['name']}/unix").split()
+        limit = hostlib.output(host, f"postconf -hx {item['name']}_destination_concurrency_limit").strip()
+        # a process is a connection
+        assert service[6:8] == [limit, "smtp"], item["name"]
+        for domain in item.get("domains", []):
+            found = hostlib.output(
+                host,
+                f"postmap -q '{domain}' $(postconf -hx default_database_type):$(postconf -h config_directory)/tables/providers",
+            )
+            assert found.strip() == f"{item['name']}:", domain
+
+
 def test_nobody_may_pretend_to_be_another_client(host):
     script = (
         "import smtplib,sys\n"
