@@ -75,3 +75,31 @@ def test_the_key_stays_and_a_record_has_its_digest(sinks):
     key = x509.load_der_x509_certificate(smtp.sock.getpeercert(True)).public_key()
     spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     assert Tls(folder / "tls").digest == Tls(folder / "tls", ENTRIES).digest == hashlib.sha256(spki).hexdigest()
+
+
+def test_what_comes_with_the_end_of_the_handshake_is_heard(sinks):
+    ports, folder, _servers = sinks
+    smtp, context = client(folder, ports[0], "smtp.relay.test")
+    assert smtp.docmd("STARTTLS")[0] == 220
+    into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(into, out, server_hostname="smtp.relay.test")
+
+    def received():
+        into.write(smtp.sock.recv(65536))
+
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            smtp.sock.sendall(out.read())
+            received()
+    tls.write(b"EHLO client.test\r\n")
+    smtp.sock.sendall(out.read())  # the end of the handshake is in it
+    answer = b""
+    while b"250 " not in answer:
+        try:
+            answer += tls.read()
+        except ssl.SSLWantReadError:
+            received()
+    assert answer.startswith(b"250-smtp.relay.test")

@@ -116,15 +116,16 @@ class Secure(Smtp):
 
     async def encrypt(self):
         loop = asyncio.get_running_loop()
+        self.buffer.clear()  # what was sent ahead of the handshake is not heard (RFC 3207, 4.2)
         try:
             self.transport = await loop.start_tls(self.transport, self, self.context, server_side=True)
         except (OSError, ConnectionError):
             return  # the client did not like the certificate
         if self.transport:
-            self.buffer.clear()
             self.reset()
             self.about = {**self.about, "tls": True}
             self.waiting = False
+            self.work()  # a client may send EHLO together with the end of its handshake
 
     def auth(self, line):
         _verb, mechanism, *initial = line.split(b" ", 2)
