@@ -111,9 +111,18 @@ def cold(bench, arm):
 
 
 def spent(bench):
-    """Processor seconds so far."""
-    host = bench.host.ask("cpu")
-    return {"host": host, **{n: bench.ask(p, op="show")["cpu"] for n, p in (("sinks", "sink"), ("names", "dns"))}}
+    """Processor seconds so far: (those of the host's processes by their names, {sinks, names})."""
+    more = {name: bench.ask(part, op="show")["cpu"] for name, part in (("sinks", "sink"), ("names", "dns"))}
+    return bench.host.ask("cpu"), more
+
+
+def used(before, after):
+    """The CPU of a RUN from spent() before and after."""
+    names = {*before[0], *after[0]}
+    by = {name: round(after[0].get(name, 0) - before[0].get(name, 0), 2) for name in names}
+    more = {name: round(after[1][name] - before[1][name], 2) for name in after[1]}
+    most = sorted(by.items(), key=lambda one: -one[1])[:6]
+    return {"host": round(sum(by.values()), 2), **more}, dict(most)
 
 
 def measured(bench, arm, limit=LIMIT):
@@ -140,7 +149,7 @@ def measured(bench, arm, limit=LIMIT):
             watch.end()
         tail.read()
         tried = bench.ask("sink", op="tried")["tried"]
-    used = {name: round(after[name] - before[name], 2) for name in after}
+    cpu, by = used(before, after)
     return {
         "arm": arm.name,
         **told(bench.people, {who: at - start for who, at in tail.times.items()}),
@@ -150,8 +159,9 @@ def measured(bench, arm, limit=LIMIT):
         "deferred": became and len(became["deferred"]),
         "deferred_dns": became and len(became["deferred_dns"]),
         "reasons": became and dict(sorted(became["reasons"].items(), key=lambda one: -one[1])[:5]),
-        "cpu": used,
-        "per_cpu": round(len(tail.copies) / max(0.01, used["host"]), 1),
+        "cpu": cpu,
+        "cpu_by": by,
+        "per_cpu": round(len(tail.copies) / max(0.01, cpu["host"]), 1),
         "busy": share,
         "peaks": {name: watch.peak[name] for name in ("smtp", "sockets", "queue")},
         "tried": curve([at - start for at in tried.values()]),

@@ -11,7 +11,7 @@ from labkit.internet.zones import Internet, described, wire
 from bench import __main__ as command
 from bench import judge, known, own
 from bench.population import KINDS, made
-from bench.run import curve, reached, told
+from bench.run import curve, reached, told, used
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,13 @@ def test_a_curve_is_thin_and_ends_with_the_last():
     found = curve([n / 100 for n in range(1, 5001)])
     assert len(found) <= 121 and found[0] == [0.01, 1] and found[-1] == [50.0, 5000]
     assert curve([1, 1, 1, 2]) == [[1, 3], [2, 4]] and curve([]) == []
+
+
+def test_cpu_of_a_process_that_ended_counts_once():
+    # what smtp has spent is master's when it has waited for it
+    before, after = {"smtp": 3.0, "master": 1.0}, {"master": 4.5, "named": 0.25}
+    cpu, by = used((before, {"sinks": 1.0, "names": 1.0}), (after, {"sinks": 1.5, "names": 1.0}))
+    assert cpu == {"host": 0.75, "sinks": 0.5, "names": 0.0} and by == {"master": 3.5, "named": 0.25, "smtp": -3.0}
 
 
 def test_percentages_are_of_all_that_were_to_be_served():

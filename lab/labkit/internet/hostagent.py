@@ -70,19 +70,26 @@ def alive(pid):
 
 
 def cpu():
-    """Processor seconds so far of all processes of a practice host, ended ones included, but not of what `lab sh` brought in: that has no ancestor here."""
-    seconds, parents = {}, {}
+    """Processor seconds so far of all processes of a practice host, by their names, ended ones with whoever waited for them; but not of what `lab sh`
+    brought in: that has no ancestor here."""
+    seconds, parents, names = {}, {}, {}
     for entry in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError), open("/proc/%s/stat" % entry) as stat:
-            fields = stat.read().rpartition(") ")[2].split()
+            name, _, rest = stat.read().partition(" (")[2].rpartition(") ")
+            fields = rest.split()
             parents[int(entry)], seconds[int(entry)] = int(fields[1]), sum(map(int, fields[11:15]))
+            names[int(entry)] = name
 
     def ours(pid):
         while pid not in (0, 1):
             pid = parents.get(pid, 0)
         return pid == 1
 
-    return sum(number for pid, number in seconds.items() if ours(pid)) / os.sysconf("SC_CLK_TCK")
+    found = collections.Counter()
+    for pid, ticks in seconds.items():
+        if ours(pid):
+            found[names[pid]] += ticks / os.sysconf("SC_CLK_TCK")
+    return found
 
 
 def queue(spool):
