@@ -5,6 +5,7 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import sys
 import time
 
@@ -102,6 +103,7 @@ def round_of(arms, size, numbers, options, kept, until):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended"))  # by way of what puts everything back
     options = arguments()
     arms = chosen(options.arms, options.quick)
     size, count = (QUICK, 1) if options.quick else (SIZE, options.rounds)

@@ -177,6 +177,32 @@ class Warm(Ours):
     warm = True
 
 
+#: Has so many smtp(8) started: master(8) starts one at a time, for a connection that nobody accepts, and each says so when it has it.
+READY = """#!/usr/local/bin/python3
+import select, socket, sys, time
+path, count = sys.argv[1], int(sys.argv[2])
+held, until = [], time.monotonic() + 120
+for _n in range(count):
+    one = socket.socket(socket.AF_UNIX)
+    one.connect(path)
+    if not select.select([one], [], [], until - time.monotonic())[0]:
+        sys.exit("smtp(8) number %d does not come" % _n)
+    held.append(one)
+"""
+
+
+@arm
+class Ready(Warm):
+    name = "ours-ready"
+    what = "The same as ours-warm, with 450 smtp(8) processes already running, as within 100 s of another message to so many (max_idle)"
+
+    def job(self, bench):
+        job = ours()
+        job["files"]["ready"] = READY
+        job["start"].append(["@FOLDER@/ready", "@FOLDER@/queue/private/smtp", "450"])
+        return job
+
+
 @arm
 class Ceiling(Arm):
     name = "ceiling"

@@ -32,7 +32,7 @@ def row(name, about, found, limit):
         cell(about["what"]),
         *times,
         ninety_nine,
-        seconds(found["seconds"]["100"], limit),
+        "not all" if found["seconds"]["100"] is None and not found["over"] else seconds(found["seconds"]["100"], limit),
         f"{found['handed_in']:.1f}",
         deferred,
         f"{cpu['host']:.1f}",

@@ -3,13 +3,14 @@
 
 import collections
 import json
+import time
 
 import performance
 import pytest
 from labkit.internet.zones import Internet, described, wire
 
 from bench import __main__ as command
-from bench import judge, known, own
+from bench import judge, known, own, run
 from bench.population import KINDS, made
 from bench.run import curve, reached, told, used
 
@@ -145,6 +146,22 @@ def test_results_of_other_arms_stay(tmp_path):
     # and the page says of each what was found
     text = "\n".join(performance.arms(data) + performance.goals(data))
     assert "`ceiling`" in text and "takes at most 1.25 times as long" in text and "reached" in text
+
+
+def test_a_run_does_not_wait_for_second_attempts(monkeypatch):
+    class Tail:
+        copies, last = dict.fromkeys(range(99)), 0.0
+
+        def read(self):
+            pass
+
+    monkeypatch.setattr(run.time, "sleep", lambda _seconds: None)
+    assert run.followed(Tail(), set(range(99)), time.time() + 60), "all of them"
+    assert run.followed(Tail(), set(range(100)), time.time() + 60), "99 %, and nobody for long"
+    Tail.last = time.time() + 60
+    assert not run.followed(Tail(), set(range(100)), time.time() + 0.1)
+    Tail.last = 0.0
+    assert not run.followed(Tail(), set(range(110)), time.time() + 0.1)
 
 
 def test_an_arm_that_was_over_twice_is_not_taken_again(tmp_path):
