@@ -70,14 +70,14 @@ def packages():
     return sorted({*PACKAGES, *(name for line in lines for name in line.partition("#")[0].split())})
 
 
-def _digest(*parts):
+def digest(*parts):
     return hashlib.sha256("".join(part + "\0" for part in parts).encode()).hexdigest()[:12]
 
 
 def keys(generation):
     """(name of the base layer, name of the finished root file system) for a generation."""
-    base = _digest(*packages(), DPKG_CONF, APT_CONF, INSTALL)
-    return f"base-{generation}-{base}", f"rootfs-{generation}-{_digest(base, SETUP.read_text())}"
+    base = digest(*packages(), DPKG_CONF, APT_CONF, INSTALL)
+    return f"base-{generation}-{base}", f"rootfs-{generation}-{digest(base, SETUP.read_text())}"
 
 
 def mirrors():
@@ -123,7 +123,7 @@ def apt_proxy():
     return "".join(line + "\n" for line in dump.splitlines() if re.match(r'Acquire::https?::(.*::)?Proxy ".+"', line))
 
 
-def _run(title, argv, log, env, script=""):
+def run_alone(title, argv, log, env, script=""):
     """Run one build step in namespaces of its own, so that nothing it mounts or leaves running outlives it, or us."""
     say(title)
     alone = (
@@ -149,7 +149,7 @@ def _run(title, argv, log, env, script=""):
 def _chroot(root, title, script, args, log):
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "TERM": "dumb", "LC_ALL": "C.UTF-8"}
     inner = 'root=$1; shift; mount -t proc proc "$root/proc" && exec chroot "$root" /bin/sh -s -- "$@"'
-    _run(title, ["/bin/sh", "-c", inner, "sh", str(root), *args], log, env, script)
+    run_alone(title, ["/bin/sh", "-c", inner, "sh", str(root), *args], log, env, script)
 
 
 def _build_base(generation, target, log):
@@ -169,7 +169,7 @@ def _build_base(generation, target, log):
     proxy = re.search(r'Acquire::http::Proxy "(.+)"', apt_proxy())
     if proxy and "http_proxy" not in env and proxy.group(1) != "DIRECT":
         env["http_proxy"] = proxy.group(1)
-    _run(
+    run_alone(
         f"debootstrap {generation} from {main} (once; about a minute)",
         [*argv, generation, str(target), main],
         log,
