@@ -10,6 +10,7 @@ RESULTS = ROOT / "tests" / "results" / "bench.json"
 #: What bench/providers.py found.
 PROVIDERS = RESULTS.with_name("providers.json")
 PAGE = ROOT / "docs" / "performance.md"
+PICTURE = ROOT / "docs" / "performance.svg"
 
 
 def seconds(value, limit):

@@ -26,7 +26,7 @@ RULES = {
     "verify/*.py": {"pytest", "testinfra", "yaml"},
     "tools/drift_report/**/*.py": set(),
     "lab/labkit/**/*.py": {"dns", "cryptography", "yaml", "labkit", "authheaders", "authres", "dkim", "spf"},
-    "bench/*.py": {"labkit", "yaml", "dns"},
+    "bench/*.py": {"labkit", "yaml", "dns", "drift_report"},
     "vm/vmkit/*.py": {"labkit", "vmkit"},
 }
 
