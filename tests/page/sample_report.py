@@ -293,7 +293,7 @@ def mailing(name, recipients, at, deferred=(), bounced=(), groups=(), **more):
         "deferred": sum(deferred.values()),
         "bounced": sum(bounced.values()),
         "dead": bounced.get("dead", 0),
-        "curve": [0.0, *(after(share) for share in range(5, 101, 5))],
+        "curve": [4.0, *(after(share) for share in range(5, 101, 5))],
         "spent": {"before": 0.4, "queue": 3.2, "connection": 1.15, "sending": 0.31},
         "deferred_by": deferred,
         "bounced_by": bounced,

@@ -162,7 +162,7 @@ def test_a_queue_id_that_comes_again_is_the_last_message():
 def test_the_domains_of_a_provider_with_a_transport_of_its_own_are_one_row():
     lines = [*arrived("A1", 5), *(attempt("A1", to) for to in ("a@ezweb.test", "b@small.test"))]
     lines += [attempt("A1", to).replace("postfix/smtp[", "postfix/au/smtp[") for to in ("c@au.test", "d@ezweb.test")]
-    lines += [attempt("A1", "e@big.test").replace("postfix/smtp[", "postfix/relay/smtp[")]
+    lines += [attempt("A1", "e@big.test")]
     # error(8) says no transport
     lines.append(
         attempt("A1", "c@au.test", 9, "4.4.1", "deferred", "delivery temporarily suspended: timed out").replace(
@@ -177,7 +177,15 @@ def test_the_domains_of_a_provider_with_a_transport_of_its_own_are_one_row():
 
 def test_where_all_went_through_one_transport_its_name_says_nothing():
     lines = [*arrived("A1", 2), *(attempt("A1", to) for to in ("a@a.test", "b@b.test"))]
-    about = of([line.replace("postfix/smtp[", "postfix/urgent/smtp[") for line in lines], "A1")
+    about = of([line.replace("postfix/smtp[", "postfix/lists/smtp[") for line in lines], "A1")
+    assert (about["providers"], list(about["groups"])) == ([], ["a.test", "b.test"])
+
+
+@pytest.mark.parametrize("name", ["relay", "urgent"])
+def test_a_transport_that_takes_mail_to_everybody_is_no_provider(name):
+    lines = [*arrived("A1", 2), attempt("A1", "a@a.test"), attempt("A1", "b@b.test")]
+    lines[-1] = lines[-1].replace("postfix/smtp[", "postfix/%s/smtp[" % name)
+    about = of(lines, "A1")
     assert (about["providers"], list(about["groups"])) == ([], ["a.test", "b.test"])
 
 
@@ -190,7 +198,8 @@ def test_seconds_count_from_the_first_queue_file_of_a_message():
 def test_the_curve_has_a_point_for_each_twentieth_and_ends_where_it_was_not_served():
     lines = [*arrived("A1", 40), *(attempt("A1", "%d@a.test" % n, n) for n in range(1, 31))]
     curve = of(lines, "A1")["curve"]
-    assert len(curve) == 21 and curve[:4] == [0, 2, 4, 6] and curve[15] == 30 and curve[16:] == [None] * 5
+    assert of(arrived("A1", 3), "A1")["curve"] == [None] * 21
+    assert len(curve) == 21 and curve[:4] == [1, 2, 4, 6] and curve[15] == 30 and curve[16:] == [None] * 5
 
 
 def test_where_the_seconds_went_is_the_median_of_those_that_were_served():

@@ -481,7 +481,9 @@ def test_mailings_are_shown_with_reasons_curve_and_the_command_for_the_dead():
     lines = [given["points"].split() for tag, given in Read(text).found if tag == "polyline"]
     # the first stops at 95 %, as the rest was not served; the last one at a quarter
     assert (
-        [len(points) for points in lines] == [20, 21, 6] and lines[1][0] == "0.0,60.0" and lines[1][-1] == "300.0,0.0"
+        [len(points) for points in lines] == [21, 22, 7]
+        and lines[1][:2] == ["0.0,60.0", "14.3,60.0"]
+        and lines[1][-1] == "300.0,0.0"
     )
 
 

@@ -5,7 +5,7 @@ from .samples import counts, is_number, of_kind, whole
 
 MOST = 20  # messages, and providers or domains of each, that a report holds
 SHARES = ("50", "95", "99", "100")
-POINTS = 21  # of the curve: 0, 5 … 100 per cent of the recipients
+POINTS = 21  # of the curve: the first recipient, 5, 10 … 100 per cent of them
 NUMBERS = ("recipients", "delivered", "at_the_first_attempt", "deferred", "bounced", "dead")
 SPENT = ("before", "queue", "connection", "sending")
 

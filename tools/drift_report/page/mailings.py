@@ -26,8 +26,9 @@ def curve(mailing):
     if len(known) < 2:
         return None
     longest, steps = max(at for at, _ in known) or 1, len(mailing["curve"]) - 1
+    # along the ground until the first is served
     points = " ".join(
-        "%.1f,%.1f" % (WIDTH * at / longest, HEIGHT - HEIGHT * index / steps) for at, index in sorted(known)
+        "%.1f,%.1f" % (WIDTH * at / longest, HEIGHT - HEIGHT * index / steps) for at, index in [(0, 0), *sorted(known)]
     )
     picture = el(
         "svg",

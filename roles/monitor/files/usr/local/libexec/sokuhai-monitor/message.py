@@ -20,8 +20,8 @@ EXPIRED = re.compile(r"from=<.*?>, status=(?:force-)?expired")
 DELAY = re.compile(r"\bdelay=([\d.]+)")
 #: delays=a/b/c/d: before the queue manager, in it, connecting (DNS, connection, EHLO, TLS), sending
 DELAYS = re.compile(r"\bdelays=([\d.]+)/([\d.]+)/([\d.]+)/([\d.]+)")
-#: A transport with a name of its own in the log (syslog_name = postfix/$service_name), as a provider's has; relay is Postfix's own.
-TRANSPORT = re.compile(r"postfix[^/]*/(?P<name>(?!relay/)[\w-]+)/(?:smtp|lmtp)$")
+#: A transport with a name of its own in the log (syslog_name = postfix/$service_name), as a provider's has; relay is Postfix's own, urgent takes mail to everybody.
+TRANSPORT = re.compile(r"postfix[^/]*/(?P<name>(?!(?:relay|urgent)/)[\w-]+)/(?:smtp|lmtp)$")
 
 
 class Attempt:

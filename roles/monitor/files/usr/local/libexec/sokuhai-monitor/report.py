@@ -16,7 +16,7 @@ from logs import found, lines
 from maillog import reason
 
 SHARES = (50, 95, 99, 100)  # per cent of all recipients
-STEPS = range(0, 101, 5)  # per cent of all recipients at which the curve has a point
+STEPS = range(5, 101, 5)  # per cent of all recipients at which the curve has a point, after that of the first one
 SPENT = ("before", "queue", "connection", "sending")  # Postfix's delays=a/b/c/d
 GROUPS = 10  # providers or domains, and reasons, of a message in the list of the last ones
 
@@ -99,7 +99,7 @@ def report(messages):
         "in_queue": sum(not one.removed for one in messages),
         "unattempted": expected - len(attempts),
         **summary(attempts, expected),
-        "curve": [0.0, *(seconds(delays, share, expected) for share in STEPS if share)],
+        "curve": [delays[0] if delays else None, *(seconds(delays, share, expected) for share in STEPS)],
         "spent": spent(attempts),
         "providers": sorted(providers),
         "groups": largest_first(groups),
