@@ -22,6 +22,8 @@ PATTERNS = {
     "ceiling": 6,
 }
 LINES = len(DASHES)
+#: Whom a curve counts that is not named by its kind.
+OF = {"tried": "greylisted", "dead_tried": "dead"}
 
 #: For a picture that stands alone; in the page, page.css has the colours under the same names.
 STYLE = """\
@@ -62,9 +64,9 @@ def lines_of(results, size, kind="accepting", names=None):
             continue
         of = [run for run in results["runs"] if run["arm"] == name and (run["recipients"], run["domains"]) == size]
         run = median_run(of)
-        points = run and run["curves"].get(kind)
+        points = run and (run["curves"].get(kind) or run.get(kind))
         if points:
-            found.append((name, points, run["kinds"][kind.partition("_")[0]]))
+            found.append((name, points, run["kinds"][OF.get(kind, kind)]))
     return found
 
 

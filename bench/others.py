@@ -136,7 +136,7 @@ class Exim(Beside):
 @arm
 class Opensmtpd(Beside):
     name = "opensmtpd"
-    what = "OpenSMTPD 7.6 of Debian, tuned: 500 connections instead of 100, none delayed; own named"
+    what = "OpenSMTPD 7.6 of Debian, tuned: as many connections as there is mail for, none delayed; own named"
     mta = "OpenSMTPD"
     spool = "/var/tmp/sokuhai-bench/spool"
     process = "smtpd"

@@ -12,8 +12,9 @@ from drift_report.page.pieces import number
 from . import curves
 
 STYLE = curves.LINE_STYLE + (
-    ".curves { width: 100%; height: auto; } .keys { display: flex; flex-wrap: wrap; gap: 0.1rem 1.2rem; list-style: none; padding: 0; margin: 0.3rem 0; }"
+    ".curves { width: 100%; height: auto; overflow: visible; } .keys { display: flex; flex-wrap: wrap; gap: 0.1rem 1.2rem; list-style: none; padding: 0; margin: 0.3rem 0; }"
     ".keys svg { width: 34px; height: 10px; margin-right: 0.4rem; } .keys line { stroke-width: 2.4; } figure { margin: 1rem 0; }"
+    ".beside .curves text { font-size: 20px; } @media (max-width: 44rem) { .curves text, .beside .curves text { font-size: 22px; } }"
     ".beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 0 1.5rem; } tbody th { min-width: 13rem; }"
     "tbody tr { border-bottom: 1px solid var(--grid); } h2 { margin-top: 1.6rem; }\n"
     + "".join(f".keys .k{n} {{ stroke: var(--s{n}); }}\n" for n in range(curves.LINES))
@@ -22,7 +23,8 @@ STYLE = curves.LINE_STYLE + (
 KINDS = {
     "accepting": "Served, of those whose server accepts the first attempt",
     "greylisted": "Served, of those whose server defers the first attempt (greylisting)",
-    "greylisted_tried": "First attempt made, of those whose server defers it (greylisting)",
+    "limited": "Served, of those whose server limits a client's connections",
+    "tried": "First attempt made, of those whose server defers it (greylisting)",
     "dead_tried": "First deferred, of those whose server does not answer",
 }
 
@@ -117,6 +119,8 @@ def goal(one):
 
 def goals(results):
     rows = []
+    if not results["judged"]:
+        return None
     for one in results["judged"]:
         wanted, found = goal(one)
         mark = el("span", "✓ reached" if one["met"] else "▲ missed", cls="level clean" if one["met"] else "level drift")
@@ -154,6 +158,7 @@ def render(results):
     """The page (str) of results as README.md describes them."""
     style = (pathlib.Path(report_page.__file__).parent / "page.css").read_text() + STYLE
     reached = sum(one["met"] for one in results["judged"])
+    wanted = len(results["judged"])
     about = [str(results[name]) for name in ("date", "commit", "machine") if results.get(name)]
     title = "sokuhai: one message to very many, by each way to send it"
     body = el(
@@ -163,9 +168,11 @@ def render(results):
             el("h1", title),
             el(
                 "p",
-                f"{reached} of {len(results['judged'])} goals reached",
-                cls="verdict level " + ("clean" if reached == len(results["judged"]) else "drift"),
-            ),
+                f"{reached} of {wanted} goals reached",
+                cls="verdict level " + ("clean" if reached == wanted else "drift"),
+            )
+            if wanted
+            else None,
             el("p", "; ".join(about), cls="muted small"),
         ),
         el(

@@ -23,11 +23,13 @@ def run(arm, number, seconds):
         "round": number,
         "recipients": 1000,
         "domains": 200,
-        "kinds": {"accepting": COUNT, "greylisted": 60, "dead": 40},
-        "served": {"accepting": len(served), "greylisted": 0, "dead": 0},
+        "kinds": {"accepting": COUNT, "limited": 0, "greylisted": 60, "dead": 40},
+        "served": {"accepting": len(served), "limited": 0, "greylisted": 0, "dead": 0},
         "seconds": times,
         "over": times["100"] is None,
-        "curves": {"accepting": served[::9] + served[-1:], "greylisted": [], "greylisted_tried": [[2.0, 60]]},
+        "curves": {"accepting": served[::9] + served[-1:], "limited": [], "greylisted": []},
+        "tried": [[2.0, 60]],
+        "dead_tried": None,
     }
 
 
