@@ -25,6 +25,21 @@ def test_a_file_system_is_as_full_as_df_says(tmp_path, monkeypatch):
     assert found["queue_disk_used"] == found["queue_disk_total"]
 
 
+def test_transports_of_their_own_count_beside_the_limit_of_all(monkeypatch):
+    services = "\n".join(
+        f"{name} {kind} - - n - {most} {command}"
+        for name, kind, most, command in (
+            ("smtp", "inet", "7", "smtpd"),
+            ("smtp", "unix", "-", "smtp"),
+            ("urgent", "unix", "100", "smtp -o syslog_name=postfix/$service_name"),
+            ("587", "inet", "50", "smtpd"),
+            ("mine", "unix", "5", "smtp"),
+        )
+    )
+    monkeypatch.setattr(freebsd, "words", lambda *argv: services if "-M" in argv else "500\n")
+    assert freebsd.process_limit() == 605
+
+
 def test_what_zfs_caches_above_its_least_is_free_memory(monkeypatch):
     said = {**dict.fromkeys(freebsd.PAGES, 10), "hw.physmem": 5000}
     monkeypatch.setattr(freebsd, "words", lambda *argv: "".join("%s=%d\n" % one for one in said.items()))

@@ -114,9 +114,16 @@ def arrival(head):
 
 
 def process_limit():
-    """default_process_limit of main.cf."""
+    """How many smtp processes there may be: default_process_limit of main.cf, and what master.cf gives to transports of their own."""
     text = words("postconf", "-h", "default_process_limit").strip()
-    return int(text) if text.isdigit() else None
+    return int(text) + parse_transports(words("postconf", "-M")) if text.isdigit() else None
+
+
+def parse_transports(text):
+    """Sum of maxproc of the lines of `postconf -M` that run smtp(8) and have a number there."""
+    lines = (line.split() for line in text.splitlines())
+    found = [line[6] for line in lines if len(line) > 7 and line[1] == "unix" and line[7] == "smtp"]
+    return sum(int(number) for number in found if number.isdigit())
 
 
 # ---- the kernel ----

@@ -93,7 +93,12 @@ FAMILIES = (
         each("known", "warm_", cached="warm_cached", total="warm_total"),
     ),
     ("smtp_processes", "gauge", "Processes of smtp(8).", one("postfix_processes")),
-    ("smtp_processes_limit", "gauge", "default_process_limit.", one("postfix_processes_limit")),
+    (
+        "smtp_processes_limit",
+        "gauge",
+        "default_process_limit, and maxproc of transports of their own.",
+        one("postfix_processes_limit"),
+    ),
     ("host_files", "gauge", "kern.openfiles.", one("files")),
     ("host_files_limit", "gauge", "kern.maxfiles.", one("files_limit")),
     ("host_sockets", "gauge", "kern.ipc.numopensockets.", one("sockets")),

@@ -53,10 +53,10 @@ class Sampler:
             sys.exit(0)
         return answer, data
 
-    def when_changed(self, path, ask):
-        """ask()'s answer, kept until *path* is written again, or for an hour."""
+    def when_changed(self, path, ask, *others):
+        """ask()'s answer, kept until *path* or one of the *others* is written again, or for an hour."""
         try:
-            mark = os.stat(path).st_mtime
+            mark = [os.stat(file).st_mtime for file in (path, *others)]
         except OSError:
             mark = None
         kept = self.kept.get(path)
@@ -98,7 +98,9 @@ class Sampler:
     def of_postfix(self, held, smtp):
         """The columns of a Postfix that runs. held: [sockets, descriptors, limit]; smtp: processes."""
         row = dict(zip(("postfix_sockets", "postfix_descriptors", "postfix_descriptors_limit"), held))
-        limit = self.when_changed(self.settings["main_cf"], freebsd.process_limit)
+        main_cf = self.settings["main_cf"]
+        master_cf = os.path.join(os.path.dirname(main_cf), "master.cf")
+        limit = self.when_changed(main_cf, freebsd.process_limit, master_cf)
         return dict(row, postfix_processes=smtp, postfix_processes_limit=limit)
 
     def running(self, processes):
