@@ -33,6 +33,8 @@ KERNEL_PER_PROCESS = 220 * KIB
 #: smtpd(8) of the two submission services together, maxproc 50 each, that the kernel values have room for without counting them. What is declared
 #: beyond is counted.
 SUBMISSION = 100
+#: The urgent lane: smtp(8) unless declared, and smtpd(8) of its port.
+URGENT, URGENT_SUBMISSION = 100, 10
 #: named's outstanding queries hold one socket each; a quarter more for listeners, TCP and prefetch.
 NAMED_SPARE = 1.25
 #: named 9.20 draws a port at random for each query and answers SERVFAIL when six draws are all in use (lib/dns/dispatch.c): with every query
@@ -49,7 +51,7 @@ MSIZE, MCLBYTES = 256, 2048
 class Asked:
     """The declared values that sizes follow from: the shared ones, named's tcp-listen-queue and its udp-receive-buffer (bytes).
 
-    submission: smtpd(8) of the two submission services together. providers: smtp(8) of all providers together. spf: the agent, python, perl or "". dkim: the signer, sign, dmarc or "".
+    submission: smtpd(8) of the submission services together. providers, urgent: smtp(8) of all providers together, and of the urgent lane. spf: the agent, python, perl or "". dkim: the signer, sign, dmarc or "".
     ahead: lookups ahead, open at a time. asked_by_others: somebody beside this host's own processes may ask named. cache_share (per cent of RAM), cache_floor, cache_ceiling (MiB): named's cache.
     """
 
@@ -60,6 +62,7 @@ class Asked:
     receive_buffer: int = 0
     submission: int = SUBMISSION
     providers: int = 0
+    urgent: int = 0
     spf: str = ""
     ahead: int = 0
     greylist: bool = False
@@ -90,6 +93,10 @@ def more_submission(asked):
     return max(0, asked.submission - SUBMISSION)
 
 
+def urgent(asked):
+    return asked.urgent
+
+
 def named_sockets(asked):
     return math.ceil(asked.recursive_clients * NAMED_SPARE) + 1000
 
@@ -99,13 +106,8 @@ def outstanding(asked):
 
     A process waits for one answer at a time; a stub resolver asks again after 5 s, and named gives up after 10.
     """
-    own = 2 * (
-        4 * asked.process_limit
-        + asked.providers
-        + 2 * asked.submission
-        + (asked.process_limit if asked.spf else 0)
-        + 300
-    )
+    others = 2 * asked.submission + asked.providers + asked.urgent + (asked.process_limit if asked.spf else 0) + 300
+    own = 2 * (4 * asked.process_limit + others)
     return asked.recursive_clients if asked.asked_by_others else min(asked.recursive_clients, own + asked.ahead)
 
 
@@ -182,6 +184,7 @@ SERVICES = (
     postfix("smtp", limit, SMTP, states=limit, lower="sokuhai_process_limit"),
     # not in pf's states: recursive clients alone never come to their limit
     postfix("smtp for providers", lambda asked: asked.providers, SMTP, lower="concurrency in postfix_providers"),
+    postfix("the urgent lane", urgent, SMTP, lower="postfix_urgent.maxproc"),
     postfix("local", limit),
     # qmgr, anvil, trivial-rewrite, proxymap, tlsmgr and the like serve many clients by one process
     postfix("the rest of Postfix", lambda _asked: 50, memory=lambda _asked: 64 * MIB),
@@ -314,6 +317,16 @@ def dkim_of(declared):
     return "sign" if declared.get("dkim_dmarc", "none") == "none" else "dmarc"
 
 
+def submitted(declared):
+    """Return {submission, urgent}, fields of Asked, of *declared*, {variable: value}."""
+    lane = declared.get("postfix_urgent") or {}
+    each = 2 * declared["postfix_submission_maxproc"] if declared.get("postfix_submission") else 0
+    return {
+        "submission": each + (URGENT_SUBMISSION if lane.get("port") else 0),
+        "urgent": whole("postfix_urgent.maxproc", lane.get("maxproc", URGENT), 0) if lane else 0,
+    }
+
+
 def asked_of(declared):
     """Return Asked of *declared*, {variable: value} with the shared variables. Raises AnsibleFilterError for one that is not a number."""
     shared = ("openfiles", "process_limit", "recursive_clients")
@@ -321,8 +334,8 @@ def asked_of(declared):
         **{field: whole(f"sokuhai_{field}", declared[f"sokuhai_{field}"], 1) for field in shared},
         listen_queue=declared.get("bind_tcp_listen_queue", 0),
         receive_buffer=declared.get("bind_udp_receive_buffer", 0),
-        submission=2 * declared["postfix_submission_maxproc"] if declared.get("postfix_submission") else 0,
         providers=provider_processes(declared.get("postfix_providers")),
+        **submitted(declared),
         spf=declared["spf_agent"] if declared.get("spf_mode", "none") != "none" else "",
         ahead=declared["ahead_questions"] if declared.get("ahead_enabled") else 0,
         greylist=declared.get("greylist_enabled", False),

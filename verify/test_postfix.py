@@ -75,6 +75,17 @@ def test_every_provider_has_its_transport(host, declared):
             assert found.strip() == f"{item['name']}:", domain
 
 
+def test_urgent_mail_has_a_transport_of_its_own(host, declared):
+    urgent = declared["postfix_urgent"]
+    if not urgent:
+        pytest.skip("postfix_urgent is empty: no mail is urgent")
+    service = hostlib.output(host, "postconf -M urgent/unix").split()
+    assert service[6:8] == [str(urgent.get("maxproc", 100)), "smtp"]
+    table = hostlib.output(host, "postconf -hx sender_dependent_default_transport_maps").strip()
+    for sender in urgent["senders"]:
+        assert hostlib.output(host, f"postmap -q '{sender.lower()}' {table}").strip() == "urgent:"
+
+
 def test_nobody_may_pretend_to_be_another_client(host):
     script = (
         "import smtplib,sys\n"

@@ -35,6 +35,13 @@ def test_submission_ports_are_open_exactly_when_declared(sockets, declared):
     assert {s.command for s in sockets if s.port in (587, 465)} <= {"master", "smtpd"}
 
 
+def test_the_urgent_port_is_open_when_declared(sockets, declared):
+    port = (declared["postfix_urgent"] or {}).get("port")
+    if not port:
+        pytest.skip("postfix_urgent has no port")
+    assert "master" in {s.command for s in sockets if s.port == port} <= {"master", "smtpd"}
+
+
 def test_dovecot_opens_no_port(host, sockets):
     config = host.file("/usr/local/etc/dovecot/dovecot.conf")
     if config.exists and not config.contains("^# Written by sokuhai's role sasl"):

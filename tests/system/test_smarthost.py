@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from outward import CA, arrived, deferred, flushed, log_end, send, steer, trust
+from outward import CA, arrived, deferred, flushed, log_end, logged, send, steer, trust
 from practice import changed, full_only, message, until
 
 pytestmark = full_only("exchanges Postfix's package twice: four runs of site.yml")
@@ -11,7 +11,11 @@ pytestmark = full_only("exchanges Postfix's package twice: four runs of site.yml
 NAME = "smtp.relay.test"
 PASSWORD = "Sm4rtPractice"
 TABLE = "/usr/local/etc/postfix/tables/sasl_passwd"
-DECLARED = {"sokuhai_smarthost": {"host": NAME, "user": "home", "password": PASSWORD, "ca": CA}}
+DECLARED = {
+    "sokuhai_smarthost": {"host": NAME, "user": "home", "password": PASSWORD, "ca": CA},
+    # whose mail it is: the lane goes there, too
+    "postfix_urgent": {"senders": ["alert@home.example"]},
+}
 REPLACE = {"postfix_replace_package": True}
 
 
@@ -46,9 +50,11 @@ def test_everything_goes_there_over_tls_with_the_password(smarthost):
     lab, run = smarthost
     assert PASSWORD not in run.stdout + run.stderr and "relayhost" in run.stdout
     assert lab.sh("stat", "-f", "%Lp", TABLE, TABLE + ".db").stdout.split() == ["600", "600"]
+    since = log_end(lab)
     token = send(lab, "a@d0001.test", "b@signed.test")
     found = until(lambda: len(lines := arrived(lab, token)) == 2 and lines)
     assert {(one["sink"], one["tls"], one["user"]) for one in found} == {("198.51.100.220", True, "home")}
+    assert logged(lab, since, "postfix/urgent/smtp[")
 
 
 def test_without_tls_or_with_a_wrong_password_mail_waits_and_is_not_lost(smarthost):

@@ -78,6 +78,25 @@ def test_what_may_be_submitted_counts_as_it_is_declared():
     assert not result["ok"] and "submission 3,389 MiB (postfix_submission_maxproc)" in result["message"]
 
 
+def test_the_urgent_lane_counts_as_it_is_declared():
+    shared = {"sokuhai_openfiles": 65535, "sokuhai_process_limit": 500, "sokuhai_recursive_clients": 20000}
+    base = {**shared, "postfix_submission": True, "postfix_submission_maxproc": 50}
+    none, lane, port = (
+        sizes(sizing.asked_of({**base, "postfix_urgent": urgent}))
+        for urgent in ({}, {"senders": ["a@b.example"]}, {"senders": ["a@b.example"], "port": 2587, "maxproc": 40})
+    )
+    assert none == sizes(ASKED)
+    smtp, submission = (1650 + 2 * 27) * 1024, (1840 + 1630 + 4 * 27) * 1024
+    assert (lane.processes - none.processes, lane.memory - none.memory) == (100, 100 * smtp)
+    assert lane.files - none.files == 100 * sizing.POSTFIX_FILES
+    # smtpd of the port is beyond the hundred that the kernel values have room for
+    assert (port.processes - none.processes, port.memory - none.memory) == (50, 40 * smtp + 10 * submission)
+    result = capacity(sizing.asked_of({**base, "postfix_urgent": {"maxproc": 4000}}), 4 * GIB, 2)
+    assert not result["ok"] and "the urgent lane 6,445 MiB (postfix_urgent.maxproc)" in result["message"]
+    with pytest.raises(AnsibleFilterError, match="postfix_urgent.maxproc = 'x'"):
+        sizing.asked_of({**base, "postfix_urgent": {"maxproc": "x"}})
+
+
 #: The defaults of all roles.
 ALL = dataclasses.replace(
     ASKED, spf="python", greylist=True, sasl=True, monitor=True, cache_share=25, cache_floor=64, cache_ceiling=2048
