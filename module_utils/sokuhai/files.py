@@ -11,6 +11,13 @@ from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.findings import finding
 
 
+def refuse_strangers(files, mark, role):
+    """Raise Refused for the first of *files* that is there without *mark*, which is in all that *role* writes."""
+    for file in files:
+        if file.former is not None and mark not in file.former:
+            raise host.Refused("%s is there and was not written by role %s; move it away" % (file.path, role))
+
+
 @dataclasses.dataclass
 class File:
     """text, former: declared and found, None for no file; differs: they do. owner: (uid, gid), None where it does not matter."""

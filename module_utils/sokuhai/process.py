@@ -147,6 +147,16 @@ def from_pidfile(path, known_as=None, written_once=True):
     return dataclasses.replace(found, since=(written, written)) if written_once else found
 
 
+def stop(find, service, script, *words):
+    """Stop the *service* of an rc script of ours, called with *words*, whose Process is what find() returns; the *script* may be gone
+    already, where a run was killed."""
+    if os.path.exists(script):
+        host.service(service, "onestop", *words)
+    left = find()
+    if left:
+        end(left.pid)
+
+
 def end(pid):
     """End a process: TERM, and KILL where that is ignored for 3 s. Raises Refused."""
     for number in (signal.SIGTERM, signal.SIGKILL):

@@ -132,6 +132,11 @@ def apply(changes, file=None):
         )
 
 
+def revert(changes):
+    """Set and remove in rc.conf what leads back from *changes*, which apply() made, or some of them. Raises Refused as it does."""
+    apply(compare({name: was for name, (was, _wanted) in changes.items()}))
+
+
 def difference(changes, file=None):
     """Return the entry of a module's diff for what compare() found, under the name of *file* or rc.conf."""
     texts = (

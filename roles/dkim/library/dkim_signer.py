@@ -58,7 +58,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.dkim_keys import Domain
 from ansible.module_utils.dkim_milter import Milter, signed_by
 from ansible.module_utils.sokuhai import host, pkg, process, rc
-from ansible.module_utils.sokuhai.files import File
+from ansible.module_utils.sokuhai.files import File, refuse_strangers
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused
 
@@ -106,9 +106,7 @@ class Signer:
         """Return the Files of configuration and rc script; the script last. Raises Refused for one that somebody else wrote."""
         paths = sorted(self.p["files"], key=lambda path: path == self.p["script"])
         files = [File(path, self.p["files"][path], 0o555 if path == self.p["script"] else 0o644) for path in paths]
-        for file in files:
-            if file.former is not None and MARK not in file.former:
-                raise Refused("%s is there and was not written by role dkim; move it away" % file.path)
+        refuse_strangers(files, MARK, "dkim")
         return files
 
     def signing_file(self, domains):
@@ -331,7 +329,7 @@ class Signer:
         try:
             for file in files:
                 file.restore()
-            rc.apply(rc.compare({name: was for name, (was, _wanted) in changes.items()}))
+            rc.revert(changes)
             code, _said = host.service(self.p["service"], "restart")
         except (OSError, Refused) as problem:
             return "The way back failed as well: %s." % problem

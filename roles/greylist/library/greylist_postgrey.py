@@ -47,6 +47,7 @@ findings:
   returned: success
 """
 
+import functools
 import os
 import pwd
 import re
@@ -55,7 +56,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import host, pkg, policy, process, rc
-from ansible.module_utils.sokuhai.files import File
+from ansible.module_utils.sokuhai.files import File, refuse_strangers
 from ansible.module_utils.sokuhai.findings import finding
 
 MARK = "# Written by sokuhai's role greylist"
@@ -177,9 +178,7 @@ class Postgrey:
         """Return the Files of allow lists and rc script. Raises Refused for one that somebody else wrote."""
         files = [File(item["path"], item["text"]) for item in self.p["lists"]]
         files.append(File(self.p["script"], self.p["script_text"], 0o555))
-        for file in files:
-            if file.former is not None and MARK not in file.former:
-                raise host.Refused("%s is there and was not written by role greylist; move it away" % file.path)
+        refuse_strangers(files, MARK, "greylist")
         return files
 
     def variables(self):
@@ -275,7 +274,7 @@ class Postgrey:
         try:
             for file in files:
                 file.restore()
-            rc.apply(rc.compare({name: was for name, (was, _wanted) in changes.items()}))
+            rc.revert(changes)
             for instance in due:
                 host.service(self.p["service"], "restart", instance["name"])
             # on which port it is to listen is in the former variables, which the rc script read: that it runs is what can be asked
@@ -305,12 +304,7 @@ class Postgrey:
         diff = [host.difference(path, host.read(path), None) for path in files]
         if not check:
             for instance in running:
-                # the rc script may be gone already, where a run was killed
-                if os.path.exists(script):
-                    host.service(service, "onestop", instance["name"])
-                now = self.process(instance)
-                if now:
-                    process.end(now.pid)
+                process.stop(functools.partial(self.process, instance), service, script, instance["name"])
             rc.apply(changes)
             host.remove(*files)
             for directory in {os.path.dirname(path) for path in paths[:-1]}:

@@ -145,7 +145,7 @@ class Daemon:
             if self.process():
                 host.service(SERVICE, "onestop")
             file.restore()
-            rc.apply(rc.compare({name: was for name, (was, _wanted) in changes.items()}))
+            rc.revert(changes)
             if file.former is None:
                 return "There was no previous configuration to restore."
             self.start()

@@ -41,7 +41,7 @@ import secrets
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import host, pkg, policy, process, rc
-from ansible.module_utils.sokuhai.files import File
+from ansible.module_utils.sokuhai.files import File, refuse_strangers
 from ansible.module_utils.sokuhai.findings import finding
 
 MARK = "# Written by sokuhai's role sasl"
@@ -106,9 +106,7 @@ class Postfwd:
     def files(self):
         """Return the Files of rules and rc script. Raises Refused for one that somebody else wrote."""
         files = [File(self.p["config"], self.p["config_text"]), File(self.p["script"], self.p["script_text"], 0o555)]
-        for file in files:
-            if file.former is not None and MARK not in file.former:
-                raise host.Refused("%s is there and was not written by role sasl; move it away" % file.path)
+        refuse_strangers(files, MARK, "sasl")
         return files
 
     def check_rules(self, text):
@@ -193,7 +191,7 @@ class Postfwd:
         try:
             for file in files:
                 file.restore()
-            rc.apply(rc.compare({name: was for name, (was, _wanted) in changes.items()}))
+            rc.revert(changes)
             host.service(self.p["service"], "restart")
             runs = host.wait_until(self.process, 5)
         except (OSError, host.Refused) as problem:
@@ -210,16 +208,11 @@ class Postfwd:
         """Stop what runs and remove what is this role's, unless *check*; return the module's answer."""
         # the script last: while it is there, the next run knows that there is something to remove
         files = [path for path in (self.p["config"], self.p["script"]) if MARK in (host.read(path) or "")]
-        changes, now = rc.compare({self.enable: None}), self.process()
-        runs = now is not None
+        changes, runs = rc.compare({self.enable: None}), self.process() is not None
         diff = [host.difference(path, host.read(path), None) for path in files]
         if not check:
-            # the rc script may be gone already, where a run was killed
-            if now and os.path.exists(self.p["script"]):
-                host.service(self.p["service"], "onestop")
-                now = self.process()
-            if now:
-                process.end(now.pid)
+            if runs:
+                process.stop(self.process, self.p["service"], self.p["script"])
             rc.apply(changes)
             host.remove(*files)
         findings = [finding(SERVICE, "postfwd", "not running", "running")] if runs else []
