@@ -78,7 +78,10 @@ class Kept:
         arms = self.data["arms"]
         runs = sorted(self.data["runs"], key=lambda r: (r["recipients"], list(arms).index(r["arm"]), r["round"]))
         judged = judge.judged(runs, {name: about["mta"] for name, about in arms.items()}, run.LIMIT)
-        head = {**self.about, "limit": run.LIMIT, "arms": arms, "judged": judged, "sums": judge.summed_up(runs)}
+        sums = judge.summed_up(runs)
+        waits = {size: made(*map(int, size.split(" in "))).waits() for size in sums}
+        floor = {size: run.reached(seconds, len(seconds)) for size, seconds in waits.items()}
+        head = {**self.about, "limit": run.LIMIT, "floor": floor, "arms": arms, "judged": judged, "sums": sums}
         text = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
         lines = ",\n".join("  " + json.dumps(one, ensure_ascii=False) for one in runs)
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,11 @@ class Population:
     more: dict
     resolvers: dict
 
+    def waits(self):
+        """Seconds for which the mail server of each accepting recipient lets a message wait, whoever brings it."""
+        late = {one["address"]: sum(one.get("late", {}).values()) for one in self.more["receivers"]}
+        return [late[self.server[one.partition("@")[2]]] for one in self.of("accepting")]
+
     def of(self, kind):
         """The set of recipients whose mail server is of that kind."""
         return {one for one in self.recipients if self.kind[one.partition("@")[2]] == kind}

@@ -69,6 +69,8 @@ def arms(data):
     for size, found in data["sums"].items():
         runs = max(one["runs"] for one in found.values())
         lines += ["", f"### {size.replace(' in ', ' recipients in ')} domains", ""]
+        floor = ", ".join(f"{percent} % {at:.1f} s" for percent, at in data["floor"][size].items())
+        lines += [f"How long the receivers let a message wait, whoever brings it: {floor}.", ""]
         lines += [f"Seconds, medians of {runs} rounds (lowest to highest)." if runs > 1 else "Seconds, one round.", ""]
         lines += table(HEAD, [row(name, data["arms"][name], one, data["limit"]) for name, one in found.items()])
     failed = [run for run in data["runs"] if "failed" in run]

@@ -143,6 +143,7 @@ def test_results_of_other_arms_stay(tmp_path):
                 kept.keep(arms[name], (2000, 400), a_run(name, 1.0 if date == "today" else 3.0, number))
     data = json.loads((tmp_path / "bench.json").read_text())
     assert [(run["arm"], run["seconds"]["99"]) for run in data["runs"]] == [("ours", 1.0)] * 2 + [("ceiling", 3.0)] * 2
+    assert data["floor"]["2000 in 400"]["100"] == max(made(2000, 400).waits()) > 5
     # and the page says of each what was found
     text = "\n".join(performance.arms(data) + performance.goals(data))
     assert "`ceiling`" in text and "takes at most 1.25 times as long" in text and "reached" in text
