@@ -35,7 +35,7 @@ def postfix_verp_items(clients):
             **GROUP,
             "name": CLIENTS,
             "value": [client(value) for value in clients],
-            "comment": "who may ask for VERP with XVERP; sendmail -V on this host always may",
+            "comment": "who may ask for VERP with XVERP; sendmail -XV on this host always may",
         },
         {
             **GROUP,
