@@ -10,7 +10,7 @@ help:
 	@echo 'make test       all tests, the heavy ones in a reduced number (under 30 minutes)'
 	@echo 'make test-full  all tests at full size (under 80 minutes)'
 	@echo 'make reliability  what docs/reliability.md shows, measured again (80 minutes at most; PART=name for some)'
-	@echo 'make bench      one message by this host and by others, docs/performance.md (40 minutes; ARMS="ours ceiling", QUICK=1)'
+	@echo 'make bench      one message by this host and by others, docs/performance.md (80 minutes; ARMS="ours ceiling", QUICK=1)'
 	@echo 'make vm         all of it on a real FreeBSD in a virtual machine (docs/vm.md)'
 	@echo 'make lint       ruff, shellcheck, ansible-lint, yamllint'
 	@echo 'make drift      what on the hosts no longer matches the inventory (tools/drift has options)'

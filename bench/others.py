@@ -147,12 +147,13 @@ class Opensmtpd(Beside):
         return {"/etc/smtpd.conf": OPENSMTPD}
 
 
-# https://haraka.github.io/core/Outbound/: concurrency_max is 10,000 by default, and is left at that
+# https://haraka.github.io/core/Outbound/: concurrency_max is 10,000 by default, and is left at that. Second attempts come after a minute
+# by default: 3 % of the recipients whose servers accept the first one waited for it here. 5 s is the least that is allowed
 HARAKA = {
     "me": "mx.home.example\n",
     "plugins": "open_relay\n",
     "smtp.ini": "listen=127.0.0.1:25\nnodes=cpus\n",
-    "outbound.ini": "temp_fail_intervals=1m,5m*100\n",
+    "outbound.ini": "temp_fail_intervals=10s*6, 1m*10, 5m*100\n",
     "log.ini": "[main]\nlevel=warn\n",
 }
 # A plugin of one's own is the way to accept for everywhere: docs/Outbound.md, "connection.relaying".
