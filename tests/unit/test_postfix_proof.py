@@ -8,6 +8,7 @@ import shutil
 import socketserver
 import stat
 import threading
+import types
 
 import pytest
 from role_modules import util
@@ -77,6 +78,21 @@ def test_an_smtpd_that_is_silent_is_ended(by_hand, tmp_path):
     (tmp_path / "smtpd").write_text("#!/bin/sh\nexec sleep 1000\n")
     replies, log = smtp.smtpd(by_hand.postfix, str(tmp_path), {"name": "a", "options": {}}, {}, ["QUIT"], seconds=0.2)
     assert replies == [] and len(smtp.severe(log, "fatal")) == 1
+
+
+def test_a_cache_that_postfix_makes_itself_need_not_be_there():
+    asked = []
+
+    def tool(*words):
+        asked.append(words[-1])
+        return 1, "", "postmap: fatal: open database /x.db: No such file or directory"
+
+    proved = proof.Proof(types.SimpleNamespace(tool=tool, config="/x"), None, {"tables": []})
+    caches = ["smtp_tls_session_cache_database", "smtpd_tls_session_cache_database", "address_verify_map"]
+    settings = [("main.cf", name, "btree:${data_directory}/%s" % name) for name in caches]
+    assert proved.tables("/x", settings, {"btree"}) == [] and asked == []
+    assert "no tables of type btree" in proved.tables("/x", settings[:1], {"lmdb"})[0]
+    assert len(proved.tables("/x", [("main.cf", "relay_recipient_maps", "btree:/x")], {"btree"})) == 1
 
 
 class Listener(socketserver.StreamRequestHandler):
