@@ -12,7 +12,7 @@ import threading
 
 import dns.message
 import pytest
-from labkit.internet import compare, dnsload, hostagent, hostnamed
+from labkit.internet import cold, compare, dnsload, hostagent, hostnamed
 
 DNS = {
     "root_hints": [{"name": "a.root.test.", "addresses": ["198.51.100.2", "2001:db8:1::2"]}],
@@ -244,6 +244,30 @@ def test_the_hosts_configuration_moves_to_a_private_place():
         assert gone not in conf
     assert conf.count("listen-on port 5399 { 127.0.0.1; };") == 1 and conf.count('zone "."') == 1
     assert len(compare.statements(conf)) == len([s for s in compare.statements(conf) if s.endswith(";")])
+
+
+def test_two_views_have_one_cache_and_an_address_each():
+    conf = cold.viewed(compare.ours(PRINTED))
+    own = compare.body(next(s for s in compare.statements(conf) if s.startswith("options")))
+    assert "listen-on port 5399 { 127.0.0.1; 192.0.2.10; };" in own
+    views = [s for s in compare.statements(conf) if s.startswith("view ")]
+    assert len(views) == 2 and all('attach-cache "all"' in view and 'zone "."' in view for view in views)
+    assert [s for s in compare.statements(conf) if s.startswith("zone ")] == [], "named takes none beside views"
+
+
+def test_another_resolver_is_told_the_same_internet():
+    lines = cold.unbound(DNS, ("discard-timeout: 10000",)).splitlines()
+    assert '\ttrust-anchor: ". DNSKEY 257 3 13 S2V5"' in lines and "\tdiscard-timeout: 10000" in lines
+    assert "\tinterface: 127.0.0.1@5399" in lines and '\troot-hints: "@FOLDER@/hints"' in lines
+
+
+def test_a_load_goes_to_several_addresses_in_turn(puppet):
+    first = puppet(lambda n: (0, 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second:
+        second.bind(("127.0.0.2", first.port))
+        dnsload.load("127.0.0.1,127.0.0.2", first.port, rate=200, seconds=0.1, timeout=0.2, late=0.1)
+        second.settimeout(30)
+        assert len(first.names) == 10 and len([second.recv(512) for _ in range(10)]) == 10
 
 
 def test_stock_knows_only_which_internet_it_is_in():

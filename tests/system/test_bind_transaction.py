@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from practice import FULL, ROOT, applied_book, changed_lines, message, play_book, until
+from practice import FULL, ROOT, applied_book, changed_lines, full_only, message, play_book, until
 
 CONFIG = "/usr/local/etc/namedb/named.conf"
 PID = "$(cat /var/run/named/pid)"
@@ -224,6 +224,26 @@ def test_strangers_get_no_recursion_even_where_named_listens_to_them(lab):
         assert flags & 15 == 0 and answers == 1, "served by name of its network"
     finally:
         applied(lab)
+
+
+@full_only("an answer that outlives its TTL")
+def test_what_has_expired_is_still_answered_where_that_is_declared(lab, tmp_path):
+    name, zone = "stale.d0460.test", "d0460.test"
+    records = tmp_path / "records.json"
+    records.write_text(json.dumps([{"name": name, "type": "MX", "values": [f"10 mail.{zone}."], "ttl": 1}]))
+    assert lab.internet("ctl", "publish", records).returncode == 0
+    asked = f"/usr/local/bin/dig +tries=1 +time=20 @127.0.0.1 {name} MX"
+    applied(lab, bind_stale_seconds=600)
+    try:
+        assert f"mail.{zone}." in shell(lab, asked)
+        assert lab.internet("ctl", "set", zone, "answer=servfail").returncode == 0
+        # RFC 8914 4.4: the answer says itself that it is stale
+        found = until(lambda: text if "EDE: 3 " in (text := shell(lab, asked)) else None)
+        assert f"mail.{zone}." in found
+    finally:
+        lab.internet("ctl", "set", zone, "answer=normal")
+        records.write_text(json.dumps([{"name": name, "type": "MX", "values": []}]))
+        lab.internet("ctl", "publish", records)
 
 
 def test_after_a_boot_it_is_all_there(lab):

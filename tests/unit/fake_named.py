@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """A small named for the tests of what asks one."""
 
+import contextlib
 import socket
 import threading
 
@@ -32,22 +33,26 @@ class FakeNamed:
                 data, whence = self.socket.recvfrom(4096)
             except OSError:
                 return
-            question = dns.message.from_wire(data)
-            asked = question.question[0]
-            what = str(asked.name).rstrip("."), dns.rdatatype.to_text(asked.rdtype)
-            with self.changed:
-                if not question.flags & dns.flags.RD:
-                    self.looked.append(what)
-                    self.answer(question, whence, what in self.asked)
-                    continue
-                self.asked.append(what)
-                if what[0] in self.silent:
-                    pass
-                elif self.hold:
-                    self.held.append((question, whence))
-                else:
-                    self.answer(question, whence)
-                self.changed.notify_all()
+            with contextlib.suppress(OSError):  # closed meanwhile
+                self.take(data, whence)
+
+    def take(self, data, whence):
+        question = dns.message.from_wire(data)
+        asked = question.question[0]
+        what = str(asked.name).rstrip("."), dns.rdatatype.to_text(asked.rdtype)
+        with self.changed:
+            if not question.flags & dns.flags.RD:
+                self.looked.append(what)
+                self.answer(question, whence, what in self.asked)
+                return
+            self.asked.append(what)
+            if what[0] in self.silent:
+                pass
+            elif self.hold:
+                self.held.append((question, whence))
+            else:
+                self.answer(question, whence)
+            self.changed.notify_all()
 
     def answer(self, question, whence, known=True):
         asked, answer = question.question[0], dns.message.make_response(question)

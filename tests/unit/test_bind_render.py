@@ -115,6 +115,13 @@ def test_files_only_for_a_named_that_knows_it(knows, value):
     assert option(text, "resolver-retry-interval") == ("2000" if knows else None)
 
 
+def test_what_has_expired_is_answered_only_where_that_is_declared():
+    words = ("stale-cache-enable", "stale-answer-enable", "stale-answer-client-timeout", "max-stale-ttl")
+    assert [option(render(), word) for word in words] == [None] * 4
+    # the client's timeout: any other than 0 is taken for 0 by 9.20 (BIND ARM)
+    assert [option(render(bind_stale_seconds=600), word) for word in words] == ["yes", "yes", "0", "600"]
+
+
 def test_another_port_range_makes_another_file():
     """named keeps the range it read when it loaded the file; only a changed file is loaded again."""
     assert render() != render({"udp_ports": [49152, 65535]})
@@ -215,6 +222,7 @@ def test_defaults_are_sound():
         ({"bind_openfiles": 900, "bind_tcp_clients": 100}, "bind_openfiles: 900 is outside"),
         ({"bind_openfiles": 2000, "bind_tcp_clients": 5000}, "bind_openfiles: 2000 is not more than bind_tcp_clients"),
         ({"bind_recursive_clients": 0}, "bind_recursive_clients: 0 is outside"),
+        ({"bind_stale_seconds": 100000}, "bind_stale_seconds: 100000 is outside 0 to 86400"),
         ({"bind_resolver_query_timeout": 10}, "bind_resolver_query_timeout: 10 is outside 301 to 30000"),
         ({"bind_max_clients_per_query": 100}, "bind_max_clients_per_query: 100 is below bind_clients_per_query"),
         ({"bind_cache_floor_mib": 4096}, "bind_cache_floor_mib: 4096 is above"),

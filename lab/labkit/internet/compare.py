@@ -127,8 +127,8 @@ def hints(dns):
     )
 
 
-def run_named(host, conf, dns, load, warm):
-    """The counts of one load on one fresh named."""
+def run_named(host, conf, dns, load, warm, late_ms=LATE, **job):
+    """The counts of one load on one fresh named. job: more of what hostnamed.py takes."""
     job = {
         "conf": conf,
         "hints": hints(dns),
@@ -137,9 +137,10 @@ def run_named(host, conf, dns, load, warm):
         "port": PORT,
         "load": load,
         "warm": {"rate": 20, "seconds": 2, "zone": load["zone"], "rdtype": load["rdtype"]} if warm else None,
-        "warm_ms": LATE * 1.2 + 50,
+        "warm_ms": late_ms * 1.2 + 50,
+        **job,
     }
-    _code, out = host.run(*host.python("hostnamed.py"), stdin=json.dumps(job) + "\n", timeout=load["seconds"] + 200)
+    _code, out = host.run(*host.python("hostnamed.py"), stdin=json.dumps(job) + "\n", timeout=load["seconds"] + 400)
     report = json.loads(out)
     return {**report, "answered": report["noerror"]}
 

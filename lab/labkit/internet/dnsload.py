@@ -104,7 +104,7 @@ def load(
 ):
     """Send rate * seconds queries, each name once; returns the counts as a dictionary.
 
-    rate: queries a second. timeout: seconds after which an answer is late. late: seconds waited for late ones.
+    server: its address, or several with commas between, which are asked in turn. rate: queries a second. timeout: seconds after which an answer is late. late: seconds waited for late ones.
     pid: process whose sockets are sampled. first: number of the first name (default: by chance).
     """
     first = random.randrange(1 << 30) if first is None else first
@@ -115,11 +115,12 @@ def load(
     )
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     socks = []
-    for _ in range(SOCKETS):
+    places = server.split(",")
+    for number in range(SOCKETS):
         sock = socket.socket(family, socket.SOCK_DGRAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         sock.setblocking(False)
-        sock.connect((server, port))
+        sock.connect((places[number % len(places)], port))
         socks.append(sock)
     poll = select.poll()
     by_fd = {}

@@ -1,6 +1,7 @@
 """Run a private named inside a practice host and load it, or keep it until stdin ends.
 
-Sent there as text, like hostagent.py. The job on stdin: {conf, hints, source (of dnsload.py), port, address, load, warm, warm_ms}. The named
+Sent there as text, like hostagent.py. The job on stdin: {conf, hints, source (of dnsload.py), port, address, load, warm, warm_ms} and, where they differ,
+run and check, the words of another resolver's commands, and earlier, {load, pause}: what is asked for before, and s until it is asked for again. The named
 is this process's child and ends with it; its directory is removed.
 """
 
@@ -19,8 +20,8 @@ import tempfile
 import time
 import types
 
-NAMED = "/usr/local/sbin/named"
-CHECKER = "/usr/local/bin/named-checkconf"
+RUN = ["/usr/local/sbin/named", "-f", "-c", "@CONF@"]
+CHECK = ["/usr/local/bin/named-checkconf", "@CONF@"]
 
 
 def answers(address, port):
@@ -46,15 +47,17 @@ def start(job, folder):
     log, stderr, conf = (folder / name for name in ("named.log", "stderr", "named.conf"))
     (folder / "hints").write_text(job["hints"])
     conf.write_text(job["conf"].replace("@FOLDER@", str(folder)))
-    check = subprocess.run([CHECKER, conf], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    check, run = (
+        [word.replace("@CONF@", str(conf)) for word in job.get(what) or usual]
+        for what, usual in (("check", CHECK), ("run", RUN))
+    )
+    check = subprocess.run(check, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if check.returncode:
-        raise SystemExit("named-checkconf rejects the private configuration: " + check.stdout.decode())
+        raise SystemExit("its checker rejects the private configuration: " + check.stdout.decode())
     with open(stderr, "w") as err:
-        named = subprocess.Popen(
-            [NAMED, "-f", "-c", conf], stdin=subprocess.DEVNULL, stdout=err, stderr=err, preexec_fn=die_with_parent
-        )
+        named = subprocess.Popen(run, stdin=subprocess.DEVNULL, stdout=err, stderr=err, preexec_fn=die_with_parent)
     until = time.monotonic() + 20
-    while not answers(job["address"], job["port"]):
+    while not answers(job["address"].split(",")[0], job["port"]):
         if named.poll() is not None or time.monotonic() > until:
             named.kill()
             text = "".join(path.read_text()[-1500:] for path in (log, stderr) if path.exists())
@@ -66,7 +69,7 @@ def start(job, folder):
 def seen_in(log):
     """Messages of named about limits and troubles, and how often it wrote them (named itself thins repeated ones out)."""
     pattern = r"no more recursive clients|recursive-clients (?:soft|hard) limit exceeded|quota reached|too many open[^:\n]*|out of memory"
-    return collections.Counter(re.findall(pattern, log.read_text(errors="replace")))
+    return collections.Counter(re.findall(pattern, log.read_text(errors="replace"))) if log.exists() else {}
 
 
 def measure(job, named, log):
@@ -82,6 +85,9 @@ def measure(job, named, log):
             report["warm"] = found["noerror"] == found["sent"] and found["latency_ms"]["p90"] < job["warm_ms"]
             if report["warm"]:
                 break
+    if job.get("earlier"):
+        report["earlier"] = dnsload.load(job["address"], job["port"], **job["earlier"]["load"])["noerror"]
+        time.sleep(job["earlier"]["pause"])
     report.update(dnsload.load(job["address"], job["port"], pid=named.pid, **job["load"]))
     report["log"] = seen_in(log)
     return report

@@ -29,6 +29,7 @@ RANGES = {
     "bind_fetches_per_zone": (0, 1000000, "queries in progress for one zone; 0 is no limit"),
     "bind_resolver_query_timeout": (301, 30000, "milliseconds; named takes 300 and less for seconds"),
     "bind_resolver_retry_interval": (100, 2000, "milliseconds; named 9.18 lowers anything higher to 2000"),
+    "bind_stale_seconds": (0, 86400, "seconds beyond its TTL that an answer is given; 0 is never"),
     "bind_udp_receive_buffer": (4096, 67108864, "bytes of socket buffer for queries"),
     "bind_cache_share": (1, 80, "per cent of RAM"),
     "bind_cache_floor_mib": (2, 1048576, "MiB; named's own minimum is 2"),
