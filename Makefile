@@ -33,7 +33,7 @@ reliability: venv
 	@$(BIN)/python tools/run reliability $(PART)
 
 bench: venv
-	@$(BIN)/python tools/run bench --arms "$(ARMS)" $${QUICK:+--quick}
+	@$(BIN)/python tools/run bench --arms "$(ARMS)" $${QUICK:+--quick} $${ANYWAY:+--anyway} $${MINUTES:+--minutes $$MINUTES}
 
 vm: venv
 	@$(BIN)/python tools/run vm

@@ -33,6 +33,7 @@ LONGEST = (
     "monitor",
     "broken_off",
     "delivery",
+    "bench",
     "secrets",
     "finished_host",
     "blocklist",
