@@ -9,7 +9,7 @@ import dns.rcode
 import pytest
 from fake_named import FakeNamed
 from role_modules import ROOT, load
-from sampler_modules import freebsd
+from sampler_modules import FOLDER, freebsd
 
 FILES = ROOT / "roles/ahead/files"
 warm = load("roles/ahead/files/sokuhai-warm.py")
@@ -121,6 +121,25 @@ def test_what_smtp_will_ask_for_is_asked_once_and_then_known(run):
 def test_what_the_operator_has_to_change_is_status_2(run, arguments, words):
     _lines, said, status = run(FakeNamed({}), "root\n", *arguments)
     assert status == 2 and words in said
+
+
+LOG = """\
+Nov 30 10:00:00 mx postfix/qmgr[9]: 4F2A1C0B: from=<list@home.test>, size=500, nrcpt=2 (queue active)
+Nov 30 10:00:01 mx postfix/smtp[9]: 4F2A1C0B: to=<x@a.test>, relay=mx.a.test[192.0.2.1]:25, delay=1, delays=0/0/0/1, dsn=2.0.0, status=sent (250 ok)
+Nov 30 10:00:02 mx postfix/smtp[9]: 4F2A1C0B: to=<y@b.test>, relay=none, delay=2, delays=0/0/0/2, dsn=5.4.4, status=bounced (not found)
+"""
+
+
+def test_a_mailings_domains_are_those_that_the_report_has(tmp_path, monkeypatch):
+    (tmp_path / "maillog").write_text(LOG)
+    command = tmp_path / "sokuhai-report"
+    words = [sys.executable, "-IB", FOLDER, "report", "--log", tmp_path / "maillog"]
+    command.write_text('#!/bin/sh\nexec %s "$@"\n' % " ".join(map(str, words)))
+    command.chmod(0o755)
+    monkeypatch.setattr(warm, "REPORT", str(command))
+    assert sorted(warm.of_mailing("4F2A1C0B")) == ["a.test", "b.test"]
+    with pytest.raises(warm.Wrong, match="no-such-id"):
+        warm.of_mailing("no-such-id")
 
 
 def test_cron_prints_nothing_and_keeps_what_the_sampler_reads(tmp_path, monkeypatch, capsys):
