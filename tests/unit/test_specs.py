@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What every role owes: specs that say all its defaults, equal entry points, and no reading of a neighbour's variables."""
 
+import functools
 import pathlib
 import re
 import subprocess
@@ -20,6 +21,7 @@ FILTERS = [*ROOT.glob("roles/*/filter_plugins/*.py"), *ROOT.glob("filter_plugins
 OTHERS = re.compile(r"\b(?:linux|debian|ubuntu|trixie|bookworm|systemd|apt)\b|\blab_|sokuhai-lab", re.IGNORECASE)
 
 
+@functools.cache
 def specs(role):
     return yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text())["argument_specs"]
 
@@ -28,6 +30,7 @@ def options(role):
     return next(iter(specs(role).values()))["options"]
 
 
+@functools.cache
 def defaults(role):
     return yaml.safe_load((ROOT / "roles" / role / "defaults/main.yml").read_text()) or {}
 
