@@ -9,6 +9,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "tests" / "results" / "bench.json"
 #: What bench/providers.py found.
 PROVIDERS = RESULTS.with_name("providers.json")
+#: What bench/lane.py found.
+LANE = RESULTS.with_name("lane.json")
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE = ROOT / "docs" / "performance.svg"
 
@@ -112,9 +114,38 @@ def providers(data):
     return [many + times, "", *table(head, rows)]
 
 
+def lane(data):
+    """A table of how long an alert took, behind a mailing and before it, without postfix_urgent and with it."""
+    what = {"none": "without", "lane": "with"}
+    rows = []
+    for run in sorted(data["runs"], key=lambda run: list(what).index(run["arm"])):
+        behind = f"over {data['limit']}" if run["behind"] is None else f"{run['behind']:.1f}"
+        rows.append(
+            [what[run["arm"]], str(run["round"]), f"{run['idle']:.1f}", behind, str(run["waiting"]), str(run["load"])]
+        )
+    about = f"An alert to {data['alert']} people behind {data['mailing']} messages, {data['processes']} processes each, {data['date']}, commit {data['commit']}: "
+    times = " and ".join(
+        f"{data['judged'][arm]:g} times as long as on the idle host {words} the lane" for arm, words in what.items()
+    )
+    head = [
+        "",
+        "round",
+        "seconds on the idle host",
+        "behind the mailing",
+        "messages that still waited",
+        "load of the machine",
+    ]
+    return [about + times + " (median).", "", *table(head, rows)]
+
+
 def parts():
     """{marker: lines} of the page."""
-    made = {"bench": (RESULTS, arms), "goals": (RESULTS, goals), "providers": (PROVIDERS, providers)}
+    made = {
+        "bench": (RESULTS, arms),
+        "goals": (RESULTS, goals),
+        "providers": (PROVIDERS, providers),
+        "lane": (LANE, lane),
+    }
     return {
         name: lines(json.loads(path.read_text())) if path.exists() else ["Not run yet."]
         for name, (path, lines) in made.items()
