@@ -1,4 +1,4 @@
-"""tools/drift on a host of which more is declared: blocklist and DNS lists, and the rebuild. Each tampering alone; nothing is said of the rest."""
+"""tools/drift on a host of which more is declared: blocklist, DNS lists and a limit of users' recipients, and the rebuild. Each tampering alone; nothing is said of the rest."""
 
 import contextlib
 import json
@@ -14,6 +14,7 @@ GROUPS = {
     "guarded": {
         "sokuhai_blocklist": True,
         "access_dnsbl": [{"name": "dnsbl.test", "filter": "127.0.0.2", "reason": "a test"}],
+        "sasl_recipients_per_hour": 100,
     },
     "rebuilt": {
         "rebuild_enabled": True,
@@ -34,13 +35,13 @@ GROUPS = {
 def guarded(lab):
     had = lab.sh("sh", "-c", "ls /etc/pf.conf", check=False).returncode == 0
     try:
-        lab.applied("site.yml", "--tags", "postfix,blocklist", variables=GROUPS["guarded"])
+        lab.applied("site.yml", "--tags", "sasl,postfix,blocklist", variables=GROUPS["guarded"])
         yield
     finally:
         applied_book("blocklist_only.yml", lab, blocklist_steps=[{"undo": True}])
         if not had:
             lab.sh("sh", "-c", "rm -f /etc/pf.conf; pfctl -q -d; pfctl -q -F all; true", check=False)
-        lab.applied("site.yml", "--tags", "postfix")
+        lab.applied("site.yml", "--tags", "sasl,postfix")
 
 
 @contextlib.contextmanager
