@@ -103,8 +103,12 @@ def test_the_submission_services_meet_no_list_about_spam(host, declared, setting
                 rf"(check_sasl_access \S+/recipients_free, )?check_policy_service \{{ {place}, default_action=DUNNO, .*\}}"
             )
         assert re.fullmatch(", ".join(wanted), recipients), f"{port}: {recipients}"
-        # whose address it is may be asked, and nothing else (sasl_sender_check)
+        # whose address it is may be asked, whose mail has a port of its own, and nothing else (sasl_sender_check, postfix_urgent)
         senders = re.search(r"/smtpd_sender_restrictions\s*=\s*(.*)$", options, re.M)[1]
+        if (declared["postfix_urgent"] or {}).get("port"):
+            own = re.match(r"check_sender_access \S+/urgent_elsewhere(, |$)", senders)
+            assert own, f"{port}: {senders}"
+            senders = senders[own.end() :]
         assert not senders or re.fullmatch(r"(warn_if_reject, )?reject_authenticated_sender_login_mismatch", senders), (
             senders
         )
