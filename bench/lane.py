@@ -7,12 +7,10 @@ Both arms have the same Postfix; in one of them sender_dependent_default_transpo
 
 import argparse
 import contextlib
-import datetime
 import json
 import os
 import pathlib
 import statistics
-import subprocess
 import time
 import uuid
 
@@ -20,7 +18,7 @@ from labkit.files import record
 from labkit.internet import mail, servers
 from labkit.internet.host import Host
 
-from .providers import ROOT, played
+from .providers import ROOT, about, played
 
 #: smtp(8) of all other mail, and of the lane: a fifth of what is usual, as the mailing is a tenth.
 PROCESSES = 100
@@ -119,12 +117,8 @@ def main():
         with contextlib.suppress(OSError):
             sh(host, "postfix stop; postsuper -d ALL; postfix start")
         played()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    about = {"date": datetime.date.today().isoformat(), "commit": commit.stdout.strip(), "processes": PROCESSES}
-    asked = {"mailing": options.mailing, "alert": options.alert, "limit": LIMIT}
-    record(options.json, {**about, **asked, "runs": runs, "judged": judged(runs)})
+    asked = {"processes": PROCESSES, "mailing": options.mailing, "alert": options.alert, "limit": LIMIT}
+    record(options.json, {**about(), **asked, "runs": runs, "judged": judged(runs)})
 
 
 if __name__ == "__main__":

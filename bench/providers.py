@@ -43,6 +43,13 @@ def played(*arguments):
         raise HostError(done.stdout[-2000:] + done.stderr[-500:])
 
 
+def about():
+    """What a result says of when and of what it was measured."""
+    words = ["git", "rev-parse", "--short=10", "HEAD"]
+    commit = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return {"date": datetime.date.today().isoformat(), "commit": commit}
+
+
 @contextlib.contextmanager
 def limited(folder):
     """The three domains are on a server that takes CONNECTIONS of a client, and SLOW seconds for a message."""
@@ -74,7 +81,7 @@ def measured(host, folder, arm, count):
 
 
 def judged(runs):
-    """{arm: median seconds, or None where half of the runs were over}, and how many times longer it took without; at least, where that was over."""
+    """{arm: median seconds}, of a run that was over LIMIT, and how many times longer it took without; at least, where that was over."""
     medians = {}
     for arm in ARMS:
         seconds = sorted((run["seconds"] if run["seconds"] is not None else LIMIT) for run in runs if run["arm"] == arm)
@@ -103,21 +110,8 @@ def main():
                     print(runs[-1], flush=True)
     finally:
         played()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=10", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    record(
-        options.json,
-        {
-            "date": datetime.date.today().isoformat(),
-            "commit": commit.stdout.strip(),
-            "recipients": options.recipients,
-            "connections": CONNECTIONS,
-            "limit": LIMIT,
-            "runs": runs,
-            "judged": judged(runs),
-        },
-    )
+    asked = {"recipients": options.recipients, "connections": CONNECTIONS, "limit": LIMIT}
+    record(options.json, {**about(), **asked, "runs": runs, "judged": judged(runs)})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from .files import say
 from .rootfs import cache_dir
 
 PACKAGES = {"exim": "exim4-daemon-light", "opensmtpd": "opensmtpd", "haraka": "nodejs"}
-#: A release, so that a figure belongs to it: https://www.npmjs.com/package/Haraka
+#: A release, so that a figure belongs to it: https://github.com/haraka/Haraka/releases
 HARAKA = "Haraka@3.3.4"
 NPM = ("npm", "install", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund", "--loglevel=error")
 
