@@ -138,7 +138,7 @@ def test_whatever_is_ours_is_signed_and_accepted(lab):
 def not_fine(lab, **variables):
     """{state: things} of deliverability.yml, whose test mail's results come back, of what is not a certificate of the practice host's own."""
     declared = {"accepted_test_address": f"me@{ECHO}", "accepted_test_mailbox": "/var/mail/root"}
-    done = lab.play("deliverability.yml", variables={**declared, "accepted_test_seconds": 120, **variables})
+    done = lab.play("deliverability.yml", variables={**declared, "accepted_test_seconds": 300, **variables})
     lines = re.findall(r"^\s*(NOT FINE|not known|fine): (Authentication-Results: \w+|[^:]+): ", done.stdout, re.M)
     found = {state: sorted(thing for one, thing in lines if one == state and thing not in OWN) for state, _ in lines}
     assert found.get("fine"), done.stdout[-4000:] + done.stderr
