@@ -15,7 +15,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import sizing
 import sizing_memory
 from limits_plan import conflicts, misplaced
-from sizing import KERNEL_VALUES, PORT_FIRST, PORT_LAST, PORTS_PER_QUERY, holds, in_order, number, same, with_overhead
+from sizing import KERNEL_VALUES, PORT_FIRST, PORT_LAST, PORTS_PER_QUERY, holds, in_order, with_overhead
+from sizing_numbers import number, same
 
 INFINITY = "infinity"
 

@@ -10,8 +10,9 @@ import sys
 
 # Ansible loads a plugin by its path
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from sizing import BY_NAME, KERNEL_VALUES, has_suffix, holds, in_order, number, same
+from sizing import BY_NAME, KERNEL_VALUES, holds, in_order
 from sizing_memory import ARC_MIN
+from sizing_numbers import has_suffix, number, same
 
 #: The kernel refuses a lower value at run time (uipc_socket.c, kern_mbuf.c): only a boot lowers these.
 RAISE_ONLY = ("kern.ipc.maxsockets", "kern.ipc.nmbclusters")

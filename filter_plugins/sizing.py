@@ -2,7 +2,8 @@
 """What everything that runs on the host comes to at its busiest: processes, files, sockets, buffers, pf states, memory, waits, kernel values.
 
 One table of services, one of kernel values, and one place for their numbers. Who needs a sum asks here: the chain of limits, Dovecot's
-client_limit, pf's states. What fits into memory: sizing_memory.py; the tarpit's waits: sizing_waits.py. What else counts is a row of SERVICES, or of KERNEL_VALUES.
+client_limit, pf's states. What fits into memory: sizing_memory.py; the tarpit's waits: sizing_waits.py; how numbers are read: sizing_numbers.py.
+What else counts is a row of SERVICES, or of KERNEL_VALUES.
 
 Where the numbers of memory come from, and which are estimates: docs/memory.md. Pages that processes share are not counted again.
 """
@@ -12,15 +13,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
-import re
 import sys
 from collections.abc import Callable
-
-from ansible.errors import AnsibleFilterError
 
 # Ansible loads a plugin by its path
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from postfix_providers import provider_processes
+from sizing_numbers import number, whole
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -51,8 +50,9 @@ MSIZE, MCLBYTES = 256, 2048
 class Asked:
     """The declared values that sizes follow from: the shared ones, named's tcp-listen-queue and its udp-receive-buffer (bytes).
 
-    submission: smtpd(8) of the submission services together. providers, urgent: smtp(8) of all providers together, and of the urgent lane. spf: the agent, python, perl or "". dkim: the signer, sign, dmarc or "".
-    ahead: lookups ahead, open at a time. asked_by_others: somebody beside this host's own processes may ask named. cache_share (per cent of RAM), cache_floor, cache_ceiling (MiB): named's cache.
+    submission: smtpd(8) of the submission services together. providers, urgent: smtp(8) of all providers together, and of the urgent lane. spf: the
+    agent, python, perl or "". dkim: the signer, sign, dmarc or "". ahead: lookups ahead, open at a time. asked_by_others: somebody beside this host's
+    own processes may ask named. cache_share (per cent of RAM), cache_floor, cache_ceiling (MiB): named's cache.
     """
 
     openfiles: int
@@ -288,28 +288,6 @@ def sizes(asked):
     )
 
 
-def whole(name, value, least):
-    """Return *value* as an int of at least *least*; raise AnsibleFilterError, beginning with *name*, where it is none."""
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        raise AnsibleFilterError(f"{name} = {value!r}: a whole number is needed") from None
-    if isinstance(value, bool) or number < least:
-        raise AnsibleFilterError(f"{name} = {value!r}: {least} or more is needed")
-    return number
-
-
-def part(name, value):
-    """Return *value* as a float above 0 and up to 1; raise AnsibleFilterError, beginning with *name*, where it is none."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = 0
-    if not 0 < number <= 1:
-        raise AnsibleFilterError(f"{name}: a number above 0 and up to 1 is needed")
-    return number
-
-
 def dkim_of(declared):
     """Return what the signer is for: "" where there is none, dmarc where it holds all public suffixes, else sign."""
     if not declared.get("dkim_enabled"):
@@ -320,10 +298,11 @@ def dkim_of(declared):
 def submitted(declared):
     """Return {submission, urgent}, fields of Asked, of *declared*, {variable: value}."""
     lane = declared.get("postfix_urgent") or {}
+    given = lane.get("maxproc")
     each = 2 * declared["postfix_submission_maxproc"] if declared.get("postfix_submission") else 0
     return {
         "submission": each + (URGENT_SUBMISSION if lane.get("port") else 0),
-        "urgent": whole("postfix_urgent.maxproc", lane.get("maxproc", URGENT), 0) if lane else 0,
+        "urgent": whole("postfix_urgent.maxproc", URGENT if given in (None, "") else given, 0) if lane else 0,
     }
 
 
@@ -372,35 +351,6 @@ def largest(fits, most):
 
 
 # ---- kernel values ----
-
-
-#: As getenv_quad() of sys/kern/kern_environment.c reads it: strtoq(3) of any base, and one letter.
-NUMBER = re.compile(r"([+-]?)(?:0x([0-9a-f]+)|0([0-7]+)|([0-9]+))([kmgt]?)", re.I)
-
-
-def number(value):
-    """Return an int from an int or a text in the loader's notation (0x10 is 16, 010 is 8, 4G is 4294967296), else None."""
-    if isinstance(value, bool):
-        return None
-    found = NUMBER.fullmatch(str(value).strip().strip('"'))
-    if not found:
-        return None
-    sign, hexadecimal, octal, digits, suffix = found.groups()
-    size = int(hexadecimal, 16) if hexadecimal else int(octal, 8) if octal else int(digits)
-    return (-size if sign == "-" else size) << 10 * " kmgt".index(suffix.lower() or " ")
-
-
-def has_suffix(value):
-    """Return whether *value* is a number with a letter after it, which the loader takes and sysctl(8) does not (sbin/sysctl/sysctl.c)."""
-    return number(value) is not None and str(value).strip().strip('"')[-1:].lower() in tuple("kmgt")
-
-
-def same(left, right):
-    """Return whether two sysctl values say the same, 0x10 and 16 included."""
-    numbers = number(left), number(right)
-    if None not in numbers:
-        return numbers[0] == numbers[1]
-    return str(left).strip().strip('"') == str(right).strip().strip('"')
 
 
 def maxfiles(size):

@@ -12,7 +12,8 @@ import sys
 
 # Ansible loads a plugin by its path
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from sizing import MIB, SERVICES, largest, number, sizes
+from sizing import MIB, SERVICES, largest, sizes
+from sizing_numbers import number
 
 #: Of the memory, what is the kernel's: gone when it has booted, and with the buffers of UFS or the least of ZFS's ARC. Of ZFS's ARC only that least,
 #: arc_c_min, is not given back when memory is short.

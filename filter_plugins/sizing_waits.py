@@ -8,7 +8,7 @@ from ansible.errors import AnsibleFilterError
 
 # Ansible loads a plugin by its path
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from sizing import part, whole
+from sizing_numbers import part, whole
 
 #: RFC 5321 4.5.3.2: a client waits 5 minutes for the answer to MAIL and RCPT; Postfix's own smtp(8) does. What else takes its time before the
 #: answer (DNS, a policy service) has to fit into it as well.
