@@ -32,9 +32,10 @@ NUMBERS = {
     "deliveries": (2, 1000, None),
 }
 KEYS = ("name", "domains", *NUMBERS, "reuse", "state")
-#: As a transport is called in main.cf: its name begins parameters. default_ begins those of all transports; urgent is postfix_urgent's.
+#: As a transport is called in main.cf: its name begins parameters. default_ begins those of all transports; the others are services that this project adds
+#: itself: postfix_urgent's, role ahead's, role spf's (spf_service) and, for reuse, TLSPROXY.
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
-RESERVED = ("default", "urgent")
+RESERVED = ("default", "urgent", "ahead", "policyd_spf", "tlsproxy")
 TABLE = "providers"
 GROUP = {"group": "Providers", "weight": 370}
 TLSPROXY = {"name": "tlsproxy", "chroot": "n", "maxproc": 0, "command": "tlsproxy"}
@@ -192,7 +193,7 @@ def _name_problems(declared, services):
         if not NAME.fullmatch(name) or name in RESERVED:
             yield (
                 f"postfix_providers ({name}): the name becomes that of a transport: lower case letters, digits and _, a letter first, 31 at most, "
-                "and neither default nor urgent, such as mine"
+                f"and none of {', '.join(RESERVED)}; such as mine"
             )
         elif name in taken:
             yield f"postfix_providers ({name}): master.cf has a service of this name; take another, such as {name}_mail"

@@ -120,6 +120,10 @@ def test_all_that_are_known_go_together():
         ([{**MINE, "state": "gone"}], ["state is 'gone'"]),
         ([{**MINE, "name": "My-ISP"}], ["postfix_providers (My-ISP)", "mine"]),
         ([{**MINE, "name": "default"}], ["postfix_providers (default)"]),
+        # services that come from elsewhere than the role's own list
+        ([{**MINE, "name": "tlsproxy", "reuse": True}], ["postfix_providers (tlsproxy)", "such as mine"]),
+        ([{**MINE, "name": "ahead"}], ["postfix_providers (ahead)"]),
+        ([{**MINE, "name": "policyd_spf"}], ["postfix_providers (policyd_spf)"]),
         ([{**MINE, "name": "relay"}], ["postfix_providers (relay)", "relay_mail"]),
         ([{**MINE, "domains": "one.example"}], ["domains is 'one.example'", "[example.org]"]),
         ([{**MINE, "domains": ["example"]}], ["'example'"]),
