@@ -80,7 +80,7 @@ def test_urgent_mail_has_a_transport_of_its_own(host, declared):
     if not urgent:
         pytest.skip("postfix_urgent is empty: no mail is urgent")
     service = hostlib.output(host, "postconf -M urgent/unix").split()
-    assert service[6:8] == [str(urgent.get("maxproc", 100)), "smtp"]
+    assert service[6:8] == [str(urgent.get("maxproc") or 100), "smtp"]
     table = hostlib.output(host, "postconf -hx sender_dependent_default_transport_maps").strip()
     for sender in urgent["senders"]:
         assert hostlib.output(host, f"postmap -q '{sender.lower()}' {table}").strip() == "urgent:"

@@ -1,9 +1,13 @@
 """What main.cf, master.cf and tables have of the urgent lane, and what is refused."""
 
+import jinja2.nativetypes
 import postfix_urgent as lane
 import pytest
 import sizing
+import yaml
+from ansible.plugins.filter import core
 from postfix_items import postfix_services
+from role_modules import ROOT
 
 ALERT = {"senders": ["Alert@home.example"]}
 PORT = {**ALERT, "port": 2587, "maxproc": 60}
@@ -78,6 +82,27 @@ def test_its_own_port_is_for_its_senders_alone_and_the_others_leave_them_to_it()
     assert services(PORT, logins=False)["2587", "inet"]["options"]["smtpd_sender_restrictions"].startswith(
         "check_sender_access"
     )
+
+
+@pytest.mark.parametrize(
+    "urgent, check, logins, asked",
+    [
+        # what every host has that declares no lane
+        ({}, "warn", {"a": []}, True),
+        ({}, "none", {"a": []}, False),
+        ({}, "warn", {}, False),
+        (ALERT, "none", {"a": []}, False),
+        # the port is for those whose address it is, though 587 asks nobody
+        (PORT, "none", {"a": []}, True),
+        (PORT, "none", {}, False),
+    ],
+)
+def test_its_port_knows_whose_address_it_is_even_where_587_asks_nobody(urgent, check, logins, asked):
+    expression = yaml.safe_load((ROOT / "roles/postfix/vars/main.yml").read_text())["__postfix_logins_asked"]
+    environment = jinja2.nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined)
+    environment.filters.update({**core.FilterModule().filters(), **lane.FilterModule().filters()})
+    declared = {"postfix_submission": True, "postfix_sender_check": check, "postfix_logins": logins}
+    assert environment.from_string(expression).render(**declared, postfix_urgent=urgent) is asked
 
 
 @pytest.mark.parametrize(
