@@ -1,6 +1,7 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """sokuhai-warm against a small named: which addresses take no mail and why, what it asks, and what role monitor gets."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import sys
 import dns.rcode
 import pytest
 from fake_named import FakeNamed
-from role_modules import ROOT, load
+from role_modules import ROOT, answer_of, load
 from sampler_modules import FOLDER, freebsd
 
 FILES = ROOT / "roles/ahead/files"
@@ -171,3 +172,32 @@ def test_cron_prints_nothing_and_keeps_what_the_sampler_reads(tmp_path, monkeypa
 def test_what_is_no_such_file_is_nothing_to_the_sampler(tmp_path, text):
     (tmp_path / "numbers").write_text(text)
     assert freebsd.warm(str(tmp_path / "numbers"), 5) == {} == freebsd.warm("", 5)
+
+
+@pytest.mark.parametrize(
+    "text, stays", [("# Written by sokuhai's role ahead; crontab(5).\n", False), ("# mine\n", True)]
+)
+def test_switched_off_it_removes_its_own_line_of_cron_and_nobody_elses(tmp_path, text, stays):
+    cron, numbers = tmp_path / "sokuhai-warm", tmp_path / "warm.json"
+    cron.write_text(text)
+    numbers.write_text("{}")
+    service = load("roles/ahead/library/ahead_service.py")
+    asked = {"state": "absent", "cron": str(cron), "numbers": str(numbers)}
+    assert answer_of(service, **asked)["changed"] and cron.exists() == stays and not numbers.exists()
+    again = answer_of(service, **asked)
+    assert not again["failed"] and not again["changed"]
+
+
+@pytest.mark.parametrize(
+    "problem, given_up", [(ConnectionRefusedError(), True), (OSError(55, "No buffer space"), False)]
+)
+def test_open_questions_are_given_up_where_named_is_gone_and_nowhere_else(problem, given_up):
+    async def ask():
+        named = ahead.Named(5)
+        one = named.open["key"] = asyncio.get_running_loop().create_future()
+        named.error_received(problem)
+        assert one.done() == given_up
+        if given_up:
+            assert one.exception() is problem
+
+    asyncio.run(ask())

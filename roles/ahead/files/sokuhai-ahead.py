@@ -48,8 +48,8 @@ class Named(asyncio.DatagramProtocol):
             answer.set_result(data)
 
     def error_received(self, problem):
-        """named does not run: nothing that is open will be answered."""
-        for one in self.open.values():
+        """Where named does not run, nothing that is open will be answered. Anything else, such as no buffer space, is one question's, which ends by its time."""
+        for one in self.open.values() if isinstance(problem, ConnectionRefusedError) else ():
             if not one.done():
                 one.set_exception(problem)
 
