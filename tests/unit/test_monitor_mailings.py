@@ -37,6 +37,11 @@ def test_what_is_no_answer_is_a_failure(asked, script):
     assert answer["failed"] and answer["msg"].startswith("sokuhai-report")
 
 
+def test_a_host_whose_program_is_of_an_older_release_has_none_yet(asked):
+    answer, _ = asked("echo 'usage: sokuhai-report [-h] [--log LOG] message' >&2; exit 2")
+    assert answer["mailings"] == [] == answer["left_out"] and not answer.get("failed")
+
+
 def test_a_host_without_the_program_has_no_mailings(tmp_path):
     answer = answer_of(module, command=str(tmp_path / "none"))
     assert answer["mailings"] == [] == answer["left_out"]

@@ -7,7 +7,7 @@ module: monitor_mailings
 short_description: What became of the last large messages
 description:
   - Runs C(sokuhai-report --json), which reads the mail log and what newsyslog(8) made of it. Reads only; check mode is the same as a real run.
-  - A host without that program has no mailings to report.
+  - A host without that program, or with one of before 0.2.0, which lists no mailings, has none to report.
 options:
   command: {type: path, default: /usr/local/bin/sokuhai-report, description: The program.}
   since: {type: int, default: 86400, description: Seconds back from now; messages that arrived before are left out.}
@@ -49,6 +49,9 @@ def main():
     if not os.path.exists(module.params["command"]):
         module.exit_json(changed=False, mailings=[], left_out=[])
     status, out, error = module.run_command(arguments(module.params, time.time()))
+    if status == 2 and error.startswith("usage:"):
+        # the host has not been provisioned since: the program knows a single message, and not these words
+        module.exit_json(changed=False, mailings=[], left_out=[])
     try:
         told = json.loads(out)
         answer = {"mailings": told["mailings"], "left_out": told["left_out"]}

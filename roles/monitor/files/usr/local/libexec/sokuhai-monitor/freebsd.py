@@ -239,7 +239,7 @@ def answers(address, seconds=2, tries=3):
 
 
 def warm(path, now):
-    """The columns of sokuhai-warm's last run, whose numbers are in the file *path*; none where there is none, or it is an hour older than any interval of its allows."""
+    """The columns of sokuhai-warm's last run, whose numbers are in the file *path*; none where there is none, or it is two hours old: cron(8) runs it once an hour at the least."""
     try:
         with open(path, "rb") as source:
             found = json.loads(source.read(4096))
