@@ -68,8 +68,12 @@ def test_the_last_sample_is_of_now(host, monitor, sample):
     assert now - int(sample["time"]) <= 2 * int(monitor["monitor_idle_seconds"]) + 30
 
 
-# default_process_limit, and what transports of their own have beside it
-SMTP_LIMIT = 'postconf -M | awk -v all=$(postconf -h default_process_limit) \'$2 == "unix" && $8 == "smtp" && $7 ~ /^[0-9]+$/ {all += $7} END {print all}\''
+# default_process_limit, or what smtp has in its place, and what transports of their own have beside it
+SMTP_LIMIT = (
+    "postconf -M | awk -v smtp=$(postconf -h default_process_limit) '"
+    '$2 == "unix" && $8 == "smtp" && $7 + 0 > 0 {if ($1 == "smtp") smtp = $7; else others += $7} '
+    "END {print smtp + others}'"
+)
 
 
 def wrong(host, monitor, sample):

@@ -25,19 +25,21 @@ def test_a_file_system_is_as_full_as_df_says(tmp_path, monkeypatch):
     assert found["queue_disk_used"] == found["queue_disk_total"]
 
 
-def test_transports_of_their_own_count_beside_the_limit_of_all(monkeypatch):
+# 0 is no limit to master(8)
+@pytest.mark.parametrize("smtp, most", [("-", 605), ("50", 155), ("0", 605)])
+def test_transports_of_their_own_count_beside_the_limit_of_all(monkeypatch, smtp, most):
     services = "\n".join(
-        f"{name} {kind} - - n - {most} {command}"
-        for name, kind, most, command in (
+        f"{name} {kind} - - n - {maxproc} {command}"
+        for name, kind, maxproc, command in (
             ("smtp", "inet", "7", "smtpd"),
-            ("smtp", "unix", "-", "smtp"),
+            ("smtp", "unix", smtp, "smtp"),
             ("urgent", "unix", "100", "smtp -o syslog_name=postfix/$service_name"),
             ("587", "inet", "50", "smtpd"),
             ("mine", "unix", "5", "smtp"),
         )
     )
     monkeypatch.setattr(freebsd, "words", lambda *argv: services if "-M" in argv else "500\n")
-    assert freebsd.process_limit() == 605
+    assert freebsd.process_limit() == most
 
 
 def test_what_zfs_caches_above_its_least_is_free_memory(monkeypatch):

@@ -114,16 +114,17 @@ def arrival(head):
 
 
 def process_limit():
-    """How many smtp processes there may be: default_process_limit of main.cf, and what master.cf gives to transports of their own."""
+    """How many smtp processes there may be: default_process_limit of main.cf, or what master.cf gives to smtp, and what it gives to transports of their own."""
     text = words("postconf", "-h", "default_process_limit").strip()
-    return int(text) + parse_transports(words("postconf", "-M")) if text.isdigit() else None
+    own = parse_transports(words("postconf", "-M"))
+    return sum({"smtp": int(text), **own}.values()) if text.isdigit() else None
 
 
 def parse_transports(text):
-    """Sum of maxproc of the lines of `postconf -M` that run smtp(8) and have a number there."""
+    """{service: maxproc} of the lines of `postconf -M` that run smtp(8) and have a number there; 0, which is no limit to master(8), is none."""
     lines = (line.split() for line in text.splitlines())
-    found = [line[6] for line in lines if len(line) > 7 and line[1] == "unix" and line[7] == "smtp"]
-    return sum(int(number) for number in found if number.isdigit())
+    found = {line[0]: line[6] for line in lines if len(line) > 7 and line[1] == "unix" and line[7] == "smtp"}
+    return {name: int(number) for name, number in found.items() if number.isdigit() and int(number)}
 
 
 # ---- the kernel ----

@@ -96,7 +96,7 @@ FAMILIES = (
     (
         "smtp_processes_limit",
         "gauge",
-        "default_process_limit, and maxproc of transports of their own.",
+        "default_process_limit, or maxproc of smtp, and maxproc of transports of their own.",
         one("postfix_processes_limit"),
     ),
     ("host_files", "gauge", "kern.openfiles.", one("files")),
