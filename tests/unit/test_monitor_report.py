@@ -361,3 +361,15 @@ def test_a_log_that_cannot_be_read_is_named(tmp_path):
     for path in (broken, tmp_path / "none"):
         refused = run("A1", "--log", path)
         assert refused.returncode == 2 and refused.stdout == "" and refused.stderr.startswith("sokuhai-report: ")
+
+
+def test_a_log_that_is_rotated_while_it_is_read_is_looked_for_once_more(tmp_path, monkeypatch, capsys):
+    there, gone = tmp_path / "maillog.0.bz2", tmp_path / "maillog.0"
+    packed(there, "\n".join(arrived("AB1", 1)).encode())
+    answers = iter([([str(gone)], []), ([str(there)], [])])
+    monkeypatch.setattr(report, "found", lambda *_: next(answers))
+    assert report.main(["AB1"]) == 0 and "alert@home.example" in capsys.readouterr().out
+    answers = iter([([str(gone)], [])] * 2)
+    with pytest.raises(SystemExit) as ended:
+        report.main(["AB1"])
+    assert ended.value.code == 2 and str(gone) in capsys.readouterr().err

@@ -171,29 +171,35 @@ def parser():
     return given
 
 
+def collected(options):
+    """({name: messages} that *options* ask for, paths of the logs that were read, those that were left out). Raises what lines() does."""
+    most = options.megabytes * 2**20
+    paths, left_out = (options.log, []) if options.log else found(options.maillog, most)
+
+    def logs():
+        return (line for path in paths for line in lines(path, most))
+
+    if options.message:
+        return {" ".join(options.message): message.read(set(options.message), logs())}, paths, left_out
+    return last(logs, options.least, options.last, options.since), paths, left_out
+
+
 def main(arguments):
     """Be sokuhai-report; return the exit status: 0, or 1 when no log has the message, 2 when wrongly called or a log cannot be read."""
     given = parser()
     options = given.parse_args(arguments)
     if min(options.last, options.least, options.megabytes) < 1:
         given.error("--last, --least and --megabytes are 1 or more")
-    most = options.megabytes * 2**20
-    paths, left_out = options.log, []
-
-    def logs():
-        return (line for path in paths for line in lines(path, most))
-
     try:
-        if not paths:
-            paths, left_out = found(options.maillog, most)
-        if left_out and not options.json:
-            print("sokuhai-report: not read: %s (--megabytes)" % ", ".join(left_out), file=sys.stderr)
-        if options.message:
-            messages = {" ".join(options.message): message.read(set(options.message), logs())}
-        else:
-            messages = last(logs, options.least, options.last, options.since)
+        try:
+            messages, paths, left_out = collected(options)
+        except FileNotFoundError:
+            # newsyslog(8) has renamed it, or put the compressed one in its place
+            messages, paths, left_out = collected(options)
     except (OSError, EOFError, lzma.LZMAError) as problem:
         given.exit(2, "sokuhai-report: %s\n" % problem)
+    if left_out and not options.json:
+        print("sokuhai-report: not read: %s (--megabytes)" % ", ".join(left_out), file=sys.stderr)
     if options.message and not any(messages.values()):
         given.exit(1, "sokuhai-report: %s: not in %s\n" % (" ".join(options.message), ", ".join(paths) or "any log"))
     about = {name: report(ones) for name, ones in messages.items()}
