@@ -60,7 +60,7 @@ def test_it_opens_without_a_complaint_and_is_not_blank(opened, name, reader):
     assert tab.evaluate(
         "document.querySelectorAll('.plot').length === document.querySelectorAll('.plot[data-drawn] canvas').length"
     )
-    assert tab.evaluate("document.querySelectorAll('.plot').length") == {"one": 7, "ten": 49}[name]
+    assert tab.evaluate("document.querySelectorAll('.plot').length") == {"one": 8, "ten": 56}[name]
     other, ground, count = tab.evaluate(LOOK % base64.b64encode(first).decode())
     assert other > 0.03 and count > 200000 and (ground < 40 if reader["dark"] else ground > 240)
 
@@ -119,7 +119,7 @@ def test_every_line_is_drawn_and_can_be_hidden(opened, dark):
             tab.evaluate(SETTLED)
             lines += 1
     # the sample has nothing of log_inodes_used, which gets no line
-    assert lines == sum(len(given["series"]) for given in charts.values()) - 1 == 33
+    assert lines == sum(len(given["series"]) for given in charts.values()) - 1 == 35
 
 
 def test_ceilings_are_drawn_in_until_one_zooms_to_the_values(opened):
@@ -323,7 +323,7 @@ def test_it_prints_with_its_charts_on_white(opened):
     paper = tab.pdf()
     assert paper.startswith(b"%PDF-") and len(paper) > 100000
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert tab.evaluate("document.querySelectorAll('.plot canvas').length") == 49, "those that were folded, too"
+    assert tab.evaluate("document.querySelectorAll('.plot canvas').length") == 56, "those that were folded, too"
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     tab.evaluate("dispatchEvent(new Event('afterprint'))")
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
