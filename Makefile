@@ -7,7 +7,7 @@ BIN=		$(VENV)/bin
 
 help:
 	@echo 'make lab        provision a practice host on this machine and send mail through it'
-	@echo 'make test       all tests, the heavy ones in a reduced number (under 30 minutes)'
+	@echo 'make test       all tests, the heavy ones in a reduced number (under 20 minutes)'
 	@echo 'make test-full  all tests at full size (under 80 minutes)'
 	@echo 'make reliability  what docs/reliability.md shows, measured again (80 minutes at most; PART=name for some)'
 	@echo 'make bench      one message by this host and by others, docs/performance.md (80 minutes; ARMS="ours ceiling", QUICK=1)'
