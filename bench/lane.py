@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""How long an alert takes behind a mailing, against the same on the idle host, with postfix_urgent and without, on a practice host that is up and provisioned. It
-is left as site.yml makes it without a lane.
+"""How long an alert takes behind a mailing, and while strangers press on port 25, against the same on the idle host, with postfix_urgent and without, on a
+practice host that is up and provisioned. It is left as site.yml makes it without a lane.
 
 Both arms have the same Postfix; in one of them sender_dependent_default_transport_maps is left out.
 """
@@ -16,7 +16,7 @@ import uuid
 
 from labkit.files import record
 from labkit.internet import mail, servers
-from labkit.internet.host import Host
+from labkit.internet.host import Host, HostError
 
 from .providers import ROOT, about, played
 
@@ -43,6 +43,53 @@ threads = [threading.Thread(target=send, args=(messages[n::8],)) for n in range(
 for one in threads: one.start()
 for one in threads: one.join()
 """
+# so many SMTP sessions, each begun anew a second after it has ended, from lines with dynamic names and from listed addresses, until stdin ends
+PRESS = """
+import asyncio, itertools, sys
+sources = [f"203.0.113.{n}" for n in (*range(50, 65), *range(131, 140), *range(230, 240))]
+begun = set()
+async def session(number):
+    reader, writer = await asyncio.open_connection("192.0.2.10", 25, local_addr=(sources[number % len(sources)], 0))
+    begun.add(number)
+    try:
+        for line in (None, "EHLO spam.test", "MAIL FROM:<x@sender.test>", "RCPT TO:<postmaster@home.example>"):
+            if line:
+                writer.write(line.encode() + b"\\r\\n")
+            while (await reader.readline())[3:4] == b"-":
+                pass
+    finally:
+        writer.close()
+async def press(number):
+    while True:
+        try:
+            await session(number)
+        except OSError:
+            pass
+        await asyncio.sleep(1)
+async def main(count):
+    tasks = [asyncio.ensure_future(press(number)) for number in range(count)]
+    while len(begun) < count:
+        await asyncio.sleep(0.1)
+    print("pressing", flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    for task in tasks:
+        task.cancel()
+asyncio.run(asyncio.wait_for(main(int(sys.argv[1])), 600))
+"""
+
+
+@contextlib.contextmanager
+def pressed(instance, count):
+    """*count* strangers hold SMTP sessions with the host, or try to, while this context lasts."""
+    process = Host(instance, "clients").popen("python3", "-c", PRESS, str(count), stdin=-1, stdout=-1)
+    try:
+        if process.stdout.readline() != "pressing\n":
+            raise HostError("the strangers did not come through")
+        yield
+    finally:
+        process.stdin.close()
+        process.wait(60)
+        process.stdout.close()
 
 
 def sh(host, command):
@@ -54,7 +101,9 @@ def alert(host, folder, count):
     token = f"lab-{uuid.uuid4().hex[:16]}"
     recipients = [f"user{number % 2}@d{number // 2 % 400 + 1:04d}.test" for number in range(count)]
     tail, start = mail.Tail(folder / "sink.jsonl", token), time.time()
-    host.ask("send", {"sender": mail.SENDER, "recipients": recipients, "token": token})
+    text = f"From: <{mail.SENDER}>\nX-Lab-Token: {token}\nSubject: Alert\n\nThis is a practice alert.\n"
+    # strangers can hold every smtpd(8) of port 25; not of a port of the lane's own, and this needs none
+    host.run("/usr/local/sbin/sendmail", "-oi", "-f", mail.SENDER, *recipients, stdin=text)
     while time.time() < start + LIMIT:
         tail.read()
         if len(tail.copies) >= 0.99 * len(set(recipients)):
@@ -63,30 +112,34 @@ def alert(host, folder, count):
     return None
 
 
-def measured(host, folder, arm, size, count):
-    """One run of an arm: {arm, idle, behind, waiting}; waiting: messages of the mailing that were in the queue when the alert was there."""
+def measured(host, folder, arm, options):
+    """One run of an arm: {arm, idle, pressed, behind, waiting}; waiting: messages of the mailing that were in the queue when the alert was there."""
     name = "sender_dependent_default_transport_maps"
     change = (
         f"-X {name}" if arm == "none" else f"-e '{name}=$default_database_type:$config_directory/tables/urgent_senders'"
     )
     sh(host, f"postconf {change}; postfix stop; postsuper -d ALL; postfix start")
+    count = options.alert
     alert(host, folder, count)  # names are known, and processes there
     idle = alert(host, folder, count)
-    people = [[f"user{number // 500}@d{number % 500 + 501:04d}.test"] for number in range(size)]
+    with pressed(options.instance, options.press):
+        under = alert(host, folder, count)
+    people = [[f"user{number // 500}@d{number % 500 + 501:04d}.test"] for number in range(options.mailing)]
     host.run("/usr/local/bin/python3", "-c", SEND, stdin=json.dumps(people))
     behind = alert(host, folder, count)
     return {
         "arm": arm,
         "idle": idle,
+        "pressed": under,
         "behind": behind,
         "waiting": int(sh(host, "find /var/spool/postfix/active -type f | wc -l")),
     }
 
 
-def judged(runs):
-    """{arm: median ratio of behind to idle}; where an alert was over LIMIT, LIMIT counts."""
+def judged(runs, when="behind"):
+    """{arm: median ratio of behind, or pressed, to idle}; where an alert was over LIMIT, LIMIT counts."""
     return {
-        arm: round(statistics.median((run["behind"] or LIMIT) / run["idle"] for run in runs if run["arm"] == arm), 2)
+        arm: round(statistics.median((run[when] or LIMIT) / run["idle"] for run in runs if run["arm"] == arm), 2)
         for arm in ARMS
     }
 
@@ -96,11 +149,14 @@ def main():
     parser.add_argument("--instance", default=os.environ.get("SOKUHAI_LAB", "lab"))
     parser.add_argument("--mailing", type=int, default=1000, help="messages, 500 to 20000")
     parser.add_argument("--alert", type=int, default=200, help="people, 2 to 800")
+    parser.add_argument("--press", type=int, default=500, help="strangers on port 25, 1 to 1000")
     parser.add_argument("--rounds", type=int, default=3, help="1 to 5")
     parser.add_argument("--json", type=pathlib.Path, default=ROOT / "tests/results/lane.json")
     options = parser.parse_args()
     if not 500 <= options.mailing <= 20000 or not 2 <= options.alert <= 800 or not 1 <= options.rounds <= 5:
         parser.error("--mailing: 500 to 20000; --alert: 2 to 800; --rounds: 1 to 5")
+    if not 1 <= options.press <= 1000:
+        parser.error("--press: 1 to 1000")
     os.environ["SOKUHAI_LAB"] = options.instance
     folder, host, runs = pathlib.Path("/run/sokuhai-lab") / options.instance, Host(options.instance), []
     played("-e", json.dumps(DECLARED))
@@ -109,7 +165,7 @@ def main():
             servers.request(folder, "sink", {"op": "sink", "domain": domain, "values": {"slow": seconds}})
         for round_ in range(options.rounds):
             for arm in ARMS if round_ % 2 == 0 else reversed(ARMS):
-                run = measured(host, folder, arm, options.mailing, options.alert)
+                run = measured(host, folder, arm, options)
                 runs.append({"round": round_ + 1, **run, "load": round(os.getloadavg()[0], 1)})
                 print(runs[-1], flush=True)
     finally:
@@ -117,8 +173,14 @@ def main():
         with contextlib.suppress(OSError):
             sh(host, "postfix stop; postsuper -d ALL; postfix start")
         played()
-    asked = {"processes": PROCESSES, "mailing": options.mailing, "alert": options.alert, "limit": LIMIT}
-    record(options.json, {**about(), **asked, "runs": runs, "judged": judged(runs)})
+    asked = {
+        "processes": PROCESSES,
+        "mailing": options.mailing,
+        "alert": options.alert,
+        "press": options.press,
+        "limit": LIMIT,
+    }
+    record(options.json, {**about(), **asked, "runs": runs, "judged": judged(runs), "under": judged(runs, "pressed")})
 
 
 if __name__ == "__main__":

@@ -119,23 +119,25 @@ def lane(data):
     what = {"none": "without", "lane": "with"}
     rows = []
     for run in sorted(data["runs"], key=lambda run: list(what).index(run["arm"])):
-        behind = f"over {data['limit']}" if run["behind"] is None else f"{run['behind']:.1f}"
-        rows.append(
-            [what[run["arm"]], str(run["round"]), f"{run['idle']:.1f}", behind, str(run["waiting"]), str(run["load"])]
-        )
+        spans = [
+            f"over {data['limit']}" if run[at] is None else f"{run[at]:.1f}" for at in ("idle", "pressed", "behind")
+        ]
+        rows.append([what[run["arm"]], str(run["round"]), *spans, str(run["waiting"]), str(run["load"])])
     about = f"An alert to {data['alert']} people behind {data['mailing']} messages, {data['processes']} processes each, {data['date']}, commit {data['commit']}: "
     times = " and ".join(
         f"{data['judged'][arm]:g} times as long as on the idle host {words} the lane" for arm, words in what.items()
     )
+    under = " and ".join(f"{data['under'][arm]:g} {words}" for arm, words in what.items())
     head = [
         "",
         "round",
         "seconds on the idle host",
+        f"while {data['press']} strangers press",
         "behind the mailing",
         "messages that still waited",
         "load of the machine",
     ]
-    return [about + times + " (median).", "", *table(head, rows)]
+    return [about + times + f"; while {data['press']} strangers press, {under} (medians).", "", *table(head, rows)]
 
 
 def parts():
