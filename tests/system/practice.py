@@ -128,6 +128,15 @@ class Lab:
         )
         return result
 
+    def started(self, program, *words):
+        """Start *program*, text of Python, on the practice host with the arguments *words*; return the process, whose output is piped."""
+        command = [ROOT / "lab" / "lab", "sh", HOST, "--", "/usr/local/bin/python3", "-", *words]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen([str(word) for word in command], env=self.env, text=True, **pipes)
+        process.stdin.write(program)
+        process.stdin.close()
+        return process
+
     def end(self, pattern):
         """Kill every process whose arguments match *pattern*, which must not match itself; return whether there was one."""
         command = 'pids=$(pgrep -f "$1") && kill -KILL $pids'

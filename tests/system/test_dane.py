@@ -2,12 +2,11 @@
 
 import json
 import statistics
-import subprocess
 import time
 
 import pytest
 from outward import arrived, deferred, flushed, log_end, logged, outcome, send, steer
-from practice import HOST, ROOT, changed, full_only, until
+from practice import changed, full_only, until
 
 DECLARED = {"postfix_dane": True}
 
@@ -174,17 +173,8 @@ def test_what_came_of_tls_is_handed_to_a_reporter(dane, tmp_path):
     (tmp_path / "records").write_text(json.dumps([policy]))
     assert dane.internet("ctl", "publish", str(tmp_path / "records")).returncode == 0
     dane.applied("site.yml", "--tags", "postfix", variables={**DECLARED, **more})
-    words = ["/usr/local/bin/python3", "-", path, there]
-    reporter = subprocess.Popen(
-        [ROOT / "lab" / "lab", "sh", HOST, "--", *words],
-        env=dane.env,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    reporter = dane.started(REPORTER, path, there)
     try:
-        reporter.stdin.write(REPORTER)
-        reporter.stdin.close()
         until(lambda: dane.sh("test", "-S", path, check=False).returncode == 0)
         send(dane, f"a@{there}")
         until(lambda: reporter.poll() is not None)

@@ -2,12 +2,11 @@
 
 import json
 import re
-import subprocess
 import time
 import uuid
 
 import pytest
-from practice import FULL, HOST, ROOT, changed, full_only, message, until
+from practice import FULL, HOST, changed, full_only, message, until
 
 #: Whose mail server demands authentic mail here.
 TO = "d0900.test"
@@ -243,16 +242,7 @@ def test_rotation_under_load_loses_and_mis_signs_nothing(lab, tmp):
     assert "dkim_rotate" in said and f"{following}._domainkey.home.example" in said and signing(lab) == first
     publish(lab, tmp, found)
     number, made = (2000 if FULL else 100), token()
-    command = ["/usr/local/bin/python3", "-", "postmaster@home.example", f"a@{TO}", str(number), made]
-    load = subprocess.Popen(
-        [ROOT / "lab" / "lab", "sh", HOST, "--", *command],
-        env=lab.env,
-        stdin=subprocess.PIPE,
-        text=True,
-        stderr=subprocess.PIPE,
-    )
-    load.stdin.write(MAIL)
-    load.stdin.close()
+    load = lab.started(MAIL, "postmaster@home.example", f"a@{TO}", number, made)
     until(lambda: len(taken(lab, made)) > 3)
     lab.applied("dkim.yml", *rotate, "-e", f"records_file={tmp}")
     assert signing(lab) == following
@@ -294,17 +284,7 @@ def test_a_signer_that_has_seen_a_message_ends_when_it_is_stopped(lab):
 def test_mail_leaves_while_it_is_switched_off_and_on_again(lab):
     """Nothing waits for a signer that is gone, what the role wrote is gone, and the keys are not."""
     keys, end, made = lab.sh("sh", "-c", KEYS).stdout, "/var/tmp/dkim-stream-ends", token()
-    words = ["/usr/local/bin/python3", "-", "postmaster@home.example", "a@d0901.test", end, made]
-    stream = subprocess.Popen(
-        [ROOT / "lab" / "lab", "sh", HOST, "--", *words],
-        env=lab.env,
-        stdin=subprocess.PIPE,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    stream.stdin.write(STREAM)
-    stream.stdin.close()
+    stream = lab.started(STREAM, "postmaster@home.example", "a@d0901.test", end, made)
     try:
         until(lambda: taken(lab, made))
         off = {"dkim_domains": []}
