@@ -45,7 +45,7 @@ for one in threads: one.join()
 """
 # so many SMTP sessions, each begun anew a second after it has ended, from lines with dynamic names and from listed addresses, until stdin ends
 PRESS = """
-import asyncio, itertools, sys
+import asyncio, sys
 sources = [f"203.0.113.{n}" for n in (*range(50, 65), *range(131, 140), *range(230, 240))]
 begun = set()
 async def session(number):

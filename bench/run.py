@@ -1,5 +1,5 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""One run of one arm, and the rounds."""
+"""One run of one arm."""
 
 import contextlib
 import json

@@ -32,7 +32,7 @@ AHEAD, SETTINGS = "/usr/local/libexec/sokuhai-ahead", "/usr/local/etc/sokuhai-ah
 REPORT = "/usr/local/bin/sokuhai-report"
 #: What role monitor reads, written in one piece and of one length, so that nobody reads half of it.
 NUMBERS, LENGTH = "/var/db/sokuhai_warm.json", 200
-#: Why a domain takes no mail (RFC 5321 5.1, RFC 7505). The last is not known to: named answered SERVFAIL or nothing.
+#: Why a domain takes no mail (RFC 5321 5.1, RFC 7505); with the last nobody knows whether it does: named answered SERVFAIL or nothing.
 NO_DOMAIN, NO_ADDRESS, NULL_MX, NO_ANSWER = "no such domain", "no address", "null MX", "no answer"
 DEAD = (NO_DOMAIN, NO_ADDRESS, NULL_MX)
 DOMAIN = re.compile(r"[\w.-]+")
