@@ -83,6 +83,12 @@ def postconf(host, *names):
     return {key.strip(): value.strip() for key, _, value in (line.partition("=") for line in text.splitlines())}
 
 
+def service_options(host, service):
+    """Return {parameter: value} of what master.cf sets for *service* (port/inet), "" where it sets it to nothing."""
+    lines = (line.partition("=") for line in output(host, f"postconf -P '{service}/*'").splitlines())
+    return {name.strip().rpartition("/")[2]: value.strip() for name, _, value in lines}
+
+
 def rcvar(host, name):
     """Return the value of rc.conf variable *name* as sysrc sees it (defaults included), or None where it is unknown."""
     result = host.run(f"env {PATH} sysrc -n %s", name)
