@@ -10,6 +10,7 @@ import subprocess
 import threading
 
 import pytest
+import yaml
 from vm_modules import vmkit
 
 images = vmkit("images")
@@ -236,7 +237,33 @@ def test_the_data():
     """Supported releases, each with the official name, and a checksum that could be one."""
     known = images.releases()
     assert {version.split(".")[0] for version in known} == {"14", "15"}
-    for version, entry in known.items():
-        assert entry["file"] == f"FreeBSD-{version}-RELEASE-amd64-BASIC-CLOUDINIT-ufs.qcow2.xz"
+    for name, entry in known.items():
+        version, _, filesystem = name.partition("-")
+        assert entry["file"] == f"FreeBSD-{version}-RELEASE-amd64-BASIC-CLOUDINIT-{filesystem or 'ufs'}.qcow2.xz"
         assert entry["folder"] == f"https://download.freebsd.org/releases/VM-IMAGES/{version}-RELEASE/amd64/Latest"
         assert re.fullmatch(r"([0-9a-f]{128})?", entry["sha512"])
+
+
+def test_without_a_word_it_is_the_newest_on_ufs(server, official):
+    """15.1-zfs is newer by its name than 15.1, and nobody asked for it."""
+    target = official(GOOD)
+    assert images.official(None, print) == target
+
+
+def test_the_workflow_runs_both_branches_and_both_file_systems():
+    """Every row is an image of images.toml, and no row gets another's from the cache of the runners."""
+    workflow = yaml.safe_load((vmkit("paths").REPOSITORY / ".github/workflows/ci.yml").read_text())
+    job = workflow["jobs"]["freebsd"]
+    rows = job["strategy"]["matrix"]["release"]
+    known = images.releases()
+    assert {(name.split(".")[0], name.partition("-")[2] or "ufs") for name in rows} >= {
+        ("14", "ufs"),
+        ("15", "ufs"),
+        ("15", "zfs"),
+    }
+    assert set(rows) <= set(known)
+    assert job["env"]["FREEBSD_RELEASE"] == "${{ matrix.release }}"
+    for step in job["steps"]:
+        for key in ("key", "name"):
+            if key in step.get("with", {}):
+                assert "${{ matrix.release }}" in step["with"][key]

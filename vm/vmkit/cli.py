@@ -21,7 +21,7 @@ vm help
   --clock      what its clock says at first, 2020-01-01T00:00:00: to see what a wrong clock does
 
 FREEBSD_IMAGE=PATH         qcow2 or raw, also packed as .xz or .zst; without it the official image of
-FREEBSD_RELEASE=15.1       (images.toml; default the newest)
+FREEBSD_RELEASE=15.1       (images.toml; default the newest; 15.1-zfs: with ZFS as its root)
 FREEBSD_SSH_KEY=PATH       the private key that the image lets in; without it one is made and passed in by the seed
 FREEBSD_USER=root          who it lets in
 FREEBSD_BOOT_SECONDS=600   how long a boot may take (1200 where the processor is emulated)

@@ -107,14 +107,18 @@ def unpack(source, target):
 
 
 def releases():
-    """images.toml: {release: {"file": name, "folder": URL, "sha512": text or ""}}; MIRROR replaces the server."""
+    """images.toml: {release: {"file": name, "folder": URL, "sha512": text or ""}}; MIRROR replaces the server.
+
+    A release is called by its version, and with another root than UFS by that as well: 15.1-zfs.
+    """
     with open(VM / "images.toml", "rb") as file:
         data = tomllib.load(file)
     server = (os.environ.get("FREEBSD_MIRROR") or data["server"]).rstrip("/")
     found = {}
     for release in data["release"]:
-        values = {"version": release["version"], "server": server}
-        found[release["version"]] = {
+        filesystem = release.get("filesystem", "ufs")
+        values = {"version": release["version"], "server": server, "filesystem": filesystem}
+        found[release["version"] + ("" if filesystem == "ufs" else f"-{filesystem}")] = {
             "file": data["file"].format(**values),
             "folder": data["folder"].format(**values),
             "sha512": release.get("sha512", ""),
@@ -123,9 +127,11 @@ def releases():
 
 
 def official(release=None, say=print):
-    """The unpacked official image of a release (default: the newest in images.toml). Raises VmError."""
+    """The unpacked official image of a release (default: the newest in images.toml, on UFS). Raises VmError."""
     known = releases()
-    release = release or max(known, key=lambda text: [int(part) for part in text.split(".")])
+    release = release or max(
+        (name for name in known if "-" not in name), key=lambda text: [int(part) for part in text.split(".")]
+    )
     if release not in known:
         raise VmError(f"FREEBSD_RELEASE: {release} is not in images.toml, which has {', '.join(known)}")
     entry = known[release]
