@@ -171,7 +171,7 @@ def host(tmp_path, monkeypatch):
     made = Host(tmp_path)
     monkeypatch.setattr(shared, "run", made.run)
     monkeypatch.setattr(greylist_postgrey, "GONE", 0.3)
-    monkeypatch.setattr(greylist_postgrey.Postgrey, "runs", lambda self, instance: self.process(instance) is not None)
+    monkeypatch.setattr(greylist_postgrey.Instance, "runs", lambda self: self.process() is not None)
     yield made
     for name in NAMES:
         made.stop(name)
@@ -260,10 +260,11 @@ def test_a_failure_brings_the_former_configuration_back(served):
     assert not served.play()["changed"]
 
 
-def test_a_failure_without_a_former_configuration_leaves_what_the_next_run_takes_up(host):
-    host.broken = lambda name: True
-    with pytest.raises(Refused):
+def test_a_failure_without_a_former_configuration_leaves_nothing(host):
+    before, host.broken = host.files(), lambda name: True
+    with pytest.raises(Refused, match="no previous configuration"):
         host.play()
+    assert host.files() == before and host.rc == {}
     host.broken = lambda name: False
     assert set(found(host.play())) == {MILD, HARSH} and not host.play()["changed"]
 

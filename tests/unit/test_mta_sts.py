@@ -6,6 +6,7 @@ from role_modules import answer_of, load, rendered, util
 
 problems_of = load("roles/mta_sts/filter_plugins/mta_sts.py").mta_sts_problems
 module = load("roles/mta_sts/library/mta_sts_daemon.py")
+TEXT = f"{module.MARK}\nport: 8461\n"
 DECLARED = {"mta_sts_address": "127.0.0.1", "mta_sts_port": 8461, "mta_sts_timeout": 4, "mta_sts_cache": 10000}
 
 
@@ -46,10 +47,14 @@ class Host:
         monkeypatch.setattr(util("sokuhai.rc"), "overriding", lambda name: [])
         monkeypatch.setattr(util("sokuhai.rc"), "apply", self.apply)
         monkeypatch.setattr(util("sokuhai.host"), "service", self.service)
+        monkeypatch.setattr(util("sokuhai.process"), "end", lambda pid: self.service("mta_sts", "killed, stopped"))
+        monkeypatch.setattr(module, "SCRIPT", str(self.program))
         monkeypatch.setattr(module.Daemon, "process", lambda daemon: self if self.runs else None)
         monkeypatch.setattr(module.Daemon, "ask", lambda daemon: self.answer())
         monkeypatch.setattr(module, "PATIENCE", 0)
         monkeypatch.setattr(util("sokuhai.pkg"), "missing", lambda names, instead="": [])
+
+    pid = 1
 
     def older_than(self, *files, program=None):
         return None
@@ -70,7 +75,7 @@ class Host:
 
     def run(self, check=False, **params):
         places = {"program": str(self.program), "config": str(self.config), "kept": str(self.kept)}
-        return answer_of(module, check, **places, **{"text": "port: 8461\n", **params})
+        return answer_of(module, check, **places, **{"text": TEXT, **params})
 
 
 @pytest.fixture
@@ -82,7 +87,7 @@ def test_it_is_started_once_and_left_alone_then(there):
     predicted = there.run(check=True)
     assert predicted["changed"] and not there.rc and not there.config.exists()
     first = there.run()
-    assert first["changed"] and there.asked == ["start"] and there.config.read_text() == "port: 8461\n"
+    assert first["changed"] and there.asked == ["start"] and there.config.read_text() == TEXT
     assert there.rc["mta_sts_enable"] == "YES" and there.rc["mta_sts_config"] == str(there.config)
     assert not there.run()["changed"] and there.asked == ["start"]
     there.answers = False
@@ -92,9 +97,9 @@ def test_it_is_started_once_and_left_alone_then(there):
 def test_another_configuration_comes_back_when_the_new_one_does_not_answer(there):
     there.run()
     there.answers = False
-    refused = there.run(text="port: 1\n")
+    refused = there.run(text=TEXT.replace("8461", "1"))
     assert refused["failed"] and "does not answer" in refused["msg"]
-    assert there.config.read_text() == "port: 8461\n"
+    assert there.config.read_text() == TEXT
 
 
 def test_somebody_elses_service_is_not_taken_over_unasked(there):
@@ -111,3 +116,18 @@ def test_what_it_wrote_is_removed(there):
     gone = there.run(state="absent")
     assert gone["changed"] and not there.runs and not there.config.exists() and there.rc == {}
     assert not there.run(state="absent")["changed"] and not there.kept.exists()
+
+
+def test_a_service_that_was_taken_over_runs_as_before_where_ours_does_not_answer(there):
+    there.rc = {"mta_sts_enable": "YES", "mta_sts_config": "/usr/local/etc/own.yml"}
+    former, there.runs, there.answers = dict(there.rc), True, False
+    refused = there.run(replace=True)
+    assert refused["failed"] and "The previous configuration is back in force" in refused["msg"]
+    assert there.rc == former and there.runs and not there.config.exists()
+
+
+def test_another_user_restarts_it_and_the_finding_names_the_variable(there):
+    there.run()
+    made = there.run(user="mta-sts")
+    assert [one["found"] for one in made["findings"]] == ["older than rc.conf: mta_sts_user"]
+    assert there.asked == ["start", "restart"] and there.rc["mta_sts_user"] == "mta-sts"

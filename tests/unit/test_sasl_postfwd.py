@@ -18,7 +18,7 @@ MARK = sasl_postfwd.MARK
 RULES = (
     "id=over_200; sasl_username=~.+; action=rate(sasl_username/200/3600/450 x)\nid=end; request==none; action=DUNNO\n"
 )
-SERVICE = sasl_postfwd.SERVICE
+SERVICE = "service postfwd"
 
 
 class Request(socketserver.StreamRequestHandler):

@@ -37,23 +37,42 @@ import os
 import socket
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import host, pkg, process, rc
-from ansible.module_utils.sokuhai.files import File
-from ansible.module_utils.sokuhai.findings import finding
+from ansible.module_utils.sokuhai import host, process, rc
+from ansible.module_utils.sokuhai.service import Service, Unit
 
-#: The port's rc script (files/mta_sts.in of mail/py-postfix-mta-sts-resolver): its name, and the pid file that daemon(8) writes for it.
-SERVICE, PIDFILE = "mta_sts", "/var/run/mta_sts.pid"
+MARK = "# Written whole by sokuhai's role mta_sts"
+#: The port's rc script (files/mta_sts.in of mail/py-postfix-mta-sts-resolver), and the pid file that daemon(8) writes for it.
+SCRIPT, PIDFILE = "/usr/local/etc/rc.d/mta_sts", "/var/run/mta_sts.pid"
 PORTS_CONFIG = "/usr/local/etc/mta-sts-daemon.yml"
 #: A name that is no domain: it is answered without a look into the DNS.
 PROBE = b"postfix .probe.invalid"
 PATIENCE = 20
 
 
-class Daemon:
-    """What the module's parameters *p* declare."""
+class Daemon(Service, Unit):
+    """What the module's parameters *p* declare, and its one process."""
+
+    ROLE, MARK = "mta_sts", MARK
+    title = "mta_sts"
 
     def __init__(self, p):
-        self.p = p
+        super().__init__({**p, "service": "mta_sts", "script": SCRIPT})
+        self.config = rc.read(["mta_sts_config"]).get("mta_sts_config", PORTS_CONFIG)
+        self.others = self.config != p["config"]
+
+    def declared(self):
+        return [(self.p["config"], self.p["text"], 0o644)]
+
+    def variables(self):
+        values = {"mta_sts_enable": "YES", "mta_sts_config": self.p["config"], "mta_sts_user": self.p["user"]}
+        # there are none to remove where the service is somebody else's
+        return {} if self.p["state"] == "absent" and self.others else values
+
+    def units(self):
+        return [] if self.p["state"] == "absent" and self.others else [self]
+
+    def absence(self):
+        return "mta_sts_install: there is no %s; set mta_sts_install: true, or install the package" % self.p["program"]
 
     def process(self):
         return process.from_pidfile(PIDFILE, known_as=self.p["program"])
@@ -67,113 +86,51 @@ class Daemon:
             raise OSError("it answers %r" % answer.decode("utf-8", "replace"))
         return answer
 
-    def wrong(self, fresh):
-        """Return what is wrong with the running daemon, or None. fresh: whether its configuration is to be written."""
-        now = self.process()
-        if now is None:
-            return "not running"
-        newer = self.p["config"] if fresh else now.older_than(self.p["config"], program=self.p["program"])
-        if newer:
-            return "older than %s" % newer
+    def answers(self):
         try:
             self.ask()
         except OSError:
-            return "no answer"
-        return None
+            return False
+        return True
 
-    def refuse_another(self):
+    def differs(self, fresh=()):
+        now = self.process()
+        if now is None:
+            return "not running", []
+        newer = next(iter(fresh), None) or now.older_than(self.p["config"], program=self.p["program"])
+        if newer:
+            return "older than %s" % newer, [newer]
+        return None if self.answers() else ("no answer", [])
+
+    def files(self):
         """Refuse to take the place of a service that runs with somebody's own configuration, unless that is declared."""
-        found = rc.read([SERVICE + "_enable", SERVICE + "_config"])
-        config = found.get(SERVICE + "_config", PORTS_CONFIG)
-        enabled = found.get(SERVICE + "_enable", "NO").upper() == "YES"
-        if enabled and config != self.p["config"] and not self.p["replace"]:
+        enabled = rc.read(["mta_sts_enable"]).get("mta_sts_enable", "NO").upper() == "YES"
+        if enabled and self.others and not self.p["replace"]:
             raise host.Refused(
                 "mta_sts_replace_config: rc.conf enables mta_sts with %s, which this project did not write: set it to true to use this role's "
-                "configuration instead, or sokuhai_mta_sts: false; that file stays either way" % config
+                "configuration instead, or sokuhai_mta_sts: false; that file stays either way" % self.config
             )
+        return super().files()
 
-    def present(self, check):
-        """Have everything as declared, unless *check*; return the module's answer."""
-        missing = pkg.missing(self.p["packages"], self.p["program"])
-        self.refuse_another()
-        if not check:
-            pkg.install(missing)
-        file = File(self.p["config"], self.p["text"])
-        findings, diff = pkg.findings(missing), file.diff()
-        if not os.access(self.p["program"], os.X_OK):
-            if check and missing:
-                return {"changed": True, "predicted": True, "findings": findings, "diff": diff}
-            raise host.Refused(
-                "mta_sts_install: there is no %s; set mta_sts_install: true, or install the package" % self.p["program"]
-            )
-        wanted = {"enable": "YES", "config": self.p["config"], "user": self.p["user"]}
-        changes = rc.compare({"%s_%s" % (SERVICE, name): value for name, value in wanted.items()})
-        findings += file.findings()
-        wrong = self.wrong(file.differs or changes)
-        if wrong:
-            findings.append(finding("service mta_sts", "mta_sts", "running as declared", wrong))
-        if not check:
-            try:
-                os.makedirs(self.p["kept"], 0o755, exist_ok=True)
-                file.put()
-                rc.apply(changes)
-                if wrong:
-                    self.start()
-            except (OSError, host.Refused) as problem:
-                raise host.Refused("%s. %s" % (problem, self.back(file, changes))) from problem
-        return {
-            "changed": bool(file.differs or changes or findings),
-            "predicted": False,
-            "findings": findings,
-            "diff": diff + rc.diff(changes),
-        }
+    def put(self, files, changes, due):
+        os.makedirs(self.p["kept"], 0o755, exist_ok=True)
+        super().put(files, changes, due)
 
-    def start(self):
-        """Start it, again where it runs, and have it answer. Raises Refused."""
-        printed = host.service(SERVICE, "restart" if self.process() else "start")[1]
+    def restart(self):
+        word, printed = self.rerun(self)
         try:
             host.retry(self.ask, PATIENCE)
         except OSError as trouble:
             raise host.Refused(
-                "mta-sts-daemon does not answer on %s port %d (%s); service mta_sts start: %s"
-                % (self.p["address"], self.p["port"], trouble, printed or "silent")
+                "mta-sts-daemon does not answer on %s port %d (%s); service mta_sts %s: %s"
+                % (self.p["address"], self.p["port"], trouble, word, printed or "silent")
             ) from None
 
-    def back(self, file, changes):
-        """Restore the former file and variables and what ran with them; return a sentence about it."""
-        try:
-            if self.process():
-                host.service(SERVICE, "onestop")
-            file.restore()
-            rc.revert(changes)
-            if file.former is None:
-                return "There was no previous configuration to restore."
-            self.start()
-        except (OSError, host.Refused) as problem:
-            return "The previous configuration could not be restored either: %s." % problem
-        return "The previous configuration is back in force."
-
     def absent(self, check):
-        """Stop it and remove what is this role's, unless *check*; return the module's answer."""
-        names = ["%s_%s" % (SERVICE, name) for name in ("enable", "config", "user")]
-        mine = rc.read(names).get(SERVICE + "_config") == self.p["config"]
-        changes = rc.compare(dict.fromkeys(names)) if mine else {}
-        running = self.process() if mine else None
-        text = host.read(self.p["config"])
-        diff = [] if text is None else [host.difference(self.p["config"], text, None)]
-        if not check:
-            if running:
-                host.service(SERVICE, "onestop")
-            rc.apply(changes)
-            host.remove(self.p["config"])
-            if os.path.isdir(self.p["kept"]):
-                os.rmdir(self.p["kept"])
-        findings = [finding("service mta_sts", "mta_sts", "not running", "running")] if running else []
-        return {
-            "changed": bool(diff or changes or running),
-            "findings": findings,
-            "diff": diff + rc.diff(changes),
-        }
+        answer = super().absent(check)
+        if not check and os.path.isdir(self.p["kept"]):
+            os.rmdir(self.p["kept"])
+        return answer
 
 
 def main():

@@ -40,23 +40,28 @@ import re
 import secrets
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import host, pkg, policy, process, rc
-from ansible.module_utils.sokuhai.files import File, refuse_strangers
-from ansible.module_utils.sokuhai.findings import finding
+from ansible.module_utils.sokuhai import host, policy, process
+from ansible.module_utils.sokuhai.service import Service, Unit
 
 MARK = "# Written by sokuhai's role sasl"
 #: Seconds that a start may take until it answers.
 PATIENCE = 20
-SERVICE = "service postfwd"
 
 
-class Postfwd:
-    """What the module's parameters *p* declare."""
+class Postfwd(Service, Unit):
+    """What the module's parameters *p* declare, and its one process."""
 
-    def __init__(self, p):
-        self.p = p
-        self.enable = "%s_enable" % p["service"]
-        self.pidfile = "%s/%s.pid" % (p["run_directory"], p["service"])
+    ROLE, MARK, WITHOUT = "sasl", MARK, "; Postfix lets mail pass without an answer"
+    title = "postfwd"
+
+    def declared(self):
+        return [(self.p["config"], self.p["config_text"], 0o644), (self.p["script"], self.p["script_text"], 0o555)]
+
+    def variables(self):
+        return {"%s_enable" % self.name: "YES"}
+
+    def units(self):
+        return [self]
 
     # -- asking the host ----------------------------------------------------------------------------------------------
 
@@ -73,9 +78,14 @@ class Postfwd:
             )
         return True
 
+    def absence(self):
+        return (
+            "sasl_recipients_per_hour: there is no %s; set sasl_install: true, or install postfwd" % self.p["program"]
+        )
+
     def process(self):
-        """Return its Process, or None. The pid file is written once, at the start."""
-        return process.from_pidfile(self.pidfile, known_as="postfwd")
+        # the pid file is written once, at the start
+        return process.from_pidfile("%s/%s.pid" % (self.p["run_directory"], self.name), known_as="postfwd")
 
     def ask(self):
         """Return what it answers about a stranger, whom no rule concerns; OSError where it does not answer."""
@@ -89,7 +99,6 @@ class Postfwd:
             return False
 
     def differs(self, fresh=()):
-        """Return (what is wrong with what runs, ids of the findings it follows from), or None. fresh: paths that are to be written."""
         now = self.process()
         if now is None:
             return "not running", []
@@ -103,11 +112,13 @@ class Postfwd:
 
     # -- state=present ------------------------------------------------------------------------------------------------
 
-    def files(self):
-        """Return the Files of rules and rc script. Raises Refused for one that somebody else wrote."""
-        files = [File(self.p["config"], self.p["config_text"]), File(self.p["script"], self.p["script_text"], 0o555)]
-        refuse_strangers(files, MARK, "sasl")
-        return files
+    def judge(self, files):
+        if files[0].differs:
+            self.check_rules(files[0].text)
+
+    def refuse_taken(self):
+        if not self.process():
+            policy.refuse_taken(self.p["address"], self.p["port"], "sasl_recipients_port", "sasl_recipients_port")
 
     def check_rules(self, text):
         """Have postfwd read the rules *text* from a file of its own: it leaves out what it does not understand, and says how many it has."""
@@ -125,102 +136,18 @@ class Postfwd:
                 % (self.p["program"], found, wanted, self.p["config"], " ".join(err.split())[-400:])
             )
 
-    def present(self, check):
-        """Have everything as declared, unless *check*; return the module's answer."""
-        missing = pkg.missing(self.p["packages"], self.p["program"])
-        files = self.files()
-        if not check:
-            pkg.install(missing)
-        findings, diff = pkg.findings(missing), [entry for file in files for entry in file.diff()]
-        if not self.installed():
-            if check and missing:
-                return {"changed": True, "predicted": True, "findings": findings, "diff": diff}
-            raise host.Refused(
-                "sasl_recipients_per_hour: there is no %s; set sasl_install: true, or install postfwd"
-                % self.p["program"]
-            )
-        if files[0].differs:
-            self.check_rules(files[0].text)
-        changes = rc.compare({self.enable: "YES"})
-        fresh = [file.path for file in files if file.differs]
-        findings += [one for file in files for one in file.findings()]
-        wrong = self.differs(fresh)
-        if wrong:
-            findings.append(finding(SERVICE, "postfwd", "running as declared", *wrong))
-            if not self.process():
-                policy.refuse_taken(self.p["address"], self.p["port"], "sasl_recipients_port", "sasl_recipients_port")
-        if not check:
-            try:
-                for file in files:
-                    file.put()
-                rc.apply(changes)
-                if wrong:
-                    self.restart()
-            except (OSError, host.Refused) as problem:
-                raise host.Refused("%s. %s" % (problem, self.back(files, changes))) from problem
-        return {
-            "changed": bool(fresh or changes or findings),
-            "predicted": False,
-            "findings": findings,
-            "diff": diff + rc.diff(changes),
-        }
-
     def restart(self):
-        """Start it, again where it runs, and ask it. Raises Refused."""
-        began, now = host.log_end(self.p["maillog"]), self.process()
-        if now and not self.answers():
-            # it need not heed a TERM either, and rc.subr would wait for it without end
-            process.end(now.pid)
-        word = "restart" if now else "start"
-        printed = host.service(self.p["service"], word)[1]
+        began = host.log_end(self.p["maillog"])
+        word, printed = self.rerun(self)
         if not host.wait_until(self.answers, PATIENCE, 0.1):
             lines = host.logged(self.p["maillog"], began, r"postfwd\S*\[\d+\]: (.*(?:FATAL|ERROR|rror|warning).*)")
             raise host.Refused(
                 "postfwd does not answer on %s:%d. %s %s: %s %s"
-                % (self.p["address"], self.p["port"], self.p["service"], word, printed, "; ".join(lines[-4:]))
+                % (self.p["address"], self.p["port"], self.name, word, printed, "; ".join(lines[-4:]))
             )
         wrong = self.differs()
         if wrong:
             raise host.Refused("postfwd: %s after its start" % wrong[0])
-
-    def back(self, files, changes):
-        """Restore the former files and variable and restart it with them; return a sentence about it."""
-        # the script came last: where it is new, so is everything
-        if files[-1].former is None:
-            return "There was no previous configuration to restore; Postfix lets mail pass without an answer."
-        try:
-            for file in files:
-                file.restore()
-            rc.revert(changes)
-            host.service(self.p["service"], "restart")
-            runs = host.wait_until(self.process, 5)
-        except (OSError, host.Refused) as problem:
-            return "The previous configuration could not be restored either: %s." % problem
-        return (
-            "The previous configuration is back in force."
-            if runs
-            else "The previous configuration is back, but with it postfwd does not run either."
-        )
-
-    # -- state=absent -------------------------------------------------------------------------------------------------
-
-    def absent(self, check):
-        """Stop what runs and remove what is this role's, unless *check*; return the module's answer."""
-        # the script last: while it is there, the next run knows that there is something to remove
-        files = [path for path in (self.p["config"], self.p["script"]) if MARK in (host.read(path) or "")]
-        changes, runs = rc.compare({self.enable: None}), self.process() is not None
-        diff = [host.difference(path, host.read(path), None) for path in files]
-        if not check:
-            if runs:
-                process.stop(self.process, self.p["service"], self.p["script"])
-            rc.apply(changes)
-            host.remove(*files)
-        findings = [finding(SERVICE, "postfwd", "not running", "running")] if runs else []
-        return {
-            "changed": bool(files or changes or findings),
-            "findings": findings,
-            "diff": diff + rc.diff(changes),
-        }
 
 
 def main():
