@@ -78,9 +78,9 @@ def named_in(text):
     return set(re.findall(r"(?<![\w/.*-])((?:sokuhai|%s)_[a-z0-9_]+)(?![\w/*(-]|\.[a-z])" % "|".join(ROLES), text))
 
 
-# rc.conf's own, and a service of ours that is no variable
+# rc.conf's own, a service of ours that is no variable, and what a misspelled one looks like
 NOT_OURS = re.compile(
-    r"postfix_(enable|limits|login_class)$|sokuhai_(postgrey|dkim|postfwd|postfwd_enable)$|sasl_(passwd|username)$|dkim_clients$|mta_sts_(enable|config|down|running)$"
+    r"postfix_(enable|limits|login_class)$|sokuhai_(postgrey|dkim|postfwd|postfwd_enable|domian)$|sasl_(passwd|username|method)$|dkim_clients$|mta_sts_(enable|config|down|running)$"
 )
 
 
