@@ -3,7 +3,7 @@ PYTHON?=	python3
 VENV=		.venv
 BIN=		$(VENV)/bin
 
-.PHONY: help venv lab test test-full reliability bench vm lint unit drift site sh hosts down clean
+.PHONY: help venv lab test test-full reliability bench vm lint unit drift site release sh hosts down clean
 
 help:
 	@echo 'make lab        provision a practice host on this machine and send mail through it'
@@ -14,6 +14,7 @@ help:
 	@echo 'make vm         all of it on a real FreeBSD in a virtual machine (docs/vm.md)'
 	@echo 'make lint       ruff, shellcheck, ansible-lint, yamllint'
 	@echo 'make site       the documentation as a site, .cache/site/html/index.html'
+	@echo 'make release    what a release would be, in .cache/release (RELEASE=version; REALLY=1 makes the tag)'
 	@echo 'make drift      what on the hosts no longer matches the inventory (tools/drift has options)'
 	@echo 'make sh HOST=h  a shell in the lab; make hosts lists its hosts; make down takes it down'
 	@echo 'make clean      take the lab down and remove the virtual environment'
@@ -51,6 +52,9 @@ drift: venv
 site:
 	@sh tools/site $(PYTHON) .cache/site/venv .cache/site/html
 	@echo 'sokuhai: .cache/site/html/index.html'
+
+release:
+	@$(PYTHON) tools/release $(RELEASE) $${REALLY:+--really}
 
 sh: venv
 	@lab/lab sh $${HOST:-mx.home.example}
