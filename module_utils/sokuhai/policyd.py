@@ -17,10 +17,12 @@ from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.findings import finding
 
 MARK = "Written by sokuhai"
-#: sh(1) and Python both read it: the program runs by whichever Python the agent's first line names at that moment.
+#: sh(1) and Python both read it: the program runs by whichever Python the agent's first line names at that moment. It is started for every connection,
+#: so no other program is, and what the Python has installed (-S) is left to the server.
 HEAD = """#!/bin/sh
 \"\"\":"
-exec $(/usr/bin/sed -n '1s/^#! *//p' "$1") -IB "$0" "$@"
+IFS= read -r line <"$1"
+exec ${line#??} -ISB "$0" "$@"
 \"\"\"
 """
 TIMEOUT = 60  # s, for an answer

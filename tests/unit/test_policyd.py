@@ -116,6 +116,22 @@ def test_one_process_serves_all_and_keeps_their_requests_apart(place):
     assert place.status == 0 and len(place.sockets()) == 1
 
 
+def test_to_pass_a_connection_on_loads_next_to_nothing(place):
+    pid = place.ask(place.connect())[0]
+    # the same Python, which says what it loads; the socket's name has the agent's time of change in it, so this starts a server, and the next one none
+    place.write("policyd-spf", AGENT.replace("\n", " -X importtime\n", 1))
+    place.ask(place.connect())
+    ours, theirs = socket.socketpair()
+    command = [place.folder / "sokuhai-policyd-spf", place.program, place.config]
+    with ours, theirs:
+        done = subprocess.run(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=60)
+        assert place.ask(ours)[0] != pid
+    loaded = set(re.findall(r"^import time:.*\| +(\S+)$", done.stderr, re.MULTILINE))
+    # an attack starts this hundreds of times
+    assert {"os", "_socket"} <= loaded
+    assert not loaded & {"site", "socket", "threading", "contextlib", "re", "hashlib", "runpy", "syslog", "fcntl"}
+
+
 def test_a_full_one_is_joined_by_another(tmp_path):
     place = Place(tmp_path, CONNECTIONS=3)
     answers = [place.ask(one)[0] for one in [place.connect() for _ in range(7)]]

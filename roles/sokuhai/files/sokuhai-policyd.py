@@ -8,19 +8,21 @@ each connection. Who runs another program, another configuration or another reso
 ends. So nothing has to be started, stopped or told of a change.
 """
 
-import contextlib
-import fcntl
-import glob
-import hashlib
-import io
+# Every smtpd(8) starts this program, hundreds at the beginning of an attack, and most of what that costs is loading modules: who only passes a connection
+# on has the least that can do it, and _socket in place of socket, which loads ten others.
+import _socket
 import os
-import re
-import runpy
-import socket
 import sys
-import syslog
-import threading
-import time
+import zlib
+
+if sys.argv[1:2] == ["--server"]:
+    import contextlib
+    import io
+    import runpy
+    import socket
+    import syslog
+    import threading
+    import time
 
 NAME = os.path.basename(__file__)
 #: The sockets' directory, the user's own: /var/db/sokuhai_NAME.
@@ -32,6 +34,8 @@ SERVERS = 64
 IDLE = 30
 PATIENCE = 20
 LISTENER = 3
+#: Bytes of a descriptor, an int, in a message (SCM_RIGHTS).
+DESCRIPTOR = 4
 TAKEN, FULL = b"y", b"n"
 
 
@@ -48,17 +52,20 @@ class PerThread:
 def place(program, config):
     """Return the beginning of the sockets' names. Raises OSError where the agent or its configuration is gone."""
     known = [(path, os.stat(path).st_ctime_ns) for path in (__file__, program, config)]
-    with contextlib.suppress(OSError):
+    try:
         known.append(os.stat("/etc/resolv.conf").st_mtime_ns)
-    return os.path.join(DIRECTORY, hashlib.sha256(repr(known).encode()).hexdigest()[:12])
+    except OSError:
+        pass
+    return os.path.join(DIRECTORY, "%08x" % zlib.crc32(repr(known).encode()))
 
 
-@contextlib.contextmanager
 def lock():
-    """Held by whoever makes or removes a socket."""
-    with open(os.path.join(DIRECTORY, "lock"), "w", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    """Return a file that whoever makes or removes a socket holds until it is closed."""
+    import fcntl
+
+    file = open(os.path.join(DIRECTORY, "lock"), "w", encoding="ascii")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
 
 
 # ---- one connection: what spawn(8) starts ----
@@ -66,27 +73,31 @@ def lock():
 
 def offer(path, connection=0):
     """Pass the descriptor *connection* to the server at *path*; return TAKEN, FULL, b"" where it ends just now, or None where there is none."""
-    with socket.socket(socket.AF_UNIX) as server:
-        server.settimeout(PATIENCE)
-        try:
-            server.connect(path)
-            socket.send_fds(server, [b"\n"], [connection])
-            return server.recv(1)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return None
-        except (BrokenPipeError, ConnectionResetError):
-            return b""
+    server = _socket.socket(_socket.AF_UNIX)
+    server.settimeout(PATIENCE)
+    try:
+        server.connect(path)
+        descriptor = connection.to_bytes(DESCRIPTOR, sys.byteorder)
+        server.sendmsg([b"\n"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptor)])
+        return server.recv(1)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    except (BrokenPipeError, ConnectionResetError):
+        return b""
+    finally:
+        server.close()
 
 
 def start(path, program, config):
     """Start a server at *path* unless another process just has."""
     with lock():
-        for one in glob.glob(os.path.join(DIRECTORY, "*.[0-9]*")):
-            if not answers(one):
+        for name in os.listdir(DIRECTORY):
+            one = os.path.join(DIRECTORY, name)
+            if "." in name and not answers(one):
                 os.unlink(one)
         if os.path.exists(path):
             return
-        listener = socket.socket(socket.AF_UNIX)
+        listener = _socket.socket(_socket.AF_UNIX)
         listener.bind(path)
         listener.listen(128)
         if os.fork():
@@ -105,16 +116,20 @@ def start(path, program, config):
 
 def answers(path):
     """Return whether a server listens at *path*."""
-    with socket.socket(socket.AF_UNIX) as server:
-        try:
-            server.connect(path)
-        except OSError:
-            return False
+    server = _socket.socket(_socket.AF_UNIX)
+    try:
+        server.connect(path)
+    except OSError:
+        return False
+    finally:
+        server.close()
     return True
 
 
 def interpreter(program):
     """Return the words of *program*'s first line, which has the libraries' interpreter."""
+    import re
+
     with open(program, "rb") as file:
         line = file.readline(200).decode(errors="replace")
     found = re.match(r"#!\s*(?:\S*/env\s+)?(\S.*)", line)
@@ -221,6 +236,8 @@ def main(arguments):
     try:
         hand_over(*arguments)
     except OSError as problem:
+        import syslog
+
         syslog.openlog(NAME, syslog.LOG_PID, syslog.LOG_MAIL)
         syslog.syslog(syslog.LOG_ERR, str(problem))
         return 1
