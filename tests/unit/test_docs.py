@@ -136,6 +136,10 @@ def test_the_example_inventory_is_read_by_ansible_and_holds_one_host():
     assert data["mailhosts"]["hosts"] == ["mx.home.example"]
     host = data["_meta"]["hostvars"]["mx.home.example"]
     assert host["sokuhai_domain"] == "home.example"
+    # the roles' default stays article; whoever only reads sees what he would get
+    assert host["sokuhai_profile"] == "current"
+    for page in ("README.md", "README.ja.md"):
+        assert set(re.findall(r"docs/examples/(\w+)/", (ROOT / page).read_text())) == {host["sokuhai_profile"]}
     assert re.match(r"(192\.0\.2|198\.51\.100|203\.0\.113)\.\d+$", host["ansible_host"]), (
         "an address that belongs to somebody"
     )
