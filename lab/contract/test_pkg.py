@@ -45,6 +45,18 @@ def test_query_formats(run, pkg):
     assert run("pkg query %n").lines() == sorted(run("pkg query %n").lines())
 
 
+def test_which_release_a_package_was_built_for(run, pkg):
+    assert all(re.fullmatch(r"\S+ FreeBSD:\d+:\S+", line) for line in run("pkg query '%n %q'").lines())
+
+
+def test_what_the_repositories_have_by_the_catalogues_that_are_here(run, pkg):
+    answer = run("pkg rquery -U %%n %s %s", "pkg", "no-such-package")
+    if answer.rc:
+        pytest.skip("this host has no catalogue of packages")
+    assert set(answer.lines()) == {"pkg"}
+    assert run("pkg rquery -U %%n %s", "no-such-package").rc == 1
+
+
 def test_what_is_not_installed(run, pkg):
     assert run("pkg info -e no-such-package").rc == 1
     assert run("pkg query %n no-such-package").rc == 1

@@ -79,6 +79,20 @@ def together(path, text):
     return "".join(lines)
 
 
+def former_language(path, program):
+    """Return the version (str) of an installed Dovecot that does not read the configuration *path*, or "" where it does, or doveconf is to say.
+
+    2.4's first setting is dovecot_config_version, without which it starts nothing (config_apply_line() of src/config/config-parser.c), and what 2.3 read it
+    reads not. What the file includes first may have it.
+    """
+    found = re.match(r"(\d+)\.(\d+)\S*", host.run([program, "--version"])[1])
+    if not found or (int(found[1]), int(found[2])) < (2, 4):
+        return ""
+    lines = [line.strip() for line in (host.read(path) or "").splitlines()]
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    return "" if re.match(r"dovecot_config_version\s*=|!include", first) else found[0]
+
+
 def refusal(path, program=PROGRAM):
     """Return why AUTH cannot be had of the owner's Dovecot unasked, as text of several lines, or "" where it can, or the configuration is not his."""
     if not owners(path):
@@ -94,6 +108,13 @@ def refusal(path, program=PROGRAM):
         return (
             "sasl_replace_config: %s was not written by this role, and rc.conf does not enable that Dovecot: enable it (sysrc dovecot_enable=YES) and AUTH "
             "is had of it; %s" % (path, whole)
+        )
+    version = former_language(path, program)
+    if version:
+        return (
+            "sasl_replace_config: %s is for Dovecot 2.3, since its first setting is not dovecot_config_version, and Dovecot is %s: it does not start with that "
+            "file. Rewrite it as https://doc.dovecot.org/latest/installation/upgrade/2.3-to-2.4.html says, doveconf -n tries it; %s"
+            % (path, version, whole)
         )
     if not added(path):
         return (

@@ -127,6 +127,32 @@ def test_a_program_that_is_another_packages(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "catalogue, repository, found",
+    [
+        ("pkg bind920", "FreeBSD-ports", ["updates of package bind918"]),
+        ("pkg", "FreeBSD-ports", ["updates of package bind918"]),
+        # without a catalogue, and of what was built here, nothing is known
+        ("", "FreeBSD-ports", []),
+        ("pkg", "unknown-repository", []),
+        ("pkg bind918", "FreeBSD-ports", []),
+    ],
+)
+def test_a_package_that_no_repository_has_any_more(monkeypatch, catalogue, repository, found):
+    def run(argv, *_rest):
+        if argv[:2] == ["pkg", "rquery"]:
+            assert argv[2:] == ["-U", "%n", "pkg", "bind918"]
+            return 0, catalogue.replace(" ", "\n"), ""
+        return 0, "bind918|9.18.37_2|dns/bind918|%s|0|1\n" % repository, ""
+
+    monkeypatch.setattr(host, "run", run)
+    wanted = {"role": "bind", "package": "bind918", "program": "", "rebuilt": False}
+    module = Module(packages=[wanted])
+    module.packages()
+    assert module.ids == found
+    assert all(one["remedy"] == "successor" and "9.18.37_2" in one["found"] for one in module.findings)
+
+
+@pytest.mark.parametrize(
     "record, rebuilt, stock, things",
     [
         (

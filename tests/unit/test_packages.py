@@ -119,6 +119,7 @@ DECLARED = {
     "postfix_destinations": ["$myhostname"],
     "postfix_install": True,
     "postfix_main_cf": [],
+    "postfix_map_type": "",
     "postfix_master_cf": [],
     "postfix_package": "postfix",
     "postfix_replace_package": False,
@@ -141,9 +142,10 @@ KEPT = {**OWN, "owners": {"postfix_package": {"program": "/usr/local/sbin/postco
 SASL = {
     "packages": ["postfix-sasl"],
     "owners": {"postfix_package": {"program": "/usr/local/sbin/postconf", "package": "postfix-sasl-3.10.13,1"}},
-    "postfix": {"types": ["cdb"], "server": ["cyrus", "dovecot"], "client": ["cyrus"]},
+    "postfix": {"types": ["cdb", "hash"], "server": ["cyrus", "dovecot"], "client": ["cyrus"]},
     "dovecot": "",
 }
+NO_DB = {**OWN, "postfix": {**OWN["postfix"], "types": ["cdb", "lmdb", "pcre"]}}
 BARE = {"packages": ["python311"], "owners": {}, "postfix": None}
 RELAY = {"postfix_main_cf": [{"name": "smtp_sasl_auth_enable", "value": "yes"}]}
 LDAP = {"postfix_main_cf": [{"name": "virtual_alias_maps", "value": "hash:/a, proxy:ldap:/usr/local/etc/ldap.cf"}]}
@@ -184,6 +186,35 @@ REPLACE = {"postfix_replace_package": True}
             {"postfix_tables": [{"name": "t", "type": "pgsql"}]},
             ["postfix_tables: t needs table type pgsql", "postfix-pgsql"],
         ),
+        # Berkeley DB
+        (OWN, {"postfix_main_cf": [{"name": "x", "value": "hash:/a, proxy:cdb:/b"}]}, None),
+        (NO_DB, {}, None),
+        (
+            NO_DB,
+            {"postfix_main_cf": [{"name": "virtual_alias_maps", "value": "hash:/usr/local/etc/postfix/virtual"}]},
+            [
+                "postfix_main_cf: virtual_alias_maps needs table type hash",
+                "without Berkeley DB",
+                "write lmdb in its place",
+                "postmap lmdb:FILE",
+            ],
+        ),
+        (NO_DB, {"postfix_map_type": "btree"}, ["postfix_map_type needs table type btree", "write lmdb in its place"]),
+        (
+            dict(NO_DB, postfix=dict(NO_DB["postfix"], types=["cdb"])),
+            {"postfix_tables": [{"name": "t", "type": "hash"}]},
+            ["postfix_tables: t needs table type hash", "write cdb in its place"],
+        ),
+        (
+            dict(NO_DB, postfix=dict(NO_DB["postfix"], types=["cdb"])),
+            {"postfix_main_cf": [{"name": "smtp_tls_session_cache_database", "value": "btree:${data_directory}/s"}]},
+            ["table type btree", "build one that has it"],
+        ),
+        # postconf -m dies of a main.cf that Postfix cannot read, which others say
+        (dict(OWN, postfix=dict(OWN["postfix"], types=[])), {"postfix_map_type": "hash"}, None),
+        (BARE, {"postfix_map_type": "hash"}, None),
+        (BARE, {"postfix_map_type": "sdbm"}, ["table type sdbm, which this Postfix has not; write lmdb"]),
+        (BARE, {"postfix_map_type": "sdbm", "rebuild_enabled": True}, None),
         (OWN, {"postfix_destinations": ["mysql:/a.cf"]}, ["postfix_destinations", "postfix-mysql"]),
         (OWN, {"postfix_main_cf": [{"name": "x", "value": "ldap:/a", "state": "absent"}]}, None),
         (OWN, {"postfix_main_cf": [{"name": "x", "value": "/a/ldap:b, cidr:/x/my-ldap:y"}]}, None),
@@ -211,6 +242,62 @@ def test_what_only_another_flavor_has_is_refused_with_both_names(probe, change, 
     assert len(problems) == bool(words), problems
     for word in words or ():
         assert problems[0].startswith("postfix_package: ") and word in problems[0], problems
+
+
+AFTER = {
+    "release": {"running": "15.0-RELEASE", "userland": "15.0-RELEASE-p1"},
+    "packages": [],
+    "owners": {"postfix_package": {"program": "/usr/local/sbin/postconf", "package": "postfix-sasl-3.10.13,1"}},
+    "abis": {
+        "bind920": "FreeBSD:15:amd64",
+        "postfix-sasl": "FreeBSD:15:amd64",
+        "nginx": "FreeBSD:14:amd64",
+        "odd": "of its own",
+    },
+    "missing": [],
+}
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        # what nothing here uses is its owner's
+        ({}, None),
+        ({"abis": {}}, None),
+        ({"abis": {"bind920": "of its own", "postfix-sasl": "FreeBSD:15:*"}}, None),
+        ({"release": {}, "abis": {"bind920": "FreeBSD:14:amd64"}}, None),
+        (
+            {"abis": {"bind920": "FreeBSD:14:amd64", "postfix-sasl": "FreeBSD:14:*"}},
+            [
+                "bind920 (FreeBSD:14:amd64), postfix-sasl (FreeBSD:14:*)",
+                "runs FreeBSD 15",
+                "pkg unlock -y bind920 postfix-sasl; pkg upgrade -fy",
+            ],
+        ),
+    ],
+)
+def test_what_another_major_release_left_behind_is_refused(change, words):
+    problems = packages.preflight_abi(AFTER | change, DECLARED)
+    assert len(problems) == bool(words), problems
+    for word in words or ():
+        assert problems[0].startswith("packages of another release: ") and word in problems[0], problems
+
+
+@pytest.mark.parametrize(
+    "missing, change, refused",
+    [
+        (["bind918"], {"bind_package": "bind918"}, True),
+        # it is there, or a repository has it
+        ([], {"bind_package": "bind918"}, False),
+        (["bind920"], {}, False),
+        (["bind918"], {"bind_package": "bind918", "rebuild_enabled": True}, False),
+        (["bind918"], {"bind_package": "bind918", "bind_install": False}, False),
+    ],
+)
+def test_a_port_that_is_gone_is_refused_by_the_name_of_its_successor(missing, change, refused):
+    problems = packages.preflight_gone(AFTER | {"missing": missing}, DECLARED | change)
+    assert len(problems) == refused
+    assert all("bind_package: bind918 left" in one and "set bind_package: bind920" in one for one in problems)
 
 
 def test_what_is_kept_is_named():

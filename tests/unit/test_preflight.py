@@ -280,6 +280,11 @@ WANTED = {
         ({"aliases": ALIASES}, {"replace": {}}),
         # nothing is bound there where no service is about to run
         ({"bound": {"127.0.0.1": ""}}, {"serves": []}),
+        # a jail's host may be of a later release
+        (
+            {"jailed": True, "pf": {"there": True}, "release": {"running": "15.0-RELEASE", "userland": "14.3-RELEASE"}},
+            {},
+        ),
         # pkg is not asked for where nothing is installed
         ({"pkg": False}, {"pkg_required": False}),
     ],
@@ -294,6 +299,10 @@ def test_a_good_host(change, wanted):
         ({"release": dict(GOOD["release"], running="13.4-RELEASE")}, ["13.4", "14.x, 15.x"]),
         ({"release": dict(GOOD["release"], userland="13.4-RELEASE")}, ["userland", "13.4"]),
         ({"release": {}}, ["unknown release"]),
+        (
+            {"release": {"running": "15.0-RELEASE", "userland": "14.3-RELEASE-p2"}},
+            ["not finished", "the kernel is 15.0-RELEASE, the userland 14.3-RELEASE-p2", "freebsd-update install"],
+        ),
         ({"sysctl": {"hw.physmem": str(512 * 2**20)}}, ["512 MB", "900"]),
         ({"disk": {"/": 5000, "/usr": 5000, "/var": 10}}, ["10 MB", "/var", "1000"]),
         ({"disk": {"/": 5000, "/usr": 5000}}, ["/var"]),
@@ -451,6 +460,31 @@ def test_addresses_that_are_declared_as_the_hosts_own_are_looked_for_there():
         "postfix_main_cf: smtp_bind_address: 192.0.2.2",
         "postfix_master_cf: bulk: smtp_bind_address: 192.0.2.3",
     ]
+
+
+def test_packages_are_read_with_the_release_they_are_for_and_what_no_repository_has(monkeypatch):
+    probe = load("roles/preflight/library/preflight_probe.py")
+    asked, rows = [], "bind918 dns/bind918 FreeBSD:14:amd64\npostgrey mail/postgrey FreeBSD:15:*\n"
+
+    def run(argv, *_rest):
+        asked.append(argv)
+        return 0, {"query": rows, "rquery": "postfix\n"}.get(argv[1], ""), ""
+
+    monkeypatch.setattr(probe.host, "run", run)
+    names, abis = probe.packages()
+    assert names == ["bind918", "dns/bind918", "mail/postgrey", "postgrey"]
+    assert abis == {"bind918": "FreeBSD:14:amd64", "postgrey": "FreeBSD:15:*"}
+    wanted = {
+        name: {"program": "x", "packages": [name]} for name in ("bind918", "postfix", "dovecot", "rspamd", "postgrey")
+    }
+    # of those that are neither there nor their programs
+    assert probe.missing(wanted, names, {"rspamd": {}}) == ["dovecot"]
+    assert asked[-1] == ["pkg", "rquery", "-U", "%n", "postfix", "dovecot"]
+    # where all is there nobody is asked
+    asked.clear()
+    assert probe.missing({"postgrey": wanted["postgrey"]}, names, {}) == [] and asked == []
+    monkeypatch.setattr(probe.host, "run", lambda *_: (1, "", ""))
+    assert probe.packages() == (None, {})
 
 
 def test_an_address_is_the_hosts_where_a_socket_takes_it(monkeypatch):

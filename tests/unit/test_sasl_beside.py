@@ -12,7 +12,11 @@ foreign, base = util("sokuhai.foreign_dovecot"), util("sokuhai.host")
 Refused = base.Refused
 preflight = load("roles/preflight/filter_plugins/preflight_dovecot.py").preflight_dovecot
 
-OWN = "protocols = imap\npassdb passwd-file {\n}\nservice auth {\n  client_limit = 300\n}\n!include_try conf.d/*.conf\n"
+VERSION = "# own\ndovecot_config_version = 2.4.0\n"
+OWN = (
+    VERSION
+    + "protocols = imap\npassdb passwd-file {\n}\nservice auth {\n  client_limit = 300\n}\n!include_try conf.d/*.conf\n"
+)
 
 
 class Serving(Host):
@@ -78,7 +82,9 @@ def test_one_file_is_added_and_the_rest_is_the_owners(host):
     again = host().present()
     assert not again["changed"] and host.calls == ["handshake"]
     # what it would be without our file counts, not what it is with it
-    (host.etc / "dovecot.conf").write_text("default_client_limit = 5000\n" + OWN.replace("  client_limit = 300\n", ""))
+    (host.etc / "dovecot.conf").write_text(
+        OWN.replace("  client_limit = 300\n", "").replace("protocols", "default_client_limit = 5000\nprotocols")
+    )
     assert host().present()["changed"] and "client_limit = 6600" in added.read_text()
 
 
@@ -146,11 +152,15 @@ def test_a_listener_that_comes_to_nothing_is_not_written(host):
 @pytest.mark.parametrize(
     "change, words",
     [
-        (lambda host: (host.etc / "dovecot.conf").write_text("protocols = imap\n"), ["!include_try sokuhai.conf"]),
+        (lambda host: (host.etc / "dovecot.conf").write_text(VERSION), ["!include_try sokuhai.conf"]),
+        (
+            lambda host: (host.etc / "dovecot.conf").write_text(OWN.replace(VERSION, "")),
+            ["sasl_replace_config: ", "first setting", "2.3-to-2.4", "Dovecot is 2.4.1-4"],
+        ),
         (lambda host: host.rc.update(dovecot_enable="NO"), ["sysrc dovecot_enable=YES"]),
         (lambda host: (host.folder / "sbin/dovecot").unlink(), ["there is no"]),
     ],
-    ids=["nothing is included", "not enabled", "no program"],
+    ids=["nothing is included", "written for 2.3", "not enabled", "no program"],
 )
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_where_it_cannot_be_had_the_message_says_what_to_do(host, change, words, check_mode):
@@ -170,9 +180,28 @@ def test_passwords_of_ours_are_refused_there_and_needed_elsewhere(host):
 
 
 def test_the_line_that_the_owner_added_is_enough(host):
-    (host.etc / "dovecot.conf").write_text("protocols = imap\n!include_try sokuhai.conf\n")
+    (host.etc / "dovecot.conf").write_text(VERSION + "!include_try sokuhai.conf\n")
     host().present()
     assert [path.name for path in host.added()] == ["sokuhai.conf"]
+
+
+@pytest.mark.parametrize(
+    "version, text, former",
+    [
+        ("2.3.21.1", "protocols = imap\n", ""),
+        ("2.4.1-4", "protocols = imap\n", "2.4.1-4"),
+        ("2.4.1-4", "protocols = imap\ndovecot_config_version = 2.4.0\n", "2.4.1-4"),
+        ("2.4.1-4", "\n# own\n dovecot_config_version=2.4.0\n", ""),
+        # there the setting may come from the file that is included; doveconf knows
+        ("2.4.1-4", "!include versions.conf\n", ""),
+        ("2.10.0", "protocols = imap\n", "2.10.0"),
+        ("nothing that is a version", "protocols = imap\n", ""),
+    ],
+)
+def test_a_configuration_of_2_3_is_known_where_dovecot_is_2_4(host, version, text, former):
+    host.program("sbin/dovecot", f"echo '{version} (0)'\n")
+    (host.etc / "dovecot.conf").write_text(text)
+    assert foreign.former_language(f"{host.etc}/dovecot.conf", f"{host.folder}/sbin/dovecot") == former
 
 
 def test_the_operators_word_replaces_it_and_the_added_file_goes(host):

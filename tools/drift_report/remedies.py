@@ -18,6 +18,7 @@ KNOWN = {
     "mode": None,
     "package": None,
     "upgrade": None,
+    "successor": None,
     "refused": None,
 }
 #: Roles whose results rebuild.yml puts right

@@ -254,6 +254,10 @@ WORDS = {
         "pkg upgrade it as soon as the repository has a fixed version, then run site.yml",
         "修正版がリポジトリに出たら pkg upgrade で更新し、site.yml を実行します。",
     ),
+    "remedy_successor": (
+        "the port is gone and the package gets no more fixes: install its successor and declare it, docs/upgrade.md",
+        "この port は削除され、修正は届きません。後継を入れて宣言します（docs/upgrade.md）。",
+    ),
     "remedy_refused": (
         "the message says what to change; the role is not judged beyond it",
         "メッセージが示す箇所を直します。このロールのそれ以降は判定していません。",

@@ -236,13 +236,30 @@ class Probe:
         audit = os.path.exists(VULNERABILITIES)
         if not audit:
             self.notes.append("known vulnerabilities: there is no %s yet (pkg audit -F)" % VULNERABILITIES)
+        local = {"%(name)s-%(version)s" % one for one in installed if one["local"]}
+        found = {}
         for wanted in self.p["packages"]:
             fulls = [
                 "%(name)s-%(version)s" % one for one in installed if wanted["package"] in (one["name"], one["origin"])
             ]
-            found = self.brought(wanted, fulls)
-            for full in found if audit and not wanted["rebuilt"] else ():
+            found[wanted["role"], wanted["package"]] = wanted, self.brought(wanted, fulls)
+        self.offered([(wanted, full) for wanted, each in found.values() for full in each if full not in local])
+        for wanted, fulls in found.values():
+            for full in fulls if audit and not wanted["rebuilt"] else ():
                 self.audit(wanted, full)
+
+    def offered(self, came):
+        """What came from a repository, and is in none any more: the port is gone, and pkg upgrade leaves the package as it is. came: [(wanted, NAME-VERSION)]."""
+        names = sorted({full.rpartition("-")[0] for _wanted, full in came})
+        # pkg itself is in each of FreeBSD's: without a catalogue nothing is known
+        offered = host.run(["pkg", "rquery", "-U", "%n", "pkg", *names])[1].split() if names else []
+        for wanted, full in came if "pkg" in offered else ():
+            name = full.rpartition("-")[0]
+            if name not in offered:
+                thing = "updates of package %s" % name
+                self.report(
+                    wanted["role"], thing, thing, "in a repository", "in none (%s stays)" % full, remedy="successor"
+                )
 
     def brought(self, wanted, fulls):
         """Return the packages (NAME-VERSION) to look up: *fulls*, or the one that the program came with instead, which is a finding."""

@@ -47,6 +47,12 @@ def _checks(probe, wanted):
         not all(good),
         f"preflight_releases: this host's {which} is {text or 'of an unknown release'}, supported are {releases}",
     )
+    # a jail's host may be of a later release
+    yield (
+        all(good) and not probe["jailed"] and kernel.partition(".")[0] != userland.partition(".")[0],
+        f"an upgrade of FreeBSD that is not finished: the kernel is {kernel}, the userland {userland}. Finish it first (freebsd-update install, or pkg "
+        "upgrade -r FreeBSD-base), with its packages (pkg upgrade -fy), and reboot",
+    )
     memory = int(probe["sysctl"].get("hw.physmem", 0)) // 2**20
     yield (
         memory < wanted["min_ram_mb"],

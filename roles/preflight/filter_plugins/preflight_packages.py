@@ -17,7 +17,15 @@ FLAVORS = {
 PACKAGES = {"postfix", *FLAVORS.values()}
 #: Packages of other mailers that pkg(8) would take away for Postfix: CONFLICTS_INSTALL of mail/postfix.
 CONFLICTS = ("courier", "opensmtpd", "opensmtpd-devel", "sendmail", "sendmail-devel")
-TYPE = re.compile(r"(?<![\w/.-])(%s):" % "|".join(name for kind, name in FLAVORS if kind == "types"))
+#: Table types that postmap(1) builds, and which of them every package has: hash and btree by libc's Berkeley DB (HAS_DB of src/util/sys_defs.h, up to
+#: FREEBSD16), lmdb and cdb by options of the port that are on. A Postfix built with -DNO_DB has neither of the first (NON_BERKELEYDB_README).
+INDEXED = ("hash", "btree", "lmdb", "cdb", "dbm", "sdbm")
+PACKAGED = ("hash", "btree", "lmdb", "cdb")
+TYPE = re.compile(r"(?<![\w/.-])(%s):" % "|".join([name for kind, name in FLAVORS if kind == "types"] + list(INDEXED)))
+#: What left FreeBSD's ports, and what took its place: {package: (when, successor)}.
+GONE = {
+    "bind918": ("2026-06-30", "bind920"),
+}
 #: How a kind is called in a message.
 WORDS = {
     "types": "table type %s",
@@ -88,6 +96,7 @@ def needs(declared):
     options += [
         (f"postfix_tables: {table['name']}", "", f"{table.get('type')}:") for table in declared["postfix_tables"]
     ]
+    options.append(("postfix_map_type", "", f"{declared['postfix_map_type']}:"))
     for where, name, value in options:
         text = str(value)
         for found_type in TYPE.findall(text):
@@ -114,7 +123,12 @@ def preflight_postfix(probe, declared):
     # where there is none and none is to come, module postfix_info says so
     for (kind, name), where in needs(declared).items() if there or installs else ():
         flavor, what = FLAVORS.get((kind, name)), WORDS[kind] % name
-        if installs:
+        if kind == "types" and name in INDEXED:
+            # what is built here has the options of ports_list
+            has = (INDEXED if declared["rebuild_enabled"] else PACKAGED) if installs else there["types"]
+            if has and name not in has:
+                problems.append(_indexed(where, name, [one for one in ("lmdb", "cdb", "hash") if one in has]))
+        elif installs:
             # what is built here has the options of ports_list
             has = package not in PACKAGES or declared["rebuild_enabled"] or flavor in (None, package)
             if not has:
@@ -135,9 +149,63 @@ def preflight_postfix(probe, declared):
     return problems
 
 
+def _indexed(where, name, others):
+    """Return the message about a table type, which the Postfix has not. others: those that could take its place, the best first."""
+    # a cache is written by Postfix, and cdb is only read
+    others = [one for one in others if name != "btree" or one != "cdb"]
+    gone = ": it was built without Berkeley DB" if name in ("hash", "btree") else ""
+    remedy = (
+        f"write {others[0]} in its place, and build what is not of postfix_tables with postmap {others[0]}:FILE"
+        if others
+        else "build one that has it"
+    )
+    return f"postfix_package: {where} needs table type {name}, which this Postfix has not{gone}; {remedy}"
+
+
+def preflight_gone(probe, declared):
+    """Return what is wrong with packages that are to be installed and that FreeBSD's ports have no more, a list of messages."""
+    wanted = preflight_programs(declared)
+    return [
+        f"{variable}: {name} left FreeBSD's ports on {GONE[name][0]}, and no repository of this host has it: set {variable}: {GONE[name][1]}"
+        for variable, one in sorted(wanted.items())
+        for name in one["packages"]
+        if name in GONE and name in probe["missing"] and not declared["rebuild_enabled"]
+    ]
+
+
+def preflight_abi(probe, declared):
+    """Return what is wrong with packages that another major release of FreeBSD left behind, a list of messages.
+
+    Their programs need libraries that went with it, and start no more at the next restart. Packages that nothing here uses are their owner's.
+    """
+    used = {name for one in preflight_programs(declared).values() for name in one["packages"]}
+    used |= {owner["package"].rpartition("-")[0] for owner in probe["owners"].values()}
+    major = probe["release"].get("userland", "").partition(".")[0]
+    former = {
+        name: abi
+        for name, abi in sorted(probe["abis"].items())
+        if name in used and major.isdigit() and _major(abi) not in ("", major)
+    }
+    if not former:
+        return []
+    # what was built here is locked, and pkg upgrade passes over it
+    return [
+        f"packages of another release: {', '.join('%s (%s)' % one for one in former.items())}, and this host runs FreeBSD {major}: upgrade all packages "
+        f"first, as root: pkg-static install -fy pkg; pkg unlock -y {' '.join(former)}; pkg upgrade -fy"
+    ]
+
+
+def _major(abi):
+    """Return the major release (str) in pkg's ABI, "15" of FreeBSD:15:amd64; "" where it has none."""
+    found = re.match(r"FreeBSD:(\d+):", abi)
+    return found.group(1) if found else ""
+
+
 class FilterModule:
     def filters(self):
         return {
+            "preflight_abi": preflight_abi,
+            "preflight_gone": preflight_gone,
             "preflight_kept": preflight_kept,
             "preflight_postfix": preflight_postfix,
             "preflight_programs": preflight_programs,

@@ -19,7 +19,7 @@ RETURN = r"""
 probe:
   description: >-
     system alone where that is not FreeBSD; else also sysctl, tunable, writable, settable, kenv, ours, settings, classes, login_conf_splits, running, named, pf,
-    jailed, bound, release, disk, kept, pkg, packages, owners, postfix, replaced, dovecot, aliases, leftovers
+    jailed, bound, release, disk, kept, pkg, packages, abis, owners, missing, postfix, replaced, dovecot, aliases, leftovers
   type: dict
   returned: always
 """
@@ -111,10 +111,26 @@ def serving():
 
 
 def packages():
-    """Return the names and the origins (list of str) of what is installed, or None where there is no pkg: asked, pkg(7) would be fetched."""
+    """Return (names and origins, list of str; {name: ABI such as FreeBSD:15:amd64}) of what is installed, or (None, {}) where there is no pkg.
+
+    Asked then, pkg(7) would be fetched.
+    """
     if host.run(["pkg", "-N"])[0]:
-        return None
-    return sorted(set(host.run(["pkg", "query", "%n %o"])[1].split()))
+        return None, {}
+    rows = [line.split() for line in host.run(["pkg", "query", "%n %o %q"])[1].splitlines()]
+    rows = [row for row in rows if len(row) == 3]
+    return sorted({word for row in rows for word in row[:2]}), {name: abi for name, _origin, abi in rows}
+
+
+def missing(programs, packages, found):
+    """Return the packages (list of str) that are to be installed and that no repository has, by the catalogues that are here. pkg(8) without any knows of none.
+
+    programs: the option. found: of owners().
+    """
+    wanted = [one for name, each in programs.items() if name not in found for one in each["packages"]]
+    wanted = [name for name in wanted if name not in packages]
+    offered = host.run(["pkg", "rquery", "-U", "%n", *wanted])[1].split() if wanted else []
+    return [name for name in wanted if name not in offered]
 
 
 def bound(address):
@@ -166,7 +182,10 @@ def probe(params):
     system = os.uname().sysname
     if system != "FreeBSD":
         return {"system": system}
-    own, installed = Host(), packages()
+    own = Host()
+    installed, abis = packages()
+    # asked without pkg, pkg(7) would fetch it
+    owned = {} if installed is None else owners(params["programs"], installed)
     jailed = host.sysctl("security.jail.jailed") == "1"
     # not -k: a jail has no kernel, and freebsd-version(1) ends where it misses it
     release = host.run(["freebsd-version", "-ru"])[1].split()
@@ -183,8 +202,9 @@ def probe(params):
         "kept": sorted(os.listdir(KEPT)) if os.path.isdir(KEPT) else [],
         "pkg": installed is not None,
         "packages": installed or [],
-        # asked without pkg, pkg(7) would fetch it
-        "owners": {} if installed is None else owners(params["programs"], installed),
+        "abis": abis,
+        "owners": owned,
+        "missing": [] if installed is None else missing(params["programs"], installed, owned),
         "postfix": postfix(),
         **serving(),
     }

@@ -11,6 +11,7 @@ CACHE = "/var/cache/pkg"
 NAME = "FreeBSD-ports"
 PKG = "2.4.2"
 OSVERSION = "1500068"
+ABI = "FreeBSD:15:amd64"
 POSTFIX_ON = "BLOCKLISTD CDB DOCS EAI LMDB PCRE2 TLS TLSRPT"
 POSTFIX_OFF = "BDB INST_BASE LDAP MONGO MYSQL NIS PGSQL SASLKMIT SASLKRB5 SQLITE TEST"
 # options that a package was built with, (on, off): the ports' defaults
