@@ -78,6 +78,9 @@ WRKDIR?=	${WRKDIRPREFIX}${.CURDIR}/work
 .else
 WRKDIR?=	${WRKDIRPREFIX}${.CURDIR}/work-${FLAVOR}
 .endif
+.if defined(NO_WRKSUBDIR)
+WRKSRC?=	${WRKDIR}
+.endif
 WRKSRC?=	${WRKDIR}/${DISTNAME}
 STAGEDIR?=	${WRKDIR}/stage
 METADIR=	${WRKDIR}/.metadir

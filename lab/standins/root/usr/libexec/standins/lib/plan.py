@@ -5,6 +5,7 @@ import re
 import tarfile
 
 import packages
+import remote
 import repository
 from packages import title
 
@@ -35,8 +36,10 @@ def compare(a, b):
 class Plan:
     """What an installation brings: steps are (manifest, where its files are, automatic), in their order."""
 
-    def __init__(self, db, force):
-        self.db, self.force, self.steps = db, force, []
+    def __init__(self, db, force, own=None, only=False):
+        """own: {name: keys} of the repositories that are asked before FreeBSD's; only: and no other is (-r)."""
+        self.db, self.force, self.own, self.only, self.steps = db, force, own or {}, only, []
+        self.keys = {}
 
     def names(self):
         return {manifest["name"] for manifest, *_ in self.steps}
@@ -52,7 +55,15 @@ class Plan:
 
     def name(self, name, automatic):
         """A package of the repository, where it is newer than what is installed, or forced."""
-        offers = repository.catalogue().values()
+        for manifest, keys in remote.offers(self.own, name)[:1]:
+            package = self.db.get(manifest["name"])
+            if package and not self.force and compare(package["version"], manifest["version"]) >= 0:
+                return
+            if package and package["locked"]:
+                raise Refused(f"{title(package)} is locked and may not be modified")
+            self.add(manifest, remote.package(manifest), automatic, keys)
+            return
+        offers = [] if self.only else repository.catalogue().values()
         offer = next((one for one in offers if name in (one.name, f"{one.name}-{one.version}", one.origin)), None)
         if offer is None:
             raise Refused(f"No packages available to install matching '{name}' have been found in the repositories")
@@ -63,16 +74,17 @@ class Plan:
             raise Refused(f"{title(package)} is locked and may not be modified")
         self.add(repository.manifest(offer.name), packages.Tree(repository.tree(offer)), automatic)
 
-    def add(self, manifest, source, automatic):
+    def add(self, manifest, source, automatic, keys=None):
         for need in manifest["deps"]:
             if need not in self.names() and not self.db.get(need):
                 self.name(need, automatic=True)
         if manifest["name"] not in self.names():
             self.steps.append((manifest, source, automatic))
+            self.keys[manifest["name"]] = keys
 
     def in_the_way(self):
         """Installed packages of other names that have a file which one of the repository's brings. Neither a locked one nor a package file's conflict is seen."""
-        ours = [step for step in self.steps if not isinstance(step[1], packages.Archive)]
+        ours = [step for step in self.steps if type(step[1]) is not packages.Archive]
         return [package for package in self.sharing(ours) if not package["locked"]]
 
     def sharing(self, steps):
@@ -90,15 +102,22 @@ class Plan:
                 )
 
     def remote(self):
-        """Where those that are of the repository lie once they were fetched."""
-        steps = [step for step in self.steps if not isinstance(step[1], packages.Archive)]
-        return [f"{repository.CACHE}/{title(manifest)}.pkg" for manifest, *_ in steps]
+        """Where those that are of a repository lie once they were fetched."""
+        steps = [step for step in self.steps if type(step[1]) is not packages.Archive]
+        return [
+            source.path if isinstance(source, remote.Package) else f"{repository.CACHE}/{title(manifest)}.pkg"
+            for manifest, source, _automatic in steps
+        ]
 
     def fetched(self):
         return all(os.path.exists(path) for path in self.remote())
 
     def fetch(self):
-        for path in self.remote():
+        own = {source.path for _manifest, source, _automatic in self.steps if isinstance(source, remote.Package)}
+        for manifest, source, _automatic in self.steps:
+            if isinstance(source, remote.Package):
+                remote.fetch(manifest, self.keys[manifest["name"]])
+        for path in set(self.remote()) - own:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "w"):
                 pass

@@ -138,6 +138,9 @@ def catalogue():
             (f"python{py}",),
         ),
         Offer("doas", have["doas"], "security/doas", "Simple sudo alternative to run commands as another user", "doas"),
+        # stand-ins of root/usr/share/standins/ports
+        Offer("poudriere", "3.4.8", "ports-mgmt/poudriere", "Port build and test system", "poudriere"),
+        Offer("darkhttpd", "1.17", "www/darkhttpd", "Simple, static web server", "darkhttpd"),
     ]
     dovecot = next(offer for offer in offers if offer.name == "dovecot")
     if not dovecot.version.startswith("2.3"):
