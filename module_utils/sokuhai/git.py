@@ -2,9 +2,10 @@
 """One commit of a repository, fetched and checked, in a directory that is there whole or not at all."""
 
 import os
+import re
 import shutil
 
-from ansible.module_utils.sokuhai import pkg
+from ansible.module_utils.sokuhai import host, pkg
 from ansible.module_utils.sokuhai.host import PATH, Refused, environment, must
 
 
@@ -18,6 +19,19 @@ def git(*words):
 def there():
     """Return whether this host has git."""
     return shutil.which("git", path=PATH) is not None
+
+
+def head(tree):
+    """Return (branch, commit) of a git checkout without git; (None, None) where it is not one."""
+    text = (host.read(os.path.join(tree, ".git/HEAD")) or "").strip()
+    match = re.match(r"ref: (refs/heads/(\S+))$", text)
+    if not match:
+        return None, text if re.match(r"[0-9a-f]{40}$", text) else None
+    ref, branch = match.groups()
+    packed = re.compile(r"^([0-9a-f]{40}) %s$" % re.escape(ref), re.M)
+    commit = (host.read(os.path.join(tree, ".git", ref)) or "").strip()
+    found = packed.search(host.read(os.path.join(tree, ".git/packed-refs")) or "")
+    return branch, commit or (found.group(1) if found else None)
 
 
 def bring():

@@ -20,6 +20,7 @@ LONGEST = (
     "drift_singly",
     "schedule",
     "many_hosts",
+    "builder",
     "upgrade",
     "postfix_transaction",
     "older_generation",

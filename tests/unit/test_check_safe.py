@@ -70,8 +70,8 @@ CONTROLLER = {
         "pause",
     )
 } | {"preflight_declared"}
-#: What they answer in check mode depends on the system; FreeBSD's branch predicts.
-PREDICTS = {"ansible.builtin.service"}
+#: What they answer in check mode depends on the system, of which FreeBSD's branch predicts, or is what the module answers that is followed.
+PREDICTS = {"ansible.builtin.service", "followed"}
 #: Registered, and left out of check mode, since there is nothing to be asked there: what a run would have installed or built only then.
 NOT_THERE_YET = {
     "Ask the named that was just installed",

@@ -279,7 +279,7 @@ def test_a_git_checkout_is_read_without_git(tmp_path, files, found):
     for name, text in files.items():
         (tmp_path / ".git" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / ".git" / name).write_text(text)
-    assert branch.head(str(tmp_path)) == found
+    assert util("sokuhai.git").head(str(tmp_path)) == found
 
 
 @pytest.mark.parametrize("mark", ["unknown-repository", ""], ids=["pkg to 2.8.4", "pkg since"])

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from role_modules import answer_of, load, util
 
-branch, shared = util("ports_branch"), util("sokuhai.host")
+git_head, shared = util("sokuhai.git").head, util("sokuhai.host")
 module = load("roles/ports/library/ports_tree.py")
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
@@ -44,7 +44,7 @@ def test_the_newest_quarter_comes_whole_and_twice_is_no_change(upstream):
     assert answer_of(module, check_mode=True, **want)["changed"] and not pathlib.Path(upstream["tree"]).exists()
     answer = answer_of(module, **want)
     assert (answer["changed"], answer["branch"], answer["commit"]) == (True, "2026Q4", upstream["commits"]["2026Q4"])
-    assert branch.head(upstream["tree"]) == ("2026Q4", upstream["commits"]["2026Q4"])
+    assert git_head(upstream["tree"]) == ("2026Q4", upstream["commits"]["2026Q4"])
     assert pathlib.Path(upstream["tree"], "Mk/bsd.port.mk").read_text() == "2026Q4"
     assert answer_of(module, **want)["changed"] is False
     assert list(pathlib.Path(upstream["tree"]).parent.glob("*.sokuhai-new")) == []

@@ -64,7 +64,7 @@ def ports_twice(extra):
 def ports_problems(ports, values):
     """What is wrong with the declared values; messages (list of str) that begin with the variable's name.
 
-    ports: as ports_merge returns them. values: {method, repository_url, repository_pubkey, branch, tree_commit (str), fd_setsize (int)}.
+    ports: as ports_merge returns them. values: {method, repository_url, repository_pubkey, repository_key, branch, tree_commit (str), fd_setsize (int)}.
     """
     checks = [check for port in ports for check in _of_port(port, values["fd_setsize"])] + list(_of_all(values))
     return [message for wrong, message in checks if wrong]
@@ -111,7 +111,13 @@ def _of_all(values):
     yield (
         repository and not values["repository_pubkey"],
         "ports_repository_pubkey: is empty; it is the path on the host of the public key that your repository is signed with "
-        "(poudriere.conf: PKG_REPO_SIGNING_KEY)",
+        "(poudriere.conf: PKG_REPO_SIGNING_KEY); or set ports_repository_key",
+    )
+    key = values.get("repository_key", "")
+    pem = r"-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]+-----END PUBLIC KEY-----\n?"
+    yield (
+        key and not re.fullmatch(pem, key),
+        "ports_repository_key: is not a public key; it is what builder.yml prints, from -----BEGIN PUBLIC KEY----- to its end",
     )
     known = branch in ("auto", "main", "quarterly") or re.fullmatch(r"\d{4}Q[1-4]", branch)
     yield not known, f"ports_branch = {branch!r}: auto, main, quarterly, or a quarter such as 2026Q4"

@@ -26,7 +26,7 @@ from ansible.module_utils import ports_branch
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ports_options import PORT, SETTINGS
 from ansible.module_utils.ports_state import Port
-from ansible.module_utils.sokuhai import pkg
+from ansible.module_utils.sokuhai import git, pkg
 from ansible.module_utils.sokuhai.host import Refused
 
 
@@ -43,7 +43,7 @@ def judge_tree(settings):
             "there is no ports tree in %s. Fetch it: pkg install -y git-lite && %s (or set ports_tree_fetch to git)"
         )
         return problem % (tree, clone), ""
-    found = ports_branch.head(tree)[0]
+    found = git.head(tree)[0]
     problem, note = ports_branch.judge(found, wanted, now)
     if problem:
         problem += ". Bring the right one: mv %s %s.old && %s; or set ports_branch to %s" % (tree, tree, clone, found)

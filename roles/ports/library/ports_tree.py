@@ -70,7 +70,7 @@ def newest(want):
 def bring(want, check):
     """Return {changed, branch, commit}. Raises Refused, and leaves the tree as it is then."""
     tree, there = want["tree"], ports_branch.there(want["tree"])
-    branch, commit = ports_branch.head(tree) if there else (None, None)
+    branch, commit = git.head(tree) if there else (None, None)
     pinned = want["commit"] and commit == want["commit"]
     if there and want["commit"] and not pinned and not want["update"]:
         raise Refused(

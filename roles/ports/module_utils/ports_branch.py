@@ -44,19 +44,6 @@ def quarter(now):
     return "%dQ%d" % (day.tm_year, (day.tm_mon - 1) // 3 + 1)
 
 
-def head(tree):
-    """Return (branch, commit) of a git checkout without git; (None, None) where it is not one."""
-    text = (host.read(os.path.join(tree, ".git/HEAD")) or "").strip()
-    match = re.match(r"ref: (refs/heads/(\S+))$", text)
-    if not match:
-        return None, text if re.match(r"[0-9a-f]{40}$", text) else None
-    ref, branch = match.groups()
-    packed = re.compile(r"^([0-9a-f]{40}) %s$" % re.escape(ref), re.M)
-    commit = (host.read(os.path.join(tree, ".git", ref)) or "").strip()
-    found = packed.search(host.read(os.path.join(tree, ".git/packed-refs")) or "")
-    return branch, commit or (found.group(1) if found else None)
-
-
 def judge(branch, wanted, now):
     """Return (problem, note), each a str or "": the tree's branch (None: unknown) against *wanted*: main, quarterly, a quarter, None for unknown.
 

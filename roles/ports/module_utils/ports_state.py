@@ -5,9 +5,9 @@ import json
 import os
 import tempfile
 
-from ansible.module_utils import ports_branch, ports_judge, ports_make
+from ansible.module_utils import ports_judge, ports_make
 from ansible.module_utils.ports_options import job_of, title
-from ansible.module_utils.sokuhai import blocks, host, limits, pkg, process
+from ansible.module_utils.sokuhai import blocks, git, host, limits, pkg, process
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused
 
@@ -168,7 +168,7 @@ class Port:
 
     def commit(self):
         """Return the commit (str) of the ports tree, or None."""
-        return ports_branch.head(self.settings["tree"])[1]
+        return git.head(self.settings["tree"])[1]
 
     def start(self):
         """Return the record that a build starts from: a package that is ready by the same declaration is not built again."""
