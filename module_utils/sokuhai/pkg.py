@@ -81,21 +81,48 @@ def removed_by(names):
     return dict(re.findall(r"^\t(\S+): (\S+)", block[1], re.M)) if block else {}
 
 
-def update():
-    """Fetch the catalogues of the enabled repositories. Return "", or what is wrong with them: the end of a message.
+def catalogues():
+    """Fetch the catalogues of the enabled repositories. Return (names of those out of reach (list), whether one's signature is not valid (bool)).
 
     By itself pkg install installs nothing when the last of them is out of reach, also of what another one has (pkgcli_update in its src/update.c), and
     FreeBSD enables one that few mirrors have: FreeBSD-ports-kmods. With -U it goes by the catalogues that are here.
     """
     _status, out, err = host.run(["pkg", "update"], None, {**host.ENV, "ASSUME_ALWAYS_YES": "yes"})
     lost = dict.fromkeys(re.findall(r"^Unable to update repository (\S+)", out + "\n" + err, re.M))
+    # pkg removes its catalogue, and ends well (2.8.4)
+    return list(lost), "Invalid signature, removing" in err
+
+
+def trouble(lost, unsigned):
+    """Return what is wrong with the repositories, as catalogues() has it: the end of a message, or ""."""
     if not lost:
-        # pkg removes its catalogue, and ends well (2.8.4)
-        return "; pkg update: a repository's signature is not valid" if "Invalid signature, removing" in err else ""
+        return "; pkg update: a repository's signature is not valid" if unsigned else ""
     return (
         "; out of reach: %s, enabled in pkg's configuration (pkg -vv). A repository that this host is not to have is disabled by `%s: { enabled: no }` "
-        "in /usr/local/etc/pkg/repos/FreeBSD.conf" % (", ".join(lost), next(iter(lost)))
+        "in /usr/local/etc/pkg/repos/FreeBSD.conf" % (", ".join(lost), lost[0])
     )
+
+
+def update():
+    """Fetch the catalogues, and return trouble() of them."""
+    return trouble(*catalogues())
+
+
+def unavailable(names):
+    """Return why *names* and what they depend on cannot be installed now, a list of messages. Fetches the catalogues of the repositories, and nothing else.
+
+    pkg(8) prints a package's repository where it knows of more than one (pkg_repos_total_count() in its src/utils.c).
+    """
+    if not names:
+        return []
+    lost, unsigned = catalogues()
+    _status, out, err = host.run(["pkg", "install", "-nU", *names], None)
+    unknown = dict.fromkeys(re.findall(r"No packages available to install matching '([^']+)'", out + err))
+    if unknown:
+        return ["no repository has %s%s" % (", ".join(unknown), trouble(lost, unsigned))]
+    plan = re.findall(r"^\t(\S+): \S+(?: -> \S+)?(?: \[(\S+)\])?", out.partition("to be INSTALLED:")[2], re.M)
+    needed = [name for name, repository in plan if repository in lost or (lost and not repository)]
+    return ["%s could not be fetched%s" % (", ".join(needed), trouble(lost, unsigned))] if needed else []
 
 
 def install(names, replace=False):
@@ -105,13 +132,13 @@ def install(names, replace=False):
     """
     if not names:
         return
-    lost = update()
+    wrong = update()
 
     def pkg_install(options):
         status, out, err = host.run(["pkg", "install", options, *names], None, {**host.ENV, "ASSUME_ALWAYS_YES": "yes"})
         if status:
             said = " ".join((err or out).split()[-60:])
-            raise host.Refused("pkg install %s: %s%s" % (" ".join(names), said, lost))
+            raise host.Refused("pkg install %s: %s%s" % (" ".join(names), said, wrong))
         return err or out
 
     pkg_install("-yFU")

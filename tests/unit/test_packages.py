@@ -7,6 +7,7 @@ from role_modules import load, util
 base, pkg = util("sokuhai.host"), util("sokuhai.pkg")
 package = load("roles/sokuhai/library/sokuhai_package.py")
 packages = load("roles/preflight/filter_plugins/preflight_packages.py")
+probe = load("roles/preflight/library/preflight_probe.py")
 
 # as pkg words it (src/utils.c): up to 2.4 what goes comes first, with 2.8.4 last
 PLAN = """The following 2 package(s) will be affected (of 0 checked):
@@ -25,7 +26,7 @@ class Host:
 
     def __init__(self, monkeypatch, *there, **programs):
         self.there, self.programs, self.calls, self.conflict = set(there), programs, [], None
-        self.lost, self.unsigned = [], False
+        self.lost, self.unsigned, self.repository = [], False, " [FreeBSD-ports]"
         monkeypatch.setattr(base, "run", self.run)
         monkeypatch.setattr(pkg, "program", lambda name: f"/usr/local/sbin/{name}" if name in programs else None)
 
@@ -41,7 +42,8 @@ class Host:
             return int(bool(said)), said, "pkg: Invalid signature, removing repository.\n" if self.unsigned else ""
         if argv[2] == "-nU":
             places = {place: REMOVED if place == self.conflict else "" for place in ("first", "last")}
-            return 1, PLAN.format(**places), ""
+            unknown = "pkg: No packages available to install matching 'gone'\n" if "gone" in argv else ""
+            return 1, "" if unknown else PLAN.format(**places).replace(" [FreeBSD-ports]", self.repository), unknown
         assert env["ASSUME_ALWAYS_YES"] == "yes"
         if "gone" in argv:
             return 1, "", "pkg: No packages available to install matching 'gone'\n"
@@ -86,6 +88,48 @@ def test_a_repository_out_of_reach_that_is_not_needed_stops_nothing_and_is_named
         pkg.install(["gone"])
 
 
+def test_what_no_repository_has_now_is_known_before_anything_is_installed(monkeypatch):
+    host = Host(monkeypatch)
+    assert pkg.unavailable([]) == [] and host.calls == []
+    assert pkg.unavailable(["postfix"]) == []
+    host.lost = ["FreeBSD-ports-kmods"]
+    assert pkg.unavailable(["postfix"]) == [], "nothing of it is needed"
+    host.lost.append("FreeBSD-ports")
+    (said,) = pkg.unavailable(["postfix"])
+    assert said.startswith("postfix could not be fetched; out of reach: FreeBSD-ports-kmods, FreeBSD-ports, ")
+    (said,) = pkg.unavailable(["postfix", "gone"])
+    assert said.startswith("no repository has gone; out of reach: ")
+    host.lost, host.unsigned = [], True
+    assert pkg.unavailable(["gone"]) == ["no repository has gone; pkg update: a repository's signature is not valid"]
+    assert {call.partition(" ")[0] for call in host.calls} == {"", "-nU"}, "nothing is installed for a look"
+
+
+def test_the_only_repository_is_not_printed_and_known_all_the_same(monkeypatch):
+    host = Host(monkeypatch)
+    host.repository = ""
+    assert pkg.unavailable(["postfix"]) == []
+    host.lost = ["FreeBSD-ports"]
+    assert pkg.unavailable(["postfix"])[0].startswith("postfix could not be fetched; out of reach: FreeBSD-ports, ")
+
+
+def test_what_a_run_is_to_install_is_looked_for_and_nothing_else(monkeypatch):
+    asked = []
+    monkeypatch.setattr(probe.pkg, "unavailable", lambda names: asked.append(names) or ["no repository has it"])
+    monkeypatch.setattr(probe.pkg, "program", {"named": "/usr/local/sbin/named"}.get)
+    programs = {
+        "bind_package": {"program": "named", "packages": ["bind920"], "role": "bind"},
+        "postfix_package": {"program": "postconf", "packages": ["postfix"], "role": "postfix"},
+        "sasl_packages": {
+            "program": "/usr/local/sbin/dovecot",
+            "packages": ["dovecot", "mail/dovecot24"],
+            "role": "sasl",
+        },
+    }
+    assert probe.unavailable(["bind", "postfix", "sasl"], programs, ["dovecot"]) == ["no repository has it"]
+    probe.unavailable(["bind"], programs, [])
+    assert asked == [["postfix", "mail/dovecot24"], []]
+
+
 @pytest.mark.parametrize(
     "owner, replace, found",
     [
@@ -128,6 +172,10 @@ DECLARED = {
     "rebuild_enabled": False,
     "sasl_enabled": True,
     "sasl_install": False,
+    "spf_agent": "python",
+    "spf_install": True,
+    "spf_mode": "none",
+    "spf_package": "mail/py-spf-engine",
     "sasl_packages": ["dovecot24"],
     "sokuhai_smarthost": {},
     "sasl_recipients_limited": True,
@@ -311,4 +359,8 @@ def test_what_is_kept_is_named():
     ]
     assert set(packages.preflight_programs(DECLARED)) == {"bind_package", "postfix_package"}
     own = packages.preflight_programs({**DECLARED, "sasl_install": True})
-    assert own["sasl_recipients_package"] == {"program": "/usr/local/bin/postfwd", "packages": ["postfix-postfwd"]}
+    assert own["sasl_recipients_package"] == {
+        "program": "/usr/local/bin/postfwd",
+        "packages": ["postfix-postfwd"],
+        "role": "sasl",
+    }

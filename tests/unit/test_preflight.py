@@ -246,6 +246,7 @@ def test_a_possible_shared_value(domain):
 GOOD = {
     "release": {"running": "15.0-RELEASE", "userland": "15.0-RELEASE-p1"},
     "jailed": False,
+    "unavailable": [],
     "pf": {"there": False},
     "bound": {"127.0.0.1": "127.0.0.1"},
     "sysctl": {"hw.physmem": "4271390720"},
@@ -313,6 +314,10 @@ def test_a_good_host(change, wanted):
         ),
         ({"leftovers": {"bind": ["/etc/rc.conf:2 sets named_flags"]}}, ["/etc/rc.conf:2 sets named_flags"]),
         ({"jailed": True}, ["sokuhai_blocklist: ", "/dev/pf"]),
+        (
+            {"unavailable": ["no repository has postgrey"]},
+            ["packages: no repository has postgrey; nothing was changed"],
+        ),
         # a jail that shares its host's addresses, and hosts of one family of which nobody said so
         (
             {"bound": {"127.0.0.1": "192.0.2.7"}},

@@ -66,6 +66,8 @@ def _checks(probe, wanted):
         wanted["pkg_required"] and not probe["pkg"],
         "the package tool pkg is not installed yet: run playbooks/bootstrap.yml first",
     )
+    for message in probe["unavailable"]:
+        yield True, f"packages: {message}; nothing was changed"
     yield (
         probe["jailed"] and wanted["firewall"] and not probe["pf"]["there"],
         "sokuhai_blocklist: this host is a jail without pf: a jail with a network stack of its own (vnet) has it where devfs(8) shows it /dev/pf; else set "

@@ -22,6 +22,9 @@ CONFLICTS = ("courier", "opensmtpd", "opensmtpd-devel", "sendmail", "sendmail-de
 INDEXED = ("hash", "btree", "lmdb", "cdb", "dbm", "sdbm")
 PACKAGED = ("hash", "btree", "lmdb", "cdb")
 TYPE = re.compile(r"(?<![\w/.-])(%s):" % "|".join([name for kind, name in FLAVORS if kind == "types"] + list(INDEXED)))
+#: What is installed for Postfix's services is looked at with Postfix.
+SERVES = dict.fromkeys(["spf_package", "greylist_package", "dkim_package"], "postfix")
+SPF = {"python": "/usr/local/bin/policyd-spf", "perl": "/usr/local/libexec/postfix-policyd-spf-perl"}
 #: What left FreeBSD's ports, and what took its place: {package: (when, successor)}.
 GONE = {
     "bind918": ("2026-06-30", "bind920"),
@@ -36,7 +39,10 @@ WORDS = {
 
 
 def preflight_programs(declared):
-    """Return {variable: {program, packages}} of the packages that roles install, for module preflight_probe. declared: {variable: typed value} of all roles."""
+    """Return {variable: {program, packages, role}} of the packages that roles install, for module preflight_probe; role: as in preflight_serves().
+
+    declared: {variable: typed value} of all roles.
+    """
     found = {
         "bind_package": (declared["bind_install"], "named", [declared["bind_package"]]),
         "postfix_package": (declared["postfix_install"], "postconf", [declared["postfix_package"]]),
@@ -50,6 +56,11 @@ def preflight_programs(declared):
             "/usr/local/bin/postfwd",
             [declared["sasl_recipients_package"]],
         ),
+        "spf_package": (
+            declared["spf_mode"] != "none" and declared["spf_install"],
+            SPF[declared["spf_agent"]],
+            [declared["spf_package"]],
+        ),
         "greylist_package": (
             declared["greylist_enabled"] and declared["greylist_install"],
             "/usr/local/sbin/postgrey",
@@ -62,7 +73,7 @@ def preflight_programs(declared):
         ),
     }
     return {
-        name: {"program": program, "packages": packages}
+        name: {"program": program, "packages": packages, "role": SERVES.get(name, name.partition("_")[0])}
         for name, (wanted, program, packages) in found.items()
         if wanted
     }

@@ -6,20 +6,22 @@ DOCUMENTATION = r"""
 module: preflight_probe
 short_description: Read what the chain of limits and the other checks of preflight need
 description:
-  - Reads only; check mode is the same as a real run. In a jail, a kernel value is set to what it is, which tells whether the jail may.
+  - Reads only; check mode is the same as a real run, but that O(installs) has pkg(8) fetch the catalogues
+    in the latter. In a jail, a kernel value is set to what it is, which tells whether the jail may.
   - A tool that is missing answers null, never an error. Reading /boot/loader.conf needs no privilege, procstat and pfctl need root.
 options:
   names: {description: Names of sysctls to read., type: list, elements: str, required: true}
   classes: {description: Login classes whose openfiles are asked for., type: list, elements: str, default: [daemon]}
   services: {description: Services whose running process is looked at., type: list, elements: str, default: [named, postfix]}
   addresses: {description: Addresses that the host is to have., type: list, elements: str, default: []}
-  programs: {description: "Packages that a run may install, {name: {program, packages}}.", type: dict, default: {}}
+  programs: {description: "Packages that a run may install, {name: {program, packages, role}}.", type: dict, default: {}}
+  installs: {description: "Roles whose packages are looked for in the repositories where they are not installed.", type: list, elements: str, default: []}
 """
 RETURN = r"""
 probe:
   description: >-
     system alone where that is not FreeBSD; else also sysctl, tunable, writable, settable, kenv, ours, settings, classes, login_conf_splits, running, named, pf,
-    jailed, bound, release, disk, kept, pkg, packages, abis, owners, missing, postfix, replaced, dovecot, aliases, leftovers
+    jailed, bound, release, disk, kept, pkg, packages, abis, owners, missing, unavailable, postfix, replaced, dovecot, aliases, leftovers
   type: dict
   returned: always
 """
@@ -76,6 +78,18 @@ def owners(programs, packages):
         if path:
             found[name] = {"program": path, "package": pkg.which(path)}
     return found
+
+
+def unavailable(roles, programs, packages):
+    """Return why those of *programs* (the option) that *roles* are to install cannot be, a list of messages. packages: what is installed."""
+    wanted = dict.fromkeys(
+        name
+        for one in programs.values()
+        if one["role"] in roles and not pkg.program(one["program"])
+        for name in one["packages"]
+        if name not in packages
+    )
+    return pkg.unavailable(list(wanted))
 
 
 def postfix():
@@ -205,6 +219,7 @@ def probe(params):
         "abis": abis,
         "owners": owned,
         "missing": [] if installed is None else missing(params["programs"], installed, owned),
+        "unavailable": unavailable(params["installs"], params["programs"], installed or []),
         "postfix": postfix(),
         **serving(),
     }
@@ -217,11 +232,14 @@ def main():
             classes=dict(type="list", elements="str", default=["daemon"]),
             services=dict(type="list", elements="str", default=["named", "postfix"]),
             programs=dict(type="dict", default={}),
+            installs=dict(type="list", elements="str", default=[]),
             addresses=dict(type="list", elements="str", default=[]),
         ),
         supports_check_mode=True,
     )
-    host.answer(module, lambda: {"changed": False, "probe": probe(module.params)})
+    # a check run leaves the catalogues as they are
+    params = {**module.params, "installs": [] if module.check_mode else module.params["installs"]}
+    host.answer(module, lambda: {"changed": False, "probe": probe(params)})
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import repository
 from packages import title
 
 LOCKED = 7  # EPKG_LOCKED
+UNKNOWN = "No packages available to install matching '%s' have been found in the repositories"
 
 
 class Refused(Exception):
@@ -53,6 +54,15 @@ class Plan:
             raise Refused(f"{path} is not a valid package: {problem}") from None
         self.add(manifest, archive, automatic)
 
+    def offer(self, name):
+        """What the repository of the ports has by a name, name-version or origin, or None."""
+        offers = [] if self.only else repository.catalogue().values()
+        return next((one for one in offers if name in (one.name, f"{one.name}-{one.version}", one.origin)), None)
+
+    def knows(self, name):
+        """Whether a repository that is asked has a package of that name."""
+        return bool(remote.offers(self.own, name)) or self.offer(name) is not None
+
     def name(self, name, automatic):
         """A package of the repository, where it is newer than what is installed, or forced."""
         for manifest, keys in remote.offers(self.own, name)[:1]:
@@ -63,10 +73,9 @@ class Plan:
                 raise Refused(f"{title(package)} is locked and may not be modified")
             self.add(manifest, remote.package(manifest), automatic, keys)
             return
-        offers = [] if self.only else repository.catalogue().values()
-        offer = next((one for one in offers if name in (one.name, f"{one.name}-{one.version}", one.origin)), None)
+        offer = self.offer(name)
         if offer is None:
-            raise Refused(f"No packages available to install matching '{name}' have been found in the repositories")
+            raise Refused(UNKNOWN % name)
         package = self.db.get(offer.name)
         if package and not self.force and compare(package["version"], offer.version) >= 0:
             return
