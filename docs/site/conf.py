@@ -29,6 +29,8 @@ html_copy_source = False
 smartquotes = False
 html_show_sphinx = False
 html_use_index = False
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 
 
 def navigation():
