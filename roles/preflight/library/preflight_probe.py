@@ -125,7 +125,7 @@ def serving():
 
 
 def packages():
-    """Return (names and origins, list of str; {name: ABI such as FreeBSD:15:amd64}) of what is installed, or (None, {}) where there is no pkg.
+    """Return (names and origins, list of str; {name or origin: ABI such as FreeBSD:15:amd64}) of what is installed, or (None, {}) where there is no pkg.
 
     Asked then, pkg(7) would be fetched.
     """
@@ -133,7 +133,8 @@ def packages():
         return None, {}
     rows = [line.split() for line in host.run(["pkg", "query", "%n %o %q"])[1].splitlines()]
     rows = [row for row in rows if len(row) == 3]
-    return sorted({word for row in rows for word in row[:2]}), {name: abi for name, _origin, abi in rows}
+    abis = {word: row[2] for row in rows for word in row[:2]}
+    return sorted(abis), abis
 
 
 def missing(programs, packages, found):
