@@ -14,11 +14,11 @@ import statistics
 import time
 import uuid
 
-from labkit.files import record
+from labkit.files import about, record
 from labkit.internet import mail, servers
 from labkit.internet.host import Host, HostError
 
-from .providers import ROOT, about, played
+from .providers import ROOT, played
 
 #: smtp(8) of all other mail, and of the lane: a fifth of what is usual, as the mailing is a tenth.
 PROCESSES = 100

@@ -7,7 +7,6 @@ Both arms have the same Postfix; in one of them transport_maps is left out.
 
 import argparse
 import contextlib
-import datetime
 import json
 import os
 import pathlib
@@ -15,7 +14,7 @@ import statistics
 import subprocess
 import sys
 
-from labkit.files import record
+from labkit.files import about, record
 from labkit.internet import mail, servers
 from labkit.internet.host import Host, HostError
 
@@ -41,13 +40,6 @@ def played(*arguments):
     )
     if done.returncode:
         raise HostError(done.stdout[-2000:] + done.stderr[-500:])
-
-
-def about():
-    """What a result says of when and of what it was measured."""
-    words = ["git", "rev-parse", "--short=10", "HEAD"]
-    commit = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
-    return {"date": datetime.date.today().isoformat(), "commit": commit}
 
 
 @contextlib.contextmanager

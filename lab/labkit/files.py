@@ -1,13 +1,16 @@
 """Files of an instance: JSON that nobody sees half written, the end of a log, locks; and what the command says."""
 
+import datetime
 import fcntl
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import time
 
 from . import LabError
+from .paths import REPOSITORY
 
 
 def say(text):
@@ -29,6 +32,13 @@ def record(path, value):
         json.dump(value, f, indent=1)
         f.write("\n")
     os.replace(f"{path}.new", path)
+
+
+def about():
+    """What a file of results says of when and of what it was measured."""
+    words = ["git", "rev-parse", "--short=10", "HEAD"]
+    commit = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False).stdout.strip()
+    return {"date": datetime.date.today().isoformat(), "commit": commit}
 
 
 def tail(path, lines=12):

@@ -1,6 +1,7 @@
-"""Other mailers than Postfix, as Debian packages them and as npm has them: archives of files that are laid over a practice host's root.
+"""Other mailers than Postfix and another resolver than named, as Debian packages them and as npm has them: archives of files that are laid over a practice
+host's root.
 
-They conflict with Postfix as packages, so they are never installed: what apt would add to the host's base layer is unpacked beside it. Cached
+They conflict with what is there as packages, so they are never installed: what apt would add to the host's base layer is unpacked beside it. Cached
 as `others-<generation>-<key>/NAME.tar`.
 """
 
@@ -12,7 +13,7 @@ from . import LabError, rootfs
 from .files import say
 from .rootfs import cache_dir
 
-PACKAGES = {"exim": "exim4-daemon-light", "opensmtpd": "opensmtpd", "haraka": "nodejs"}
+PACKAGES = {"exim": "exim4-daemon-light", "opensmtpd": "opensmtpd", "haraka": "nodejs", "unbound": "unbound"}
 #: A release, so that a figure belongs to it: https://github.com/haraka/Haraka/releases
 HARAKA = "Haraka@3.3.4"
 NPM = ("npm", "install", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund", "--loglevel=error")
@@ -74,7 +75,7 @@ def fetch(base, temp, npm, log):
     env = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy")}
     env.update(PATH="/usr/sbin:/usr/bin:/sbin:/bin", HOME="/root")
     words = ["/bin/sh", "-euc", FETCH, "sh", str(temp / "scratch"), str(base), str(temp), pairs]
-    rootfs.run_alone("packages of other mailers (once; about a minute)", words, log, env)
+    rootfs.run_alone("packages of others (once; about a minute)", words, log, env)
     if npm:
         say(f"{HARAKA} from npm")
         into = temp / "haraka" / "opt" / "haraka"

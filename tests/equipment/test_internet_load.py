@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import io
 import json
 import os
 import pathlib
@@ -9,10 +10,11 @@ import socket
 import subprocess
 import sys
 import threading
+import types
 
 import dns.message
 import pytest
-from labkit.internet import cold, compare, dnsload, hostagent, hostnamed
+from labkit.internet import ceiling, cold, compare, dnsload, hostagent, hostnamed
 
 DNS = {
     "root_hints": [{"name": "a.root.test.", "addresses": ["198.51.100.2", "2001:db8:1::2"]}],
@@ -113,7 +115,7 @@ def test_sockets_of_a_process_are_sampled(puppet):
             held.enter_context(socket.socket())
         for _ in range(7):
             held.enter_context(open(os.devnull))
-        found = dnsload.load("127.0.0.1", server.port, rate=100, seconds=0.3, pid=os.getpid())
+        found = dnsload.load("127.0.0.1", server.port, rate=100, seconds=0.3, pids=[os.getpid()])
     assert found["sockets_peak"] >= 40 and found["descriptors_peak"] >= found["sockets_peak"] + 7
 
 
@@ -296,6 +298,77 @@ def test_messages_of_named_about_limits(tmp_path):
         "client: warning: no more recursive clients (1000/900/1000)\n"
     )
     assert hostnamed.seen_in(log) == {"recursive-clients soft limit exceeded": 2, "no more recursive clients": 1}
+
+
+def test_why_named_answered_servfail(tmp_path):
+    log = tmp_path / "stderr"
+    assert hostnamed.failures(log) == {}
+    log.write_text(
+        "fetch completed for q1.load.test/MX in 10.000: timed out/success [domain:load.test,referral:0,restart:5,qrysent:5]\n"
+        "fetch completed for q2.load.test/MX in 0.001: failure/success [domain:load.test,referral:0,restart:1,qrysent:0]\n"
+        "client @0x1 127.0.0.1#1 (q1.load.test): query failed (timed out) for q1.load.test/IN/MX at query.c:7836\n"
+        "client @0x1 127.0.0.1#1 (q3.load.test): query failed (operation canceled) for q3.load.test/IN/MX at query.c:7836\n"
+    )
+    assert hostnamed.failures(log) == {"timed out": 1, "operation canceled": 1}
+
+
+STATISTICS = {
+    "nsstats": {"Requestv4": 7, "RecursHighwater": 5},
+    "views": {
+        "v0": {"resolver": {"stats": {"Queryv4": 2}}},
+        "v1": {"resolver": {"stats": {"Queryv4": 3}}},
+        "_bind": {"resolver": {"stats": {"Queryv4": 100}}},
+    },
+}
+
+
+def test_nameds_own_counters_are_those_of_all_its_views(monkeypatch):
+    monkeypatch.setattr(hostnamed.urllib.request, "urlopen", lambda *_, **__: io.StringIO(json.dumps(STATISTICS)))
+    assert hostnamed.counters(5400) == {"Requestv4": 7, "RecursHighwater": 5, "Queryv4": 5}
+
+
+def test_a_named_without_a_statistics_channel_has_no_counters():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        assert hostnamed.counters(closed.getsockname()[1]) == {}
+
+
+def test_a_server_becomes_slower_step_by_step_and_is_asked_at_each(puppet, monkeypatch, capsys):
+    server, said = puppet(lambda n: (0, 0)), []
+    monkeypatch.setattr(hostnamed.sys, "stdin", types.SimpleNamespace(readline=lambda: said.append("\n")))
+    job = {"steps": [700, 850], "address": "127.0.0.1", "port": server.port, "warm": {"rate": 20, "seconds": 0.2}}
+    assert hostnamed.learn(job, dnsload) and len(said) == 2 and len(server.names) == 8
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"late": 700}, {"late": 850}]
+
+
+def test_a_query_that_is_given_up_is_not_learned(puppet, monkeypatch):
+    server = puppet(lambda n: None)
+    monkeypatch.setattr(hostnamed.sys, "stdin", types.SimpleNamespace(readline=str))
+    warm = {"rate": 20, "seconds": 0.1, "timeout": 0.1, "late": 0.1}
+    job = {"steps": [700], "address": "127.0.0.1", "port": server.port, "warm": warm}
+    assert not hostnamed.learn(job, dnsload) and len(server.names) == 6, "it is tried three times"
+
+
+def test_a_measurement_replaces_its_like_in_the_file_of_results_and_no_other(tmp_path, monkeypatch, capsys):
+    def run(rate, **more):
+        return {
+            "arm": "one",
+            "rate": rate,
+            "late_ms": 2200,
+            "descriptor_limit": 20000,
+            "ports": 44000,
+            "failed_for": {},
+            **more,
+        }
+
+    counted = {"sent": 9, "counters": {"RecursHighwater": 4, "Requestv4": 7}}
+    found = {"runs": [run(8000, **counted)]}
+    monkeypatch.setattr(ceiling, "measure", lambda options, arms: json.loads(json.dumps(found)))
+    path = tmp_path / "ceiling.json"
+    path.write_text(json.dumps({"runs": [run(4000), run(8000, old=True)]}))
+    assert ceiling.main(types.SimpleNamespace(json=path)) == 0
+    assert json.loads(path.read_text())["runs"] == [run(4000), *found["runs"]]
+    assert "one: 4 open, 2 lost before named; SERVFAIL for no query" in capsys.readouterr().out
 
 
 def test_a_held_socket_without_named_is_no_answer():

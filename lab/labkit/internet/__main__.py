@@ -1,4 +1,4 @@
-"""python -m labkit.internet: the servers of the simulated internet (serve, ctl) and the load tools (mail, dnsload, compare, cold)."""
+"""python -m labkit.internet: the servers of the simulated internet (serve, ctl) and the load tools (mail, dnsload, compare, cold, ceiling)."""
 
 import argparse
 import asyncio
@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 
-from . import cold, compare, dnsload, mail, servers
+from . import ceiling, cold, compare, dnsload, mail, servers
 
 
 def pairs(items):
@@ -83,7 +83,7 @@ def main(arguments=None):
     new.add_argument("what", choices=("set", "record", "publish", "resolver", "sink", "forget", "reset", "show"))
     new.add_argument("subject", nargs="?", help="zone or recipient domain, or a shell pattern of them")
     new.add_argument("values", nargs="*", help="name=value; of record, the record")
-    for module in (dnsload, mail, compare, cold):
+    for module in (dnsload, mail, compare, cold, ceiling):
         module.arguments(command(module.__name__.rpartition(".")[2], module.main, module.__doc__.splitlines()[0]))
     options = parser.parse_args(arguments)
     options.folder = pathlib.Path(options.instance_dir or f"/run/sokuhai-lab/{options.instance}")

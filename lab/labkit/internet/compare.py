@@ -21,6 +21,7 @@ from .mail import deliver, flush, late, recipients_of, write
 CONF = "/usr/local/etc/namedb/named.conf"
 PORT = 5399
 OUTER, PROVIDER = "192.0.2.10", "198.51.100.153"
+HEAD = f"  {'':16} {'in time':>8} {'SERVFAIL':>9} {'late':>7} {'never':>7} {'p50 ms':>8} {'sockets':>8} {'CPU s':>6} {'asked/s':>8}"
 RATE, LATE, ZONE = 3000, 1000, "load.test"  # queries a second, milliseconds, the zone of every name
 # where and as whom a named works: a private one has its own of these, whatever its options
 PLACE = {
@@ -86,10 +87,14 @@ def private(options, others, address, port):
             *(f"\t{line}" for line in lines),
             "};",
             "controls { };",
+            # what becomes of a query, for whoever loads it
+            "statistics-channels { inet 127.0.0.1 port @STATISTICS@ allow { any; }; };",
             *others,
             'zone "." { type hint; file "@FOLDER@/hints"; };',
             'logging { channel own { file "@FOLDER@/named.log" size 4m; severity info; print-category yes; }; category default { own; }; '
-            "category lame-servers { null; }; };",
+            "category lame-servers { null; }; "
+            # not a file, which is opened with the first message: without a free descriptor there would be none
+            "channel errors { stderr; severity debug 2; }; category query-errors { errors; }; };",
             "",
         ]
     )
@@ -127,8 +132,12 @@ def hints(dns):
     )
 
 
-def run_named(host, conf, dns, load, warm, late_ms=LATE, **job):
-    """The counts of one load on one fresh named. job: more of what hostnamed.py takes."""
+def run_named(host, conf, dns, load, warm=None, late_ms=LATE, slower=None, **job):
+    """The counts of one load on one fresh named. Raises HostError with what it said where it was not measured.
+
+    warm: what differs in the smaller load by which it meets the server before, None for a cold one; slower: called with the milliseconds of each of the job's
+    steps; job: more of what hostnamed.py takes.
+    """
     job = {
         "conf": conf,
         "hints": hints(dns),
@@ -136,12 +145,25 @@ def run_named(host, conf, dns, load, warm, late_ms=LATE, **job):
         "address": "127.0.0.1",
         "port": PORT,
         "load": load,
-        "warm": {"rate": 20, "seconds": 2, "zone": load["zone"], "rdtype": load["rdtype"]} if warm else None,
+        "warm": {"rate": 20, "seconds": 2, "zone": load["zone"], "rdtype": load["rdtype"], **warm}
+        if warm is not None
+        else None,
         "warm_ms": late_ms * 1.2 + 50,
         **job,
     }
-    _code, out = host.run(*host.python("hostnamed.py"), stdin=json.dumps(job) + "\n", timeout=load["seconds"] + 400)
-    report = json.loads(out)
+    with host.popen(*host.python("hostnamed.py"), stdin=-1, stdout=-1, stderr=-1) as process:
+        process.stdin.write(json.dumps(job) + "\n")
+        process.stdin.flush()
+        report = None
+        for line in process.stdout:
+            report = json.loads(line)
+            if set(report) == {"late"}:
+                slower(report["late"])
+                process.stdin.write("\n")
+                process.stdin.flush()
+        problem = process.stderr.read()
+    if process.returncode or not report or "sent" not in report:
+        raise HostError(f"the private named was not measured: {problem.strip()[-500:]}")
     return {**report, "answered": report["noerror"]}
 
 
@@ -178,13 +200,13 @@ def compare_named(options, host, dns, say):
         f"named asked {RATE} times a second for {options.seconds:.0f} s, every answer about {ZONE} {LATE} ms late; "
         f"{os.cpu_count()} CPUs"
     )
-    say(
-        f"  {'named':12} {'in time':>8} {'SERVFAIL':>9} {'late':>7} {'never':>7} {'p50 ms':>8} {'sockets':>8} {'CPU s':>6} {'asked/s':>8}"
-    )
+    say(HEAD)
     with late(options.folder, LATE, ZONE):
         for phase in ("cold", "warm"):
             for name, conf in confs.items():
-                found = report.setdefault(phase, {})[name] = run_named(host, conf, dns, load, phase == "warm")
+                found = report.setdefault(phase, {})[name] = run_named(
+                    host, conf, dns, load, {} if phase == "warm" else None
+                )
                 say(row(f"{name}, {phase}", found))
     best = report["warm"]
     ratio = best["ours"]["answered"] / max(1, best["stock"]["answered"])
@@ -205,7 +227,7 @@ def compare_named(options, host, dns, say):
 def row(name, found):
     sent = found["sent"]
     return (
-        f"  {name:12} {found['answered'] / sent:8.1%} {found['servfail'] / sent:9.1%} {found['late'] / sent:7.1%} "
+        f"  {name:16} {found['answered'] / sent:8.1%} {found['servfail'] / sent:9.1%} {found['late'] / sent:7.1%} "
         f"{found['timeout'] / sent:7.1%} {found['latency_ms']['p50'] or 0:8.0f} {found['sockets_peak']:8} {found['cpu_seconds']:6.1f} "
         f"{found['achieved']:8.0f}{'' if found['on_rate'] else '  (the generator did not keep up)'}"
         f"{'  (the machine had no CPU left)' if found['machine_busy'] > 0.97 else ''}"

@@ -54,9 +54,9 @@ def machine():
 
 
 class Sampler:
-    """Peak of a process's descriptors and sockets, by a process of its own: the generator must not stop to count."""
+    """Peak of the descriptors and sockets of some processes together, by a process of its own: the generator must not stop to count."""
 
-    def __init__(self, pid, every=0.5):
+    def __init__(self, pids, every=0.5):
         self.read, write = os.pipe()
         self.child = os.fork()
         if self.child == 0:
@@ -65,7 +65,7 @@ class Sampler:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 parent = os.getppid()
                 while os.getppid() == parent:
-                    os.write(write, struct.pack("!II", *sockets_of(pid)))
+                    os.write(write, struct.pack("!II", *map(sum, zip(*map(sockets_of, pids)))))
                     time.sleep(every)
             except OSError:
                 pass
@@ -100,12 +100,22 @@ def percentile(ordered, share):
 
 
 def load(
-    server, port=53, rate=3000, seconds=10, zone="load.test", rdtype="MX", timeout=5.0, late=5.0, pid=None, first=None
+    server,
+    port=53,
+    rate=3000,
+    seconds=10,
+    zone="load.test",
+    rdtype="MX",
+    timeout=5.0,
+    late=5.0,
+    pids=(),
+    first=None,
+    sockets=SOCKETS,
 ):
     """Send rate * seconds queries, each name once; returns the counts as a dictionary.
 
     server: its address, or several with commas between, which are asked in turn. rate: queries a second. timeout: seconds after which an answer is late. late: seconds waited for late ones.
-    pid: process whose sockets are sampled. first: number of the first name (default: by chance).
+    pids: processes whose sockets are sampled. first: number of the first name (default: by chance). sockets: of its own; several servers behind one address share them by chance.
     """
     first = random.randrange(1 << 30) if first is None else first
     tail = (
@@ -116,7 +126,7 @@ def load(
     family = socket.AF_INET6 if ":" in server else socket.AF_INET
     socks = []
     places = server.split(",")
-    for number in range(SOCKETS):
+    for number in range(sockets):
         sock = socket.socket(family, socket.SOCK_DGRAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         sock.setblocking(False)
@@ -131,8 +141,8 @@ def load(
     counts = dict.fromkeys((*RCODES.values(), "other", "late"), 0)
     late_rcodes, latencies = {}, []
     total, sent, unsent = int(rate * seconds), 0, 0
-    sampler = Sampler(pid) if pid else None
-    cpu, (busy, ticks) = cpu_of(pid) if pid else 0, machine()
+    sampler = Sampler(pids) if pids else None
+    cpu, (busy, ticks) = sum(map(cpu_of, pids)), machine()
     clock = time.monotonic
     start = clock()
     last_sent = start
@@ -144,13 +154,13 @@ def load(
             if due > sent:
                 worst_lag = max(worst_lag, now - start - sent / rate)
             for n in range(sent, min(due, sent + 50)):
-                number, label = (n // SOCKETS) & 0xFFFF, b"q%d" % (first + n)
+                number, label = (n // sockets) & 0xFFFF, b"q%d" % (first + n)
                 now = clock()
                 try:
-                    socks[n % SOCKETS].send(
+                    socks[n % sockets].send(
                         struct.pack("!HHHHHH", number, 0x0100, 1, 0, 0, 0) + bytes([len(label)]) + label + tail
                     )
-                    waiting[n % SOCKETS][number] = now
+                    waiting[n % sockets][number] = now
                 except OSError:
                     unsent += 1
                 sent = n + 1
@@ -182,7 +192,7 @@ def load(
     took = clock() - start
     busy_end, ticks_end = machine()
     if sampler:
-        cpu = cpu_of(pid) - cpu
+        cpu = sum(map(cpu_of, pids)) - cpu
         sampler.end()
     for sock in socks:
         sock.close()
@@ -238,7 +248,7 @@ def main(options):
         options.zone,
         options.type,
         options.timeout,
-        pid=options.pid,
+        pids=[options.pid] if options.pid else [],
     )
     if not result["on_rate"]:
         print(

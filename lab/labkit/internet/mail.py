@@ -86,12 +86,12 @@ class Tail:
                     self.last = entry["time"]
 
 
-def deliver(host, folder, recipients, *, timeout=None, settle=False, clean=False, say=print):
+def deliver(host, folder, recipients, *, timeout=None, settle=False, clean=False, say=print, asked=()):
     """Submit a message on the host, wait for the sinks, and report.
 
     recipients: list of addresses. timeout: seconds to wait at most (default 120 and one for every 20 recipients). settle: also stop
-    once every recipient was delivered or deferred. clean: delete what is left of it in the queue. Returns a dict; `deferred` and
-    `deferred_dns` count recipients that were deferred at any time. Raises HostError when the host does not accept the message.
+    once every recipient was delivered or deferred. clean: delete what is left of it in the queue. asked: what follows MAIL FROM, as XVERP. Returns a dict;
+    `deferred` and `deferred_dns` count recipients that were deferred at any time. Raises HostError when the host does not accept the message.
     """
     token = f"lab-{uuid.uuid4().hex[:16]}"
     tail = Tail(folder / "sink.jsonl", token)
@@ -99,7 +99,7 @@ def deliver(host, folder, recipients, *, timeout=None, settle=False, clean=False
     watch = Watch(host)
     try:
         start = time.time()
-        sent = host.ask("send", {"sender": SENDER, "recipients": recipients, "token": token})
+        sent = host.ask("send", {"sender": SENDER, "recipients": recipients, "token": token, "asked": asked})
         if sent["refused"]:
             first, why = next(iter(sent["refused"].items()))
             raise HostError(
