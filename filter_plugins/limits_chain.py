@@ -358,17 +358,22 @@ class Chain:
             sizing_memory.cache_memory(self.asked, physmem, sizing_memory.kernel_memory(physmem, arc)) // sizing.MIB
         )
         found = sizing_memory.capacity(self.asked, physmem, ncpu, arc)
+        variable, wanted = f"sokuhai_{found['field']}", getattr(self.asked, found["field"])
+        limit, service = {
+            "process_limit": ("default_process_limit", "postfix"),
+            "recursive_clients": ("recursive-clients", "named"),
+        }[found["field"]]
         self.link(
-            "default_process_limit",
-            "default_process_limit <=",
+            limit,
+            f"{limit} <=",
             found["most"],
             found["most"],
-            self.asked.process_limit,
+            wanted,
             "memory and CPUs: docs/memory.md",
-            "postfix",
-            f"sokuhai_process_limit: {found['most']}",
+            service,
+            f"{variable}: {found['most']}",
             broken=found["message"],
-            ways=[("sokuhai_process_limit", found["most"])] if found["most"] else [],
+            ways=[(variable, found["most"])] if found["most"] else [],
         )
 
     def jail(self):

@@ -50,7 +50,7 @@ MSIZE, MCLBYTES = 256, 2048
 class Asked:
     """The declared values that sizes follow from: the shared ones, named's tcp-listen-queue and its udp-receive-buffer (bytes).
 
-    submission: smtpd(8) of the submission services together. providers, urgent: smtp(8) of all providers together, and of the urgent lane. spf: the
+    process_limit: 0 for a host without the mail service. submission: smtpd(8) of the submission services together. providers, urgent: smtp(8) of all providers together, and of the urgent lane. spf: the
     agent, python, perl or "". dkim: the signer, sign, dmarc or "". ahead: lookups ahead, open at a time. asked_by_others: somebody beside this host's
     own processes may ask named. cache_share (per cent of RAM), cache_floor, cache_ceiling (MiB): named's cache.
     """
@@ -187,7 +187,11 @@ SERVICES = (
     postfix("the urgent lane", urgent, SMTP, lower="postfix_urgent.maxproc"),
     postfix("local", limit),
     # qmgr, anvil, trivial-rewrite, proxymap, tlsmgr and the like serve many clients by one process
-    postfix("the rest of Postfix", lambda _asked: 50, memory=lambda _asked: 64 * MIB),
+    postfix(
+        "the rest of Postfix",
+        lambda asked: 50 if asked.process_limit else 0,
+        memory=lambda asked: 64 * MIB if asked.process_limit else 0,
+    ),
     postfix(
         "submission",
         more_submission,
@@ -228,7 +232,7 @@ SERVICES = (
     Service(
         "Dovecot",
         "dovecot",
-        memory=lambda asked: (DOVECOT + auth_clients(asked.process_limit) * AUTH) * asked.sasl,
+        memory=lambda asked: DOVECOT + auth_clients(asked.process_limit) * AUTH if asked.sasl else 0,
         lower="sokuhai_submission",
     ),
     Service(
@@ -309,8 +313,12 @@ def submitted(declared):
 def asked_of(declared):
     """Return Asked of *declared*, {variable: value} with the shared variables. Raises AnsibleFilterError for one that is not a number."""
     shared = ("openfiles", "process_limit", "recursive_clients")
+    given = {field: whole(f"sokuhai_{field}", declared[f"sokuhai_{field}"], 1) for field in shared}
+    if not declared.get("sokuhai_mail", True):
+        given["process_limit"] = 0
+        declared = {**declared, "postfix_providers": [], "postfix_urgent": {}}
     return Asked(
-        **{field: whole(f"sokuhai_{field}", declared[f"sokuhai_{field}"], 1) for field in shared},
+        **given,
         listen_queue=declared.get("bind_tcp_listen_queue", 0),
         receive_buffer=declared.get("bind_udp_receive_buffer", 0),
         providers=provider_processes(declared.get("postfix_providers")),

@@ -57,17 +57,18 @@ def shares(asked, physmem, kernel):
 def capacity(asked, physmem, ncpu, arc=0):
     """Judge what is *asked* against memory and processors.
 
-    physmem: bytes (sysctl hw.physmem). ncpu: sysctl hw.ncpu. arc: bytes that ZFS's ARC keeps. Returns {ok: bool, most: the largest process limit that
-    fits, message}.
+    physmem: bytes (sysctl hw.physmem). ncpu: sysctl hw.ncpu. arc: bytes that ZFS's ARC keeps. Returns {ok: bool, field: of Asked, which has to fit,
+    most: the largest of it that does, message}: the process limit, and of a host without the mail service the recursive clients.
     """
-    kernel, by_cpu = kernel_memory(physmem, arc), PROCESSES_PER_CPU * ncpu
+    field = "process_limit" if asked.process_limit else "recursive_clients"
+    number, name, kernel = getattr(asked, field), f"sokuhai_{field}", kernel_memory(physmem, arc)
+    by_cpu = PROCESSES_PER_CPU * ncpu if asked.process_limit else number
 
     def needs(number):
-        return sum(row[1] for row in shares(dataclasses.replace(asked, process_limit=number), physmem, kernel))
+        return sum(row[1] for row in shares(dataclasses.replace(asked, **{field: number}), physmem, kernel))
 
-    by_memory = largest(lambda number: needs(number) <= physmem, max(by_cpu, asked.process_limit))
+    by_memory = largest(lambda number: needs(number) <= physmem, max(by_cpu, number))
     most = min(by_memory, by_cpu)
-    number, name = asked.process_limit, "sokuhai_process_limit"
     if number > by_memory:
         listed = ", ".join(
             f"{share} {size / MIB:,.0f} MiB" + (f" ({lower})" if lower else "")
@@ -87,7 +88,7 @@ def capacity(asked, physmem, ncpu, arc=0):
             f"{name}: {number} is more than this host's {ncpu} processor{'s' if ncpu > 1 else ''} can serve ({PROCESSES_PER_CPU} processes of one "
             f"service each). At most {most} fits."
         )
-    return {"ok": number <= most, "most": most, "message": "" if number <= most else message}
+    return {"ok": number <= most, "field": field, "most": most, "message": "" if number <= most else message}
 
 
 class FilterModule:

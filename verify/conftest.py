@@ -24,3 +24,10 @@ def declared():
         pytest.exit("run these tests by: ansible-playbook -i INVENTORY playbooks/verify.yml", returncode=2)
     with open(path) as file:
         return json.load(file)
+
+
+@pytest.fixture(scope="session")
+def mail(declared):
+    """For a test of the mail service, which not every host has."""
+    if not declared["sokuhai_mail"]:
+        pytest.skip("sokuhai_mail is false: this host is a resolver alone")

@@ -6,7 +6,7 @@ import pytest
 @pytest.fixture
 def compared(declared):
     if declared["dns_compared"].get("skipped"):
-        pytest.skip("accepted_check is false: the DNS is not looked at")
+        pytest.skip("accepted_check or sokuhai_mail is false: the DNS is not looked at")
     return declared["dns_compared"]
 
 

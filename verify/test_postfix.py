@@ -6,6 +6,8 @@ import uuid
 import hostlib
 import pytest
 
+pytestmark = pytest.mark.usefixtures("mail")
+
 # the article's listing, with the units that Postfix takes
 ARTICLE = {
     "smtpd_recipient_limit": "100000",

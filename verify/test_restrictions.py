@@ -5,6 +5,8 @@ import re
 import hostlib
 import pytest
 
+pytestmark = pytest.mark.usefixtures("mail")
+
 
 @pytest.fixture(scope="module")
 def settings(host, declared):

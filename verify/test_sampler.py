@@ -83,8 +83,9 @@ def wrong(host, monitor, sample):
         "named_recursive_clients_limit": str(monitor["bind_recursive_clients"]),
         "files_limit": str(hostlib.sysctl(host, "kern.maxfiles")),
         "sockets_limit": str(hostlib.sysctl(host, "kern.ipc.maxsockets")),
-        "postfix_processes_limit": hostlib.output(host, SMTP_LIMIT).strip(),
     }
+    if monitor["sokuhai_mail"]:
+        expected["postfix_processes_limit"] = hostlib.output(host, SMTP_LIMIT).strip()
     return {column: (sample[column], value) for column, value in expected.items() if sample[column] != value}
 
 
@@ -101,6 +102,8 @@ def missing(_host, monitor, sample):
         may_miss.add("recipients_running")
     if not monitor["dkim_enabled"]:
         may_miss.add("dkim_running")
+    if not monitor["sokuhai_mail"]:
+        may_miss |= {name for name in sample if name.startswith(("postfix_", "queue_", "age_"))} | {"certificate_days"}
     # before the first run by cron(8) as well
     may_miss |= {"warm_cached", "warm_total"}
     if not monitor["mta_sts_enabled"]:
@@ -113,15 +116,18 @@ def missing(_host, monitor, sample):
     # of Postfix the sockets are all processes', the descriptors those of the one that is nearest its limit
     sound = {
         "named_sockets": 0 < int(sample["named_sockets"]) <= int(sample["named_descriptors"]),
-        "postfix_sockets": int(sample["postfix_sockets"]) > 0,
         "named_running": sample["named_running"] == "1",
-        "postfix_running": sample["postfix_running"] == "1",
         "greylist_running": sample["greylist_running"] in ("1", ""),
         "recipients_running": sample["recipients_running"] in ("1", ""),
         "dkim_running": sample["dkim_running"] in ("1", ""),
         "mta_sts_running": sample["mta_sts_running"] in ("1", ""),
-        "queue_disk_used": 0 < int(sample["queue_disk_used"]) <= int(sample["queue_disk_total"]),
     }
+    if monitor["sokuhai_mail"]:
+        sound |= {
+            "postfix_sockets": int(sample["postfix_sockets"]) > 0,
+            "postfix_running": sample["postfix_running"] == "1",
+            "queue_disk_used": 0 < int(sample["queue_disk_used"]) <= int(sample["queue_disk_total"]),
+        }
     return {name for name in sound if not sound[name]}
 
 

@@ -24,7 +24,7 @@ def test_nothing_but_named_answers_on_port_53(sockets):
     assert {s.command for s in sockets if s.port == 53} == {"named"}
 
 
-def test_postfix_listens_on_the_smtp_port(sockets):
+def test_postfix_listens_on_the_smtp_port(sockets, mail):
     # a running smtpd or postscreen holds master's listening socket as well
     assert "master" in {s.command for s in sockets if s.port == 25} <= {"master", "smtpd", "postscreen"}
 
@@ -49,7 +49,7 @@ def test_dovecot_opens_no_port(host, sockets):
     assert not ports(sockets, "dovecot")
 
 
-def test_backlog_of_the_smtp_port_is_the_process_limit(host, declared):
+def test_backlog_of_the_smtp_port_is_the_process_limit(host, declared, mail):
     found = hostlib.backlog(host, 25)
     assert found, "netstat -Lan shows no listener on port 25"
     limit = int(hostlib.postconf(host, "default_process_limit")["default_process_limit"])

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
-"""What a host was before: lines of rc.conf(5) and a running mailer over which a run would fall late, or past which it would serve. Python 3.9.
+"""What a host was before: lines of rc.conf(5) and a running mailer over which a run would fall late, or past which it would serve, and a mail service
+that these roles set up and that is not wanted any more. Python 3.9.
 
 Each function returns messages with file and line, and what to do.
 """
@@ -10,7 +11,7 @@ import pwd
 import re
 import shlex
 
-from ansible.module_utils.sokuhai import host, rc
+from ansible.module_utils.sokuhai import foreign, foreign_dovecot, host, rc
 from ansible.module_utils.sokuhai.named import RC_DEFAULTS
 
 #: named(8)'s options, as getopt(3) has them, and those that do not go with its rc script (which adds -u and -c, and -t for named_chrootdir) or role bind.
@@ -21,6 +22,14 @@ FLAGS = {
     "-p": "is another port than 53, at which nobody asks: remove it",
     **dict.fromkeys(("-f", "-g"), "keeps named in the foreground, and the rc script waits for it for ever: remove it"),
     **dict.fromkeys(("-C", "-H", "-v", "-V"), "prints something and runs no named: remove it"),
+}
+#: What is there as long as a role's service of the mail service is.
+SERVICES = {
+    "/usr/local/etc/rc.d/sokuhai_postfwd": "postfwd",
+    "/usr/local/etc/rc.d/sokuhai_postgrey": "greylisting",
+    "/usr/local/etc/rc.d/sokuhai_dkim": "the signer",
+    "/var/db/sokuhai/mta_sts": "MTA-STS policies",
+    "/usr/local/etc/cron.d/sokuhai-warm": "sokuhai-warm",
 }
 #: Who may hold port 25 before Postfix: itself, and the base system's sendmail, which role postfix stops.
 MAILERS = ("master", "sendmail")
@@ -106,3 +115,18 @@ def mailer():
         % (command, pid, rc.place(command + "_enable"), command)
         for command, pid in found.items()
     ]
+
+
+def mail(directory, dovecot):
+    """Return what of the mail service these roles set up on this host, and has not been switched off, as a list of names.
+
+    directory: Postfix's configuration. dovecot: the file of Dovecot's.
+    """
+    found = []
+    # checkyesno of rc.subr(8)
+    enabled = rc.read(["postfix_enable"]).get("postfix_enable", "").upper() in ("YES", "TRUE", "ON", "1")
+    if enabled and foreign.POSTFIX_MARK.search(host.read(os.path.join(directory, "main.cf")) or ""):
+        found.append("Postfix")
+    if foreign_dovecot.MARK in (host.read(dovecot) or "") or foreign_dovecot.present(dovecot):
+        found.append("Dovecot")
+    return found + [name for path, name in SERVICES.items() if os.path.exists(path)]

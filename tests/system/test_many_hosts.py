@@ -23,7 +23,7 @@ pytestmark = full_only(f"{len(HOSTS)} hosts are provisioned for it, which takes 
 
 
 class Many:
-    def __init__(self, lab, folder):
+    def __init__(self, lab, folder, hosts=HOSTS):
         self.lab, self.state, self.report, self.inventory = (
             lab,
             folder / "state",
@@ -33,7 +33,7 @@ class Many:
         self.inventory.mkdir()
         (self.inventory / "group_vars").symlink_to(ROOT / "lab" / "inventory" / "group_vars")
         rows = "".join(
-            f"    {name}:\n      ansible_host: 192.0.2.{name[2:].partition('.')[0] or 10}\n" for name in HOSTS
+            f"    {name}:\n      ansible_host: 192.0.2.{name[2:].partition('.')[0] or 10}\n" for name in hosts
         )
         (self.inventory / "hosts.yml").write_text(
             "all:\n  hosts:\n    localhost:\n      ansible_connection: local\n"

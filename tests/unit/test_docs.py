@@ -21,7 +21,7 @@ PAGES = sorted(
 )
 # the changelog speaks of what was
 TODAY = [page for page in PAGES if page.name != "CHANGELOG.md"]
-EXAMPLE = sorted(ROOT.glob("inventory/home.example/**/*.yml"))
+EXAMPLE = sorted(ROOT.glob("inventory/*.example/**/*.yml"))
 
 
 def test_the_tables_of_variables_are_what_the_specs_say():

@@ -82,6 +82,21 @@ def test_a_child_with_too_low_a_limit_is_reported_once_and_follows_from_its_main
 
 
 @pytest.mark.parametrize(
+    "openfiles, looked_at", [({"bind": 1, "postfix": 1}, {"named", "postfix"}), ({"bind": 1}, {"named"})]
+)
+def test_a_daemon_whose_role_is_left_out_is_its_owners(monkeypatch, openfiles, looked_at):
+    module, seen = Module(openfiles=openfiles, files=[]), set()
+    monkeypatch.setattr(probe, "postconf", lambda *_arguments: "/usr/local/sbin")
+    monkeypatch.setattr(probe.rc, "read", lambda _names: {})
+    monkeypatch.setattr(process, "table", lambda: {1: running(1, "master")})
+    monkeypatch.setattr(host, "service_pid", lambda service: seen.add(service) or 0)
+    monkeypatch.setattr(probe.os.path, "exists", lambda path: seen.add("postfix") or False)
+    module.daemons()
+    module.modes()
+    assert seen == looked_at and module.findings == []
+
+
+@pytest.mark.parametrize(
     "since, rebuilt, ids", [(0, False, ["process named: program"]), (2**40, False, []), (0, True, [])]
 )
 def test_a_daemon_older_than_its_program_is_role_ports_finding_where_that_built_it(since, rebuilt, ids):

@@ -97,3 +97,29 @@ def test_a_mailer_on_port_25(line, monkeypatch, rows, found):
     said = leftovers.mailer()
     assert [one.partition(": ")[2].partition(" listens")[0] for one in said] == found
     assert all(where in one for one in said if "smtpd (" in one)
+
+
+CONF = "/usr/local/etc/dovecot/dovecot.conf"
+OURS = "# Written whole by sokuhai's role postfix; a change made here is gone\nmyhostname = mx\n"
+
+
+@pytest.mark.parametrize(
+    "files, enabled, found",
+    [
+        ({}, "", []),
+        # the operator's own
+        ({"/etc/postfix/main.cf": "myhostname = mx\n", CONF: "protocols = imap\n"}, "YES", []),
+        ({"/etc/postfix/main.cf": OURS}, "YES", ["Postfix"]),
+        ({"/etc/postfix/main.cf": OURS}, "yes", ["Postfix"]),
+        # as rollback.yml leaves it
+        ({"/etc/postfix/main.cf": OURS}, "", []),
+        ({"/etc/postfix/main.cf": OURS, CONF: "protocols = imap\n"}, "NO", []),
+        ({CONF: "# Written by sokuhai's role sasl; …\n"}, "", ["Dovecot"]),
+        ({path: "" for path in leftovers.SERVICES}, "", list(leftovers.SERVICES.values())),
+    ],
+)
+def test_a_mail_service_of_ours_is_known_until_it_is_switched_off(monkeypatch, files, enabled, found):
+    monkeypatch.setattr(base, "read", files.get)
+    monkeypatch.setattr(os.path, "exists", files.__contains__)
+    monkeypatch.setattr(rc, "read", lambda names, _file=None: {"postfix_enable": enabled} if enabled else {})
+    assert leftovers.mail("/etc/postfix", CONF) == found

@@ -252,6 +252,18 @@ def test_files_of_named_is_a_reason_only_where_named_knows_it(named):
     assert any("`files`" in item["because"] for item in chain["links"]) is named["knows_files"]
 
 
+def test_the_chain_of_a_host_without_the_mail_service_asks_nothing_for_postfix():
+    resolver = {"sokuhai_mail": False, "bind_recursion_for": ["192.0.2.0/24"]}
+    chain = limits_chain(measured(sysctl={**STOCK, "hw.physmem": str(2**31)}), declared(**resolver))
+    assert chain["problems"] == [] and the_link(chain, "recursive-clients")["ok"]
+    assert (chain["floors"]["kern.maxproc"], chain["floors"]["kern.maxprocperuid"]) == (250, 0)
+    little = measured(sysctl={**STOCK, "hw.physmem": str(2**29)})
+    (problem,) = [
+        one for one in limits_chain(little, declared(**resolver))["problems"] if one["id"] == "recursive-clients"
+    ]
+    assert problem["mends"][0]["variable"] == "sokuhai_recursive_clients"
+
+
 def test_a_process_limit_beyond_memory_is_what_sizing_says():
     chain = limits_chain(measured(sysctl={**STOCK, "hw.physmem": str(2 * 2**30)}), declared())
     (problem,) = [problem for problem in chain["problems"] if problem["id"] == "default_process_limit"]

@@ -167,6 +167,7 @@ DECLARED = {
     "postfix_master_cf": [],
     "postfix_package": "postfix",
     "postfix_replace_package": False,
+    "sokuhai_mail": True,
     "postfix_submission": True,
     "postfix_tables": [],
     "rebuild_enabled": False,
@@ -358,6 +359,7 @@ def test_what_is_kept_is_named():
         "sasl_replace_config: /etc/dovecot.conf is its owner's, and is kept: AUTH is had of that Dovecot",
     ]
     assert set(packages.preflight_programs(DECLARED)) == {"bind_package", "postfix_package"}
+    assert set(packages.preflight_programs({**DECLARED, "sokuhai_mail": False})) == {"bind_package"}
     own = packages.preflight_programs({**DECLARED, "sasl_install": True})
     assert own["sasl_recipients_package"] == {
         "program": "/usr/local/bin/postfwd",

@@ -254,6 +254,7 @@ GOOD = {
     "pkg": True,
     "replaced": {"bind": "", "postfix": ""},
     "aliases": {},
+    "mail": [],
     "leftovers": {"bind": [], "postfix": ["/etc/rc.conf:7 sets postfix_flags"]},
 }
 ALIASES = {"/etc/mail/aliases": {"info": "me, :include:/x"}}
@@ -262,6 +263,7 @@ WANTED = {
     "min_ram_mb": 900,
     "min_disk_mb": {"/": 200, "/usr": 500, "/var": 1000},
     "pkg_required": True,
+    "mail": True,
     "replace": {"postfix": False},
     "aliases": [],
     "firewall": True,
@@ -279,6 +281,8 @@ WANTED = {
         ({"aliases": ALIASES}, {"aliases": ["info"]}),
         ({"aliases": ALIASES}, {"replace": {"postfix": True}}),
         ({"aliases": ALIASES}, {"replace": {}}),
+        ({"mail": ["Postfix", "Dovecot"]}, {}),
+        ({}, {"mail": False}),
         # nothing is bound there where no service is about to run
         ({"bound": {"127.0.0.1": ""}}, {"serves": []}),
         # a jail's host may be of a later release
@@ -389,13 +393,15 @@ def test_a_login_class_as_limits_prints_it(text, expected):
         ({"sasl_install": True, "sasl_enabled": False}, False),
         ({"dkim_install": True}, True),
         ({"dkim_install": True, "dkim_enabled": False}, False),
+        ({"postfix_install": True}, True),
+        ({"postfix_install": True, "sokuhai_mail": False}, False),
     ],
 )
 def test_pkg_is_asked_for_where_a_role_installs_something(changed, asked):
     given = {
         f"{role}_install": False for role in ("bind", "postfix", "sasl", "spf", "ahead", "greylist", "dkim", "mta_sts")
     }
-    on = {name: True for name in ("sasl_enabled", "greylist_enabled", "dkim_enabled", "ahead_enabled")}
+    on = {name: True for name in ("sokuhai_mail", "sasl_enabled", "greylist_enabled", "dkim_enabled", "ahead_enabled")}
     given |= {"spf_mode": "mark", **on}
     assert bool(checks.preflight_installs(given | changed)) is asked
 
@@ -404,7 +410,7 @@ def test_pkg_is_asked_for_where_a_role_installs_something(changed, asked):
 
 
 def values(**changes):
-    given = of_role("limits", "defaults/main.yml") | {"limits_openfiles": 65535}
+    given = of_role("limits", "defaults/main.yml") | {"limits_openfiles": 65535, "limits_services": ["named"]}
     return given | {"limits_" + name: value for name, value in changes.items()}
 
 
@@ -434,6 +440,25 @@ def test_declared_limits_that_are_fine():
         )
         == []
     )
+
+
+def test_a_mail_service_of_ours_is_not_taken_away_unasked():
+    (problem,) = checks.preflight_host(GOOD | {"mail": ["Postfix", "the signer"]}, WANTED | {"mail": False})
+    for word in (
+        "sokuhai_mail: false",
+        "(Postfix, the signer)",
+        "rollback.yml --tags postfix,sasl",
+        "sokuhai_mail: true",
+    ):
+        assert word in problem
+
+
+def test_a_resolver_needs_no_domain_of_mail():
+    (problem,) = problems(sokuhai_domain="")
+    assert problem.startswith("sokuhai_domain = ''")
+    assert problems(sokuhai_domain="", sokuhai_mail=False) == []
+    (problem,) = problems(sokuhai_domain="-x", sokuhai_mail=False)
+    assert problem.startswith("sokuhai_domain = '-x'")
 
 
 def test_a_host_without_ipv6_is_told_of_its_family():

@@ -97,6 +97,28 @@ def test_the_urgent_lane_counts_as_it_is_declared():
         sizing.asked_of({**base, "postfix_urgent": {"maxproc": "x"}})
 
 
+def test_a_host_without_the_mail_service_is_named_and_the_base_system():
+    shared = {"sokuhai_openfiles": 65535, "sokuhai_process_limit": 500, "sokuhai_recursive_clients": 20000}
+    declared = {
+        **shared,
+        "sokuhai_mail": False,
+        "postfix_providers": ["gmail"],
+        "postfix_urgent": {"senders": ["a@b.example"]},
+    }
+    asked = sizing.asked_of({**declared, "bind_recursion_for": ["192.0.2.0/24"], "monitor_enabled": True})
+    size = sizes(asked)
+    assert (size.postfix, size.processes, size.states) == (0, 250, 20000)
+    assert size.memory == (12 + 40 + 20) * 2**20 + 20000 * 27 * 1024
+    held = capacity(asked, GIB, 1)
+    assert held["ok"] and held["field"] == "recursive_clients"
+    much = capacity(dataclasses.replace(asked, recursive_clients=200000), GIB, 1)
+    assert not much["ok"] and much["message"].startswith(
+        "sokuhai_recursive_clients: 200000 is more than this host can hold"
+    )
+    assert capacity(dataclasses.replace(asked, recursive_clients=much["most"]), GIB, 1)["ok"]
+    assert not capacity(dataclasses.replace(asked, recursive_clients=much["most"] + 1), GIB, 1)["ok"]
+
+
 #: The defaults of all roles.
 ALL = dataclasses.replace(
     ASKED, spf="python", greylist=True, sasl=True, monitor=True, cache_share=25, cache_floor=64, cache_ceiling=2048

@@ -12,7 +12,9 @@ description:
   - What is not installed is not judged.
 options:
   openfiles:
-    description: "Descriptors that every process of a role's daemon must be allowed, in the soft and the hard limit, as V({bind: int, postfix: int})."
+    description: >-
+      Descriptors that every process of a role's daemon must be allowed, in the soft and the hard limit, as V({bind: int, postfix: int}). A daemon whose
+      role is left out is not looked at.
     type: dict
     required: true
   files:
@@ -119,6 +121,8 @@ class Probe:
             ("bind", "named", "named", named),
             ("postfix", "postfix", "master", master),
         ):
+            if role not in self.p["openfiles"]:
+                continue
             main = processes.get(host.service_pid(service))
             if main is not None and program:
                 self.limits(role, name, main, process.descendants(processes, main.pid))
@@ -202,7 +206,8 @@ class Probe:
                     self.mode(wanted, path)
         # what lets an unprivileged sendmail(1) drop mail into the queue (postdrop(1), postqueue(1))
         commands, group = postconf("-h", "command_directory"), postconf("-h", "setgid_group")
-        for path in [os.path.join(commands, name) for name in ("postdrop", "postqueue")] if commands else []:
+        there = commands and "postfix" in self.p["openfiles"]
+        for path in [os.path.join(commands, name) for name in ("postdrop", "postqueue")] if there else []:
             if os.path.exists(path):
                 info, thing = os.stat(path), "mode of %s" % path
                 found, its_group = rights(info)

@@ -7,7 +7,8 @@
 
 Two steps, since a value of the wrong type cannot be judged any further. First the names (one that no role has, one that an earlier version had),
 the types of meta/argument_specs.yml and role sokuhai's judgement of the shared variables. Then that of every other role: the list of messages
-__ROLE_problems in its vars/main.yml, and of warnings __ROLE_warnings, for which `declared` is {variable: value of its type} of the role's own variables.
+__ROLE_problems in its vars/main.yml, and of warnings __ROLE_warnings, for which `declared` is {variable: value of its type} of the role's own variables;
+without sokuhai_mail not that of the roles of the mail service.
 
 With `roles`, a list, only those roles judge; names and types are checked of all.
 
@@ -139,7 +140,8 @@ class ActionModule(ActionBase):
             if role == "sokuhai" and role in asked and not wrong:
                 problems += self.judgement(role, values[role])
         if not problems:
-            for role in asked - {"sokuhai"}:
+            idle = [] if values["sokuhai"]["sokuhai_mail"] else own["__preflight_mail"]
+            for role in asked - {"sokuhai", *idle}:
                 problems += self.judgement(role, values[role])
                 result.setdefault("warnings", []).extend(self.judgement(role, values[role], "warnings"))
         result["variables"] = {

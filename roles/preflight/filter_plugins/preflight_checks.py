@@ -11,7 +11,7 @@ def preflight_installs(declared):
         declared[f"{role}_install"] and declared[switch] not in (False, "none")
         for role, switch in (
             ("bind", "bind_install"),
-            ("postfix", "postfix_install"),
+            ("postfix", "sokuhai_mail"),
             ("sasl", "sasl_enabled"),
             ("spf", "spf_mode"),
             ("ahead", "ahead_enabled"),
@@ -31,7 +31,7 @@ def preflight_host(probe, wanted):
     """What is wrong with the host itself.
 
     probe: as module preflight_probe returns it. wanted: releases (list of int), min_ram_mb, min_disk_mb ({path: int}),
-    pkg_required (bool), replace ({role: whether it may take the place of a configuration that is not ours}), aliases
+    pkg_required (bool), mail (whether the mail service is wanted), replace ({role: whether it may take the place of a configuration that is not ours}), aliases
     (names that the inventory says something of), firewall (whether role blocklist is about to run), loopback (address at which it reaches itself), serves (list of roles that are about to run). Returns a list of messages.
     """
     return [message for wrong, message in _checks(probe, wanted) if wrong]
@@ -72,6 +72,11 @@ def _checks(probe, wanted):
         probe["jailed"] and wanted["firewall"] and not probe["pf"]["there"],
         "sokuhai_blocklist: this host is a jail without pf: a jail with a network stack of its own (vnet) has it where devfs(8) shows it /dev/pf; else set "
         "sokuhai_blocklist: false, and block on the jail's host",
+    )
+    yield (
+        probe["mail"] and not wanted["mail"],
+        f"sokuhai_mail: false, and this host has the mail service that these playbooks gave it ({', '.join(probe['mail'])}). Nothing of it is taken away "
+        "unasked: run playbooks/rollback.yml --tags postfix,sasl for this host first (its queue, keys and tables stay), or set sokuhai_mail: true",
     )
     own, bound = wanted["loopback"], probe["bound"].get(wanted["loopback"], "")
     yield wanted["serves"] and bound != own, _loopback(own, bound)

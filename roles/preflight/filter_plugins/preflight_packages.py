@@ -45,7 +45,11 @@ def preflight_programs(declared):
     """
     found = {
         "bind_package": (declared["bind_install"], "named", [declared["bind_package"]]),
-        "postfix_package": (declared["postfix_install"], "postconf", [declared["postfix_package"]]),
+        "postfix_package": (
+            declared["sokuhai_mail"] and declared["postfix_install"],
+            "postconf",
+            [declared["postfix_package"]],
+        ),
         "sasl_packages": (
             declared["sasl_enabled"] and declared["sasl_install"],
             "/usr/local/sbin/dovecot",

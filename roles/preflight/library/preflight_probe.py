@@ -21,7 +21,7 @@ RETURN = r"""
 probe:
   description: >-
     system alone where that is not FreeBSD; else also sysctl, tunable, writable, settable, kenv, ours, settings, classes, login_conf_splits, running, named, pf,
-    jailed, bound, release, disk, kept, pkg, packages, abis, owners, missing, unavailable, postfix, replaced, dovecot, aliases, leftovers
+    jailed, bound, release, disk, kept, pkg, packages, abis, owners, missing, unavailable, postfix, replaced, dovecot, aliases, mail, leftovers
   type: dict
   returned: always
 """
@@ -104,7 +104,7 @@ def serving():
     """Return what the host has of its own where a role takes a place.
 
     replaced: {role: why it does not do so unasked, "" where nothing would be lost}. aliases: {file: {name: value}} that Postfix would not read any more.
-    dovecot: the configuration of a Dovecot of the owner's, "" for none. leftovers: {role: messages} of what the host was before, over which it would fall.
+    dovecot: the configuration of a Dovecot of the owner's, "" for none. mail: what there is of a mail service of ours, a list of names. leftovers: {role: messages} of what the host was before, over which it would fall.
     """
     directory = host.run(["postconf", "-h", "config_directory"])[1].strip() or "/usr/local/etc/postfix"
     dovecot = foreign_dovecot.config()
@@ -116,6 +116,7 @@ def serving():
         },
         "dovecot": dovecot if foreign_dovecot.owners(dovecot) else "",
         "aliases": foreign.aliases(directory),
+        "mail": leftovers.mail(directory, dovecot),
         "leftovers": {
             "bind": leftovers.named(rc_variables()) + leftovers.disabled("named"),
             "postfix": leftovers.postfix(directory) + leftovers.mailer() + leftovers.disabled("postfix"),

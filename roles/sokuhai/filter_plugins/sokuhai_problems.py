@@ -58,7 +58,8 @@ def sokuhai_problems(declared):
         if name not in found and not least <= declared[name] <= most:
             found[name] = f"{least} or more is needed" if declared[name] < least else f"at most {most} is possible"
     for name, least in (("sokuhai_domain", 1), ("sokuhai_hostname", 2)):
-        if name not in found:
+        # a resolver needs no domain of mail
+        if name not in found and (declared["sokuhai_mail"] or declared[name]):
             found[name] = name_problem(declared[name], least)
     for name in ("sokuhai_queue_directory", "sokuhai_maillog"):
         # they stand unquoted in configuration files
