@@ -165,6 +165,10 @@ class Stage:
         self.done.append(words)
         if self.fails and self.fails in words:
             raise shared.Refused("%s ended with status 1" % what)
+        distfiles = pathlib.Path(self.p["base"], "distfiles").exists()
+        # poudriere's file systems would cover it, and a build does not begin without it
+        assert not words.startswith("jail -c") or len(self.done) > 1 or not distfiles
+        assert not words.startswith("bulk") or distfiles
         if words.startswith("jail"):
             self.put(
                 "jails/mail",

@@ -38,6 +38,8 @@ def build(p, work):
             poudriere("ports", "-d", "-k", "-p", name, what="poudriere ports -d")
         if had != path:
             poudriere("ports", "-c", "-p", name, "-m", "null", "-M", path, what="poudriere ports -c")
+    # after poudriere has made its file systems, which on ZFS cover what was there (get_data_dir); before a build, which refuses without it
+    os.makedirs(os.path.join(p["base"], "distfiles"), 0o755, exist_ok=True)
     bulk = ["bulk", "-j", jail["name"], "-p", tree["name"]]
     if p["probe"]:
         # before what takes hours; nothing of it is published (-NN)

@@ -154,7 +154,6 @@ class Builder:
         # first, or poudriere looks through all of ZFS for jails of its earlier versions
         for name in ("poudriere.d/jails", "poudriere.d/ports"):
             os.makedirs(os.path.join(p["etc"], name), 0o755, exist_ok=True)
-        os.makedirs(os.path.join(p["base"], "distfiles"), 0o755, exist_ok=True)
         if self.keyless:
             make_key(p["key"])
         for file in self.files:
