@@ -8,6 +8,12 @@ def test_open_files_of_one_process(run):
     assert {"text", "wd", "root", "0"} <= {line.split()[3].rstrip("*") for line in answer.lines()[1:]}
 
 
+def test_the_text_of_a_process_is_its_programs_file(run):
+    answer = run("sleep 5 & fstat -p $!; kill $!; ls -iL $(command -v sleep)")
+    (number,) = [line.split()[5] for line in answer.lines() if line.split()[3:4] == ["text"]]
+    assert answer.lines()[-1].split()[0] == number, answer
+
+
 def test_option_without_its_argument(run):
     answer = run("fstat -p")
     assert answer.rc == 1

@@ -56,36 +56,45 @@ class Process:
         """Return the path of the newest of *files* and *program* that surely came after this process began, or None.
 
         The time of a file is that of its last writing, of a program that of its change of status, since a package keeps the build's time of writing. A
-        file that is not there, or is from the future (a clock that was set), tells nothing.
+        file that is not there, or is from the future (a clock that was set), tells nothing; nor does the time of a program that this process executes().
         """
-        return _newest(files, program, lambda when: when > self.since[1])
+        return self._newest(files, program, lambda when: when > self.since[1])
 
     def perhaps_older_than(self, *files, program=None):
         """Return as older_than() does, but also a file that may have come before: the clocks cannot tell."""
-        return _newest(files, program, lambda when: when >= self.since[0])
+        return self._newest(files, program, lambda when: when >= self.since[0])
 
     def identity(self, path):
-        """Return (pid, inode, time of change in ns) of this process and its file *path*: the same pid with another file is an old process."""
+        """Return (pid, inode, time of writing in ns) of this process and its file *path*: the same pid with another file is an old process."""
         found = os.stat(path)
-        return self.pid, found.st_ino, found.st_ctime_ns
+        return self.pid, found.st_ino, found.st_mtime_ns
 
     def outlived(self, path, before):
         """Return whether this process is the one of *before*, what identity(path) or None gave before *path* was replaced, and the file is another."""
         return before is not None and before[0] == self.pid and before != self.identity(path)
 
+    def executes(self, path):
+        """Return whether this process runs the very file *path*, by fstat(1); False for a script, whose text is its interpreter's.
 
-def _newest(files, program, counts):
-    """Return the path of the newest file whose time counts(), or None."""
-    found = []
-    for path in (*files, *([] if program is None else [program])):
-        try:
-            there = os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        when = there.st_ctime if path == program else there.st_mtime
-        if counts(when) and when <= time.time():
-            found.append((when, path))
-    return max(found)[1] if found else None
+        On UFS with soft updates the time of change of a file that reached the disk before it was renamed into its place moves once more, 62 s after
+        (seen on 15.0; handle_workitem_remove() of sys/ufs/ffs/ffs_softdep.c): a daemon that began in between looks older than its own program.
+        """
+        out = host.run(["fstat", "-p", str(self.pid)])[1]
+        found = re.search(r"\s%d\s+text\s+\S+\s+(\d+)\s" % self.pid, out)
+        return bool(found) and int(found[1]) == os.stat(path).st_ino
+
+    def _newest(self, files, program, counts):
+        """Return the path of the newest file whose time counts(), or None."""
+        found = []
+        for path in (*files, *([] if program is None else [program])):
+            try:
+                there = os.stat(path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            when = there.st_ctime if path == program else there.st_mtime
+            if counts(when) and when <= time.time() and not (path == program and self.executes(path)):
+                found.append((when, path))
+        return max(found)[1] if found else None
 
 
 def table(pid=None):

@@ -86,6 +86,28 @@ def test_a_program_is_as_old_as_its_change_of_status(tmp_path):
     assert one((began, began)).older_than(program=path) == path
 
 
+@pytest.mark.parametrize("mine, older", [(True, False), (False, True)])
+def test_a_program_whose_change_of_status_came_late_is_the_one_that_runs(tmp_path, monkeypatch, mine, older):
+    path = at(tmp_path / "daemon", 1000)
+    number = os.stat(path).st_ino + (0 if mine else 1)
+    printed = (
+        "USER     CMD          PID   FD MOUNT      INUM MODE         SZ|DV R/W\n"
+        f"root     dovecot        7 text /        {number} -rwxr-xr-x  119848  r\n"
+        f"root     dovecot        7   wd /        160705 drwxr-xr-x    1024  r\n"
+    )
+    monkeypatch.setattr(host, "run", lambda argv: (0, printed, "") if argv == ["fstat", "-p", "7"] else None)
+    began = time.time() - 60
+    assert one((began, began)).older_than(program=path) == (path if older else None)
+    assert one((began, began)).perhaps_older_than(program=path) == (path if older else None)
+
+
+def test_the_identity_of_a_program_stays_while_its_change_of_status_moves(tmp_path):
+    path = at(tmp_path / "daemon", 1000)
+    before = one((0, 0)).identity(path)
+    os.chmod(path, 0o700)
+    assert not one((0, 0)).outlived(path, before)
+
+
 def test_a_program_that_was_replaced_is_known_exactly(tmp_path):
     path, now = tmp_path / "program", time.time() + 10
     path.write_text("1")

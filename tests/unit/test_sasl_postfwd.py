@@ -79,6 +79,9 @@ class Host:
                 if not verb.endswith("stop") and not self.broken:
                     self.launch()
                 return 0, "", ""
+        if argv[0] == "fstat":
+            # a script's text is its interpreter's
+            return 0, "", ""
         raise AssertionError(argv)
 
     def launch(self):

@@ -51,7 +51,10 @@ class PerThread:
 
 def place(program, config):
     """Return the beginning of the sockets' names. Raises OSError where the agent or its configuration is gone."""
-    known = [(path, os.stat(path).st_ctime_ns) for path in (__file__, program, config)]
+    # not the time of change: on UFS with soft updates it moves once more, a minute after a file was put into its place (sokuhai/process.py)
+    known = [
+        (path, found.st_ino, found.st_mtime_ns) for path in (__file__, program, config) for found in [os.stat(path)]
+    ]
     try:
         known.append(os.stat("/etc/resolv.conf").st_mtime_ns)
     except OSError:
