@@ -2,6 +2,7 @@
 """python -m bench: the arms in rounds on the practice host of a lab that is up and provisioned; what it finds goes into a JSON file."""
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -10,11 +11,13 @@ import sys
 import time
 
 from . import judge, known, run
-from .population import made
+from .population import hurried, made
 
 #: (recipients, domains) of a round, of the big round, and of the quick bench, which takes so many arms.
 SIZE, BIG, QUICK = (2000, 400), (20000, 2000), (300, 80)
 QUICK_ARMS = ("stock-free", "ours", "ceiling")
+#: The quick bench shows that all of it works, and no figure: nobody needs to wait for its receivers, who are only so much as late.
+QUICK_LATE = 0.2
 #: Seconds that a run takes beside its delivery: for the plan alone.
 AROUND = 12
 #: Share of the processors in use by others above which nothing is measured.
@@ -57,10 +60,13 @@ def quiet(seconds=3, tries=20):
 
 
 class Kept:
-    """The JSON file: what it has of other arms and sizes stays, what this bench measures takes the place of what was there; written after each run."""
+    """The JSON file: what it has of other arms and sizes stays, what this bench measures takes the place of what was there; written after each run.
 
-    def __init__(self, path, about):
-        self.path, self.about = path, about
+    people: makes the Population of a size.
+    """
+
+    def __init__(self, path, about, people=made):
+        self.path, self.about, self.people = path, about, people
         self.data = json.loads(path.read_text()) if path.exists() else {"arms": {}, "runs": []}
         self.new = set()
 
@@ -83,7 +89,7 @@ class Kept:
         runs = sorted(self.data["runs"], key=lambda r: (r["recipients"], list(arms).index(r["arm"]), r["round"]))
         judged = judge.judged(runs, {name: about["mta"] for name, about in arms.items()}, run.LIMIT)
         sums = judge.summed_up(runs)
-        waits = {size: made(*map(int, size.split(" in "))).waits() for size in sums}
+        waits = {size: self.people(*map(int, size.split(" in "))).waits() for size in sums}
         floor = {size: run.reached(seconds, len(seconds)) for size, seconds in waits.items()}
         head = {**self.about, "limit": run.LIMIT, "floor": floor, "arms": arms, "judged": judged, "sums": sums}
         text = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
@@ -94,7 +100,7 @@ class Kept:
 
 def round_of(arms, size, numbers, options, kept, until):
     """Rounds of one size. until: monotonic seconds at which a run that takes as long as it may must have ended."""
-    bench = run.Bench(options.instance, made(*size), lambda text: print(text, flush=True))
+    bench = run.Bench(options.instance, kept.people(*size), lambda text: print(text, flush=True))
     with bench.internet():
         for n in numbers:
             print(f"round {n}: {size[0]} recipients in {size[1]} domains", flush=True)
@@ -114,7 +120,7 @@ def main():
     options = arguments()
     arms = chosen(options.arms, options.quick)
     size, count = (QUICK, 1) if options.quick else (SIZE, options.rounds)
-    load = quiet(tries=1 if options.anyway else 20)
+    load = quiet(seconds=1, tries=1) if options.anyway else quiet()
     if load > BUSY and not options.anyway:
         sys.exit(
             f"bench: {load:.0%} of the processors are in use by others: no figure would mean anything. --anyway measures all the same"
@@ -129,7 +135,8 @@ def main():
         + f". A run ends at {run.LIMIT} s; all of it within {options.minutes:.0f} minutes. Others use {load:.0%} of {os.cpu_count()} processors.",
         flush=True,
     )
-    kept = Kept(options.into, {**json.loads(options.about), "load_before": load})
+    people = functools.partial(made, data=hurried(QUICK_LATE)) if options.quick else made
+    kept = Kept(options.into, {**json.loads(options.about), "load_before": load}, people)
     until = time.monotonic() + options.minutes * 60
     # the big one before the last round: if the time is over, it is that of a median's third value
     round_of(arms, size, range(1, max(2, count)), options, kept, until)

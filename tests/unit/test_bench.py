@@ -11,7 +11,7 @@ from labkit.internet.zones import Internet, described, wire
 
 from bench import __main__ as command
 from bench import judge, known, own, run
-from bench.population import KINDS, made
+from bench.population import KINDS, hurried, made
 from bench.run import curve, reached, told, used
 
 
@@ -49,6 +49,21 @@ def test_the_internet_has_them_and_the_lab_their_addresses(size):
     there = {address for one in net.load()["internet"] for address in one["addresses"]}
     named = {a for one in people.more["servers"].values() for a in one["addresses"]}
     assert {one["address"] for one in people.more["receivers"]} | named <= there
+
+
+def test_the_quick_bench_has_the_same_people_and_does_not_wait_for_their_servers():
+    as_they_are, quick = made(*command.QUICK), made(*command.QUICK, data=hurried(command.QUICK_LATE))
+    assert (quick.recipients, quick.kind, quick.server) == (
+        as_they_are.recipients,
+        as_they_are.kind,
+        as_they_are.server,
+    )
+    assert max(quick.waits()) <= command.QUICK_LATE * max(as_they_are.waits()) + 0.1 and min(quick.waits()) >= 0
+    delays = [
+        max(zone["behaviour"]["delay"] for zone in people.more["zones"] if "behaviour" in zone)
+        for people in (as_they_are, quick)
+    ]
+    assert delays[1] == command.QUICK_LATE * delays[0] > 0
 
 
 def test_more_domains_than_recipients_are_refused():
