@@ -22,6 +22,8 @@ MAPS = "sender_dependent_default_transport_maps"
 LOOKUP = "$default_database_type:$config_directory/tables/"
 #: What qmgr(8) may have in memory, messages and recipients each: above a mailing of 20,000, which is Postfix's own limit.
 ACTIVE = 100000
+#: How long its processes stay when they have nothing to do, 100 s by default: master(8) starts them one after the other, and alerts come in series.
+IDLE = "1h"
 TAKEN = {25: "smtpd", 465: "submission", 587: "submission"}
 ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@(?P<domain>[^@]+)")
 
@@ -96,7 +98,7 @@ def postfix_urgent_services(urgent, submission, logins):
             "chroot": "n",
             "maxproc": lane["maxproc"],
             "command": "smtp",
-            "options": {"syslog_name": "postfix/$service_name"},
+            "options": {"syslog_name": "postfix/$service_name", "max_idle": IDLE},
         }
     ]
     if lane["port"]:

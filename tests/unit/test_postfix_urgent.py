@@ -54,7 +54,8 @@ def test_the_senders_mail_has_a_transport_of_its_own_and_keeps_its_next_hop():
     assert set(services(ALERT)) == {("urgent", "unix")} and lane.postfix_urgent_elsewhere(ALERT) == []
     service = services(ALERT)["urgent", "unix"]
     assert (service["command"], service["maxproc"]) == ("smtp", str(sizing.URGENT))
-    assert service["options"] == {"syslog_name": "postfix/$service_name"}, "all else is main.cf's: DANE, policies"
+    # its processes are there for the next alert; all else is main.cf's: DANE, policies
+    assert service["options"] == {"syslog_name": "postfix/$service_name", "max_idle": "1h"}
 
 
 def test_its_own_port_is_for_its_senders_alone_and_the_others_leave_them_to_it():
