@@ -36,6 +36,11 @@ def test_a_cold_resolver_is_a_row_with_a_value_for_each_round():
     assert rows[2:] == ["| ours, cold | 12.5 %, 100.0 % | 86.5 %, 0.0 % | 1.0 %, 0.0 % | 1,821, below 1 |"]
 
 
+def test_a_resolver_that_answered_nothing_in_time_has_no_median():
+    (*_, last) = measurements.cold({**DATA, "runs": [{**RUN, "p50_ms": None}]})
+    assert last.endswith("| none |")
+
+
 def test_a_ceiling_is_a_row_with_why_named_failed():
     none = {
         **RUN,
