@@ -44,7 +44,7 @@ lint: venv
 	@$(BIN)/python tools/run lint
 
 unit: venv
-	@$(BIN)/python -m pytest -q -m "not lab" tests/unit tests/equipment
+	@$(BIN)/python tools/run unit
 
 drift: venv
 	@$(BIN)/python tools/drift

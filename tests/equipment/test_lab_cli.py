@@ -7,6 +7,7 @@ import pathlib
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -207,7 +208,7 @@ def test_descriptors_are_the_number_really_in_force(up):
     assert re.search(r"Max open files\s+(\d+)\s+(\d+)", limits).groups() == (str(said), str(said))
     assert lab.ssh("ulimit -Hn").stdout.strip() == str(said)
     # the caller's own limits do not count
-    done = lab.run("sh", "-c", f"ulimit -Sn 200; exec {LAB} sh {MX} -- sh -c 'ulimit -Sn'")
+    done = lab.run("sh", "-c", f"ulimit -Sn 200; exec {shlex.quote(str(LAB))} sh {MX} -- sh -c 'ulimit -Sn'")
     assert done.stdout.strip() == str(said), done.stderr
 
 

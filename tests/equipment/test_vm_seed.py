@@ -1,6 +1,7 @@
 """The NoCloud seed, read back by a reader of ECMA-119 and Joliet written apart from the writer."""
 
 import datetime
+import os
 import struct
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def test_the_script_lets_the_key_in_once(user, tmp_path):
     tools.mkdir()
     home = tmp_path / "home"
     made = tmp_path / "made"
-    (tools / "pw").write_text(f"""#!{sys.executable}
+    (tools / "pw").write_text(f"""#!{os.path.realpath(sys.executable)}
 import pathlib, sys
 made = pathlib.Path({str(made)!r})
 if sys.argv[1] == "usershow":

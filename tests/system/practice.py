@@ -12,6 +12,7 @@ import inspect
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import subprocess
@@ -113,7 +114,7 @@ class Lab:
         """How testinfra reaches the practice host: arguments for remote.reach()."""
         extra = (
             f"-o UserKnownHostsFile={self.state}/known_hosts -o ControlPath={self.state}/ssh-%C"
-            f" -o 'ProxyCommand=env SOKUHAI_LAB={self.name} {ROOT}/lab/lab connect %h %p'"
+            f" -o {shlex.quote(f'ProxyCommand=env SOKUHAI_LAB={self.name} {shlex.quote(str(ROOT))}/lab/lab connect %h %p')}"
         )
         return {
             "hostspec": "ssh://root@192.0.2.10",

@@ -5,6 +5,7 @@ import fnmatch
 import json
 import os
 import pathlib
+import shlex
 import time
 import uuid
 
@@ -224,7 +225,7 @@ def test_everything_tampered_with_is_found_and_nothing_else(lab, drift, batch):
 def own_postfix(lab, tmp_path):
     """A folder with a sendmail(1) that is the practice host's, so that what is mailed goes through its Postfix."""
     program = tmp_path / "sendmail"
-    program.write_text(f'#!/bin/sh\nexec {ROOT}/lab/lab sh {HOST} -- /usr/sbin/sendmail "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(str(ROOT))}/lab/lab sh {HOST} -- /usr/sbin/sendmail "$@"\n')
     program.chmod(0o755)
     return tmp_path
 

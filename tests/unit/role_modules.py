@@ -9,6 +9,7 @@ import importlib.machinery
 import importlib.util
 import io
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from ansible.module_utils.testing import patch_module_args
 from ansible.plugins.filter import core
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+#: For the first line of a stand-in that needs Python's own library: the virtual environment may be in a path with a space, which no such line can name.
+PYTHON = os.path.realpath(sys.executable)
 for folder in (ROOT / "module_utils", *sorted(ROOT.glob("roles/*/module_utils"))):
     if str(folder) not in ansible.module_utils.__path__:
         ansible.module_utils.__path__.append(str(folder))

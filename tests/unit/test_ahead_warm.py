@@ -4,6 +4,7 @@
 import asyncio
 import concurrent.futures
 import json
+import shlex
 import subprocess
 import sys
 
@@ -142,7 +143,7 @@ def test_a_mailings_domains_are_those_that_the_report_has(tmp_path, monkeypatch)
     (tmp_path / "maillog").write_text(LOG)
     command = tmp_path / "sokuhai-report"
     words = [sys.executable, "-IB", FOLDER, "report", "--log", tmp_path / "maillog"]
-    command.write_text('#!/bin/sh\nexec %s "$@"\n' % " ".join(map(str, words)))
+    command.write_text('#!/bin/sh\nexec %s "$@"\n' % shlex.join(map(str, words)))
     command.chmod(0o755)
     monkeypatch.setattr(warm, "REPORT", str(command))
     assert sorted(warm.of_mailing("4F2A1C0B")) == ["a.test", "b.test"]

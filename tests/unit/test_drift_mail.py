@@ -7,7 +7,6 @@ import json
 import os
 import re
 import socket
-import sys
 
 import drift_records
 import pytest
@@ -15,6 +14,7 @@ from aiosmtpd.controller import Controller
 from drift_records import probed, record
 from drift_report import command, mail, run, state
 from drift_report.mail import LINES
+from role_modules import PYTHON
 
 HOST, OTHER = "mx.home.example", "mx2.home.example"
 YOU, SHE = "you@example.org", "she@example.org"
@@ -57,7 +57,7 @@ class Box:
     def program(self, name, text):
         """Have that Python program, and return its path."""
         path = self.bin / name
-        path.write_text(text % sys.executable)
+        path.write_text(text % PYTHON)
         path.chmod(0o755)
         return str(path)
 

@@ -6,18 +6,17 @@ import pwd
 import re
 import socket
 import subprocess
-import sys
 import time
 
 import pytest
-from role_modules import ROOT, util
+from role_modules import PYTHON, ROOT, util
 
 host, policy, policyd = (util("sokuhai." + name) for name in ("host", "policy", "policyd"))
 SERVER = ROOT / "roles/sokuhai/files/sokuhai-policyd.py"
 
 # Answers with its process, how many requests this connection has brought, and its configuration; `die` ends it.
 AGENT = f"""\
-#!{sys.executable}
+#!{PYTHON}
 import os, sys
 def main():
     count, text = 0, open(sys.argv[1]).read().strip()
@@ -180,7 +179,7 @@ def test_the_module_proves_that_a_connection_is_passed_on(place):
 @pytest.mark.parametrize("damage", ["there is no agent", "it dies"])
 def test_an_agent_that_cannot_be_run_is_an_error_and_smtpd_learns_of_it(place, damage):
     if damage == "it dies":
-        place.write("policyd-spf", f"#!{sys.executable}\nraise SystemExit(1)\n")
+        place.write("policyd-spf", f"#!{PYTHON}\nraise SystemExit(1)\n")
     else:
         place.program.unlink()
     connection = place.connect()

@@ -6,7 +6,6 @@ import pwd
 import shutil
 import stat
 import subprocess
-import sys
 
 import pytest
 import role_modules
@@ -73,7 +72,7 @@ def host(tmp_path, monkeypatch):
     """A host with an agent, its library and a postconf that says what *service* holds."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "spf.py").write_text(LIBRARY)
-    script(tmp_path / "bin/policyd-spf", AGENT.format(python=sys.executable))
+    script(tmp_path / "bin/policyd-spf", AGENT.format(python=role_modules.PYTHON))
     script(
         tmp_path / "bin/postconf", f'#!/bin/sh\n[ "$1" = -h ] && echo postfix || cat {tmp_path}/service 2>/dev/null\n'
     )
@@ -177,7 +176,9 @@ def test_a_word_that_the_agent_does_not_know_is_refused(host):
     [
         (lambda host: (host / "spf.py").write_text("import that_is_missing"), "No module named 'that_is_missing'"),
         (
-            lambda host: script(host / "bin/policyd-spf", f"#!{sys.executable}\nraise SystemExit('out of order')\n"),
+            lambda host: script(
+                host / "bin/policyd-spf", f"#!{role_modules.PYTHON}\nraise SystemExit('out of order')\n"
+            ),
             "exit 1, 0 .*14.*out of order",
         ),
         (lambda host: (host / "bin/policyd-spf").unlink(), "spf_install: .*bin/policyd-spf"),
