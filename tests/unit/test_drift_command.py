@@ -12,7 +12,7 @@ import time
 import pytest
 from drift_records import END, found, probed, record
 from drift_report import command, run
-from role_modules import ROOT
+from role_modules import PYTHON, ROOT
 
 FAKE = """#!%s
 import json, os, sys
@@ -38,7 +38,7 @@ def test_the_command_ends_with_the_documented_status_and_writes_what_the_schema_
 ):
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed beside molecule")
     fake = tmp_path / "ansible-playbook"
-    fake.write_text(FAKE % sys.executable)
+    fake.write_text(FAKE % PYTHON)
     fake.chmod(0o755)
     monkeypatch.setattr(run, "ansible_playbook", lambda: str(fake))
     monkeypatch.setenv("FAKE_RECORDS", json.dumps(records))
@@ -50,6 +50,45 @@ def test_the_command_ends_with_the_documented_status_and_writes_what_the_schema_
     jsonschema.Draft202012Validator(schema).validate(report)
     assert report["exit"] == code and capsys.readouterr().out
     assert (tmp_path / "state" / "last.json").exists() == (not report["errors"]), "a broken run is no last run"
+
+
+def test_the_callers_callbacks_do_not_keep_ours_away(tmp_path, monkeypatch):
+    """A job of AWX has callbacks in its environment, which outranks ansible.cfg; they would also report this run as part of the job."""
+    seen = {}
+    monkeypatch.setenv("ANSIBLE_CALLBACK_PLUGINS", "/theirs")
+    monkeypatch.setenv("ANSIBLE_STDOUT_CALLBACK", "awx_display")
+    monkeypatch.setattr(run, "output_of", lambda words, env: (seen.update(env), (0, ""))[1])
+    run.play(command.arguments([]), tmp_path)
+    folders = seen["ANSIBLE_CALLBACK_PLUGINS"].split(os.pathsep)
+    assert folders == [str(ROOT / "callback_plugins"), "/theirs"] and seen["ANSIBLE_STDOUT_CALLBACK"] == "sokuhai"
+
+
+JOB = """import sys
+print(sys.argv[1:])
+sys.exit(%d)
+"""
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, ""), (1, "an error"), (2, "2: drift"), (3, "3: a host is unreachable")])
+def test_a_job_of_awx_ends_as_tools_drift_did(tmp_path, code, said):
+    for folder in ("playbooks", "tools"):
+        (tmp_path / folder).mkdir()
+    book = tmp_path / "playbooks" / "drift_job.yml"
+    book.write_text((ROOT / "playbooks" / "drift_job.yml").read_text())
+    (tmp_path / "tools" / "drift").write_text(JOB % code)
+    (tmp_path / "hosts").write_text("[mailhosts]\nmx.home.example\n")
+    done = subprocess.run(
+        [
+            *(pathlib.Path(sys.executable).parent / "ansible-playbook", "-i", tmp_path / "hosts", book),
+            *("-e", '{"job_options": ["--limit", "mx.home.example"]}'),
+        ],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_SHOW_CUSTOM_STATS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    words = [f"--inventory={tmp_path}/hosts", "--limit", "mx.home.example"]
+    assert str(words) in " ".join(done.stdout.split()).replace("''", "'"), done.stdout
+    assert done.returncode == (2 if code else 0) and said in done.stdout and f"job_drift_exit: {code}" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -140,7 +179,7 @@ def test_a_run_that_is_broken_off_ends_ansible_and_leaves_nothing_behind(tmp_pat
     bin_, folder, started = tmp_path / ".venv" / "bin", tmp_path / "tmp", tmp_path / "started"
     bin_.mkdir(parents=True)
     folder.mkdir()
-    (bin_ / "ansible-playbook").write_text(SLOW % sys.executable)
+    (bin_ / "ansible-playbook").write_text(SLOW % PYTHON)
     (bin_ / "ansible-playbook").chmod(0o755)
     one = subprocess.Popen(
         [

@@ -59,9 +59,13 @@ def play(options, folder):
     target = pathlib.Path(folder) / "records"
     target.touch(mode=0o600)
     words = command(options)
+    # what the caller's environment has beside outranks ansible.cfg: AWX's own callbacks would report this run as theirs, and ours would not be found
+    callbacks = [str(ROOT / "callback_plugins"), *filter(None, [os.environ.get("ANSIBLE_CALLBACK_PLUGINS")])]
     env = dict(
         os.environ,
         ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"),
+        ANSIBLE_CALLBACK_PLUGINS=os.pathsep.join(callbacks),
+        ANSIBLE_STDOUT_CALLBACK="sokuhai",
         ANSIBLE_CALLBACKS_ENABLED="sokuhai_drift",
         SOKUHAI_DRIFT=str(target),
         ANSIBLE_NOCOLOR="1",
