@@ -216,6 +216,11 @@ def test_a_repository_out_of_reach_stops_what_does_not_go_by_the_catalogues_that
         assert updated.out.endswith("Error updating repositories!\n")
         assert run("pkg install -y no-such-package").rc == 3
         assert run("pkg install -yU no-such-package").rc == 1
+        planned = run("pkg install -nU no-such-package")
+        assert (planned.rc, planned.out, planned.err) == (1, "", ""), "a plan needs every catalogue, and says nothing"
+        named = re.search(r"^Updating (\S+) repository", updated.out, re.MULTILINE)[1]
+        planned = run("pkg install -nU -r %s no-such-package", named)
+        assert planned.rc == 1 and "No packages available to install matching 'no-such-package'" in planned.err
     finally:
         run("rm -f %s", conf)
 

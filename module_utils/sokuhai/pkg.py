@@ -71,30 +71,43 @@ def missing(names, instead=""):
     return [name for name in names if host.run(["pkg", "info", "-e", name])[0]]
 
 
-def removed_by(names):
-    """Return {name: version} of the installed packages that would go if *names*, which were fetched, were installed.
+def planned(names, repositories):
+    """Return what pkg(8) prints of an installation of *names*, (standard output, standard error), without doing it.
+
+    repositories: as catalogues() has them. With one whose catalogue is not here `pkg install -nU` prints nothing at all and ends with 1 (2.8.4: it opens
+    them to be read only, src/install.c), so those that there are are named.
+    """
+    here, lost, _unsigned = repositories
+    only = [word for name in here for word in ("-r", name)] if lost else []
+    return host.run(["pkg", "install", "-nU", *only, *names], None)[1:]
+
+
+def removed_by(names, repositories):
+    """Return {name: version} of the installed packages that would go if *names*, which were fetched, were installed. repositories: of catalogues().
 
     pkg(8) sees such a conflict in the files of the packages, so it must have them (libpkg's pkg_jobs_solve).
     """
-    printed = host.run(["pkg", "install", "-nU", *names], None)[1]
+    printed = planned(names, repositories)[0]
     block = re.search(r"^Installed packages to be REMOVED:\n((?:\t.*\n)+)", printed, re.M)
     return dict(re.findall(r"^\t(\S+): (\S+)", block[1], re.M)) if block else {}
 
 
 def catalogues():
-    """Fetch the catalogues of the enabled repositories. Return (names of those out of reach (list), whether one's signature is not valid (bool)).
+    """Fetch the catalogues of the enabled repositories. Return (names of those that answer, of those out of reach, whether a signature is not valid).
 
     By itself pkg install installs nothing when the last of them is out of reach, also of what another one has (pkgcli_update in its src/update.c), and
     FreeBSD enables one that few mirrors have: FreeBSD-ports-kmods. With -U it goes by the catalogues that are here.
     """
     _status, out, err = host.run(["pkg", "update"], None, {**host.ENV, "ASSUME_ALWAYS_YES": "yes"})
-    lost = dict.fromkeys(re.findall(r"^Unable to update repository (\S+)", out + "\n" + err, re.M))
+    lost = list(dict.fromkeys(re.findall(r"^Unable to update repository (\S+)", out + "\n" + err, re.M)))
+    here = [name for name in re.findall(r"^Updating (\S+) repository catalogue", out, re.M) if name not in lost]
     # pkg removes its catalogue, and ends well (2.8.4)
-    return list(lost), "Invalid signature, removing" in err
+    return here, lost, "Invalid signature, removing" in err
 
 
-def trouble(lost, unsigned):
-    """Return what is wrong with the repositories, as catalogues() has it: the end of a message, or ""."""
+def trouble(repositories):
+    """Return what is wrong with the repositories, as catalogues() has them: the end of a message, or ""."""
+    _here, lost, unsigned = repositories
     if not lost:
         return "; pkg update: a repository's signature is not valid" if unsigned else ""
     return (
@@ -105,24 +118,22 @@ def trouble(lost, unsigned):
 
 def update():
     """Fetch the catalogues, and return trouble() of them."""
-    return trouble(*catalogues())
+    return trouble(catalogues())
 
 
 def unavailable(names):
-    """Return why *names* and what they depend on cannot be installed now, a list of messages. Fetches the catalogues of the repositories, and nothing else.
-
-    pkg(8) prints a package's repository where it knows of more than one (pkg_repos_total_count() in its src/utils.c).
-    """
+    """Return why *names* and what they depend on cannot be installed now, a list of messages. Fetches the catalogues of the repositories, and nothing else."""
     if not names:
         return []
-    lost, unsigned = catalogues()
-    _status, out, err = host.run(["pkg", "install", "-nU", *names], None)
-    unknown = dict.fromkeys(re.findall(r"No packages available to install matching '([^']+)'", out + err))
-    if unknown:
-        return ["no repository has %s%s" % (", ".join(unknown), trouble(lost, unsigned))]
-    plan = re.findall(r"^\t(\S+): \S+(?: -> \S+)?(?: \[(\S+)\])?", out.partition("to be INSTALLED:")[2], re.M)
-    needed = [name for name, repository in plan if repository in lost or (lost and not repository)]
-    return ["%s could not be fetched%s" % (", ".join(needed), trouble(lost, unsigned))] if needed else []
+    repositories = catalogues()
+    here, lost, _unsigned = repositories
+    unknown = names
+    if here or not lost:
+        said = "".join(planned(names, repositories))
+        unknown = re.findall(r"No packages available to install matching '([^']+)'", said)
+        unknown += re.findall(r"has a missing dependency: (\S+)", said)
+    unknown = ", ".join(dict.fromkeys(unknown))
+    return ["no repository that answers has %s%s" % (unknown, trouble(repositories))] if unknown else []
 
 
 def install(names, replace=False):
@@ -132,7 +143,8 @@ def install(names, replace=False):
     """
     if not names:
         return
-    wrong = update()
+    repositories = catalogues()
+    wrong = trouble(repositories)
 
     def pkg_install(options):
         status, out, err = host.run(["pkg", "install", options, *names], None, {**host.ENV, "ASSUME_ALWAYS_YES": "yes"})
@@ -142,7 +154,7 @@ def install(names, replace=False):
         return err or out
 
     pkg_install("-yFU")
-    gone = {} if replace else removed_by(names)
+    gone = {} if replace else removed_by(names, repositories)
     if gone:
         raise host.Refused(
             "pkg install %s would remove %s, which has the same files: nothing was installed; remove it first, if it is to go"

@@ -26,7 +26,7 @@ class Host:
 
     def __init__(self, monkeypatch, *there, **programs):
         self.there, self.programs, self.calls, self.conflict = set(there), programs, [], None
-        self.lost, self.unsigned, self.repository = [], False, " [FreeBSD-ports]"
+        self.here, self.lost, self.unsigned = ["FreeBSD-ports"], [], False
         monkeypatch.setattr(base, "run", self.run)
         monkeypatch.setattr(pkg, "program", lambda name: f"/usr/local/sbin/{name}" if name in programs else None)
 
@@ -38,12 +38,15 @@ class Host:
             return int(not owner), owner + "\n", ""
         self.calls.append(" ".join(argv[2:]))
         if argv[1] == "update":
-            said = "".join("Unable to update repository %s\n" % name for name in self.lost)
-            return int(bool(said)), said, "pkg: Invalid signature, removing repository.\n" if self.unsigned else ""
+            said = "".join("Updating %s repository catalogue...\n" % name for name in [*self.here, *self.lost])
+            said += "".join("Unable to update repository %s\n" % name for name in self.lost)
+            return int(bool(self.lost)), said, "pkg: Invalid signature, removing repository.\n" if self.unsigned else ""
         if argv[2] == "-nU":
+            if self.lost and argv[3:5] != ["-r", "FreeBSD-ports"]:
+                return 1, "", ""
             places = {place: REMOVED if place == self.conflict else "" for place in ("first", "last")}
             unknown = "pkg: No packages available to install matching 'gone'\n" if "gone" in argv else ""
-            return 1, "" if unknown else PLAN.format(**places).replace(" [FreeBSD-ports]", self.repository), unknown
+            return 1, "" if unknown else PLAN.format(**places), unknown
         assert env["ASSUME_ALWAYS_YES"] == "yes"
         if "gone" in argv:
             return 1, "", "pkg: No packages available to install matching 'gone'\n"
@@ -94,22 +97,23 @@ def test_what_no_repository_has_now_is_known_before_anything_is_installed(monkey
     assert pkg.unavailable(["postfix"]) == []
     host.lost = ["FreeBSD-ports-kmods"]
     assert pkg.unavailable(["postfix"]) == [], "nothing of it is needed"
-    host.lost.append("FreeBSD-ports")
-    (said,) = pkg.unavailable(["postfix"])
-    assert said.startswith("postfix could not be fetched; out of reach: FreeBSD-ports-kmods, FreeBSD-ports, ")
     (said,) = pkg.unavailable(["postfix", "gone"])
-    assert said.startswith("no repository has gone; out of reach: ")
-    host.lost, host.unsigned = [], True
-    assert pkg.unavailable(["gone"]) == ["no repository has gone; pkg update: a repository's signature is not valid"]
+    assert said.startswith("no repository that answers has gone; out of reach: FreeBSD-ports-kmods, ")
+    host.here, host.lost = [], ["FreeBSD-ports"]
+    (said,) = pkg.unavailable(["postfix", "bind920"])
+    assert said.startswith("no repository that answers has postfix, bind920; out of reach: FreeBSD-ports, ")
+    host.here, host.lost, host.unsigned = ["FreeBSD-ports"], [], True
+    (said,) = pkg.unavailable(["gone"])
+    assert said == "no repository that answers has gone; pkg update: a repository's signature is not valid"
     assert {call.partition(" ")[0] for call in host.calls} == {"", "-nU"}, "nothing is installed for a look"
 
 
-def test_the_only_repository_is_not_printed_and_known_all_the_same(monkeypatch):
-    host = Host(monkeypatch)
-    host.repository = ""
-    assert pkg.unavailable(["postfix"]) == []
-    host.lost = ["FreeBSD-ports"]
-    assert pkg.unavailable(["postfix"])[0].startswith("postfix could not be fetched; out of reach: FreeBSD-ports, ")
+def test_what_would_go_is_seen_while_another_repository_is_out_of_reach(monkeypatch):
+    host = Host(monkeypatch, "postfix-sasl")
+    host.conflict, host.lost = "last", ["FreeBSD-ports-kmods"]
+    with pytest.raises(base.Refused, match="would remove postfix-sasl-3.10.13,1, .*nothing was installed"):
+        pkg.install(["postfix"])
+    assert "postfix" not in host.there
 
 
 def test_what_a_run_is_to_install_is_looked_for_and_nothing_else(monkeypatch):
