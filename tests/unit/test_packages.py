@@ -132,6 +132,8 @@ def test_what_a_run_is_to_install_is_looked_for_and_nothing_else(monkeypatch):
     assert probe.unavailable(["bind", "postfix", "sasl"], programs, ["dovecot"]) == ["no repository has it"]
     probe.unavailable(["bind"], programs, [])
     assert asked == [["postfix", "mail/dovecot24"], []]
+    # pkg(7) would fetch pkg(8) for the question
+    assert probe.unavailable(["postfix"], programs, None) == [] and len(asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -175,6 +177,7 @@ DECLARED = {
     "postfix_submission": True,
     "postfix_tables": [],
     "rebuild_enabled": False,
+    "rebuild_parts": ["bind", "kernel"],
     "sasl_enabled": True,
     "sasl_install": False,
     "spf_agent": "python",
@@ -364,6 +367,9 @@ def test_what_is_kept_is_named():
     ]
     assert set(packages.preflight_programs(DECLARED)) == {"bind_package", "postfix_package"}
     assert set(packages.preflight_programs({**DECLARED, "sokuhai_mail": False})) == {"bind_package"}
+    # what is built here need not be in a repository
+    roles = [one["role"] for one in packages.preflight_programs({**DECLARED, "rebuild_enabled": True}).values()]
+    assert roles == ["ports", "postfix"]
     own = packages.preflight_programs({**DECLARED, "sasl_install": True})
     assert own["sasl_recipients_package"] == {
         "program": "/usr/local/bin/postfwd",

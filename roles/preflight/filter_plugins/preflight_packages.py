@@ -39,10 +39,12 @@ WORDS = {
 
 
 def preflight_programs(declared):
-    """Return {variable: {program, packages, role}} of the packages that roles install, for module preflight_probe; role: as in preflight_serves().
+    """Return {variable: {program, packages, role}} of the packages that roles install, for module preflight_probe; role: as in preflight_serves(), or ports,
+    which builds it, or has it of one's own repository, before its own role looks for it.
 
     declared: {variable: typed value} of all roles.
     """
+    built = [f"{part}_package" for part in declared["rebuild_parts"]] if declared["rebuild_enabled"] else []
     found = {
         "bind_package": (declared["bind_install"], "named", [declared["bind_package"]]),
         "postfix_package": (
@@ -77,7 +79,11 @@ def preflight_programs(declared):
         ),
     }
     return {
-        name: {"program": program, "packages": packages, "role": SERVES.get(name, name.partition("_")[0])}
+        name: {
+            "program": program,
+            "packages": packages,
+            "role": "ports" if name in built else SERVES.get(name, name.partition("_")[0]),
+        }
         for name, (wanted, program, packages) in found.items()
         if wanted
     }

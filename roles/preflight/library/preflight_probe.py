@@ -81,7 +81,9 @@ def owners(programs, packages):
 
 
 def unavailable(roles, programs, packages):
-    """Return why those of *programs* (the option) that *roles* are to install cannot be, a list of messages. packages: what is installed."""
+    """Return why those of *programs* (the option) that *roles* are to install cannot be, a list of messages. packages: what is installed, None without pkg."""
+    if packages is None:
+        return []
     wanted = dict.fromkeys(
         name
         for one in programs.values()
@@ -221,7 +223,7 @@ def probe(params):
         "abis": abis,
         "owners": owned,
         "missing": [] if installed is None else missing(params["programs"], installed, owned),
-        "unavailable": unavailable(params["installs"], params["programs"], installed or []),
+        "unavailable": unavailable(params["installs"], params["programs"], installed),
         "postfix": postfix(),
         **serving(),
     }
