@@ -192,6 +192,12 @@ def test_the_execution_environment_has_what_setup_installs_for_a_controller():
 # ---- make, and a locale ----
 
 
+def test_make_help_has_every_target():
+    lines = re.findall(r"^\t@echo '(make .*)'$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    said = {target for line in lines for target in re.findall(r"\bmake ([a-z-]+)", line)}
+    assert set(TARGETS) - {"help"} == said
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_bsd_make_does_what_gnu_make_does(target):
     for make in ("bmake", "make"):
