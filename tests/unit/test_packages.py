@@ -6,6 +6,7 @@ from role_modules import load, util
 
 base, pkg = util("sokuhai.host"), util("sokuhai.pkg")
 package = load("roles/sokuhai/library/sokuhai_package.py")
+checks = load("roles/preflight/filter_plugins/preflight_checks.py")
 packages = load("roles/preflight/filter_plugins/preflight_packages.py")
 probe = load("roles/preflight/library/preflight_probe.py")
 
@@ -376,3 +377,51 @@ def test_what_is_kept_is_named():
         "packages": ["postfix-postfwd"],
         "role": "sasl",
     }
+
+
+def test_packages_are_read_with_the_release_they_are_for_and_what_no_repository_has(monkeypatch):
+    asked, rows = [], "bind918 dns/bind918 FreeBSD:14:amd64\npostgrey mail/postgrey FreeBSD:15:*\n"
+
+    def run(argv, *_rest):
+        asked.append(argv)
+        return 0, {"query": rows, "rquery": "postfix\n"}.get(argv[1], ""), ""
+
+    monkeypatch.setattr(probe.host, "run", run)
+    names, abis = probe.packages()
+    assert names == ["bind918", "dns/bind918", "mail/postgrey", "postgrey"]
+    assert abis == dict.fromkeys(names[:2], "FreeBSD:14:amd64") | dict.fromkeys(names[2:], "FreeBSD:15:*")
+    wanted = {
+        name: {"program": "x", "packages": [name]} for name in ("bind918", "postfix", "dovecot", "rspamd", "postgrey")
+    }
+    # of those that are neither there nor their programs
+    assert probe.missing(wanted, names, {"rspamd": {}}) == ["dovecot"]
+    assert asked[-1] == ["pkg", "rquery", "-U", "%n", "postfix", "dovecot"]
+    # where all is there nobody is asked
+    asked.clear()
+    assert probe.missing({"postgrey": wanted["postgrey"]}, names, {}) == [] and asked == []
+    monkeypatch.setattr(probe.host, "run", lambda *_: (1, "", ""))
+    assert probe.packages() == (None, {})
+
+
+@pytest.mark.parametrize(
+    "changed, asked",
+    [
+        ({}, False),
+        ({"bind_install": True}, True),
+        ({"spf_install": True}, True),
+        ({"greylist_install": True}, True),
+        ({"spf_install": True, "spf_mode": "none"}, False),
+        ({"sasl_install": True, "sasl_enabled": False}, False),
+        ({"dkim_install": True}, True),
+        ({"dkim_install": True, "dkim_enabled": False}, False),
+        ({"postfix_install": True}, True),
+        ({"postfix_install": True, "sokuhai_mail": False}, False),
+    ],
+)
+def test_pkg_is_asked_for_where_a_role_installs_something(changed, asked):
+    given = {
+        f"{role}_install": False for role in ("bind", "postfix", "sasl", "spf", "ahead", "greylist", "dkim", "mta_sts")
+    }
+    on = {name: True for name in ("sokuhai_mail", "sasl_enabled", "greylist_enabled", "dkim_enabled", "ahead_enabled")}
+    given |= {"spf_mode": "mark", **on}
+    assert bool(checks.preflight_installs(given | changed)) is asked

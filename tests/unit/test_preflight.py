@@ -379,33 +379,6 @@ def test_a_login_class_as_limits_prints_it(text, expected):
     assert limits.parse_class(text) == expected
 
 
-# ---- whether anything is installed ----
-
-
-@pytest.mark.parametrize(
-    "changed, asked",
-    [
-        ({}, False),
-        ({"bind_install": True}, True),
-        ({"spf_install": True}, True),
-        ({"greylist_install": True}, True),
-        ({"spf_install": True, "spf_mode": "none"}, False),
-        ({"sasl_install": True, "sasl_enabled": False}, False),
-        ({"dkim_install": True}, True),
-        ({"dkim_install": True, "dkim_enabled": False}, False),
-        ({"postfix_install": True}, True),
-        ({"postfix_install": True, "sokuhai_mail": False}, False),
-    ],
-)
-def test_pkg_is_asked_for_where_a_role_installs_something(changed, asked):
-    given = {
-        f"{role}_install": False for role in ("bind", "postfix", "sasl", "spf", "ahead", "greylist", "dkim", "mta_sts")
-    }
-    on = {name: True for name in ("sokuhai_mail", "sasl_enabled", "greylist_enabled", "dkim_enabled", "ahead_enabled")}
-    given |= {"spf_mode": "mark", **on}
-    assert bool(checks.preflight_installs(given | changed)) is asked
-
-
 # ---- what role limits refuses by itself ----
 
 
@@ -490,31 +463,6 @@ def test_addresses_that_are_declared_as_the_hosts_own_are_looked_for_there():
         "postfix_main_cf: smtp_bind_address: 192.0.2.2",
         "postfix_master_cf: bulk: smtp_bind_address: 192.0.2.3",
     ]
-
-
-def test_packages_are_read_with_the_release_they_are_for_and_what_no_repository_has(monkeypatch):
-    probe = load("roles/preflight/library/preflight_probe.py")
-    asked, rows = [], "bind918 dns/bind918 FreeBSD:14:amd64\npostgrey mail/postgrey FreeBSD:15:*\n"
-
-    def run(argv, *_rest):
-        asked.append(argv)
-        return 0, {"query": rows, "rquery": "postfix\n"}.get(argv[1], ""), ""
-
-    monkeypatch.setattr(probe.host, "run", run)
-    names, abis = probe.packages()
-    assert names == ["bind918", "dns/bind918", "mail/postgrey", "postgrey"]
-    assert abis == dict.fromkeys(names[:2], "FreeBSD:14:amd64") | dict.fromkeys(names[2:], "FreeBSD:15:*")
-    wanted = {
-        name: {"program": "x", "packages": [name]} for name in ("bind918", "postfix", "dovecot", "rspamd", "postgrey")
-    }
-    # of those that are neither there nor their programs
-    assert probe.missing(wanted, names, {"rspamd": {}}) == ["dovecot"]
-    assert asked[-1] == ["pkg", "rquery", "-U", "%n", "postfix", "dovecot"]
-    # where all is there nobody is asked
-    asked.clear()
-    assert probe.missing({"postgrey": wanted["postgrey"]}, names, {}) == [] and asked == []
-    monkeypatch.setattr(probe.host, "run", lambda *_: (1, "", ""))
-    assert probe.packages() == (None, {})
 
 
 def test_an_address_is_the_hosts_where_a_socket_takes_it(monkeypatch):
