@@ -51,7 +51,6 @@ def served(lab):
         "import json, urllib.request as u; t = u.urlopen('http://127.0.0.1:8017/packagesite.pkg', timeout=20).read().decode()\n"
         "for l in t.splitlines(): m = json.loads(l); print(m['name'], m['version'], *sorted(k for k, v in m['options'].items() if v == 'on'))"
     )
-    code = code.replace("for l in", "\nfor l in", 1)
     catalogue = lab.sh("/usr/local/bin/python3", "-c", code).stdout
     return catalogue, lab.sh("readlink", f"{PLACE}/.latest").stdout
 

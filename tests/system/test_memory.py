@@ -7,9 +7,9 @@ import time
 import pytest
 import sizing
 from memory_group import ASKED, DECLARED, LIMIT, SUBMISSION, Group, Watch
-from practice import FULL, ROOT
+from practice import ROOT, full_only
 
-pytestmark = pytest.mark.skipif(not FULL, reason="a host is filled with SOKUHAI_FULL=1 only")
+pytestmark = full_only("a host is filled with SOKUHAI_FULL=1 only")
 
 # Holds sessions in the middle of DATA: each an smtpd and a cleanup, and a connection to the SPF agent; then those of users. Says when, and waits.
 HOLD = """

@@ -21,7 +21,7 @@ pytestmark = full_only("four hosts are provisioned for it, which takes minutes: 
 # argv: address, HELO, sender, recipient; prints the code that RCPT gets
 RCPT = """
 import smtplib, sys
-s = smtplib.SMTP(timeout=60, local_hostname=sys.argv[2], source_address=(sys.argv[5], 0) if len(sys.argv) > 5 else None)
+s = smtplib.SMTP(timeout=180, local_hostname=sys.argv[2], source_address=(sys.argv[5], 0) if len(sys.argv) > 5 else None)
 s.connect(sys.argv[1], 25); s.ehlo(sys.argv[2]); s.mail(sys.argv[3]); print(s.rcpt(sys.argv[4])[0]); s.quit()
 """
 # argv: server, name; prints the response code of a query for its A records, and how many there are
@@ -88,9 +88,13 @@ def test_a_resolver_has_named_and_nothing_of_the_mail_service(rack):
 
 
 def test_the_others_may_ask_the_resolver_and_strangers_may_not(rack):
+    def answered():
+        # a lost packet, or a named that knows nothing yet on a busy machine, is asked again
+        said = rack.sh(host, "/usr/local/bin/python3", "-", "192.0.2.12", "d0001.test", stdin=QUERY, check=False).stdout
+        return said.split()[:1] == ["0"] and int(said.split()[1]) > 0
+
     for host in (HOST, SENDER, ALL):
-        asked = rack.sh(host, "/usr/local/bin/python3", "-", "192.0.2.12", "d0001.test", stdin=QUERY)
-        assert asked.stdout.split()[0] == "0" and int(asked.stdout.split()[1]) > 0, asked.stdout
+        until(answered)
     stranger = rack.sh("clients", "python3", "-", "192.0.2.12", "d0001.test", "203.0.113.77", stdin=QUERY)
     assert stranger.stdout.split() == ["5", "0"]  # REFUSED
 

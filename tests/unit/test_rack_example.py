@@ -87,6 +87,7 @@ def test_the_groups_are_the_kinds_and_each_has_its_file():
 def test_a_kind_is_what_its_group_says(declared, kind, values):
     for host in hosts_of(kind):
         assert dict(zip(TOLD, values)) == {name: declared[host][name] for name in TOLD}
+        assert declared[host]["sokuhai_profile"] == "current", "as in inventory/home.example"
 
 
 def test_a_resolver_answers_the_network_and_a_sender_delivers_nothing_of_the_domain(declared):
@@ -104,11 +105,11 @@ def test_what_stands_there_as_a_comment_is_accepted_in_the_other_profile_and_of_
     for path in (folder / "group_vars").iterdir():
         text = path.read_text()
         changed += text != uncommented(text)
-        path.write_text(uncommented(text) + ("sokuhai_profile: current\n" if path.name == "mailhosts.yml" else ""))
+        path.write_text(uncommented(text).replace("sokuhai_profile: current", "sokuhai_profile: article"))
     with open(folder / "group_vars" / "resolvers.yml", "a") as file:
         file.write("postfix_submission_maxproc: 0\nsokuhai_domain: ''\n")
     values = checked(tmp_path, folder)
-    assert changed >= 3
+    assert changed >= 3 and {host["sokuhai_profile"] for host in values.values()} == {"article"}
     for host in hosts_of("receivers"):
         assert [item["name"] for item in values[host]["postfix_main_cf"]] == [
             "relay_domains",
