@@ -10,6 +10,7 @@ It does not survive a reboot, a kill or a full disk; then its record stays in a 
 up from there. All that it needs is imported before it begins: Ansible removes a module's files as soon as the module has answered.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -20,6 +21,8 @@ from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.host import Refused, environment
 
 _ENDED = ("done", "failed")
+#: Seconds that what did not end in time has to take down what it set up, as poudriere(8) does with its jails and mounts.
+_TO_CLEAN_UP = 60
 
 
 def tail(path, size=65536):
@@ -183,11 +186,20 @@ class Work:
         try:
             status = process.wait(None if self.deadline is None else max(1, self.deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            end_group(process)
             raise Refused("%s did not end within %s = %d s" % (what, *self.limit)) from None
         if status:
             raise Refused("%s ended with status %d" % (what, status))
+
+
+def end_group(process):
+    """End *process* (Popen) and its process group: TERM, and KILL for what is left of it when the first has ended, or has had its time."""
+    os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_TO_CLEAN_UP)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def detach(function):

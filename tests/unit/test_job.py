@@ -4,12 +4,13 @@
 import os
 import pathlib
 import signal
+import subprocess
 import threading
 
 import pytest
 from role_modules import load, util
 
-job, shared = util("sokuhai.job"), util("sokuhai.host")
+job, shared, process = (util("sokuhai." + name) for name in ("job", "host", "process"))
 followed = load("action_plugins/followed.py")
 
 
@@ -74,6 +75,23 @@ def test_whatever_it_fails_by_is_recorded(one, error):
 def test_what_takes_too_long_is_ended_and_the_variable_named(one):
     assert one.begin({"phase": "begin"}, lambda doing: doing.command(["sleep", "1000"]), limit=("x_timeout", 1))
     assert ended(one) and "x_timeout = 1 s" in one.read()["message"]
+
+
+def test_what_is_ended_may_clean_up_and_what_it_leaves_is_killed(tmp_path):
+    left, ready = tmp_path / "left", tmp_path / "ready"
+    script = """trap 'echo cleaned up; exit' TERM
+sh -c 'trap "" TERM; echo $$ > "$0"; exec sleep 1000' "$0" &
+while [ ! -s "$0" ]; do sleep 0.1; done
+: > "$1"; wait"""
+    words = ["sh", "-c", script, str(left), str(ready)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True) as begun:
+        try:
+            assert shared.wait_until(ready.exists, 180)
+            job.end_group(begun)
+        finally:
+            begun.kill()
+        assert begun.stdout.read() == "cleaned up\n"
+    assert shared.wait_until(lambda: not process.table(int(left.read_text())), 180), "it heeds no TERM"
 
 
 def test_one_that_is_killed_is_lost_and_its_children_hold_the_lock_until_they_end(one, tmp_path):
