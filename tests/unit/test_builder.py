@@ -2,6 +2,7 @@
 """Role builder: what is declared wrongly, what decides that something is built, and in which order, with commands that are only written down."""
 
 import pathlib
+import shutil
 import subprocess
 import types
 
@@ -155,7 +156,12 @@ class Stage:
             "timeout": 60,
         }
         answers = {"uname": "15.0-RELEASE-p1", "freebsd-version": "15.0-RELEASE-p3"}
-        monkeypatch.setattr(shared, "run", lambda argv, *more, **named: (0, answers.get(argv[0], "KEY"), ""))
+        self.runs = set()  # names of jails
+
+        def run(argv, *more, **named):
+            return int(argv[0] == "jls" and argv[-1] not in self.runs), answers.get(argv[0], "KEY"), ""
+
+        monkeypatch.setattr(shared, "run", run)
         monkeypatch.setattr(pkg, "missing", lambda names, instead="": [])
         monkeypatch.setattr(job, "detach", lambda function: function())
         monkeypatch.setattr(job.Work, "command", self.command)
@@ -169,7 +175,9 @@ class Stage:
         # poudriere's file systems would cover it, and a build does not begin without it
         assert not words.startswith("jail -c") or len(self.done) > 1 or not distfiles
         assert not words.startswith("bulk") or distfiles
-        if words.startswith("jail"):
+        if words.startswith("jail -d"):
+            shutil.rmtree(pathlib.Path(self.p["etc"], "poudriere.d/jails/mail"))
+        elif words.startswith(("jail -c", "jail -u")):
             self.put(
                 "jails/mail",
                 version=words.split()[-1] if "-u" not in words or "-t" in words else "15.0-RELEASE-p3",
@@ -225,6 +233,7 @@ def test_the_first_run_makes_all_proves_the_jail_and_the_second_does_nothing(sta
         (lambda s: s.put("jails/mail", timestamp="999"), "jail", True),
         (lambda s: s.p["jail"].update(release="14.3-RELEASE"), "jail", True),
         (lambda s: pathlib.Path(s.p["packages"], "meta.conf").unlink(), "missing", False),
+        (lambda s: pathlib.Path(s.p["key"]).unlink(), "key", False),
     ],
 )
 def test_what_changes_is_built_again_and_all_of_the_list_where_poudriere_would_not_see_it(stage, what, kind, again):
@@ -257,6 +266,40 @@ def test_a_failure_ends_there_is_reported_and_tried_again(stage, fails, called):
     changed, kinds, done = stage.apply()
     # what the last good build was made from is still known
     assert changed and kinds == {"failed"} and " -C -b " not in done[-1]
+
+
+def killed(stage, phase):
+    """Leave the record as a run that was killed in *phase* does."""
+    there = job.Job(stage.p["state_dir"], stage.p["log"])
+    pathlib.Path(there.folder).mkdir(exist_ok=True)
+    there.write({**there.read(), "phase": phase})
+
+
+def test_a_jail_whose_making_was_killed_is_made_anew(stage):
+    stage.put("jails/mail", version="15.0-RELEASE", timestamp=1)
+    killed(stage, "new jail")
+    assert stage.apply()[2][:2] == ["jail -d -y -j mail", "jail -c -j mail -v 15.0-RELEASE"]
+    # one that was never begun has nothing to be deleted, and one that is whole stays
+    for gone in (stage.p["etc"] + "/poudriere.d/jails/mail", stage.p["base"] + "/distfiles"):
+        shutil.rmtree(gone)
+    killed(stage, "new jail")
+    assert stage.apply()[2][0] == "jail -c -j mail -v 15.0-RELEASE"
+    killed(stage, "jail")
+    assert [words for words in stage.apply()[2] if words.startswith("jail")] == []
+
+
+def test_a_jail_that_a_killed_build_left_running_is_stopped_and_nobody_elses(stage):
+    stage.apply()
+    stage.runs = {"mail-default"}
+    stage.p["files"]["list"] = "dns/bind920\n"
+    assert stage.apply()[2][0].startswith("bulk"), "after a good build it is somebody's own"
+    killed(stage, "building")
+    assert stage.apply()[2][0] == "jail -k -j mail -p default"
+    stage.fails = "-f "
+    killed(stage, "building")
+    stage.apply()
+    stage.fails = ""
+    assert stage.apply()[2][0] == "jail -k -j mail -p default"
 
 
 def test_an_update_updates_the_jail_and_a_new_release_upgrades_it(stage):

@@ -29,7 +29,7 @@ author: sokuhai
 """
 RETURN = r"""
 findings:
-  description: "package NAME; jail; repository: PART, where PART is flags, list, conf, jail or tree (other than at the last build), failed or missing."
+  description: "package NAME; jail; repository: PART, where PART is flags, list, conf, jail or tree (other than at the last build), key, failed or missing."
   returned: apply
 finished: {description: False while a build runs., type: bool, returned: always}
 attached: {description: Whether an earlier run began that build., type: bool, returned: apply}

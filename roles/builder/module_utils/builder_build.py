@@ -7,6 +7,9 @@ from ansible.module_utils import builder_state as state
 from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.host import Refused
 
+#: The phase in which a jail is made.
+NEW = "new jail"
+
 
 def build(p, work):
     """Carry it out; return what goes into the record. Raises Refused. work: the job's process."""
@@ -21,13 +24,19 @@ def build(p, work):
             raise Refused("%s; %s. The logs of ports that failed: %s" % (reason, served, logs)) from reason
 
     work.phase("jail")
+    broken = work.record.get("broken", "")
+    # jail_start() refuses to build in one that runs (jail_runs() asks jls(8)); who is at it himself after a good build is not disturbed
+    if broken and not host.run(["jls", "-j", "%s-%s" % (jail["name"], tree["name"])])[0]:
+        poudriere("jail", "-k", "-j", jail["name"], "-p", tree["name"], what="poudriere jail -k")
     version, wanted = state.attribute(p, "jails", jail["name"], "version"), state.release(p)
-    if host.version_key(version)[:2] > host.version_key(wanted)[:2]:
-        # freebsd-update(8) leads to newer releases only
+    # freebsd-update(8) leads to newer releases only; what create_jail() writes of a jail before it has fetched it stays where it was killed
+    if version and (broken == NEW or host.version_key(version)[:2] > host.version_key(wanted)[:2]):
         poudriere("jail", "-d", "-y", "-j", jail["name"], what="poudriere jail -d")
         version = ""
     if not version:
+        work.phase(NEW)
         poudriere("jail", "-c", "-j", jail["name"], "-v", wanted, what="poudriere jail -c")
+        work.phase("jail")
     elif version.split("-p")[0] != wanted:
         poudriere("jail", "-u", "-j", jail["name"], "-t", wanted, what="poudriere jail -u -t %s" % wanted)
     elif jail["update"]:

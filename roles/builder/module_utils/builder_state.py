@@ -82,6 +82,9 @@ class Builder:
             for name in sorted(now):
                 if built.get(name) != now[name]:
                     self.differences.setdefault(name, ("as at the last build", "another one"))
+            if self.keyless:
+                # what is served has the signature of the former one; poudriere signs in each build (build_repo() of src/share/poudriere/common.sh)
+                self.differences["key"] = "there", "missing"
         self.flags_differ = record.get("built_flags") != now["flags"] or "jail" in self.differences
 
     @property
@@ -100,10 +103,12 @@ class Builder:
         )
 
     def start(self):
-        """Return the record that a build starts from; what the last good one was made from stays known when this one fails."""
+        """Return the record that a build starts from; what the last good one was made from stays known when this one fails, and in which phase (broken) the
+        one before did or was killed."""
         former = self.job.read()
         kept = {name: former[name] for name in ("parts", "built_flags") if name in former}
-        return {**kept, "phase": "begin", "flags": self.flags_differ}
+        ended = former.get("failed_in", former.get("phase", ""))
+        return {**kept, "phase": "begin", "flags": self.flags_differ, "broken": "" if ended == "done" else ended}
 
     def findings(self):
         """Return the differences as findings."""
