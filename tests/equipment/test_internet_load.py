@@ -337,7 +337,8 @@ def test_a_server_becomes_slower_step_by_step_and_is_asked_at_each(puppet, monke
     server, said = puppet(lambda n: (0, 0)), []
     monkeypatch.setattr(hostnamed.sys, "stdin", types.SimpleNamespace(readline=lambda: said.append("\n")))
     job = {"steps": [700, 850], "address": "127.0.0.1", "port": server.port, "warm": {"rate": 20, "seconds": 0.2}}
-    assert hostnamed.learn(job, dnsload) and len(said) == 2 and len(server.names) == 8
+    # eight names, and more where a machine that is busy answered some of them later than that
+    assert hostnamed.learn(job, dnsload) and len(said) == 2 and len(server.names) >= 8
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [{"late": 700}, {"late": 850}]
 
 
@@ -346,7 +347,9 @@ def test_a_query_that_is_given_up_is_not_learned(puppet, monkeypatch):
     monkeypatch.setattr(hostnamed.sys, "stdin", types.SimpleNamespace(readline=str))
     warm = {"rate": 20, "seconds": 0.1, "timeout": 0.1, "late": 0.1}
     job = {"steps": [700], "address": "127.0.0.1", "port": server.port, "warm": warm}
-    assert not hostnamed.learn(job, dnsload) and len(server.names) == 6, "it is tried three times"
+    tried, load = [], dnsload.load
+    monkeypatch.setattr(dnsload, "load", lambda *words, **more: tried.append(load(*words, **more)) or tried[-1])
+    assert not hostnamed.learn(job, dnsload) and [one["sent"] for one in tried] == [2, 2, 2], "it is tried three times"
 
 
 def test_a_measurement_replaces_its_like_in_the_file_of_results_and_no_other(tmp_path, monkeypatch, capsys):
