@@ -16,7 +16,7 @@ from .population import hurried, made
 #: (recipients, domains) of a round, of the big round, and of the quick bench, which takes so many arms.
 SIZE, BIG, QUICK = (2000, 400), (20000, 2000), (300, 80)
 QUICK_ARMS = ("stock-free", "ours", "ceiling")
-#: The quick bench shows that all of it works, and no figure: nobody needs to wait for its receivers, who are only so much as late.
+#: The quick bench shows that all of it works, and no figure: nobody needs to wait for its receivers, whose delays are this share of what they are.
 QUICK_LATE = 0.2
 #: Seconds that a run takes beside its delivery: for the plan alone.
 AROUND = 12
