@@ -2,7 +2,8 @@
 
 import pytest
 import yaml
-from role_modules import answer_of, load, rendered, util
+from fake_service import ServiceHost
+from role_modules import answer_of, load, rendered
 
 problems_of = load("roles/mta_sts/filter_plugins/mta_sts.py").mta_sts_problems
 module = load("roles/mta_sts/library/mta_sts_daemon.py")
@@ -32,46 +33,16 @@ def test_the_configuration_is_yaml():
     assert (found["host"], found["port"], found["default_zone"]["timeout"]) == ("127.0.0.1", 8461, 4)
 
 
-class Host:
-    """A host with the daemon, for the module: rc.conf's variables, the process, and what service(8) was asked."""
+class Host(ServiceHost):
+    """A host with the daemon."""
 
     def __init__(self, monkeypatch, tmp_path):
-        self.rc, self.runs, self.answers, self.asked = {}, False, True, []
+        super().__init__(monkeypatch, module, module.Daemon)
         self.program, self.config = tmp_path / "mta-sts-daemon", tmp_path / "sokuhai-mta-sts.yml"
         self.kept = tmp_path / "kept"
         self.program.write_text("")
         self.program.chmod(0o755)
-        monkeypatch.setattr(
-            util("sokuhai.rc"), "read", lambda names, file=None: {n: v for n, v in self.rc.items() if n in names}
-        )
-        monkeypatch.setattr(util("sokuhai.rc"), "overriding", lambda name: [])
-        monkeypatch.setattr(util("sokuhai.rc"), "apply", self.apply)
-        monkeypatch.setattr(util("sokuhai.host"), "service", self.service)
-        monkeypatch.setattr(util("sokuhai.process"), "end", lambda pid: self.service("mta_sts", "killed, stopped"))
         monkeypatch.setattr(module, "SCRIPT", str(self.program))
-        monkeypatch.setattr(module.Daemon, "process", lambda daemon: self if self.runs else None)
-        monkeypatch.setattr(module.Daemon, "ask", lambda daemon: self.answer())
-        monkeypatch.setattr(module, "PATIENCE", 0)
-        monkeypatch.setattr(util("sokuhai.pkg"), "missing", lambda names, instead="": [])
-
-    pid = 1
-
-    def older_than(self, *files, program=None):
-        return None
-
-    def apply(self, changes, file=None):
-        for name, (_now, value) in changes.items():
-            self.rc.pop(name, None)
-            self.rc.update({} if value is None else {name: value})
-
-    def service(self, name, verb, *more):
-        self.asked.append(verb)
-        self.runs = "stop" not in verb
-        return 0, ""
-
-    def answer(self):
-        if not (self.runs and self.answers):
-            raise OSError("nobody")
 
     def run(self, check=False, **params):
         places = {"program": str(self.program), "config": str(self.config), "kept": str(self.kept)}

@@ -28,22 +28,33 @@ import http.client
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.builder_state import public_key
-from ansible.module_utils.sokuhai import host, pkg, process, rc
-from ansible.module_utils.sokuhai.files import File, refuse_strangers
-from ansible.module_utils.sokuhai.findings import finding
+from ansible.module_utils.sokuhai import host, policy, process
+from ansible.module_utils.sokuhai.service import Service, Unit
 
-SERVICE, PROGRAM, PIDFILE = "sokuhai_builder", "/usr/local/bin/darkhttpd", "/var/run/sokuhai_builder.pid"
-MARK = "Written by sokuhai's role builder"
+PROGRAM, PIDFILE = "/usr/local/bin/darkhttpd", "/var/run/sokuhai_builder.pid"
 PATIENCE = 20
 
 
-class Server:
-    """What the module's parameters *p* declare."""
+class Server(Service, Unit):
+    """What the module's parameters *p* declare, and its one process."""
+
+    ROLE, MARK = "builder", "Written by sokuhai's role builder"
+    title = "sokuhai_builder"
 
     def __init__(self, p):
-        self.p = p
-        self.file = File(p["script"], p["text"] if p["state"] == "present" else None, 0o555)
-        refuse_strangers([self.file], MARK, "builder")
+        super().__init__({**p, "service": self.title, "packages": ["darkhttpd"], "program": PROGRAM})
+
+    def declared(self):
+        return [(self.p["script"], self.p["text"], 0o555)]
+
+    def variables(self):
+        return {self.title + "_enable": "YES"}
+
+    def units(self):
+        return [self]
+
+    def absence(self):
+        return "builder_enabled: there is no %s after darkhttpd was installed" % PROGRAM
 
     def process(self):
         return process.from_pidfile(PIDFILE, known_as=PROGRAM)
@@ -61,71 +72,41 @@ class Server:
         if status != 200:
             raise OSError("it answers %d for /meta.conf" % status)
 
-    def wrong(self, fresh):
-        """Return what is wrong with the running daemon, or None. fresh: whether its script is to be written."""
-        now = self.process()
-        if now is None:
-            return "not running"
-        newer = self.p["script"] if fresh else now.older_than(self.p["script"], program=PROGRAM)
-        if newer:
-            return "older than %s" % newer
+    def answers(self):
         try:
             self.ask()
         except OSError:
-            return "no answer"
-        return None
+            return False
+        return True
 
-    def present(self, check):
-        """Have everything as declared, unless *check*; return the module's answer."""
-        missing, file = pkg.missing(["darkhttpd"], PROGRAM), self.file
-        changes = rc.compare({SERVICE + "_enable": "YES"})
-        wrong = self.wrong(file.differs or changes)
-        findings = pkg.findings(missing) + file.findings()
-        if wrong:
-            findings.append(finding("service " + SERVICE, SERVICE, "running as declared", wrong))
-        answer = {
-            "changed": bool(file.differs or changes or findings),
-            "findings": findings,
-            "diff": file.diff() + rc.diff(changes),
-        }
-        if not check:
-            pkg.install(missing)
-            try:
-                file.put()
-                rc.apply(changes)
-                if wrong:
-                    self.start()
-            except (OSError, host.Refused) as problem:
-                file.restore()
-                raise host.Refused(str(problem)) from problem
-        return {**answer, "pubkey": public_key(self.p["key"])}
+    def differs(self, fresh=()):
+        now = self.process()
+        if now is None:
+            return "not running", []
+        newer = next(iter(fresh), None) or now.older_than(self.p["script"], program=PROGRAM)
+        if newer:
+            return "older than %s" % newer, [newer]
+        return None if self.answers() else ("no answer", [])
 
-    def start(self):
-        """Start it, again where it runs, and have it answer. Raises Refused."""
-        printed = host.service(SERVICE, "restart" if self.process() else "start")[1]
+    def refuse_taken(self):
+        if not self.process():
+            policy.refuse_taken(self.p["address"], self.p["port"], "builder_port", "builder_listen")
+
+    def restart(self):
+        word, printed = self.rerun(self)
         try:
             host.retry(self.ask, PATIENCE)
         except OSError as trouble:
             raise host.Refused(
-                "darkhttpd does not answer on %s port %d (%s): builder_listen must be an address of this host; service %s start: %s"
-                % (self.p["address"], self.p["port"], trouble, SERVICE, printed or "silent")
+                "darkhttpd does not answer on %s port %d (%s); service %s %s: %s"
+                % (self.p["address"], self.p["port"], trouble, self.name, word, printed or "silent")
             ) from None
 
+    def present(self, check):
+        return {**super().present(check), "pubkey": public_key(self.p["key"])}
+
     def absent(self, check):
-        """Stop it and remove what is this role's, unless *check*; return the module's answer."""
-        changes, running, file = rc.compare({SERVICE + "_enable": None}), self.process(), self.file
-        if not check:
-            if running:
-                host.service(SERVICE, "onestop")
-            file.put()
-            rc.apply(changes)
-        findings = [finding("service " + SERVICE, SERVICE, "not running", "running")] if running else []
-        return {
-            "changed": bool(file.differs or changes or running),
-            "findings": findings,
-            "diff": file.diff() + rc.diff(changes),
-            "pubkey": "",
-        }
+        return {**super().absent(check), "pubkey": ""}
 
 
 def main():
