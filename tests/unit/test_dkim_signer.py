@@ -85,3 +85,14 @@ def test_looking_ends_nothing(signer):
         and signer.told == []
         and [one["id"] for one in answer["findings"]] == ["service sokuhai_dkim"]
     )
+
+
+def test_nothing_is_left_of_one_that_never_was_as_declared(signer, tmp_path, monkeypatch):
+    reverted = []
+    monkeypatch.setattr(MODULE.rc, "revert", reverted.append, raising=False)
+    files = [MODULE.File(str(tmp_path / name), name) for name in ("signing.conf", "script")]
+    for file in files:
+        file.put()
+    assert signer.back(files, "changes") == "There was no previous signer to go back to."
+    assert signer.told == ["onestop"] and reverted == ["changes"]
+    assert not (tmp_path / "script").exists() and not (tmp_path / "signing.conf").exists()

@@ -323,13 +323,15 @@ class Signer:
 
     def back(self, files, changes):
         """Restore the former files and variables, and have the signer take them up; return a sentence about it."""
-        script = next((file for file in files if file.path == self.p["script"]), None)
-        if script is not None and script.former is None:
-            return "There was no previous signer to go back to."
+        new = any(file.path == self.p["script"] and file.former is None for file in files)
         try:
+            if new:
+                self.stop()
             for file in files:
                 file.restore()
             rc.revert(changes)
+            if new:
+                return "There was no previous signer to go back to."
             code, _said = host.service(self.p["service"], "restart")
         except (OSError, Refused) as problem:
             return "The way back failed as well: %s." % problem
@@ -337,19 +339,22 @@ class Signer:
 
     # -- state=absent, state=read
 
+    def stop(self):
+        """Stop what runs of the signer; the rc script may be gone already, where a run was killed."""
+        running = self.main()
+        left = [running, *self.workers()] if running else []
+        if left and os.path.exists(self.p["script"]):
+            host.service(self.p["service"], "onestop")
+        for one in left if self.main() else []:
+            process.end(one.pid)
+
     def absent(self, check):
         paths = [*sorted(self.p["files"], key=lambda path: path == self.p["script"]), self.signing]
         files = [path for path in paths if MARK in (host.read(path) or "")]
         changes, running = rc.compare({"%s_enable" % self.p["service"]: None}), self.main()
         diff = [host.difference(path, host.read(path), None) for path in files]
         if not check:
-            if running:
-                left = [running, *self.workers()]
-                # the rc script may be gone already, where a run was killed
-                if os.path.exists(self.p["script"]):
-                    host.service(self.p["service"], "onestop")
-                for one in left if self.main() else []:
-                    process.end(one.pid)
+            self.stop()
             rc.apply(changes)
             host.remove(*[path for path in files if path != self.p["script"]])
             folder = os.path.dirname(self.p["conf"])
