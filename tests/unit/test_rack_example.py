@@ -11,8 +11,8 @@ import sys
 
 import pytest
 import yaml
+from role_modules import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 RACK = ROOT / "inventory" / "rack.example"
 KINDS = {"resolvers", "receivers", "senders", "all_in_one"}
 #: What tells the kinds apart, of what the roles make of it.
