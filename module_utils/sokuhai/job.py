@@ -152,9 +152,10 @@ class Work:
 
     def phase(self, name, **more):
         """Record that the phase *name* begins, and *more* with it."""
+        # whoever reads in the record that it has ended reads the whole log
+        self.say("=> sokuhai: %s" % name)
         self.record.update(more, phase=name)
         self.job.write(self.record)
-        self.say("=> sokuhai: %s" % name)
 
     def say(self, text):
         """Write a line (str) into the log."""
@@ -194,12 +195,11 @@ class Work:
 
 def end_group(process):
     """End *process* (Popen) and its process group: TERM, and KILL for what is left of it when the first has ended, or has had its time."""
-    os.killpg(process.pid, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_TO_CLEAN_UP)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    for number, seconds in ((signal.SIGTERM, _TO_CLEAN_UP), (signal.SIGKILL, None)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
 
 
 def detach(function):
