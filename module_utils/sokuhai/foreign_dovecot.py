@@ -27,7 +27,7 @@ def config(standard=CONFIG):
 
 
 def enabled():
-    return rc.read(["dovecot_enable"]).get("dovecot_enable", "").upper() in ("YES", "TRUE", "ON", "1")
+    return rc.yes(rc.read(["dovecot_enable"]).get("dovecot_enable"))
 
 
 def owners(path):

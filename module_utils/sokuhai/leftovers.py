@@ -123,8 +123,7 @@ def mail(directory, dovecot):
     directory: Postfix's configuration. dovecot: the file of Dovecot's.
     """
     found = []
-    # checkyesno of rc.subr(8)
-    enabled = rc.read(["postfix_enable"]).get("postfix_enable", "").upper() in ("YES", "TRUE", "ON", "1")
+    enabled = rc.yes(rc.read(["postfix_enable"]).get("postfix_enable"))
     if enabled and foreign.POSTFIX_MARK.search(host.read(os.path.join(directory, "main.cf")) or ""):
         found.append("Postfix")
     if foreign_dovecot.MARK in (host.read(dovecot) or "") or foreign_dovecot.present(dovecot):

@@ -70,6 +70,11 @@ def read(names, file=None):
     return found
 
 
+def yes(value):
+    """Return whether *value* (str or None) switches something on: checkyesno of rc.subr(8)."""
+    return (value or "").upper() in ("YES", "TRUE", "ON", "1")
+
+
 def _values(printed, names):
     pairs = (line.partition(":") for line in printed.splitlines())
     return {name: value.strip() for name, colon, value in pairs if colon and name in names}

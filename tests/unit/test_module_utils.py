@@ -306,6 +306,14 @@ def test_a_word_of_checkyesno_counts_in_any_case(sysrc):
     assert rc.compare({"sshd_enable": "YES"}) == {} and rc.compare({"sshd_enable": "NO"})
 
 
+@pytest.mark.parametrize(
+    "value, on",
+    [("YES", True), ("true", True), ("On", True), ("1", True), ("NO", False), ("NONE", False), (None, False)],
+)
+def test_what_switches_a_service_on(value, on):
+    assert rc.yes(value) is on
+
+
 def test_a_variable_that_does_not_take_is_refused(sysrc):
     sysrc.readonly = ("sshd_enable", "flags")
     with pytest.raises(host.Refused) as caught:

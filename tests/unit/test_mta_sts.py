@@ -73,11 +73,12 @@ def test_another_configuration_comes_back_when_the_new_one_does_not_answer(there
     assert there.config.read_text() == TEXT
 
 
-def test_somebody_elses_service_is_not_taken_over_unasked(there):
-    there.rc = {"mta_sts_enable": "YES", "mta_sts_config": "/usr/local/etc/own.yml"}
+@pytest.mark.parametrize("word", ["YES", "on"])
+def test_somebody_elses_service_is_not_taken_over_unasked(there, word):
+    there.rc = {"mta_sts_enable": word, "mta_sts_config": "/usr/local/etc/own.yml"}
     refused = there.run()
     assert refused["failed"] and refused["msg"].startswith("mta_sts_replace_config") and "own.yml" in refused["msg"]
-    assert not there.run(state="absent")["changed"] and there.rc["mta_sts_enable"] == "YES"
+    assert not there.run(state="absent")["changed"] and there.rc["mta_sts_enable"] == word
     assert there.run(replace=True)["changed"] and there.rc["mta_sts_config"] == str(there.config)
 
 

@@ -77,7 +77,7 @@ def former(named, want, check_mode):
     first = want["state"] == "before"
     swap, ran = Swap(named, kept(named, want["state"])), named.process() is not None
     names = [*want["rc"], *(name + "_enable" for name in want["displaces"])] if first else []
-    runs = not first or (rc.former(["named_enable"])["named_enable"] or "").upper() == "YES"
+    runs = not first or rc.yes(rc.former(["named_enable"])["named_enable"])
     changes, resolver = rc.compare_former(names), Resolver(want, False) if first else None
     switched = resolver is not None and resolver.changed
     diff = rc.diff(changes)

@@ -127,7 +127,7 @@ class Blocklist:
         right = pf.evaluates_anchor() == (anchor is not None)
         if on and old is not None and (new != old or not right or self.p["own_anchor"]):
             pf.refuse_unread(old, anchor)
-        boots = pf.at_boot.upper() == "YES"
+        boots = rc.yes(pf.at_boot)
         if not on or new != old or not boots or not right:
             self.found(not on, "pf", "enabled", "disabled")
             self.found(not boots, "rc.conf: pf_enable", "YES", pf.at_boot)

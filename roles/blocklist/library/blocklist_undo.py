@@ -85,7 +85,7 @@ def is_minimal(rest):
 
 
 def put_daemon_back(daemon, before, installed):
-    ran = before["daemon_enable"].upper() == "YES"
+    ran = rc.yes(before["daemon_enable"])
     if not ran and daemon.process():
         host.service(daemon.name, "onestop")
     rc.apply(rc.compare({daemon.enable: before["daemon_enable"], daemon.flags: before["daemon_flags"]}))

@@ -44,10 +44,10 @@ def find():
             "sokuhai_blocklist: this base system has neither blocklistd nor blacklistd (built WITHOUT_BLOCKLIST?); set sokuhai_blocklist: false"
         )
     others = rc.read([name + "_enable" for name in NAMES if name != daemon.name])
-    for key in sorted(key for key, value in others.items() if value.upper() == "YES"):
+    for key in sorted(key for key, value in others.items() if rc.yes(value)):
         raise Refused(
-            "sokuhai_blocklist: %s sets %s = YES, and that daemon is called %s on this release; move its settings and remove the line (sysrc -x %s)"
-            % (rc.place(key), key, daemon.name, key)
+            "sokuhai_blocklist: %s sets %s = %s, and that daemon is called %s on this release; move its settings and remove the line (sysrc -x %s)"
+            % (rc.place(key), key, others[key], daemon.name, key)
         )
     ipfw = "/etc/ipfw-%s.rc" % daemon.name[:-1]
     if os.path.exists(ipfw):

@@ -104,7 +104,7 @@ class Daemon(Service, Unit):
 
     def files(self):
         """Refuse to take the place of a service that runs with somebody's own configuration, unless that is declared."""
-        enabled = rc.read(["mta_sts_enable"]).get("mta_sts_enable", "NO").upper() == "YES"
+        enabled = rc.yes(rc.read(["mta_sts_enable"]).get("mta_sts_enable"))
         if enabled and self.others and not self.p["replace"]:
             raise host.Refused(
                 "mta_sts_replace_config: rc.conf enables mta_sts with %s, which this project did not write: set it to true to use this role's "

@@ -119,7 +119,7 @@ class Former:
         changes = {file: rc.compare_former(names, file) for file, names in self.names.items()}
         changes = {file: found for file, found in changes.items() if found}
         differs, running = self.differing(), self.postfix.running()
-        runs = self.state == "previous" or (rc.former(["postfix_enable"])["postfix_enable"] or "").upper() == "YES"
+        runs = self.state == "previous" or rc.yes(rc.former(["postfix_enable"])["postfix_enable"])
         changed = bool(differs or changes or runs != bool(running))
         # no texts: what was there may hold a password
         diff = [host.difference(path, "as it is\n", "as it was %s\n" % WORDS[self.state]) for path in differs]
