@@ -2,7 +2,7 @@
 """A service of the host that an rc script runs: its package, its files, its variables in rc.conf(5) and what runs of it, brought to what is declared as one
 transaction, and taken away again.
 
-A role's module says what is declared (Service) and how what runs is asked (Unit). Where something fails, the former files and variables come back.
+A role's module says what is declared (Service) and how what runs is asked (Unit), or both of what has one process (Sole). Where something fails, the former files and variables come back.
 """
 
 from ansible.module_utils.sokuhai import host, pkg, process, rc
@@ -174,3 +174,33 @@ class Service:
             "findings": [finding("service %s" % unit.title, unit.title, "not running", "running") for unit in running],
             "diff": diff + rc.diff(changes),
         }
+
+
+class Sole(Service, Unit):
+    """A Service of one process, which reads its files when it starts."""
+
+    def units(self):
+        return [self]
+
+    def ask(self):
+        """Ask it what shows that it serves. Raises OSError where it does not."""
+        raise NotImplementedError
+
+    def answers(self):
+        try:
+            self.ask()
+        except OSError:
+            return False
+        return True
+
+    def differs(self, fresh=()):
+        now = self.process()
+        if now is None:
+            return "not running", []
+        # that it is enabled changes nothing of what runs
+        fresh = [one for one in fresh if one != "rc.conf: %s_enable" % self.name]
+        files = [path for path, _text, _mode in self.declared()]
+        newer = fresh[0] if fresh else now.older_than(*files, program=self.p["program"])
+        if newer:
+            return "older than %s" % newer, [newer]
+        return None if self.answers() else ("no answer", [])

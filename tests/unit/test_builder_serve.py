@@ -39,6 +39,9 @@ def test_it_is_started_once_and_left_alone_then(there):
     assert predicted["changed"] and not there.rc and not there.script.exists() and predicted["pubkey"] == ""
     assert there.run()["changed"] and there.asked == ["start"] and there.rc == {"sokuhai_builder_enable": "YES"}
     assert not there.run()["changed"] and there.asked == ["start"]
+    # what only the next boot needs ends nothing
+    there.rc.clear()
+    assert there.run()["changed"] and there.asked == ["start"] and there.rc
     there.answers = False
     assert [one["found"] for one in there.run(check=True)["findings"]] == ["no answer"]
     there.answers = True

@@ -29,13 +29,13 @@ import http.client
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.builder_state import public_key
 from ansible.module_utils.sokuhai import host, policy, process
-from ansible.module_utils.sokuhai.service import Service, Unit
+from ansible.module_utils.sokuhai.service import Sole
 
 PROGRAM, PIDFILE = "/usr/local/bin/darkhttpd", "/var/run/sokuhai_builder.pid"
 PATIENCE = 20
 
 
-class Server(Service, Unit):
+class Server(Sole):
     """What the module's parameters *p* declare, and its one process."""
 
     ROLE, MARK = "builder", "Written by sokuhai's role builder"
@@ -49,9 +49,6 @@ class Server(Service, Unit):
 
     def variables(self):
         return {self.title + "_enable": "YES"}
-
-    def units(self):
-        return [self]
 
     def absence(self):
         return "builder_enabled: there is no %s after darkhttpd was installed" % PROGRAM
@@ -71,22 +68,6 @@ class Server(Service, Unit):
             connection.close()
         if status != 200:
             raise OSError("it answers %d for /meta.conf" % status)
-
-    def answers(self):
-        try:
-            self.ask()
-        except OSError:
-            return False
-        return True
-
-    def differs(self, fresh=()):
-        now = self.process()
-        if now is None:
-            return "not running", []
-        newer = next(iter(fresh), None) or now.older_than(self.p["script"], program=PROGRAM)
-        if newer:
-            return "older than %s" % newer, [newer]
-        return None if self.answers() else ("no answer", [])
 
     def refuse_taken(self):
         if not self.process():

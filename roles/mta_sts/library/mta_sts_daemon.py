@@ -38,7 +38,7 @@ import socket
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import host, process, rc
-from ansible.module_utils.sokuhai.service import Service, Unit
+from ansible.module_utils.sokuhai.service import Sole
 
 MARK = "# Written whole by sokuhai's role mta_sts"
 #: The port's rc script (files/mta_sts.in of mail/py-postfix-mta-sts-resolver), and the pid file that daemon(8) writes for it.
@@ -49,7 +49,7 @@ PROBE = b"postfix .probe.invalid"
 PATIENCE = 20
 
 
-class Daemon(Service, Unit):
+class Daemon(Sole):
     """What the module's parameters *p* declare, and its one process."""
 
     ROLE, MARK = "mta_sts", MARK
@@ -69,7 +69,7 @@ class Daemon(Service, Unit):
         return {} if self.p["state"] == "absent" and self.others else values
 
     def units(self):
-        return [] if self.p["state"] == "absent" and self.others else [self]
+        return [] if self.p["state"] == "absent" and self.others else super().units()
 
     def absence(self):
         return "mta_sts_install: there is no %s; set mta_sts_install: true, or install the package" % self.p["program"]
@@ -85,22 +85,6 @@ class Daemon(Service, Unit):
         if b":NOTFOUND" not in answer:
             raise OSError("it answers %r" % answer.decode("utf-8", "replace"))
         return answer
-
-    def answers(self):
-        try:
-            self.ask()
-        except OSError:
-            return False
-        return True
-
-    def differs(self, fresh=()):
-        now = self.process()
-        if now is None:
-            return "not running", []
-        newer = next(iter(fresh), None) or now.older_than(self.p["config"], program=self.p["program"])
-        if newer:
-            return "older than %s" % newer, [newer]
-        return None if self.answers() else ("no answer", [])
 
     def files(self):
         """Refuse to take the place of a service that runs with somebody's own configuration, unless that is declared."""

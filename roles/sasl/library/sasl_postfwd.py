@@ -41,14 +41,14 @@ import secrets
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import host, policy, process
-from ansible.module_utils.sokuhai.service import Service, Unit
+from ansible.module_utils.sokuhai.service import Sole
 
 MARK = "# Written by sokuhai's role sasl"
 #: Seconds that a start may take until it answers.
 PATIENCE = 20
 
 
-class Postfwd(Service, Unit):
+class Postfwd(Sole):
     """What the module's parameters *p* declare, and its one process."""
 
     ROLE, MARK, WITHOUT = "sasl", MARK, "; Postfix lets mail pass without an answer"
@@ -59,9 +59,6 @@ class Postfwd(Service, Unit):
 
     def variables(self):
         return {"%s_enable" % self.name: "YES"}
-
-    def units(self):
-        return [self]
 
     # -- asking the host ----------------------------------------------------------------------------------------------
 
@@ -97,18 +94,6 @@ class Postfwd(Service, Unit):
             return self.ask().upper() == "DUNNO"
         except OSError:
             return False
-
-    def differs(self, fresh=()):
-        now = self.process()
-        if now is None:
-            return "not running", []
-        files = (self.p["config"], self.p["script"])
-        newer = next((path for path in files if path in fresh), None) or now.older_than(
-            *files, program=self.p["program"]
-        )
-        if newer:
-            return "older than %s" % newer, [newer]
-        return None if self.answers() else ("no answer", [])
 
     # -- state=present ------------------------------------------------------------------------------------------------
 
