@@ -152,3 +152,16 @@ def test_both_readmes_give_the_same_commands():
         ]
 
     assert commands("README.md") == commands("README.ja.md")
+
+
+def test_both_readmes_list_the_same_roles_in_one_order():
+    english, japanese = (
+        re.findall(r"roles/(\w+)/README", (ROOT / f"README{end}.md").read_text()) for end in ("", ".ja")
+    )
+    assert english == japanese and len(english) > 15
+
+
+def test_what_modules_share_is_listed_where_one_looks_before_writing_it_again():
+    table = re.findall(r"^  \| ((?:`\w+`(?:, )?)+) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    listed = {name for names in table for name in re.findall(r"`(\w+)`", names)}
+    assert {path.stem for path in (ROOT / "module_utils/sokuhai").glob("[!_]*.py")} == listed
