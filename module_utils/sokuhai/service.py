@@ -11,7 +11,7 @@ from ansible.module_utils.sokuhai.findings import finding
 
 
 class Unit:
-    """One process of a Service, by title: how it is named in findings. words: what rc script's words name it, for one of several."""
+    """One process of a Service, by title: how it is named in findings. words: those by which the rc script knows it, where there are several."""
 
     title, words = "", ()
 
