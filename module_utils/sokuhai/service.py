@@ -5,9 +5,14 @@ transaction, and taken away again.
 A role's module says what is declared (Service) and how what runs is asked (Unit), or both of what has one process (Sole). Where something fails, the former files and variables come back.
 """
 
+import os
+
 from ansible.module_utils.sokuhai import host, pkg, process, rc
 from ansible.module_utils.sokuhai.files import File, refuse_strangers
 from ansible.module_utils.sokuhai.findings import finding
+
+#: Seconds that a Sole's start may take until it answers.
+PATIENCE = 20
 
 
 class Unit:
@@ -204,3 +209,21 @@ class Sole(Service, Unit):
         if newer:
             return "older than %s" % newer, [newer]
         return None if self.answers() else ("no answer", [])
+
+    def restart(self):
+        word, printed = self.rerun(self)
+        try:
+            host.retry(self.ask, PATIENCE)
+        except OSError as trouble:
+            raise host.Refused(
+                "%s does not answer on %s port %d (%s); service %s %s: %s"
+                % (
+                    os.path.basename(self.p["program"]),
+                    self.p["address"],
+                    self.p["port"],
+                    trouble,
+                    self.name,
+                    word,
+                    printed or "silent",
+                )
+            ) from None

@@ -5,11 +5,11 @@ from role_modules import util
 
 
 class ServiceHost:
-    """rc: rc.conf's variables; runs, answers: whether the service does; asked: what service(8) was to do. daemon: the class of *module*."""
+    """rc: rc.conf's variables; runs, answers: whether the service does; asked: what service(8) was to do. daemon: the class of the module."""
 
     pid = 1
 
-    def __init__(self, monkeypatch, module, daemon):
+    def __init__(self, monkeypatch, daemon):
         self.rc, self.runs, self.answers, self.asked = {}, False, True, []
         rc = util("sokuhai.rc")
         monkeypatch.setattr(rc, "read", lambda names, file=None: {n: v for n, v in self.rc.items() if n in names})
@@ -19,7 +19,7 @@ class ServiceHost:
         monkeypatch.setattr(util("sokuhai.process"), "end", lambda pid: self.service("", "killed, stopped"))
         monkeypatch.setattr(daemon, "process", lambda _daemon: self if self.runs else None)
         monkeypatch.setattr(daemon, "ask", lambda _daemon: self.answer())
-        monkeypatch.setattr(module, "PATIENCE", 0)
+        monkeypatch.setattr(util("sokuhai.service"), "PATIENCE", 0)
         monkeypatch.setattr(util("sokuhai.pkg"), "missing", lambda names, instead="": [])
 
     def older_than(self, *files, program=None):

@@ -15,7 +15,7 @@ class Host(ServiceHost):
     """A host with darkhttpd."""
 
     def __init__(self, monkeypatch, tmp_path):
-        super().__init__(monkeypatch, module, module.Server)
+        super().__init__(monkeypatch, module.Server)
         self.script, program = tmp_path / "sokuhai_builder", tmp_path / "darkhttpd"
         program.write_text("")
         program.chmod(0o755)

@@ -37,7 +37,7 @@ class Host(ServiceHost):
     """A host with the daemon."""
 
     def __init__(self, monkeypatch, tmp_path):
-        super().__init__(monkeypatch, module, module.Daemon)
+        super().__init__(monkeypatch, module.Daemon)
         self.program, self.config = tmp_path / "mta-sts-daemon", tmp_path / "sokuhai-mta-sts.yml"
         self.kept = tmp_path / "kept"
         self.program.write_text("")

@@ -32,7 +32,6 @@ from ansible.module_utils.sokuhai import host, policy, process
 from ansible.module_utils.sokuhai.service import Sole
 
 PROGRAM, PIDFILE = "/usr/local/bin/darkhttpd", "/var/run/sokuhai_builder.pid"
-PATIENCE = 20
 
 
 class Server(Sole):
@@ -72,16 +71,6 @@ class Server(Sole):
     def refuse_taken(self):
         if not self.process():
             policy.refuse_taken(self.p["address"], self.p["port"], "builder_port", "builder_listen")
-
-    def restart(self):
-        word, printed = self.rerun(self)
-        try:
-            host.retry(self.ask, PATIENCE)
-        except OSError as trouble:
-            raise host.Refused(
-                "darkhttpd does not answer on %s port %d (%s); service %s %s: %s"
-                % (self.p["address"], self.p["port"], trouble, self.name, word, printed or "silent")
-            ) from None
 
     def present(self, check):
         return {**super().present(check), "pubkey": public_key(self.p["key"])}

@@ -46,7 +46,6 @@ SCRIPT, PIDFILE = "/usr/local/etc/rc.d/mta_sts", "/var/run/mta_sts.pid"
 PORTS_CONFIG = "/usr/local/etc/mta-sts-daemon.yml"
 #: A name that is no domain: it is answered without a look into the DNS.
 PROBE = b"postfix .probe.invalid"
-PATIENCE = 20
 
 
 class Daemon(Sole):
@@ -99,16 +98,6 @@ class Daemon(Sole):
     def put(self, files, changes, due):
         os.makedirs(self.p["kept"], 0o755, exist_ok=True)
         super().put(files, changes, due)
-
-    def restart(self):
-        word, printed = self.rerun(self)
-        try:
-            host.retry(self.ask, PATIENCE)
-        except OSError as trouble:
-            raise host.Refused(
-                "mta-sts-daemon does not answer on %s port %d (%s); service mta_sts %s: %s"
-                % (self.p["address"], self.p["port"], trouble, word, printed or "silent")
-            ) from None
 
     def absent(self, check):
         answer = super().absent(check)
