@@ -81,3 +81,18 @@ def test_verify_goes_red_when_a_running_limit_is_lowered_behind_everybody(lab):
     assert "test_running_process_may_open_the_declared_descriptors[" in result.stdout and "named]" in result.stdout
     lab.applied()
     lab.applied("verify.yml", variables=the_limits)
+
+
+def test_a_boot_environment_is_made_once_and_in_no_check_run(lab):
+    """The practice host's root is told to be on ZFS; no part of site.yml has the tag, so that what is always run is all there is."""
+    rows, wanted = "/var/db/standins/environments", {"preflight_boot_environment": "before"}
+    lab.sh("sh", "-c", f"printf 'default\\tNR\\t/\\t270M\\t2026-11-30 19:12\\n' > {rows}")
+    try:
+        done = [
+            changed(lab.applied("site.yml", "--tags", "none_of_it", *options, variables=wanted))
+            for options in (["--check"], [], [])
+        ]
+        assert done == [0, 1, 0]
+        assert lab.sh("bectl", "list", "-H").stdout.split()[5:7] == ["19:12", "before"]
+    finally:
+        lab.sh("rm", rows)

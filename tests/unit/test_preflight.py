@@ -241,12 +241,24 @@ def test_a_possible_shared_value(domain):
     assert problems(sokuhai_domain=domain) == []
 
 
+@pytest.mark.parametrize("name", ["", "before-0.2", "sokuhai:2026-11-30_1", "9"])
+def test_a_name_of_a_boot_environment(name):
+    assert checks.preflight_problems({"preflight_boot_environment": name}) == []
+
+
+@pytest.mark.parametrize("name", ["a b", "zroot/ROOT/x", "x@now", "-r", ".x", "x%y", "x\n", "n" * 65])
+def test_what_is_no_name_of_a_boot_environment_is_refused_with_one_that_is(name):
+    (message,) = checks.preflight_problems({"preflight_boot_environment": name})
+    assert message.startswith("preflight_boot_environment: ") and "before-sokuhai-0.2" in message
+
+
 # ---- the host ----
 
 GOOD = {
     "release": {"running": "15.0-RELEASE", "userland": "15.0-RELEASE-p1"},
     "jailed": False,
     "unavailable": [],
+    "environment": "",
     "pf": {"there": False},
     "bound": {"127.0.0.1": "127.0.0.1"},
     "sysctl": {"hw.physmem": "4271390720"},
@@ -322,6 +334,7 @@ def test_a_good_host(change, wanted):
             {"unavailable": ["no repository has postgrey"]},
             ["packages: no repository has postgrey; nothing was changed"],
         ),
+        ({"environment": "this host runs in x now"}, ["preflight_boot_environment: this host runs in x now"]),
         # a jail that shares its host's addresses, and hosts of one family of which nobody said so
         (
             {"bound": {"127.0.0.1": "192.0.2.7"}},

@@ -22,6 +22,18 @@ def preflight_installs(declared):
     )
 
 
+def preflight_problems(declared):
+    """What is wrong with what is declared for role preflight, a list of messages. declared: {variable: typed value}."""
+    name = declared["preflight_boot_environment"]
+    # less than zfs(8) takes: no slash, space, @, # or %, and nothing that bectl(8) reads as an option
+    if name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", name):
+        return [
+            f"preflight_boot_environment: {name!r} is no name of a boot environment: up to 64 letters, digits, and . _ - : after the first, such as "
+            "before-sokuhai-0.2"
+        ]
+    return []
+
+
 def preflight_serves(tags, run, skip):
     """Return the roles that a play runs, a list. tags: {role: its tags}, none for a role that is not wanted. run, skip: what --tags and --skip-tags say."""
     return [role for role, own in tags.items() if own and set(run) & {"all", *own} and not set(skip) & set(own)]
@@ -78,6 +90,7 @@ def _checks(probe, wanted):
         f"sokuhai_mail: false, and this host has the mail service that these playbooks gave it ({', '.join(probe['mail'])}). Nothing of it is taken away "
         "unasked: run playbooks/rollback.yml --tags postfix,sasl for this host first (its queue, keys and tables stay), or set sokuhai_mail: true",
     )
+    yield probe["environment"], f"preflight_boot_environment: {probe['environment']}"
     own, bound = wanted["loopback"], probe["bound"].get(wanted["loopback"], "")
     yield wanted["serves"] and bound != own, _loopback(own, bound)
     for role in wanted["serves"]:
@@ -124,5 +137,6 @@ class FilterModule:
         return {
             "preflight_host": preflight_host,
             "preflight_installs": preflight_installs,
+            "preflight_problems": preflight_problems,
             "preflight_serves": preflight_serves,
         }

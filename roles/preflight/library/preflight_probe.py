@@ -15,13 +15,14 @@ options:
   services: {description: Services whose running process is looked at., type: list, elements: str, default: [named, postfix]}
   addresses: {description: Addresses that the host is to have., type: list, elements: str, default: []}
   programs: {description: "Packages that a run may install, {name: {program, packages, role}}.", type: dict, default: {}}
+  environment: {description: "Boot environment that is to be made before the first change, none where it is empty.", type: str, default: ""}
   installs: {description: "Roles whose packages are looked for in the repositories where they are not installed.", type: list, elements: str, default: []}
 """
 RETURN = r"""
 probe:
   description: >-
     system alone where that is not FreeBSD; else also sysctl, tunable, writable, settable, kenv, ours, settings, classes, login_conf_splits, running, named, pf,
-    jailed, bound, release, disk, kept, pkg, packages, abis, owners, missing, unavailable, postfix, replaced, dovecot, aliases, mail, leftovers
+    jailed, bound, release, disk, kept, pkg, packages, abis, owners, missing, unavailable, postfix, replaced, dovecot, aliases, mail, leftovers, environment
   type: dict
   returned: always
 """
@@ -32,7 +33,7 @@ import socket
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.sokuhai import foreign, foreign_dovecot, foreign_named, host, leftovers, pkg
+from ansible.module_utils.sokuhai import environments, foreign, foreign_dovecot, foreign_named, host, leftovers, pkg
 from ansible.module_utils.sokuhai.blocks import set_block
 from ansible.module_utils.sokuhai.limits import MARK, Host, parse_values
 from ansible.module_utils.sokuhai.named import rc_variables
@@ -225,6 +226,7 @@ def probe(params):
         "missing": [] if installed is None else missing(params["programs"], installed, owned),
         "unavailable": unavailable(params["installs"], params["programs"], installed),
         "postfix": postfix(),
+        "environment": environments.refusal(params["environment"]) if params["environment"] else "",
         **serving(),
     }
 
@@ -237,6 +239,7 @@ def main():
             services=dict(type="list", elements="str", default=["named", "postfix"]),
             programs=dict(type="dict", default={}),
             installs=dict(type="list", elements="str", default=[]),
+            environment=dict(type="str", default=""),
             addresses=dict(type="list", elements="str", default=[]),
         ),
         supports_check_mode=True,

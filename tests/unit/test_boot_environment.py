@@ -1,0 +1,49 @@
+# Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
+"""The boot environment before a run: made once, never over one that is there, and refused where it could not be returned to."""
+
+import pytest
+from fake_host import FakeHost
+from role_modules import answer_of, load, util
+
+environments = util("sokuhai.environments")
+module = load("roles/preflight/library/preflight_environment.py")
+#: bectl(8) of FreeBSD 15: `bectl list -H`, and what it says on UFS.
+LIST = "before\\t-\\t-\\t8K\\t2026-11-30 19:20\\ndefault\\tNR\\t/\\t541M\\t2026-11-30 19:12\\n"
+UFS = "echo 'libbe_init(\"\") failed.' >&2; exit 255"
+
+
+@pytest.fixture
+def bectl(tmp_path, monkeypatch):
+    host = FakeHost(tmp_path, monkeypatch)
+    host.program("bectl", f"test $1 = create || printf '{LIST}'")
+    return host
+
+
+def test_one_that_is_not_there_is_made_with_what_is_below_the_root(bectl):
+    assert answer_of(module, name="new")["changed"]
+    assert bectl.log()[-1] == "bectl create -r new"
+
+
+def test_one_that_is_there_stays_as_it_is(bectl):
+    assert not answer_of(module, name="before")["changed"]
+    assert not [line for line in bectl.log() if "create" in line]
+
+
+def test_the_one_that_runs_is_refused_with_what_to_do(bectl):
+    answer = answer_of(module, name="default")
+    assert answer["failed"] and answer["msg"].startswith("preflight_boot_environment: this host runs in default")
+    assert "bectl activate" in answer["msg"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_host_without_any_is_refused(bectl, there):
+    bectl.program("bectl", UFS if there else "exit 127")
+    assert "root on ZFS" in environments.refusal("new")
+    assert "root on ZFS" in answer_of(module, name="new")["msg"]
+
+
+def test_what_bectl_cannot_make_is_said(bectl):
+    bectl.program(
+        "bectl", f"test $1 = list && printf '{LIST}' && exit; echo 'Failed to create bootenv new' >&2; exit 12"
+    )
+    assert "Failed to create bootenv new" in answer_of(module, name="new")["msg"]
