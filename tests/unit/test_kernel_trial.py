@@ -192,6 +192,8 @@ BOTH = ["default\tNR\t/", "b\t-\t-"]
         ("zfs", BOTH, None, "zfsbootcfg"),
         # it answers, and says nothing of a flag
         ("zfs", BOTH, "", "nextboot -k"),
+        # as the loader leaves it after a trial
+        ("zfs", BOTH, YES.replace("YES", "NO"), "nextboot -k"),
         ("nfs", BOTH, "", "nextboot -k"),
     ],
 )

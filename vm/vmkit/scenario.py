@@ -265,7 +265,7 @@ def no_trial(context):
         return "the kernel that was built has had its trial"
     if context.has["disk_mib"] < context.has["kernel_mib"] + CONFIGURE_MIB:
         return f"{context.has['disk_mib']} MiB are free, a copy of the kernel takes {context.has['kernel_mib']}"
-    return "role kernel wants bectl on ZFS; not written yet for a copied kernel" if context.has["root"] == "zfs" else ""
+    return ""
 
 
 def trial(context):
@@ -273,6 +273,10 @@ def trial(context):
     code, output = context.there(f"rm -rf /boot/{COPY} && mkdir /boot/{COPY} && cp -p /boot/kernel/* /boot/{COPY}/")
     if code:
         return "failed", f"the kernel cannot be copied: {output}", {}
+    if context.has["root"] == "zfs":
+        code, output = context.there(f"bectl list -H | grep -q '^before-{COPY}	' || bectl create -r before-{COPY}")
+        if code:
+            return "failed", f"no boot environment to return to: {output}", {}
     # nothing is compiled, so no header need be raised, nor be there
     values = {
         "kernel_build": False,

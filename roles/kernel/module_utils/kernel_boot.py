@@ -7,7 +7,7 @@ import signal
 
 from ansible.module_utils import kernel_file
 from ansible.module_utils import kernel_places as places
-from ansible.module_utils.sokuhai import host, process
+from ansible.module_utils.sokuhai import environments, host, process
 from ansible.module_utils.sokuhai.host import Refused
 
 #: Drivers that register a hardware timer with watchdog(9): what attaches a handler to watchdog_list in FreeBSD 15's sys/dev.
@@ -80,9 +80,10 @@ def counts_once(name):
     if file_system() != "zfs":
         # elsewhere nextboot(8) writes no such line, and the loader would boot the trial kernel again and again
         return 'nextboot_enable="YES"' in host.read(places.NEXTBOOT)
-    # on ZFS the loader cannot write the file back: the flag in the pool's boot area is what makes it count once (sbin/reboot/reboot.c)
+    # on ZFS the loader cannot write the file back: the flag in the pool's boot area is what makes it count once (sbin/reboot/reboot.c). The loader leaves
+    # it there as NO after a trial
     status, out, _err = host.run(["zfsbootcfg", "-p"])
-    return status == 0 and "nextboot_enable" in out
+    return status == 0 and re.search(r"^\s*nextboot_enable = YES$", out, re.M) is not None
 
 
 def file_system():
@@ -113,11 +114,7 @@ def refuse_trial(name, console):
             "then the old kernel boots. Set it to true when you can do that"
         )
     if file_system() == "zfs":
-        status, out, err = host.run(["bectl", "list", "-H"])
-        rows = [line.split("\t") for line in out.splitlines() if line.strip()]
-        if status:
-            raise Refused("/boot is on ZFS and bectl does not answer: %s" % err.strip())
-        if not any(len(row) > 1 and "N" not in row[1] for row in rows):
+        if all("N" in flags for flags in environments.listed().values()):
             raise Refused(
                 "/boot is on ZFS and there is no boot environment to return to: `bectl create before-%s`" % name
             )
