@@ -54,6 +54,13 @@ def which(path):
     return "" if status else out.strip()
 
 
+def installed_at(path):
+    """Return the second since 1970 in which the package of the file *path* was installed or upgraded, or None where no package has it (pkg-query(8), %t)."""
+    package = which(path)
+    said = host.run(["pkg", "query", "%t", package])[1].strip() if package else ""
+    return int(said) if said.isdigit() else None
+
+
 def base_packages():
     """Return whether this host's base system is of packages (pkgbase)."""
     return host.run(["pkg", "info", "-e", "FreeBSD-runtime"])[0] == 0

@@ -95,10 +95,45 @@ def test_a_program_whose_change_of_status_came_late_is_the_one_that_runs(tmp_pat
         f"root     dovecot        7 text /        {number} -rwxr-xr-x  119848  r\n"
         f"root     dovecot        7   wd /        160705 drwxr-xr-x    1024  r\n"
     )
-    monkeypatch.setattr(host, "run", lambda argv: (0, printed, "") if argv == ["fstat", "-p", "7"] else None)
+    said = {"fstat": (0, printed, ""), "pkg": (1, "was not found in the database\n", "")}
+    monkeypatch.setattr(host, "run", lambda argv: said[argv[0]])
     began = time.time() - 60
     assert one((began, began)).older_than(program=path) == (path if older else None)
     assert one((began, began)).perhaps_older_than(program=path) == (path if older else None)
+
+
+@pytest.mark.parametrize(
+    "installed, written, older",
+    [
+        # seconds from now; the process began 60 ago
+        (-90, -1000, False),
+        (-30, -1000, True),
+        # within the second of the start the clocks cannot tell, and the time of change does
+        (-60, -1000, True),
+        # written by hand, over what the package brought
+        (-90, -30, True),
+        # no package's
+        (None, -1000, True),
+    ],
+)
+def test_a_script_whose_change_of_status_came_late_is_as_old_as_its_package(
+    tmp_path, monkeypatch, installed, written, older
+):
+    now = time.time()
+    path = at(tmp_path / "postgrey", now + written)
+    began = int(now) - 60 + 0.5
+
+    def run(argv, *_rest):
+        if argv[0] == "fstat":
+            return 0, "root     perl        7 text /        1 -rwxr-xr-x  119848  r\n", ""
+        if argv[:2] == ["pkg", "which"]:
+            return (0, "postgrey-1.37_2\n", "") if installed else (1, "was not found in the database\n", "")
+        assert argv == ["pkg", "query", "%t", "postgrey-1.37_2"], argv
+        return 0, "%d\n" % (int(now) + installed), ""
+
+    monkeypatch.setattr(host, "run", run)
+    for older_than in ("older_than", "perhaps_older_than"):
+        assert getattr(one((began, began)), older_than)(program=path) == (path if older else None)
 
 
 def test_the_identity_of_a_program_stays_while_its_change_of_status_moves(tmp_path):
