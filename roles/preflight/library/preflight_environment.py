@@ -16,17 +16,17 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import environments, host
 
 
-def have(name):
+def have(name, check):
     """Return what the module answers. Raises Refused."""
     why = environments.refusal(name)
     if why:
         raise host.Refused("preflight_boot_environment: %s" % why)
-    return {"changed": environments.create(name)}
+    return {"changed": name not in environments.listed() if check else environments.create(name)}
 
 
 def main():
-    module = AnsibleModule(argument_spec=dict(name=dict(type="str", required=True)), supports_check_mode=False)
-    host.answer(module, lambda: have(module.params["name"]))
+    module = AnsibleModule(argument_spec=dict(name=dict(type="str", required=True)), supports_check_mode=True)
+    host.answer(module, lambda: have(module.params["name"], module.check_mode))
 
 
 if __name__ == "__main__":
