@@ -7,7 +7,7 @@
         arguments: {...}
 
 The module answers in two ways. To its arguments alone: it did what was to be done (no `finished`, or true), or a job of it is under way (finished:
-false; `attached`: an earlier run began it; log). To the argument `step: follow` besides: what Job.progress of module_utils/sokuhai/job gives,
+false; `attached`: an earlier run began it; log), which a check run does not wait for. To the argument `step: follow` besides: what Job.progress of module_utils/sokuhai/job gives,
 and the outcome once the job has ended.
 """
 
@@ -44,6 +44,10 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         self.given, self.task_vars = given, task_vars
         answer = first = self.ask()
+        if self._task.check_mode and not ended(answer):
+            # what an earlier run began; nobody waits for hours to learn what would be changed
+            note = "%s: not judged, a build of an earlier run is under way (%s)" % (given["title"], first["log"])
+            return dict(result, changed=False, findings=[], notes=[note])
         for _ in range(self.AGAIN + 1):
             if ended(answer):
                 break

@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 import threading
+import types
 
 import pytest
 from role_modules import load, util
@@ -132,7 +133,7 @@ class Followed(followed.ActionModule):
 
     def __init__(self, answers, **given):
         self.answers, self.calls, self.lines = list(answers), [], []
-        self._display = self
+        self._display, self._task = self, types.SimpleNamespace(check_mode=given.pop("check", False))
         self.given = {"module": "x", "arguments": {"a": 1}, "title": "x", "every": 0, "hours": 0, **given}
 
     def display(self, text):
@@ -177,6 +178,12 @@ def test_a_job_is_followed_to_its_end_and_each_new_line_shown_once(follow):
     assert result["changed"] and result["findings"] == [1] and not result.get("failed")
     assert plugin.calls == ["apply"] + ["follow"] * 4
     assert len(plugin.lines) == 3 and plugin.lines[1].endswith("build, 1:01: cc")
+
+
+def test_a_check_run_does_not_wait_for_it(follow):
+    result, plugin = follow({**BEGUN, "attached": True}, check=True)
+    assert not result["changed"] and result["findings"] == [] and "/l" in result["notes"][0]
+    assert plugin.calls == ["apply"] and not plugin.lines
 
 
 def test_a_failure_of_the_job_is_that_of_the_task(follow):
