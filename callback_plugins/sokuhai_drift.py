@@ -26,6 +26,8 @@ from ansible.plugins.callback import CallbackBase
 NAMED = ("name", "path", "dest")
 # A task that has this variable tells what report and page show beside what is judged, under the name that is its value.
 SHOWN = "page_shows"
+# A play that has this variable names by it what puts right that which its tasks would change: a word of tools/drift_report/remedies.py.
+REMEDY = "__drift_remedy"
 
 
 def guarded(method):
@@ -66,7 +68,7 @@ class CallbackModule(CallbackBase):
     def __init__(self):
         super().__init__()
         self.target = os.environ.get("SOKUHAI_DRIFT")
-        self.began, self.spent = {}, {}
+        self.began, self.spent, self.remedy = {}, {}, ""
 
     def write(self, record):
         with open(self.target, "a", encoding="utf-8") as out:
@@ -81,6 +83,10 @@ class CallbackModule(CallbackBase):
         for play in playbook.get_plays():
             play.ignore_errors = True
         self.write({"event": "start"})
+
+    @guarded
+    def v2_playbook_on_play_start(self, play):
+        self.remedy = play.get_vars().get(REMEDY, "")
 
     def record(self, result, status):
         data = result._result
@@ -108,6 +114,7 @@ class CallbackModule(CallbackBase):
             "action": action,
             "status": status,
             "changed": changed,
+            "remedy": self.remedy,
         }
         if status == "failed":
             record["broken"] = not (refuses(data) or action.rpartition(".")[2] == "fail")

@@ -3,11 +3,13 @@
 Ports are compiled with the headers of the jail's copy, laid over the host's own; see lab/standins/root/usr/libexec/standins/poudriere.
 """
 
+import json
 import re
 import sys
 
 import pytest
-from practice import HERE, PLAYBOOK, ROOT, applied_book, full_only, message, play_book
+from practice import HERE, HOST, PLAYBOOK, ROOT, applied_book, full_only, message, play_book
+from test_drift import Drift
 from test_ports import SMALL, define, package, said
 
 pytestmark = full_only("about twenty runs, of builder.yml and of the rebuild")
@@ -182,6 +184,24 @@ def test_a_host_that_is_no_mail_host_owes_no_domain(lab, tmp_path):
     (tmp_path / "hosts.yml").write_text("builders: {hosts: {pkg.home.example: {builder_port: 80}}}\n")
     result = lab.run(PLAYBOOK, "-i", tmp_path / "hosts.yml", ROOT / "playbooks/builder.yml")
     assert result.returncode and "builder_port = 80" in result.stdout and "sokuhai_domain" not in result.stdout
+
+
+def test_drift_is_seen_on_a_builder(lab, first, tmp_path):
+    drift = Drift(lab, tmp_path, "-i", HERE / "builders.yml", "-e", json.dumps(BUILDER))
+
+    def found():
+        report = drift.run().report
+        return {one["id"]: one["remedy"] for one in report["findings"] if "/builder/" in one["id"]}
+
+    assert found() == {}
+    lab.sh("sh", "-c", f"service sokuhai_builder stop; chmod 644 {ETC}/repo.key; echo x >> {ETC}/poudriere.conf")
+    assert found() == {
+        f"{HOST}/builder/service sokuhai_builder": "builder",
+        f"{HOST}/builder/{ETC}/poudriere.conf": "builder",
+        f"{HOST}/builder/mode of {ETC}/repo.key": "mode",
+    }
+    lab.sh("chmod", "600", f"{ETC}/repo.key")
+    assert changed(built(lab)) == 2 and found() == {}
 
 
 def test_what_serves_is_put_right_and_taken_away(lab, first):

@@ -207,3 +207,25 @@ def test_a_run_that_is_broken_off_ends_ansible_and_leaves_nothing_behind(tmp_pat
     assert one.returncode != 0 and not list(folder.iterdir()) and not (tmp_path / "state" / "last.json").exists()
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text()), 0)
+
+
+def test_a_builder_is_looked_at_whether_it_is_a_mail_host_or_not(tmp_path):
+    """With an ssh that reaches nobody, after the declared values were judged."""
+    away = tmp_path / "ssh"
+    away.write_text("#!/bin/sh\nexit 255\n")
+    away.chmod(0o755)
+    (tmp_path / "hosts.yml").write_text(
+        "builders: {hosts: {pkg.home.example: {}, mine.home.example: {builder_port: 80}}}\n"
+    )
+    words = ("-i", tmp_path / "hosts.yml", "--state", tmp_path / "state", "--json", tmp_path / "report")
+    subprocess.run(
+        [sys.executable, ROOT / "tools" / "drift", *words, "-e", f"ansible_ssh_executable={away}"],
+        env={**os.environ, "ANSIBLE_SSH_RETRIES": "0"},
+        capture_output=True,
+    )
+    hosts = json.loads((tmp_path / "report").read_text())["hosts"]
+    assert {name: host["status"] for name, host in hosts.items()} == {
+        "pkg.home.example": "unreachable",
+        "mine.home.example": "error",
+    }
+    assert "builder_port = 80" in hosts["mine.home.example"]["messages"][0]

@@ -240,6 +240,20 @@ def properties(schema):
         yield from properties(value)
 
 
+def test_what_the_plays_of_the_builder_find_is_put_right_by_its_playbook():
+    tree = record(role="ports", action="ports_tree", changed=True, given={"name": "t"}, remedy="builder")
+    served = record(role="builder", changed=True, findings=[found("a")], diff=[text("/b", "", "c\n")], remedy="builder")
+    looked = probed(found("mode of /x", remedy="mode", role="builder"))
+    differs = judged(tree, served, looked)[1]
+    assert {name: entry["remedy"] for name, entry in differs.items()} == {
+        "ports: ports_tree t": "builder",
+        "builder: a": "builder",
+        "builder: /b": "builder",
+        "builder: mode of /x": "mode",
+    }
+    assert differs["builder: a"]["advice"].startswith("ansible-playbook playbooks/builder.yml --limit " + HOST)
+
+
 def test_one_step_for_all_that_one_remedy_puts_right():
     findings = list(
         judged(

@@ -426,8 +426,10 @@ def test_traps_that_are_no_counts_are_left_out():
 
 
 def test_a_report_without_anything_is_a_page_too():
-    text = page.render(sample_report.report({}, errors=["no host of group mailhosts was checked"], code=1))
-    assert "no host of group mailhosts was checked" in text and Read(text).stack == []
+    text = page.render(
+        sample_report.report({}, errors=["no host of groups mailhosts and builders was checked"], code=1)
+    )
+    assert "no host of groups mailhosts and builders was checked" in text and Read(text).stack == []
 
 
 def test_a_report_of_the_first_version_is_a_page_too():

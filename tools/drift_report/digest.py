@@ -23,7 +23,7 @@ def digest(records):
     if not end:
         errors.append("the run was interrupted")
     elif not names:
-        errors.append("no host of group mailhosts was checked: see the inventory and --limit")
+        errors.append("no host of groups mailhosts and builders was checked: see the inventory and --limit")
     hosts, findings = {}, []
     for name in names:
         hosts[name], more = of_host([r for r in results if r["host"] == name], bool(end))

@@ -16,10 +16,12 @@ def finding(
     """One difference on the record's host. *name* stays the same from run to run; the rest is for people.
 
     because: names of findings of the same role of which this one is a consequence. remedy: a word of remedies.py.
+    remedy: "" is that of the record's play or, where that names none, of its role.
     part: "configuration" for what a run of site.yml would change, "state" for the rest. role: whose it is, the record's where it is None.
     """
     role = record["role"] if role is None else role
-    remedy = remedy if remedy in remedies.KNOWN else ""
+    known = (word for word in (remedy, record.get("remedy"), remedies.of_role(role)) if word in remedies.KNOWN)
+    remedy = next(filter(None, known), "")
     entry = {
         "id": "%s/%s/%s" % (record["host"], role, name),
         "host": record["host"],
@@ -53,10 +55,9 @@ def named(record):
 
 def in_diff(record):
     """Findings in the texts that the task would write."""
-    remedy = remedies.of_role(record["role"])
     path = (record.get("given") or {}).get("dest", "")
     for name, expected, found, diff in diffs.differences(record.get("diff") or [], path):
-        yield finding(record, name, "", expected, found, diff, remedy=remedy)
+        yield finding(record, name, "", expected, found, diff)
 
 
 def of_arguments(record):
@@ -65,7 +66,7 @@ def of_arguments(record):
     what = given.get("name") or given.get("path") or given.get("dest") or record.get("item", "")
     name = " ".join(["package" if action == "pkgng" else action, *(what if isinstance(what, list) else [what])]).strip()
     values = [HIDDEN] * 2 if record.get("hidden") else ["as declared", "otherwise"]
-    return finding(record, name, record["task"], *values, remedy=remedies.of_role(record["role"]))
+    return finding(record, name, record["task"], *values)
 
 
 def of_result(record):

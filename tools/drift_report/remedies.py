@@ -8,6 +8,7 @@ KNOWN = {
     "": "ansible-playbook playbooks/site.yml --limit {host}",
     "rebuild": "ansible-playbook playbooks/rebuild.yml --limit {host}",
     "reset": "ansible-playbook playbooks/rebuild.yml --limit {host}",
+    "builder": "ansible-playbook playbooks/builder.yml --limit {host}",
     "refresh": "ansible-playbook playbooks/refresh.yml --limit {host}",
     "reboot": "shutdown -r now",
     "restart": "service {service} restart",

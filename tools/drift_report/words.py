@@ -210,6 +210,10 @@ WORDS = {
         "builds it as declared; if it is meant, declare it in the inventory",
         "で宣言どおりに再構築します。意図した変更なら、戻さずにインベントリに宣言してください。",
     ),
+    "remedy_builder": (
+        "builds and serves it as declared; if it is meant, declare it in the inventory",
+        "で宣言どおりにビルドし、配布します。意図した変更なら、戻さずにインベントリに宣言してください。",
+    ),
     "remedy_reset": (
         "raises it again and builds what has seen the other number; playbooks/rollback.yml --tags headers if FreeBSD's number is to stay",
         "で値を上げ直し、元の値でビルドされたものを再構築します。FreeBSD の値のままにするなら playbooks/rollback.yml --tags headers を実行します。",
