@@ -28,6 +28,18 @@ def test_rspamd(run):
     assert run("test -s /usr/local/share/rspamd/effective_tld_names.dat").rc == 0
 
 
+def test_rspamd_knows_no_helper_for_hyperscan(run):
+    """The port's option HYPERSCAN is off by default, and what a configuration names in vain is an error."""
+    installed(run, "mail/rspamd")
+    path = "/tmp/contract-rspamd.conf"
+    run(f"printf 'worker \"hs_helper\" {{\\n  enabled = false;\\n}}\\n' > {path}")
+    try:
+        done = run(f"/usr/local/bin/rspamadm configtest -c {path}")
+    finally:
+        run(f"rm {path}")
+    assert done.rc and "unknown worker type: hs_helper" in done.out + done.err
+
+
 def test_postgrey_runs_one_instance(run):
     installed(run, "mail/postgrey")
     assert "postgrey_enable=" in run("service postgrey rcvar").out

@@ -380,6 +380,8 @@ sed -i '1s,^#!.*perl,#!/usr/local/bin/perl,' $p/usr/local/libexec/postfix-policy
 p=$ports/rspamd
 mkdir -p $p/usr/local/bin $p/usr/local/share $p/usr/local/etc/rspamd $p/usr/share $p/var/db/rspamd $p/var/log/rspamd
 mv /usr/bin/rspamd /usr/bin/rspamadm /usr/bin/rspamc $p/usr/local/bin/
+# Debian builds it with hyperscan, the port does not (option HYPERSCAN) and then knows no such worker: a configuration that names it is refused
+sed -i 's/hs_helper\x00/no_helper\x00/g' $p/usr/local/bin/rspamd $p/usr/local/bin/rspamadm
 mv /usr/share/rspamd $p/usr/local/share/rspamd
 # the port brings the list itself, Debian has it in a package of its own
 cp --remove-destination /usr/share/publicsuffix/public_suffix_list.dat $p/usr/local/share/rspamd/effective_tld_names.dat

@@ -1,6 +1,8 @@
 # Copyright (c) 2026 The sokuhai authors. BSD-2-Clause, see LICENSE.
 """What role dkim's declared values come to, and what is refused without contacting a host."""
 
+import re
+
 import pytest
 import yaml
 from role_modules import ROOT, load
@@ -119,3 +121,9 @@ def test_a_record_is_split_where_a_string_ends():
         and line.startswith("s._domainkey.a.example. 3600 IN TXT (")
         and line.count('"') == 4
     )
+
+
+def test_the_configuration_names_no_worker_that_the_package_may_lack():
+    """mail/rspamd is built without hyperscan and its worker; rspamd refuses a configuration that names one it has not."""
+    conf = (ROOT / "roles/dkim/templates/usr/local/etc/sokuhai-dkim/rspamd.conf.j2").read_text()
+    assert re.findall(r'^worker "(\w+)"', conf, re.M) == ["rspamd_proxy"]
