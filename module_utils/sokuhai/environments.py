@@ -4,12 +4,15 @@
 from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.host import Refused
 
+#: BE_ERR_EXISTS of lib/libbe/be.h, as which bectl(8) ends.
+EXISTS = 2
+
 
 def _bectl(*words):
+    """Return (exit status, what it printed, what is to be said of it)."""
     status, out, err = host.run(["bectl", *words])
-    if status:
-        raise Refused("bectl %s: %s" % (words[0], (err or out).strip() or "exit status %d" % status))
-    return out
+    said = " ".join((err or out).split()) or "exit status %d" % status
+    return status, out, "bectl %s: %s" % (words[0], said)
 
 
 def listed():
@@ -17,7 +20,10 @@ def listed():
 
     A root on another file system, a jail and a ZFS root outside a pool's ROOT all end in libbe_init() (sbin/bectl/bectl.c).
     """
-    rows = (line.split("\t") for line in _bectl("list", "-H").splitlines() if line.strip())
+    status, out, said = _bectl("list", "-H")
+    if status:
+        raise Refused(said)
+    rows = (line.split("\t") for line in out.splitlines() if line.strip())
     return {row[0]: row[1] for row in rows if len(row) > 1}
 
 
@@ -39,8 +45,18 @@ def refusal(name):
 
 
 def create(name):
-    """Have the boot environment *name* (str), with the file systems below the root; return whether it had to be made. One that is there stays as it is."""
+    """Have the boot environment *name* (str), with the file systems below the root; return whether it had to be made. One that is there stays as it is.
+
+    Raises Refused where it cannot be made. bectl(8) clones one file system after the other and takes none back (be_clone_cb() of lib/libbe/be.c), so what it
+    has made by then is destroyed here: the next run would take it for whole.
+    """
     if name in listed():
         return False
-    _bectl("create", "-r", name)
-    return True
+    status, _out, said = _bectl("create", "-r", name)
+    if not status:
+        return True
+    # one that is there now and that it did not make is another run's
+    if status != EXISTS and name in listed():
+        status, _out, why = _bectl("destroy", "-o", name)
+        said += "; %s: it is not whole, destroy it before the next run" % why if status else ""
+    raise Refused(said)

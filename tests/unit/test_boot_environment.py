@@ -42,8 +42,24 @@ def test_a_host_without_any_is_refused(bectl, there):
     assert "root on ZFS" in answer_of(module, name="new")["msg"]
 
 
-def test_what_bectl_cannot_make_is_said(bectl):
-    bectl.program(
-        "bectl", f"test $1 = list && printf '{LIST}' && exit; echo 'Failed to create bootenv new' >&2; exit 12"
-    )
-    assert "Failed to create bootenv new" in answer_of(module, name="new")["msg"]
+#: bectl(8) that ends with a status when *new* is there already, as it is or as far as it was cloned.
+HALF = (
+    "case $1 in "
+    "list) printf '%s'; test ! -e {half} || printf 'new\\t-\\t-\\t8K\\t2026-11-30 21:20\\n' ;; "
+    "create) touch {half}; echo 'Failed to create bootenv new' >&2; exit %d ;; "
+    "destroy) %s ;; esac"
+)
+
+
+@pytest.mark.parametrize(
+    "status, destroy, left",
+    [(15, "rm {half}", False), (2, "rm {half}", True), (15, "echo 'cannot destroy' >&2; exit 40", True)],
+    ids=["half made", "of another run", "stays"],
+)
+def test_what_bectl_cannot_make_is_said_and_what_there_is_of_it_goes(bectl, status, destroy, left):
+    half = bectl.path / "half"
+    bectl.program("bectl", (HALF % (LIST, status, destroy)).replace("{half}", str(half)))
+    answer = answer_of(module, name="new")
+    assert answer["failed"] and "Failed to create bootenv new" in answer["msg"]
+    assert half.exists() is left
+    assert ("destroy it before the next run" in answer["msg"]) is (status == 15 and left)
