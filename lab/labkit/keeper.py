@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 
-from . import LabError, freebsd, net, ns
+from . import LabError, fourteen, freebsd, net, ns
 from .files import put, read_json, record, tail
 from .first import become_init
 from .paths import LAB
@@ -151,6 +151,9 @@ class Keeper:
             copy_tree(STANDINS, root)
             freebsd.lay(root)
             freebsd.stock_kernel(root, host["compiler"], host["kernel"])
+            if host["generation"] == fourteen.GENERATION:
+                fourteen.lay(root)
+                fourteen.kernel(root)
             with open(root + "/etc/rc.conf", "a") as f:
                 f.write(f'hostname="{host["name"]}"\nifconfig_vtnet0="DHCP"\n')
         self.furnish(host, root)
@@ -289,6 +292,8 @@ class Keeper:
             for host in self.hosts.values():
                 copy_tree(STANDINS, host["root"], skip=is_configuration)
                 freebsd.lay(host["root"], again=True)
+                if host["generation"] == fourteen.GENERATION:
+                    fourteen.lay(host["root"], again=True)
         elif op == "internet":
             self.stop_internet()
             self.start_internet()

@@ -38,6 +38,7 @@ def made(tmp_path, monkeypatch):
     made.rc = {"pf_rules": str(tmp_path / "pf.conf")}
     for name in ("pfctl", "service", "kldstat", "sockstat", "helper", "counter"):
         made.program(name)
+    made.program("helper", ": /etc/rc.d/pf status")
 
     folder = {
         name: str(tmp_path / name) for name in ("db", "anchor", "run", "sshd_config", "cron", "settings", "counter")
@@ -182,6 +183,19 @@ def test_the_other_ways_to_have_the_daemon_are_refused(made, monkeypatch, remote
     monkeypatch.setattr(daemons, "installed", lambda: None)
     with pytest.raises(Refused, match="WITHOUT_BLOCKLIST"):
         get_ready()
+
+
+def test_freebsd_14s_helper_looks_for_a_file_in_etc(made, monkeypatch, remote):
+    """Without it the helper says "Unsupported packet filter", once the daemon runs."""
+    made.program("helper", 'for f in npf pf ipf; do [ -f "/etc/$f.conf" ]; done')
+    monkeypatch.setattr(daemons, "PF_CONF", str(made.bin / "etc-pf.conf"))
+    with pytest.raises(Refused, match=r"ln -s \S+/pf.conf \S+/etc-pf.conf"):
+        get_ready()
+    (made.bin / "etc-pf.conf").write_text("")
+    get_ready()
+    (made.bin / "etc-pf.conf").unlink()
+    monkeypatch.setattr(daemons, "PF_CONF", made.rc["pf_rules"])
+    get_ready()
 
 
 def test_a_bare_host_is_made_ready_but_not_by_a_check(made, remote):

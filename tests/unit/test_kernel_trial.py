@@ -182,6 +182,22 @@ def test_another_files_word_on_the_kernel_is_refused_with_its_line(host, path, t
         plan(host)
 
 
+@pytest.mark.parametrize(
+    "last, booted",
+    [
+        ('local_loader_conf_files="/boot/loader.conf.local"\n', "kernel.local"),
+        # FreeBSD 14.0 has it among loader_conf_files
+        ("", "kernel.folder"),
+    ],
+)
+def test_the_file_that_the_loader_reads_last_decides(host, last, booted):
+    defaults = host.path("/boot/defaults/loader.conf")
+    defaults.write_text(defaults.read_text() + last)
+    host.path("/boot/loader.conf.local").write_text('kernel="kernel.local"\n')
+    host.path("/boot/loader.conf.d/a.conf").write_text('kernel="kernel.folder"\n')
+    assert kernel_boot.default() == booted
+
+
 BOTH = ["default\tNR\t/", "b\t-\t-"]
 
 

@@ -153,3 +153,12 @@ def test_modules_and_filters_say_what_they_take():
     assert [name for name, function in filters.items() if not function.__doc__] == []
     modules = ROOT.glob("roles/*/library/*.py")
     assert [path for path in modules if "DOCUMENTATION" not in path.read_text()] == []
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("roles/*/templates/**/rc.d/*")), ids=lambda path: path.stem)
+def test_no_rc_script_lets_its_service_be_put_into_a_jail_of_its_own(script):
+    """rc.subr of FreeBSD 15 does so with svcj_all_enable: from there the sampler sees no other process, and a kernel's trial cannot reboot."""
+    text = script.read_text()
+    name = re.search(r'^name="?(\w+)', text, re.M)[1]
+    rest = text.partition("\nload_rc_config ")[2]
+    assert re.search(r"^(?:: \$\{%s_svcj:=NO\}|%s_svcj=NO)$" % (name, name), rest, re.M)

@@ -34,6 +34,7 @@ def ready(p, check_mode):
     daemon = blocklist_daemon.find()
     now = blocklist_operator.operator(p["allow"])
     pf = Pf()
+    daemon.refuse_unseen(pf.conf)
     changed = blocklist_change.take_back_pending(check_mode, p["confirm_seconds"])
     if blocklist_daemon.is_foreign(read(daemon.config)) and not p["replace"]:
         raise Refused(

@@ -26,6 +26,7 @@ STOCK = {
 }
 POSTCONF = "/usr/local/sbin/postconf"
 PROVED = "198.51.100.255"  # RFC 5737: nobody's address
+PF_CONF = "/etc/pf.conf"
 
 
 def installed():
@@ -85,6 +86,17 @@ class Daemon:
         self.socket = "/var/run/%s.sock" % name
         self.pidfile = "/var/run/%s.pid" % name
         self.enable, self.flags = name + "_enable", name + "_flags"
+
+    def refuse_unseen(self, rules):
+        """Raise Refused where the helper would not see that pf is the packet filter here. rules: the path of pf's rules.
+
+        FreeBSD 14's takes pf where there is a pf.conf in /etc, later ones where rc.d/pf says that it runs (contrib/blocklist/libexec).
+        """
+        if rules != PF_CONF and not os.path.exists(PF_CONF) and "/etc/rc.d/" not in (host.read(self.helper) or ""):
+            raise Refused(
+                "sokuhai_blocklist: pf's rules are in %s (pf_rules of rc.conf), and %s of this release takes pf only where there is %s: ln -s %s %s"
+                % (rules, self.helper, PF_CONF, rules, PF_CONF)
+            )
 
     def process(self):
         """Return the daemon's Process, or None. It writes its pid file once, when it starts."""

@@ -38,10 +38,15 @@ def loader_value(text, name):
 
 
 def _said():
-    """Yield (path, kernel, line) of each of loader(8)'s files that says which kernel boots, in the order in which they are read."""
+    """Yield (path, kernel, line) of each of loader(8)'s files that says which kernel boots, in the order in which they are read.
+
+    The directory's come before loader.conf.local where the defaults have that in local_loader_conf_files, and last before (FreeBSD 14.0; readConf() of
+    stand/lua/config.lua).
+    """
     folder, paths = places.LOADER_FOLDER, list(places.LOADER_FILES)
     names = sorted(name for name in os.listdir(folder) if name.endswith(".conf")) if os.path.isdir(folder) else []
-    paths[-1:-1] = [os.path.join(folder, name) for name in names]
+    at = -1 if loader_value(host.read(paths[0]), "local_loader_conf_files") else len(paths)
+    paths[at:at] = [os.path.join(folder, name) for name in names]
     for path in paths:
         found = loader_value(host.read(path), "kernel")
         if found:

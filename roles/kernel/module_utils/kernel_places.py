@@ -8,7 +8,7 @@ from ansible.module_utils.sokuhai.files import File
 BOOT = "/boot"
 #: Where installkernel puts the symbols of a kernel in BOOT.
 DEBUG = "/usr/lib/debug/boot"
-#: loader.conf(5), in the order in which they are read; between the second and the last come those of a directory.
+#: loader.conf(5), in the order in which they are read, but for those of a directory: see _said() of kernel_boot.
 LOADER_FILES = ("/boot/defaults/loader.conf", "/boot/loader.conf", "/boot/loader.conf.local")
 LOADER_FOLDER = "/boot/loader.conf.d"
 #: Ours, which says the kernel that was kept.

@@ -96,7 +96,8 @@ class Postfix:
     def bring(self, verb):
         """start, restart or reload; return the Master once it runs (with a new qmgr). Raises Refused."""
         before, log_end = self.running(), self.log_end()
-        if verb == "start" and host.run(["service", REPLACES, "onestatus"])[0] == 0:
+        # not by its exit status: that is of the queue runner alone up to FreeBSD 14, and after it the worst of all that rc.d/sendmail looks for
+        if verb == "start" and host.service_pid(REPLACES):
             host.service(REPLACES, "onestop")
         status, said = self.rc(verb)
         # postfix start waits for master itself and exits non-zero without one
