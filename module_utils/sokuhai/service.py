@@ -15,6 +15,11 @@ from ansible.module_utils.sokuhai.findings import finding
 PATIENCE = 20
 
 
+def diff_of(files):
+    """Return the diff, as a module answers it, of a list of File."""
+    return [entry for file in files for entry in file.diff()]
+
+
 class Unit:
     """One process of a Service, by title: how it is named in findings. words: those by which the rc script knows it, where there are several."""
 
@@ -80,6 +85,17 @@ class Service:
     def judge(self, files):
         """Raise Refused for what cannot work, before anything is written. files: list of File."""
 
+    def prepare(self, files, check):
+        """Have what its files are made from, unless *check*. Return the list of File as it is then, and findings. Raises Refused or OSError."""
+        return files, []
+
+    def stop(self, unit):
+        """Stop what runs of *unit*. Raises Refused."""
+        process.stop(unit.process, self.name, self.p["script"], *unit.words)
+
+    def clear(self):
+        """Remove what is left beside its files, before the one that goes last."""
+
     # -- state=present ------------------------------------------------------------------------------------------------
 
     def files(self):
@@ -93,15 +109,16 @@ class Service:
         missing, files = pkg.missing(self.p["packages"], self.p["program"]), self.files()
         if not check:
             pkg.install(missing)
-        findings, diff = pkg.findings(missing), [entry for file in files for entry in file.diff()]
+        findings = pkg.findings(missing)
         if not self.installed():
             if check and missing:
-                return {"changed": True, "predicted": True, "findings": findings, "diff": diff}
+                return {"changed": True, "predicted": True, "findings": findings, "diff": diff_of(files)}
             raise host.Refused(self.absence())
         self.judge(files)
-        changes = rc.compare(self.variables())
+        files, more = self.prepare(files, check)
+        diff, changes = diff_of(files), rc.compare(self.variables())
         fresh = [file.path for file in files if file.differs]
-        findings += [one for file in files for one in file.findings()]
+        findings += more + [one for file in files for one in file.findings()]
         due = []
         for unit in self.units():
             wrong = unit.differs([*fresh, *("rc.conf: %s" % name for name in changes)])
@@ -114,7 +131,8 @@ class Service:
             try:
                 self.put(files, changes, due)
             except (OSError, host.Refused) as problem:
-                raise host.Refused("%s. %s" % (problem, self.back(files, changes, due, ran))) from problem
+                back = self.back(files, changes, due, ran)
+                raise host.Refused("%s. %s" % (str(problem).rstrip("."), back)) from problem
         return {
             "changed": bool(fresh or changes or findings),
             "predicted": False,
@@ -145,7 +163,7 @@ class Service:
         new = files[-1].former is None
         try:
             for unit in due if new else []:
-                process.stop(unit.process, self.name, self.p["script"], *unit.words)
+                self.stop(unit)
             for file in files:
                 file.restore()
             rc.revert(changes)
@@ -171,9 +189,11 @@ class Service:
         diff = [host.difference(path, host.read(path), None) for path in paths]
         if not check:
             for unit in running:
-                process.stop(unit.process, self.name, self.p["script"], *unit.words)
+                self.stop(unit)
             rc.apply(changes)
-            host.remove(*paths)
+            host.remove(*paths[:-1])
+            self.clear()
+            host.remove(*paths[-1:])
         return {
             "changed": bool(paths or changes or running),
             "findings": [finding("service %s" % unit.title, unit.title, "not running", "running") for unit in running],

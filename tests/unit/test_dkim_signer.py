@@ -3,7 +3,7 @@
 import types
 
 import pytest
-from role_modules import load
+from role_modules import load, util
 
 MODULE = load("roles/dkim/library/dkim_signer.py")
 
@@ -25,13 +25,15 @@ def signer(tmp_path, monkeypatch):
             "socket": str(tmp_path / "milter.sock"),
             "program": "/nonexistent",
             "service": "sokuhai_dkim",
+            "user": "nobody",
+            "domains": [],
             "files": {},
             "conf": str(tmp_path / "etc" / "rspamd.conf"),
             "script": str(tmp_path / "script"),
         }
     )
     made.running, made.told, made.speaks = [Process(5), Process(6)], [], True
-    monkeypatch.setattr(made, "main", lambda: made.running[0] if made.running else None)
+    monkeypatch.setattr(made, "process", lambda: made.running[0] if made.running else None)
     monkeypatch.setattr(made, "workers", lambda: made.running[1:])
     monkeypatch.setattr(made, "answers", lambda: made.speaks)
 
@@ -48,7 +50,8 @@ def signer(tmp_path, monkeypatch):
     monkeypatch.setattr(MODULE.host, "service", service)
     monkeypatch.setattr(MODULE.host, "wait_until", lambda *_: True)
     monkeypatch.setattr(MODULE, "process", types.SimpleNamespace(end=end))
-    monkeypatch.setattr(MODULE, "rc", types.SimpleNamespace(compare=lambda _: {}, apply=lambda _: None))
+    for name in ("compare", "apply", "revert"):
+        monkeypatch.setattr(util("sokuhai.rc"), name, lambda *_: {})
     return made
 
 
@@ -57,16 +60,16 @@ def signer(tmp_path, monkeypatch):
 )
 def test_files_are_read_again_by_one_that_answers_alone(signer, running, speaks, verb):
     signer.running, signer.speaks = signer.running[:running], speaks
-    signer.take_up([])
+    signer.restart()
     assert signer.told == [verb]
 
 
 def test_a_worker_that_was_replaced_and_is_on_its_way_out_is_not_what_serves(signer, monkeypatch):
-    monkeypatch.setattr(signer, "judged", lambda _domains: None)
+    monkeypatch.setattr(signer, "judged", lambda: None)
     signer.running = [Process(5), Process(6, old=True), Process(7)]
-    assert signer.differs(["/etc/signing.conf"], []) is None
+    assert signer.differs() is None
     signer.running = signer.running[:2]
-    assert signer.differs(["/etc/signing.conf"], []) == ("older than /etc/signing.conf", ["/etc/signing.conf"])
+    assert signer.differs() == ("older than " + signer.signing, [signer.signing])
 
 
 def test_what_is_left_of_it_is_ended_where_a_killed_run_has_removed_the_script(signer, tmp_path):
@@ -89,10 +92,10 @@ def test_looking_ends_nothing(signer):
 
 def test_nothing_is_left_of_one_that_never_was_as_declared(signer, tmp_path, monkeypatch):
     reverted = []
-    monkeypatch.setattr(MODULE.rc, "revert", reverted.append, raising=False)
-    files = [MODULE.File(str(tmp_path / name), name) for name in ("signing.conf", "script")]
+    monkeypatch.setattr(util("sokuhai.rc"), "revert", reverted.append)
+    files = [util("sokuhai.files").File(str(tmp_path / name), name) for name in ("signing.conf", "script")]
     for file in files:
         file.put()
-    assert signer.back(files, "changes") == "There was no previous signer to go back to."
+    assert signer.back(files, "changes", [signer], []) == "There was no previous configuration to restore."
     assert signer.told == ["onestop"] and reverted == ["changes"]
     assert not (tmp_path / "script").exists() and not (tmp_path / "signing.conf").exists()

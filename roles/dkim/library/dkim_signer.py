@@ -57,12 +57,11 @@ import tempfile
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.dkim_keys import Domain
 from ansible.module_utils.dkim_milter import Milter, signed_by
-from ansible.module_utils.sokuhai import host, pkg, process, rc
-from ansible.module_utils.sokuhai.files import File, refuse_strangers
+from ansible.module_utils.sokuhai import host, process
 from ansible.module_utils.sokuhai.findings import finding
 from ansible.module_utils.sokuhai.host import Refused
+from ansible.module_utils.sokuhai.service import Service, Unit
 
-MARK = "Written by sokuhai's role dkim"
 # s: how long a start or another reading of the files may take. With all public suffixes it takes ten and more on a slow machine.
 PATIENCE = 120
 #: Nobody's, and no address of a host (RFC 5737).
@@ -75,16 +74,44 @@ HEADERS = (
 )
 
 
-class Signer:
-    """What the module's parameters *p* declare."""
+class Signer(Service, Unit):
+    """What the module's parameters *p* declare, and its one Unit: a main process and the workers that it started."""
+
+    ROLE, MARK = "dkim", "Written by sokuhai's role dkim"
 
     def __init__(self, p):
-        self.p = p
+        super().__init__(p)
+        self.title = self.name
         self.keys = os.path.join(p["directory"], "keys")
         self.signing = os.path.join(p["directory"], "signing.conf")
         self.pidfile = os.path.join(os.path.dirname(p["socket"]), "rspamd.pid")
+        #: the domains, once there is whom their keys belong to; whether keys are to change their roles
+        self.made, self.rotating = [], False
 
-    # -- the host
+    # -- what is declared
+
+    def declared(self):
+        """The rc script last."""
+        paths = sorted(self.p["files"], key=lambda path: path == self.p["script"])
+        written = [(path, self.p["files"][path], 0o555 if path == self.p["script"] else 0o644) for path in paths]
+        return [(self.signing, self.signers(), 0o644), *written]
+
+    def signers(self):
+        """Return the text that tells the signer which keys sign."""
+        lines = ["# %s; a change made here is gone at the next run." % self.MARK, "domain {"]
+        for domain in self.domains:
+            listed = ['    { selector = "%s"; path = "%s"; }' % one for one in domain.signers()]
+            lines += ['  "%s" {' % domain.name, "    selectors = [", ",\n".join(listed), "    ];", "  }"]
+        return "\n".join([*lines, "}", ""])
+
+    def variables(self):
+        return {"%s_enable" % self.name: "YES"}
+
+    def units(self):
+        return [self]
+
+    def absence(self):
+        return "dkim_install: there is no %s; set dkim_install: true, or install rspamd" % self.p["program"]
 
     def owner(self):
         """Return (uid, gid) of the signer's user, None where there is none yet."""
@@ -96,55 +123,63 @@ class Signer:
             raise Refused("dkim_user: root signs nothing; rspamd, the package's own user, works")
         return entry.pw_uid, entry.pw_gid
 
-    def domain(self, name):
-        return Domain(self.keys, name, self.owner(), self.p["prefix"], self.p["bits"], self.p["ed25519"])
+    def judge(self, files):
+        if self.owner() is None:
+            raise Refused("dkim_user: this host has no user %s; the package makes rspamd" % self.p["user"])
 
+    @property
     def domains(self):
-        return [self.domain(one["name"]) for one in self.p["domains"]]
+        """A list of Domain; [] as long as there is nobody whom their keys would belong to."""
+        if not self.made and self.owner():
+            self.made = [
+                Domain(self.keys, one["name"], self.owner(), self.p["prefix"], self.p["bits"], self.p["ed25519"])
+                for one in self.p["domains"]
+            ]
+        return self.made
 
-    def files(self):
-        """Return the Files of configuration and rc script; the script last. Raises Refused for one that somebody else wrote."""
-        paths = sorted(self.p["files"], key=lambda path: path == self.p["script"])
-        files = [File(path, self.p["files"][path], 0o555 if path == self.p["script"] else 0o644) for path in paths]
-        refuse_strangers(files, MARK, "dkim")
-        return files
+    # -- the process
 
-    def signing_file(self, domains):
-        """Return the File that tells the signer which keys sign. domains: list of Domain."""
-        lines = ["# %s; a change made here is gone at the next run." % MARK, "domain {"]
-        for domain in domains:
-            listed = ['    { selector = "%s"; path = "%s"; }' % one for one in domain.signers()]
-            lines += ['  "%s" {' % domain.name, "    selectors = [", ",\n".join(listed), "    ];", "  }"]
-        return File(self.signing, "\n".join([*lines, "}", ""]), 0o644)
-
-    def main(self):
+    def process(self):
         """Return the signer's main Process, or None."""
         return process.from_pidfile(self.pidfile, known_as="rspamd", written_once=False)
 
     def workers(self):
-        now = self.main()
+        now = self.process()
         return process.descendants(process.table(), now.pid) if now else []
+
+    def stop(self, _unit):
+        """The rc script may be gone already, where a run was killed; and a worker does not end with a main process that is killed."""
+        running = self.process()
+        left = [running, *self.workers()] if running else []
+        if left and os.path.exists(self.p["script"]):
+            host.service(self.name, "onestop")
+        for one in left if self.process() else []:
+            process.end(one.pid)
 
     # -- what is wrong with what runs
 
-    def differs(self, paths, domains):
-        """Return (what is wrong with the running signer, ids of the findings it follows from), or None. paths: files it has read; domains: list of Domain."""
-        now = self.main()
+    def differs(self, fresh=()):
+        paths = [path for path, _text, _mode in self.declared()]
+        written = [path for path in paths if path in fresh]
+        if written:
+            return "older than %s" % written[0], written[:1]
+        now = self.process()
         if now is None:
             return "not running", []
         if now.older_than(program=self.p["program"]):
             return "older than %s" % self.p["program"], []
         # a worker that has been replaced stays for a minute, as at a stop; one that is as new as the files is what serves
-        newer = [worker.older_than(*paths) for worker in self.workers()]
+        read = [path for path in paths if path != self.p["script"]]
+        newer = [worker.older_than(*read) for worker in self.workers()]
         if newer and all(newer):
             return "older than %s" % newer[0], [newer[0]]
-        wrong = self.judged(domains)
+        wrong = self.judged()
         return (wrong, []) if wrong else None
 
-    def judged(self, domains):
-        """Return what is wrong with what the signer does with a message of each of *domains*, and with a stranger's; None for nothing."""
+    def judged(self):
+        """Return what is wrong with what the signer does with a message of each domain, and with a stranger's; None for nothing."""
         try:
-            for domain in domains:
+            for domain in self.domains:
                 sender = "postmaster@%s" % domain.name
                 end, added, text = self.message("127.0.0.1", sender)
                 wanted, found = [(domain.name, one) for one, _path in domain.signers()], signed_by(added)
@@ -156,7 +191,7 @@ class Signer:
                         " (%s %s)" % (end, text) if end not in ("accept", "continue") else "",
                     )
             if self.p["verify"]:
-                names = [domain.name for domain in domains] or ["probe.invalid"]
+                names = [domain.name for domain in self.domains] or ["probe.invalid"]
                 end, added, _text = self.message(STRANGER, "postmaster@%s" % names[0])
                 if signed_by(added):
                     return "a stranger's mail is signed"
@@ -183,65 +218,30 @@ class Signer:
 
     # -- state=present
 
-    def predicted(self, files, missing):
-        """Return the answer for a host without the package, in check mode."""
-        return {
-            "changed": True,
-            "predicted": True,
-            "records": [],
-            "findings": pkg.findings(missing),
-            "diff": [one for file in files for one in file.diff()],
-        }
-
     def present(self, check):
-        missing, files = pkg.missing(self.p["packages"], self.p["program"]), self.files()
+        answer = super().present(check)
+        records = [] if answer["predicted"] else [record for domain in self.domains for record in domain.records()]
+        return {**answer, "changed": answer["changed"] or self.rotating, "records": records}
+
+    def prepare(self, files, check):
+        """Have the keys, of which the file that names them is made."""
+        findings = [self.key_finding(one) for one in self.domains if one.missing()]
+        findings += self.folder_findings(not check)
+        findings += [found for one in self.domains for found in one.findings(not check)]
+        states = self.new_states()
+        self.rotating = bool(states)
         if not check:
-            pkg.install(missing)
-        if not pkg.program(self.p["program"]):
-            if check and missing:
-                return self.predicted(files, missing)
-            raise Refused("dkim_install: there is no %s; set dkim_install: true, or install rspamd" % self.p["program"])
-        if self.owner() is None:
-            raise Refused("dkim_user: this host has no user %s; the package makes rspamd" % self.p["user"])
-        domains, findings = self.domains(), pkg.findings(missing)
-        findings += [self.key_finding(one) for one in domains if one.missing()]
-        findings += self.folder_findings(not check) + [found for one in domains for found in one.findings(not check)]
-        states = self.new_states(domains)
-        rotating = bool(states)
-        if not check:
-            self.make_keys(domains)
-            for domain, (act, state) in states.items():
-                act(state)
-        elif rotating:
-            for domain, (_act, state) in states.items():
+            self.make_keys()
+        for domain, (act, state) in states.items():
+            if check:
                 domain.state = state
-        signing = self.signing_file(domains)
-        changes = rc.compare({"%s_enable" % self.p["service"]: "YES"})
-        due = [file for file in [*files, signing] if file.differs or file.findings()]
-        findings += [found for file in due for found in file.findings()]
-        fresh = [file.path for file in due if file.differs]
-        read = [path for path in [*self.p["files"], self.signing] if path != self.p["script"]]
-        wrong = (("older than %s" % fresh[0], fresh[:1]) if fresh else None) or self.differs(read, domains)
-        if wrong:
-            name = "service %s" % self.p["service"]
-            findings.append(finding(name, self.p["service"], "running as declared", *wrong))
-        if not check:
-            try:
-                self.staged(due)
-                for file in due:
-                    file.put()
-                rc.apply(changes)
-                if wrong:
-                    self.take_up(domains)
-            except (OSError, Refused) as problem:
-                raise Refused("%s. %s" % (str(problem).rstrip("."), self.back(due, changes))) from problem
-        return {
-            "changed": bool(fresh or changes or findings or rotating),
-            "predicted": False,
-            "records": [record for domain in domains for record in domain.records()],
-            "findings": findings,
-            "diff": [one for file in due for one in file.diff()] + rc.diff(changes),
-        }
+            else:
+                act(state)
+        return self.files(), findings
+
+    def put(self, files, changes, due):
+        self.staged([file for file in files if file.differs])
+        super().put(files, changes, due)
 
     @staticmethod
     def key_finding(domain):
@@ -265,28 +265,28 @@ class Signer:
                     os.chown(path, *(owner if path == self.keys else (0, 0)))
         return found
 
-    def new_states(self, domains):
+    def new_states(self):
         """Return {Domain: (its method, the state it is to be called with)} of the rotations that are asked for; all are judged before any is made."""
         states = {}
-        for domain in domains:
+        for domain in self.domains:
             if domain.name in self.p["rotate"]:
                 states[domain] = (domain.rotate, domain.rotated(self.p["resolver"]))
             elif domain.name in self.p["drop"] and domain.state.get("former"):
                 states[domain] = (domain.drop, domain.dropped(self.p["resolver"]))
         return states
 
-    def make_keys(self, domains):
-        for domain, declared in zip(domains, self.p["domains"]):
+    def make_keys(self):
+        for domain, declared in zip(self.domains, self.p["domains"]):
             if domain.missing():
                 domain.ready((declared["selector"], declared["key"]) if declared.get("key") else None)
 
-    def staged(self, due):
+    def staged(self, files):
         """Have the checker read what is to be written, where only it looks. Raises Refused."""
-        if not due:
+        if not files:
             return
         folder = tempfile.mkdtemp(prefix="sokuhai-dkim-")
         try:
-            texts = {file.path: file.text for file in due}
+            texts = {file.path: file.text for file in files}
             conf = texts.get(self.p["conf"]) or host.read(self.p["conf"]) or ""
             for number, (path, text) in enumerate(texts.items()):
                 place = os.path.join(folder, "%d-%s" % (number, os.path.basename(path)))
@@ -301,73 +301,38 @@ class Signer:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def take_up(self, domains):
+    def restart(self):
         """Start the signer, or have it read its files again, which ends no message; wait until it does as declared. Raises Refused."""
-        now, workers = self.main(), {one.pid for one in self.workers()}
+        now, workers = self.process(), {one.pid for one in self.workers()}
         # one that does not answer hangs, or is ending since a run was killed: it reads nothing again
         kept = now and not now.older_than(program=self.p["program"]) and self.answers()
         verb = "reload" if kept else "restart" if now else "start"
-        code, said = host.service(self.p["service"], verb)
+        code, said = host.service(self.name, verb)
         if code:
-            raise Refused("service %s %s: %s" % (self.p["service"], verb, said))
+            raise Refused("service %s %s: %s" % (self.name, verb, said))
 
         def done():
             fresh = {one.pid for one in self.workers()} - workers
-            return bool(fresh) and self.judged(domains) is None
+            return bool(fresh) and self.judged() is None
 
         if not host.wait_until(done, PATIENCE, 0.5):
             raise Refused(
                 "the signer was given %d s for its %s, and it is not as declared: %s"
-                % (PATIENCE, verb, self.judged(domains) or "it goes on with what it had read before")
+                % (PATIENCE, verb, self.judged() or "it goes on with what it had read before")
             )
-
-    def back(self, files, changes):
-        """Restore the former files and variables, and have the signer take them up; return a sentence about it."""
-        new = any(file.path == self.p["script"] and file.former is None for file in files)
-        try:
-            if new:
-                self.stop()
-            for file in files:
-                file.restore()
-            rc.revert(changes)
-            if new:
-                return "There was no previous signer to go back to."
-            code, _said = host.service(self.p["service"], "restart")
-        except (OSError, Refused) as problem:
-            return "The way back failed as well: %s." % problem
-        return "The previous configuration is %s." % ("back, but does not start" if code else "back in force")
 
     # -- state=absent, state=read
 
-    def stop(self):
-        """Stop what runs of the signer; the rc script may be gone already, where a run was killed."""
-        running = self.main()
-        left = [running, *self.workers()] if running else []
-        if left and os.path.exists(self.p["script"]):
-            host.service(self.p["service"], "onestop")
-        for one in left if self.main() else []:
-            process.end(one.pid)
+    def clear(self):
+        folder = os.path.dirname(self.p["conf"])
+        if os.path.isdir(folder) and not os.listdir(folder):
+            os.rmdir(folder)
 
     def absent(self, check):
-        paths = [*sorted(self.p["files"], key=lambda path: path == self.p["script"]), self.signing]
-        files = [path for path in paths if MARK in (host.read(path) or "")]
-        changes, running = rc.compare({"%s_enable" % self.p["service"]: None}), self.main()
-        diff = [host.difference(path, host.read(path), None) for path in files]
-        if not check:
-            self.stop()
-            rc.apply(changes)
-            host.remove(*[path for path in files if path != self.p["script"]])
-            folder = os.path.dirname(self.p["conf"])
-            if os.path.isdir(folder) and not os.listdir(folder):
-                os.rmdir(folder)
-            # the script last: while it is there, the next run knows that there is something to remove
-            host.remove(*[path for path in files if path == self.p["script"]])
-        name = "service %s" % self.p["service"]
-        findings = [finding(name, self.p["service"], "not running", "running")] if running else []
-        return {"changed": bool(files or changes or running), "records": [], "findings": findings, "diff": diff}
+        return {**super().absent(check), "records": []}
 
     def read(self, _check):
-        domains = [one for one in self.domains() if one.state] if self.owner() else []
+        domains = [one for one in self.domains if one.state]
         return {"changed": False, "records": [record for one in domains for record in one.records()], "findings": []}
 
 
