@@ -129,18 +129,21 @@ def update():
 
 
 def unavailable(names):
-    """Return why *names* and what they depend on cannot be installed now, a list of messages. Fetches the catalogues of the repositories, and nothing else."""
+    """Return why *names* or what they depend on cannot be installed now, {} where they can.
+
+    Else {packages: those that no repository which answers has, lost: repositories out of reach (lists of str), unsigned: whether a signature is not valid
+    (bool)}. Fetches the catalogues of the repositories, and nothing else.
+    """
     if not names:
-        return []
+        return {}
     repositories = catalogues()
-    here, lost, _unsigned = repositories
+    here, lost, unsigned = repositories
     unknown = names
     if here or not lost:
         said = "".join(planned(names, repositories))
         unknown = re.findall(r"No packages available to install matching '([^']+)'", said)
         unknown += re.findall(r"has a missing dependency: (\S+)", said)
-    unknown = ", ".join(dict.fromkeys(unknown))
-    return ["no repository that answers has %s%s" % (unknown, trouble(repositories))] if unknown else []
+    return {"packages": list(dict.fromkeys(unknown)), "lost": lost, "unsigned": unsigned} if unknown else {}
 
 
 def install(names, replace=False):

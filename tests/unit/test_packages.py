@@ -94,18 +94,19 @@ def test_a_repository_out_of_reach_that_is_not_needed_stops_nothing_and_is_named
 
 def test_what_no_repository_has_now_is_known_before_anything_is_installed(monkeypatch):
     host = Host(monkeypatch)
-    assert pkg.unavailable([]) == [] and host.calls == []
-    assert pkg.unavailable(["postfix"]) == []
+    assert pkg.unavailable([]) == {} and host.calls == []
+    assert pkg.unavailable(["postfix"]) == {}
     host.lost = ["FreeBSD-ports-kmods"]
-    assert pkg.unavailable(["postfix"]) == [], "nothing of it is needed"
-    (said,) = pkg.unavailable(["postfix", "gone"])
-    assert said.startswith("no repository that answers has gone; out of reach: FreeBSD-ports-kmods, ")
+    assert pkg.unavailable(["postfix"]) == {}, "nothing of it is needed"
+
+    def why(*names):
+        return tuple(pkg.unavailable(list(names))[what] for what in ("packages", "lost", "unsigned"))
+
+    assert why("postfix", "gone") == (["gone"], ["FreeBSD-ports-kmods"], False)
     host.here, host.lost = [], ["FreeBSD-ports"]
-    (said,) = pkg.unavailable(["postfix", "bind920"])
-    assert said.startswith("no repository that answers has postfix, bind920; out of reach: FreeBSD-ports, ")
+    assert why("postfix", "bind920") == (["postfix", "bind920"], ["FreeBSD-ports"], False)
     host.here, host.lost, host.unsigned = ["FreeBSD-ports"], [], True
-    (said,) = pkg.unavailable(["gone"])
-    assert said == "no repository that answers has gone; pkg update: a repository's signature is not valid"
+    assert why("gone") == (["gone"], [], True)
     assert {call.partition(" ")[0] for call in host.calls} == {"", "-nU"}, "nothing is installed for a look"
 
 
@@ -119,7 +120,7 @@ def test_what_would_go_is_seen_while_another_repository_is_out_of_reach(monkeypa
 
 def test_what_a_run_is_to_install_is_looked_for_and_nothing_else(monkeypatch):
     asked = []
-    monkeypatch.setattr(probe.pkg, "unavailable", lambda names: asked.append(names) or ["no repository has it"])
+    monkeypatch.setattr(probe.pkg, "unavailable", lambda names: asked.append(names) or {"packages": names})
     monkeypatch.setattr(probe.pkg, "program", {"named": "/usr/local/sbin/named"}.get)
     programs = {
         "bind_package": {"program": "named", "packages": ["bind920"], "role": "bind"},
@@ -130,11 +131,13 @@ def test_what_a_run_is_to_install_is_looked_for_and_nothing_else(monkeypatch):
             "role": "sasl",
         },
     }
-    assert probe.unavailable(["bind", "postfix", "sasl"], programs, ["dovecot"]) == ["no repository has it"]
+    assert probe.unavailable(["bind", "postfix", "sasl"], programs, ["dovecot"]) == {
+        "packages": ["postfix", "mail/dovecot24"]
+    }
     probe.unavailable(["bind"], programs, [])
     assert asked == [["postfix", "mail/dovecot24"], []]
     # pkg(7) would fetch pkg(8) for the question
-    assert probe.unavailable(["postfix"], programs, None) == [] and len(asked) == 2
+    assert probe.unavailable(["postfix"], programs, None) == {} and len(asked) == 2
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,7 @@ def test_what_is_no_name_of_a_boot_environment_is_refused_with_one_that_is(name)
 GOOD = {
     "release": {"running": "15.0-RELEASE", "userland": "15.0-RELEASE-p1"},
     "jailed": False,
-    "unavailable": [],
+    "unavailable": {},
     "environment": "",
     "pf": {"there": False},
     "bound": {"127.0.0.1": "127.0.0.1"},
@@ -331,8 +331,16 @@ def test_a_good_host(change, wanted):
         ({"leftovers": {"bind": ["/etc/rc.conf:2 sets named_flags"]}}, ["/etc/rc.conf:2 sets named_flags"]),
         ({"jailed": True}, ["sokuhai_blocklist: ", "/dev/pf"]),
         (
-            {"unavailable": ["no repository has postgrey"]},
-            ["packages: no repository has postgrey; nothing was changed"],
+            {"unavailable": {"packages": ["postgrey", "gone"], "lost": ["FreeBSD-ports"], "unsigned": False}},
+            [
+                "packages: no repository that answers has postgrey, gone; out of reach: FreeBSD-ports, ",
+                "`FreeBSD-ports: { enabled: no }`",
+                "; nothing was changed",
+            ],
+        ),
+        (
+            {"unavailable": {"packages": ["gone"], "lost": [], "unsigned": True}},
+            ["has gone; pkg update: a repository's signature is not valid; nothing was changed"],
         ),
         ({"environment": "this host runs in x now"}, ["preflight_boot_environment: this host runs in x now"]),
         # a jail that shares its host's addresses, and hosts of one family of which nobody said so

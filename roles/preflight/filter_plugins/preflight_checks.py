@@ -78,8 +78,7 @@ def _checks(probe, wanted):
         wanted["pkg_required"] and not probe["pkg"],
         "the package tool pkg is not installed yet: run playbooks/bootstrap.yml first",
     )
-    for message in probe["unavailable"]:
-        yield True, f"packages: {message}; nothing was changed"
+    yield probe["unavailable"], _unavailable(**probe["unavailable"])
     yield (
         probe["jailed"] and wanted["firewall"] and not probe["pf"]["there"],
         "sokuhai_blocklist: this host is a jail without pf: a jail with a network stack of its own (vnet) has it where devfs(8) shows it /dev/pf; else set "
@@ -103,6 +102,16 @@ def _checks(probe, wanted):
         for path, entries in sorted(probe["aliases"].items()):
             lost = {name: value for name, value in entries.items() if name not in wanted["aliases"]}
             yield lost, _aliases(path, lost)
+
+
+def _unavailable(packages=(), lost=(), unsigned=False):
+    why = "; pkg update: a repository's signature is not valid" if unsigned else ""
+    if lost:
+        why = (
+            f"; out of reach: {', '.join(lost)}, enabled in pkg's configuration (pkg -vv). A repository that this host is not to have is disabled by "
+            f"`{lost[0]}: {{ enabled: no }}` in /usr/local/etc/pkg/repos/FreeBSD.conf"
+        )
+    return f"packages: no repository that answers has {', '.join(packages)}{why}; nothing was changed"
 
 
 def _loopback(address, bound):

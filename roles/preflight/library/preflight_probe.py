@@ -82,9 +82,9 @@ def owners(programs, packages):
 
 
 def unavailable(roles, programs, packages):
-    """Return why those of *programs* (the option) that *roles* are to install cannot be, a list of messages. packages: what is installed, None without pkg."""
+    """Return why those of *programs* (the option) that *roles* are to install cannot be, as pkg.unavailable(). packages: what is installed, None without pkg."""
     if packages is None:
-        return []
+        return {}
     wanted = dict.fromkeys(
         name
         for one in programs.values()
