@@ -29,7 +29,7 @@ class Host:
         # refuses a file that has BROKEN in it, prints it otherwise, answers base_dir
         self.program(
             "bin/doveconf",
-            f'case "$*" in *-[ah]*) exit 89;; *base_dir*) echo base_dir = {self.folder}/run;; *) grep -q BROKEN "$3" && {{ echo "Unknown setting: BROKEN" >&2; exit 89; }}; cat "$3";; esac\n',
+            f'case " $*" in *" "-[ah]*) exit 89;; *base_dir*) echo base_dir = {self.folder}/run;; *) grep -q BROKEN "$3" && {{ echo "Unknown setting: BROKEN" >&2; exit 89; }}; cat "$3";; esac\n',
         )
         self.program("bin/doveadm", "echo 'PLAIN SHA512-CRYPT BLF-CRYPT'\n")
         self.rc, self.packages, self.calls, self.answers = FakeRc(), {"dovecot"}, [], True

@@ -151,7 +151,9 @@ def test_the_first_run_writes_starts_and_proves_and_the_second_changes_nothing(h
 
 
 def test_check_mode_predicts_the_same_and_writes_nothing(host):
+    os.utime(host.folder / "etc", (1, 1))
     result = host(check_mode=True).present()
+    assert (host.folder / "etc").stat().st_mtime == 1, "not for a moment either"
     assert result["changed"] and result["diff"][0]["after"] == SYNTAXES["2.4"]
     assert host.files() == {} and host.calls == []
 

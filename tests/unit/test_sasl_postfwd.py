@@ -152,7 +152,9 @@ def test_it_is_started_and_asked_and_the_second_run_changes_nothing(host):
 
 def test_check_mode_predicts_and_does_nothing(host):
     before = host.files()
+    os.utime(host.folder, (1, 1))
     assert host.play(check=True)["changed"] and host.files() == before and host.rc == {} and host.calls == []
+    assert host.folder.stat().st_mtime == 1, "something was written beside the real files, be it for a moment"
     host.program.unlink()
     made = host.play(check=True)
     assert made["predicted"] and found(made) == {"package postfix-postfwd": "not installed"}

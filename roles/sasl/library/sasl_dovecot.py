@@ -49,6 +49,7 @@ import os
 import pwd
 import re
 import signal
+import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sasl_beside import Beside
@@ -146,14 +147,15 @@ class Dovecot:
                 % (", ".join(missing), ", ".join(sorted(out.split())))
             )
 
-    def check_staged(self, text, what="the new configuration, the old one stays"):
-        """Have doveconf read *text* from a file of its own, beside the real one so that relative includes mean the same; return what it prints."""
-        staged = "%s.staged" % self.config
-        write(staged, text, 0o600, (0, 0))
-        try:
-            status, out, err = host.run([self.doveconf, "-n", "-c", staged])
-        finally:
-            os.unlink(staged)
+    def check_staged(self, text, what="the new configuration, the old one stays", beside=False):
+        """Have doveconf read *text* from a file of its own, *beside* the real one where relative names in it are to mean the same; return what it prints."""
+        with tempfile.TemporaryDirectory(prefix="sokuhai-") as folder:
+            staged = "%s.staged" % (self.config if beside else os.path.join(folder, "dovecot.conf"))
+            write(staged, text, 0o600, (0, 0))
+            try:
+                status, out, err = host.run([self.doveconf, "-n", "-c", staged])
+            finally:
+                os.unlink(staged)
         if status:
             self.outcome.update(step="doveconf", restored=False)
             raise Refused("doveconf refuses %s: %s" % (what, err.strip().replace(staged, self.config)))

@@ -38,6 +38,7 @@ findings:
 import os
 import re
 import secrets
+import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import host, policy, process
@@ -107,13 +108,13 @@ class Postfwd(Sole):
 
     def check_rules(self, text):
         """Have postfwd read the rules *text* from a file of its own: it leaves out what it does not understand, and says how many it has."""
-        staged = "%s.staged" % self.p["config"]
         wanted = len(re.findall(r"^id=", text, re.MULTILINE))
-        host.write(staged, text, 0o644)
-        try:
-            _status, out, err = host.run([self.p["program"], "--showconfig", "--file", staged])
-        finally:
-            os.unlink(staged)
+        # not beside the real file: a check run writes nothing there
+        with tempfile.NamedTemporaryFile("w", prefix="sokuhai-", encoding="utf-8") as staged:
+            staged.write(text)
+            staged.flush()
+            os.chmod(staged.name, 0o644)
+            _status, out, err = host.run([self.p["program"], "--showconfig", "--file", staged.name])
         found = len(re.findall(r"^Rule +\d+:", out, re.MULTILINE))
         if found != wanted:
             raise host.Refused(

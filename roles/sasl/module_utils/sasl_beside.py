@@ -49,14 +49,14 @@ class Beside:
     def declared(self):
         """Return the File that is added, proved by doveconf together with the rest where it is another than before. Raises Refused."""
         alone = self.dovecot.check_staged(
-            foreign_dovecot.together(self.config, ""), "%s as its owner has it; nothing was changed" % self.config
+            foreign_dovecot.together(self.config, ""), "%s as its owner has it; nothing was changed" % self.config, True
         )
         limit = client_limit(alone) + self.p["client_limit"]
         text = self.p["listener"].replace("CLIENT_LIMIT", str(limit))
         file = File(foreign_dovecot.added(self.config), text, 0o644, (0, 0))
         if file.differs:
             printed = self.dovecot.check_staged(
-                foreign_dovecot.together(self.config, text), "%s together with %s" % (self.config, file.path)
+                foreign_dovecot.together(self.config, text), "%s together with %s" % (self.config, file.path), True
             )
             if "unix_listener %s {" % self.socket not in auth_service(printed):
                 raise Refused(
