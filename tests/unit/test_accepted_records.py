@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from role_modules import load, util
 
 RECORDS = load("roles/accepted/library/accepted_records.py")
-want, judge, there, include = (util("accepted_" + name) for name in ("wanted", "compare", "host", "include"))
+want, judge, there, include, zones = (
+    util("accepted_" + name) for name in ("wanted", "compare", "host", "include", "zones")
+)
 FOUR, SIX, HOST, DOMAIN = "192.0.2.10", "2001:db8::10", "mx.home.example", "home.example"
 KEY = "ab" * 32
 
@@ -225,7 +227,7 @@ def test_an_address_that_nobody_outside_sees(address, inside):
 
 
 def test_a_host_behind_translation_says_what_it_cannot_know(monkeypatch):
-    resolver = there.Resolver(5, ["127.0.0.1"])
+    resolver = zones.Zones(5, [HOST, DOMAIN], ["127.0.0.1"])
     monkeypatch.setattr(resolver, "ask", lambda name, kind: RIGHT.get((name, kind), []))
     monkeypatch.setattr(RECORDS, "settings", dict)
     monkeypatch.setattr(RECORDS, "certificates", list)
@@ -234,6 +236,9 @@ def test_a_host_behind_translation_says_what_it_cannot_know(monkeypatch):
     assert done["addresses"] == [] and "accepted_addresses" in done["notes"][0] and done["findings"] == []
     done = RECORDS.look(declared(addresses=[FOUR]), False, resolver)
     assert done["addresses"] == [FOUR] and done["notes"] == [] and done["findings"] == []
+    resolver.instead.append((HOST, "A"))
+    (note,) = RECORDS.look(declared(addresses=[FOUR]), False, resolver)["notes"]
+    assert "127.0.0.1" in note and note.endswith("A " + HOST)
 
 
 def test_a_question_is_asked_once(monkeypatch):

@@ -7,7 +7,7 @@ module: accepted_records
 short_description: Compare the DNS with what mail of this host needs
 description:
   - Computes the wanted records from what is declared, the addresses by which the host sends and the certificates that it presents, and asks the name
-    servers of /etc/resolv.conf for each. Reads only, unless C(include) is set.
+    servers of each one's zone, or where these do not answer those of /etc/resolv.conf. Reads only, unless C(include) is set.
 options:
   hostname: {description: Name of the host., type: str, required: true}
   inet_protocols: {description: "all, ipv4 or ipv6.", type: str, default: all}
@@ -48,9 +48,10 @@ notes: {description: What could not be determined., type: list, returned: succes
 import concurrent.futures
 
 from ansible.module_utils.accepted_compare import compare, counts
-from ansible.module_utils.accepted_host import Resolver, is_inside, key_digests, outgoing, settings
+from ansible.module_utils.accepted_host import is_inside, key_digests, outgoing, settings
 from ansible.module_utils.accepted_include import write
 from ansible.module_utils.accepted_wanted import line, wanted
+from ansible.module_utils.accepted_zones import Zones
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.findings import finding
@@ -109,6 +110,14 @@ def look(p, check_mode, resolver):
         notes.append(
             "no answer in the DNS (%s), or one that depends on the receiver: %s" % (servers, ", ".join(unknown))
         )
+    if resolver.instead:
+        notes.append(
+            "no name server of its zone answered, so that what counts is a resolver's word (%s), which may be as old as the record's TTL: %s"
+            % (
+                ", ".join(resolver.servers),
+                ", ".join("%s %s" % (kind, name) for name, kind in sorted(resolver.instead)),
+            )
+        )
     paths, diffs = write(records, check_mode) if p["include"] else ({}, [])
     for one in records:
         # what is right stays as it is
@@ -149,7 +158,8 @@ def main():
         supports_check_mode=True,
     )
     p = module.params
-    host.answer(module, lambda: look(p, module.check_mode, Resolver(p["deadline"])))
+    zones = Zones(p["deadline"], [p["hostname"], *p["domains"]])
+    host.answer(module, lambda: look(p, module.check_mode, zones))
 
 
 if __name__ == "__main__":
