@@ -5,7 +5,6 @@ practice host that is up and provisioned. It is left as site.yml makes it withou
 Both arms have the same Postfix; in one of them sender_dependent_default_transport_maps is left out.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -18,7 +17,7 @@ from labkit.files import about, record
 from labkit.internet import mail, servers
 from labkit.internet.host import Host, HostError
 
-from .providers import ROOT, played
+from .rounds import declared, in_turn, options_of
 
 #: smtp(8) of all other mail, and of the lane: a fifth of what is usual, as the mailing is a tenth.
 PROCESSES = 100
@@ -145,41 +144,27 @@ def judged(runs, when="behind"):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m bench.lane", description=__doc__)
-    parser.add_argument("--instance", default=os.environ.get("SOKUHAI_LAB", "lab"))
-    parser.add_argument("--mailing", type=int, default=1000, help="messages, 500 to 20000")
-    parser.add_argument("--alert", type=int, default=200, help="people, 2 to 800")
-    parser.add_argument("--press", type=int, default=500, help="strangers on port 25, 1 to 1000")
-    parser.add_argument("--rounds", type=int, default=3, help="1 to 5")
-    parser.add_argument("--json", type=pathlib.Path, default=ROOT / "tests/results/lane.json")
-    options = parser.parse_args()
-    if not 500 <= options.mailing <= 20000 or not 2 <= options.alert <= 800 or not 1 <= options.rounds <= 5:
-        parser.error("--mailing: 500 to 20000; --alert: 2 to 800; --rounds: 1 to 5")
-    if not 1 <= options.press <= 1000:
-        parser.error("--press: 1 to 1000")
-    os.environ["SOKUHAI_LAB"] = options.instance
-    folder, host, runs = pathlib.Path("/run/sokuhai-lab") / options.instance, Host(options.instance), []
-    played("-e", json.dumps(DECLARED))
-    try:
-        for domain, seconds in SLOW.items():
-            servers.request(folder, "sink", {"op": "sink", "domain": domain, "values": {"slow": seconds}})
-        for round_ in range(options.rounds):
-            for arm in ARMS if round_ % 2 == 0 else reversed(ARMS):
-                run = measured(host, folder, arm, options)
-                runs.append({"round": round_ + 1, **run, "load": round(os.getloadavg()[0], 1)})
-                print(runs[-1], flush=True)
-    finally:
-        servers.request(folder, "sink", {"op": "reset"})
-        with contextlib.suppress(OSError):
-            sh(host, "postfix stop; postsuper -d ALL; postfix start")
-        played()
-    asked = {
-        "processes": PROCESSES,
-        "mailing": options.mailing,
-        "alert": options.alert,
-        "press": options.press,
-        "limit": LIMIT,
+    numbers = {
+        "mailing": (1000, 500, 20000, "messages"),
+        "alert": (200, 2, 800, "people"),
+        "press": (500, 1, 1000, "strangers on port 25"),
     }
+    options = options_of("lane", __doc__, numbers)
+    folder, host, runs = pathlib.Path("/run/sokuhai-lab") / options.instance, Host(options.instance), []
+    with declared(DECLARED):
+        try:
+            for domain, seconds in SLOW.items():
+                servers.request(folder, "sink", {"op": "sink", "domain": domain, "values": {"slow": seconds}})
+            for number in range(1, options.rounds + 1):
+                for arm in in_turn(number, ARMS):
+                    run = measured(host, folder, arm, options)
+                    runs.append({"round": number, **run, "load": round(os.getloadavg()[0], 1)})
+                    print(runs[-1], flush=True)
+        finally:
+            servers.request(folder, "sink", {"op": "reset"})
+            with contextlib.suppress(OSError):
+                sh(host, "postfix stop; postsuper -d ALL; postfix start")
+    asked = {"processes": PROCESSES, **{name: getattr(options, name) for name in numbers}, "limit": LIMIT}
     record(options.json, {**about(), **asked, "runs": runs, "judged": judged(runs), "under": judged(runs, "pressed")})
 
 

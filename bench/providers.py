@@ -5,41 +5,22 @@ rounds, on a practice host that is up and provisioned. It is left as site.yml ma
 Both arms have the same Postfix; in one of them transport_maps is left out.
 """
 
-import argparse
 import contextlib
-import json
-import os
 import pathlib
 import statistics
-import subprocess
-import sys
 
 from labkit.files import about, record
 from labkit.internet import mail, servers
-from labkit.internet.host import Host, HostError
+from labkit.internet.host import Host
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+from .rounds import declared, in_turn, options_of
+
 DOMAINS = ["d0001.test", "d0021.test", "d0041.test"]
 SINK, CONNECTIONS, SLOW = "sink01*", 10, 1
 DECLARED = {"postfix_providers": [{"name": "slow", "domains": DOMAINS, "concurrency": 5}]}
 #: Seconds after which a run ends, whatever is missing.
 LIMIT = 240
 ARMS = ("none", "providers")
-
-
-def played(*arguments):
-    """Run site.yml for role postfix. Raises HostError."""
-    words = [
-        pathlib.Path(sys.executable).with_name("ansible-playbook"),
-        "-i",
-        ROOT / "lab/inventory",
-        ROOT / "playbooks/site.yml",
-    ]
-    done = subprocess.run(
-        [*words, "--tags", "postfix", *arguments], capture_output=True, text=True, check=False, cwd=ROOT
-    )
-    if done.returncode:
-        raise HostError(done.stdout[-2000:] + done.stderr[-500:])
 
 
 @contextlib.contextmanager
@@ -83,25 +64,13 @@ def judged(runs):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m bench.providers", description=__doc__)
-    parser.add_argument("--instance", default=os.environ.get("SOKUHAI_LAB", "lab"))
-    parser.add_argument("--recipients", type=int, default=3000, help="3 to 20000")
-    parser.add_argument("--rounds", type=int, default=3, help="1 to 5")
-    parser.add_argument("--json", type=pathlib.Path, default=ROOT / "tests/results/providers.json")
-    options = parser.parse_args()
-    if not 3 <= options.recipients <= 20000 or not 1 <= options.rounds <= 5:
-        parser.error("--recipients: 3 to 20000; --rounds: 1 to 5")
-    os.environ["SOKUHAI_LAB"] = options.instance
+    options = options_of("providers", __doc__, {"recipients": (3000, 3, 20000, "recipients of the message")})
     folder, host, runs = pathlib.Path("/run/sokuhai-lab") / options.instance, Host(options.instance), []
-    played("-e", json.dumps(DECLARED))
-    try:
-        with limited(folder):
-            for round_ in range(options.rounds):
-                for arm in ARMS if round_ % 2 == 0 else reversed(ARMS):
-                    runs.append({"round": round_ + 1, **measured(host, folder, arm, options.recipients)})
-                    print(runs[-1], flush=True)
-    finally:
-        played()
+    with declared(DECLARED), limited(folder):
+        for number in range(1, options.rounds + 1):
+            for arm in in_turn(number, ARMS):
+                runs.append({"round": number, **measured(host, folder, arm, options.recipients)})
+                print(runs[-1], flush=True)
     asked = {"recipients": options.recipients, "connections": CONNECTIONS, "limit": LIMIT}
     record(options.json, {**about(), **asked, "runs": runs, "judged": judged(runs)})
 

@@ -5,8 +5,6 @@ left as site.yml makes it without postfix_verp.
 The receivers answer at once and names are known, so that transactions are what is left to see.
 """
 
-import argparse
-import json
 import os
 import pathlib
 import statistics
@@ -15,7 +13,7 @@ from labkit.files import about, record
 from labkit.internet import mail
 from labkit.internet.host import Host
 
-from .providers import ROOT, played
+from .rounds import declared, in_turn, options_of
 
 DECLARED = {"postfix_verp": ["127.0.0.1"]}
 #: Domains that the recipients are spread over.
@@ -49,27 +47,16 @@ def judged(runs):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m bench.verp", description=__doc__)
-    parser.add_argument("--instance", default=os.environ.get("SOKUHAI_LAB", "lab"))
-    parser.add_argument("--recipients", type=int, default=2000, help="400 to 20000")
-    parser.add_argument("--rounds", type=int, default=3, help="1 to 5")
-    parser.add_argument("--json", type=pathlib.Path, default=ROOT / "tests/results/verp.json")
-    options = parser.parse_args()
-    if not 400 <= options.recipients <= 20000 or not 1 <= options.rounds <= 5:
-        parser.error("--recipients: 400 to 20000; --rounds: 1 to 5")
-    os.environ["SOKUHAI_LAB"] = options.instance
+    options = options_of("verp", __doc__, {"recipients": (2000, 400, 20000, "recipients of the message")})
     folder, host, runs = pathlib.Path("/run/sokuhai-lab") / options.instance, Host(options.instance), []
-    played("-e", json.dumps(DECLARED))
-    try:
+    with declared(DECLARED):
         measured(host, folder, SPREAD[-1], "without", options.recipients)  # names are known, and processes there
-        for round_ in range(options.rounds):
+        for number in range(1, options.rounds + 1):
             for domains in SPREAD:
-                for arm in ARMS if round_ % 2 == 0 else reversed(ARMS):
+                for arm in in_turn(number, ARMS):
                     run = measured(host, folder, domains, arm, options.recipients)
-                    runs.append({"round": round_ + 1, **run, "load": round(os.getloadavg()[0], 1)})
+                    runs.append({"round": number, **run, "load": round(os.getloadavg()[0], 1)})
                     print(runs[-1], flush=True)
-    finally:
-        played()
     asked = {"recipients": options.recipients, "limit": LIMIT}
     record(options.json, {**about(), **asked, "runs": runs, "judged": judged(runs)})
 
