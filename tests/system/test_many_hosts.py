@@ -4,6 +4,7 @@ all is well, and when one differs and one is away.
 They are provisioned for it, by bootstrap.yml and site.yml, in a lab of their own that is taken down afterwards.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -23,7 +24,11 @@ pytestmark = full_only(f"{len(HOSTS)} hosts are provisioned for it, which takes 
 
 
 class Many:
-    def __init__(self, lab, folder, hosts=HOSTS):
+    """Several practice hosts of one lab, by an inventory of their own in *folder*."""
+
+    hosts = HOSTS
+
+    def __init__(self, lab, folder):
         self.lab, self.state, self.report, self.inventory = (
             lab,
             folder / "state",
@@ -33,7 +38,7 @@ class Many:
         self.inventory.mkdir()
         (self.inventory / "group_vars").symlink_to(ROOT / "lab" / "inventory" / "group_vars")
         rows = "".join(
-            f"    {name}:\n      ansible_host: 192.0.2.{name[2:].partition('.')[0] or 10}\n" for name in hosts
+            f"    {name}:\n      ansible_host: 192.0.2.{name[2:].partition('.')[0] or 10}\n" for name in self.hosts
         )
         (self.inventory / "hosts.yml").write_text(
             "all:\n  hosts:\n    localhost:\n      ansible_connection: local\n"
@@ -69,18 +74,25 @@ class Many:
         return done
 
 
-@pytest.fixture(scope="module")
-def many(tmp_path_factory):
-    lab = Lab("test-many")
+@contextlib.contextmanager
+def brought_up(name, kind, folder):
+    """Within this, the hosts of *kind*, which is Many or made of it, are up and ready for Ansible in a lab *name* of their own."""
+    lab = Lab(name)
     lab.command("down")
     try:
-        up = lab.command("up", *(word for name in HOSTS for word in ("--host", name)))
+        up = lab.command("up", *(word for host in kind.hosts for word in ("--host", host)))
         assert up.returncode == 0, up.stdout + up.stderr
-        made = Many(lab, tmp_path_factory.mktemp("many"))
+        made = kind(lab, folder)
         made.play("bootstrap.yml")
         yield made
     finally:
         lab.command("down")
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    with brought_up("test-many", Many, tmp_path_factory.mktemp("many")) as made:
+        yield made
 
 
 def test_all_are_provisioned_in_one_run_and_the_next_changes_nothing(many, figures):

@@ -9,8 +9,8 @@ import uuid
 
 import pytest
 import yaml
-from practice import HOST, PLAYBOOK, ROOT, Lab, full_only, until
-from test_many_hosts import Many
+from practice import HOST, PLAYBOOK, ROOT, full_only, until
+from test_many_hosts import Many, brought_up
 
 RESOLVER, SENDER, ALL = "mx12.home.example", "mx13.home.example", "mx14.home.example"
 KINDS = {"receivers": HOST, "resolvers": RESOLVER, "senders": SENDER, "all_in_one": ALL}
@@ -38,8 +38,10 @@ a = s.recv(4096); print(a[3] & 15, struct.unpack(">H", a[6:8])[0])
 class Rack(Many):
     """The four, by two inventories: the lab's, and the groups with the example's own files for them."""
 
+    hosts = HOSTS
+
     def __init__(self, lab, folder):
-        super().__init__(lab, folder, HOSTS)
+        super().__init__(lab, folder)
         self.kinds = folder / "kinds"
         (self.kinds / "group_vars").mkdir(parents=True)
         for kind in KINDS:
@@ -61,17 +63,9 @@ class Rack(Many):
 
 @pytest.fixture(scope="module")
 def rack(tmp_path_factory):
-    lab = Lab("test-rack")
-    lab.command("down")
-    try:
-        up = lab.command("up", *(word for name in HOSTS for word in ("--host", name)))
-        assert up.returncode == 0, up.stdout + up.stderr
-        made = Rack(lab, tmp_path_factory.mktemp("rack"))
-        made.play("bootstrap.yml")
+    with brought_up("test-rack", Rack, tmp_path_factory.mktemp("rack")) as made:
         made.rolled = made.play("rolling.yml", "-e", json.dumps({"rolling_serial": [1, 3]}))
         yield made
-    finally:
-        lab.command("down")
 
 
 def test_each_kind_is_provisioned_and_proved_and_the_next_run_changes_nothing(rack):
