@@ -143,7 +143,7 @@ def test_lists_give_one_line_each(run, pkg):
 
 def test_when_the_package_of_a_file_was_installed(run, pkg, some):
     title = run("pkg query '%%n-%%v' %s", some).out.strip()
-    assert 0 < int(run("pkg query %%t %s", title).out) <= int(run("date +%%s").out)
+    assert 0 < int(run("pkg query %%t %s", title).out) <= int(run("date +%s").out)
 
 
 def test_a_locked_package_stays(run, pkg, some):
