@@ -17,8 +17,11 @@ import time
 PATH = "/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin"
 #: How the caller reaches repositories, and pkg(8) its own.
 FROM_CALLER = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "SSL_CA_CERT_FILE")
+#: pkg(8) waits so many seconds for another one that is at work, periodic(8)'s or the owner's. By itself it gives up after 5 (pkg.conf(5)), and says
+#: nothing of the packages it was asked about.
+PATIENCE = {"LOCK_RETRIES": "100"}
 #: The caller's environment, with that path and messages in English.
-ENV = dict(os.environ, LC_ALL="C", PATH=PATH)
+ENV = dict(os.environ, LC_ALL="C", PATH=PATH, **PATIENCE)
 
 
 class Refused(Exception):
@@ -94,7 +97,7 @@ def run(argv, timeout=120, env=None, cwd=None, text=None, output=None):
 def environment(**more):
     """Return the whole environment (dict) of a command that depends on nobody's configuration, with *more* in it: the caller's proxies alone stay."""
     given = {name: os.environ[name] for name in FROM_CALLER if name in os.environ}
-    return {"PATH": PATH, "LC_ALL": "C", "HOME": "/root", "ASSUME_ALWAYS_YES": "yes", **given, **more}
+    return {"PATH": PATH, "LC_ALL": "C", "HOME": "/root", "ASSUME_ALWAYS_YES": "yes", **PATIENCE, **given, **more}
 
 
 def last_lines(text, count):

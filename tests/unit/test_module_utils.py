@@ -177,6 +177,9 @@ def test_odd_bytes_are_no_hindrance_to_a_diff():
         (["pwd"], {"cwd": "/"}, (0, "/\n", "")),
         # commands are found and speak English whatever the caller has
         (["sh", "-c", "echo $PATH $LC_ALL"], {}, (0, f"{host.PATH} C\n", "")),
+        # pkg(8) waits for another that is at work
+        (["sh", "-c", "echo $LOCK_RETRIES"], {}, (0, "100\n", "")),
+        (["sh", "-c", "echo $LOCK_RETRIES"], {"env": host.environment()}, (0, "100\n", "")),
         (["sh", "-c", "echo $A $LC_ALL"], {"env": {"A": "b", "PATH": host.PATH}}, (0, "b\n", "")),
     ],
 )
