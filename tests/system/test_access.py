@@ -8,6 +8,7 @@ import time
 
 import pytest
 from practice import applied_book, changed_lines, message, play_book, until
+from stranger import talk
 
 CONFIG = "/usr/local/etc/postfix"
 play = functools.partial(play_book, "access_only.yml")
@@ -15,22 +16,7 @@ applied = functools.partial(applied_book, "access_only.yml")
 
 THROWN_AWAY = "grep 'bait@home.example.*delivered to file: /dev/null' /var/log/maillog || true"
 
-TALK = """
-import json, smtplib, sys
-source, helo, sender, *recipients = sys.argv[1:]
-s = smtplib.SMTP(timeout=60, source_address=(source, 0), local_hostname=helo)
-s.connect('192.0.2.10', 25)
-answers = [s.ehlo(helo), s.mail(sender), *[s.rcpt(one) for one in recipients]]
-if any(code == 250 for code, text in answers[2:]):
-    answers.append(s.data('Subject: bait\\r\\n\\r\\nbait\\r\\n'))
-s.quit()
-print(json.dumps([[code, text.decode()] for code, text in answers]))
-"""
-
-
-def talk(lab, source, helo, sender, *recipients):
-    """[[code, text]] of EHLO, MAIL, each RCPT, and DATA when one was taken; the client has that address."""
-    return json.loads(lab.sh("python3", "-", source, helo, sender, *recipients, host="clients", stdin=TALK).stdout)
+BAIT = "Subject: bait\r\n\r\nbait\r\n"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -114,14 +100,14 @@ def test_lists_stay_in_force_while_no_name_server_answers(lab, set_in_force):
 
 
 def test_traps_take_what_others_refuse_and_the_next_run_counts_and_changes_nothing(lab, set_in_force):
-    bad = ("203.0.113.30", "bad.helo", "spam@d0002.test")
-    answers = talk(lab, *bad, "catch@home.example", "postmaster@home.example")
+    bad, good = ("203.0.113.30", "bad.helo"), ("203.0.113.30", "mail.d0001.test")
+    answers = talk(lab, "spam@d0002.test", "catch@home.example", "postmaster@home.example", client=bad, text=BAIT)
     assert [code for code, text in answers] == [250, 250, 250, 450, 250], answers
     assert "postmaster" in answers[3][1] or "bad.helo" in answers[3][1]
     # the rule is off for nobody but the trap, and a trap opens no relay
-    assert talk(lab, *bad, "someone@d0001.test")[2][0] >= 450
-    assert talk(lab, "203.0.113.30", "mail.d0001.test", "friend@d0002.test", "someone@d0001.test")[2][0] == 554
-    answers = talk(lab, "203.0.113.30", "mail.d0001.test", "friend@d0002.test", "bait@home.example")
+    assert talk(lab, "spam@d0002.test", "someone@d0001.test", client=bad)[2][0] >= 450
+    assert talk(lab, "friend@d0002.test", "someone@d0001.test", client=good)[2][0] == 554
+    answers = talk(lab, "friend@d0002.test", "bait@home.example", client=good, text=BAIT)
     assert [code for code, text in answers] == [250, 250, 250, 250], answers
     until(lambda: "bait@home.example" in lab.sh("sh", "-c", THROWN_AWAY).stdout)
     result = applied(lab, "-e", '{"report": true}', **set_in_force["variables"])

@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 from practice import changed, full_only, message, until
+from stranger import talk
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,16 +24,6 @@ request = {'request': 'smtpd_access_policy', 'protocol_state': 'RCPT', 'protocol
 s = socket.create_connection(('127.0.0.1', port), timeout=20)
 s.sendall((''.join('%s=%s\\n' % item for item in request.items()) + '\\n').encode())
 print(s.recv(4096).decode().strip().partition('action=')[2])
-"""
-
-RCPT = """
-import smtplib, sys
-s = smtplib.SMTP(local_hostname='pc.invalid', timeout=60, source_address=(sys.argv[1], 0))
-s.connect('192.0.2.10', 25)
-s.ehlo('pc.invalid'); s.mail('someone@sender.test')
-code, text = s.rcpt('root@home.example')
-print(code, text.decode())
-s.close()
 """
 
 
@@ -80,8 +71,8 @@ def test_while_a_service_is_down_mail_waits_at_the_sender(lab):
     try:
         assert lab.sh("service", RC, "status", check=False).returncode == 1
         # a client whose reverse name is one of changing addresses is asked about there
-        answer = lab.sh("python3", "-", "203.0.113.63", host="clients", stdin=RCPT).stdout
-        assert answer.startswith("451 4.3.5 "), answer
+        answer = talk(lab, "someone@sender.test", "root@home.example", client=("203.0.113.63", "pc.invalid"))[2]
+        assert answer[0] == 451 and answer[1].startswith("4.3.5 "), answer
     finally:
         lab.sh("service", RC, "start")
 

@@ -5,25 +5,13 @@ import subprocess
 
 import pytest
 from practice import PLAYBOOK, ROOT, SLOW, Lab, full_only
+from stranger import talk
 
 #: {families: (name, its address, a client's address for each of its reverse names)}
 HOSTS = {
     "ipv6": ("mx6.home.example", "2001:db8::31", ("2001:db8:2::20", "2001:db8:2::60")),
     "ipv4": ("mx4.home.example", "192.0.2.31", ("203.0.113.20", "203.0.113.60")),
 }
-RCPT = """
-import json, smtplib, sys
-place, *sources = sys.argv[1:]
-found = []
-for source in sources:
-    s = smtplib.SMTP(local_hostname='mail.sender.test', timeout=60, source_address=(source, 0))
-    s.connect(place, 25)
-    s.ehlo('mail.sender.test'); s.mail('someone@sender.test')
-    code, text = s.rcpt('root@home.example')
-    found.append([code, text.decode()])
-    s.close()
-print(json.dumps(found))
-"""
 COUNTERS = """
 import json, sys
 sys.path.insert(0, '/usr/local/libexec/sokuhai-monitor')
@@ -94,8 +82,16 @@ def test_it_is_served_over_the_family_that_is_there(alone):
 
 
 def test_strangers_are_answered_and_dynamic_looking_ones_greylisted(alone):
-    said = alone.lab.sh("python3", "-", alone.address, *alone.clients, host="clients", stdin=RCPT)
-    stranger, dynamic = json.loads(said.stdout)
+    stranger, dynamic = (
+        talk(
+            alone.lab,
+            "someone@sender.test",
+            "root@home.example",
+            client=(client, "mail.sender.test"),
+            where=alone.address,
+        )[2]
+        for client in alone.clients
+    )
     assert stranger[0] == 250, stranger
     assert dynamic[0] == 450 and "Greylisted" in dynamic[1], dynamic
 

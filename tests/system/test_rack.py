@@ -10,6 +10,7 @@ import uuid
 import pytest
 import yaml
 from practice import HOST, PLAYBOOK, ROOT, full_only, until
+from stranger import talk
 from test_many_hosts import Many, brought_up
 
 RESOLVER, SENDER, ALL = "mx12.home.example", "mx13.home.example", "mx14.home.example"
@@ -18,12 +19,6 @@ HOSTS = list(KINDS.values())
 
 pytestmark = full_only("four hosts are provisioned for it, which takes minutes: under SOKUHAI_FULL=1")
 
-# argv: address, HELO, sender, recipient; prints the code that RCPT gets
-RCPT = """
-import smtplib, sys
-s = smtplib.SMTP(timeout=180, local_hostname=sys.argv[2], source_address=(sys.argv[5], 0) if len(sys.argv) > 5 else None)
-s.connect(sys.argv[1], 25); s.ehlo(sys.argv[2]); s.mail(sys.argv[3]); print(s.rcpt(sys.argv[4])[0]); s.quit()
-"""
 # argv: server, name; prints the response code of a query for its A records, and how many there are
 QUERY = """
 import socket, struct, sys
@@ -105,14 +100,13 @@ def test_mail_goes_from_the_sender_to_the_receiver_and_so_does_a_bounce(rack):
 
 def test_a_stranger_gets_554_on_the_senders_port_25_and_250_on_the_receivers(rack):
     def rcpt(address, recipient):
-        words = (address, "mail.sender.test", "someone@sender.test", recipient, "203.0.113.20")
-        return rack.sh("clients", "python3", "-", *words, stdin=RCPT).stdout.strip()
+        return talk(rack.lab, "someone@sender.test", recipient, where=address)[2][0]
 
-    assert rcpt("192.0.2.10", "root@home.example") == "250"
+    assert rcpt("192.0.2.10", "root@home.example") == 250
     for recipient in ("root@home.example", f"root@{SENDER}", "someone@d0001.test"):
-        assert rcpt("192.0.2.13", recipient) == "554"
-    machine = rack.sh(ALL, "/usr/local/bin/python3", "-", "192.0.2.13", ALL, "", "someone@d0001.test", stdin=RCPT)
-    assert machine.stdout.strip() == "250", "what mynetworks has may send"
+        assert rcpt("192.0.2.13", recipient) == 554
+    machine = talk(rack.lab, "", "someone@d0001.test", client=("", ALL), where="192.0.2.13", host=ALL)
+    assert machine[2][0] == 250, "what mynetworks has may send"
     closed = rack.sh(HOST, "sockstat", "-46l").stdout
     assert ":587 " not in closed and ":465 " not in closed, "a receiver takes no submissions"
 

@@ -1,10 +1,10 @@
 """SPF on the practice host: what mail of each result meets, in both modes, from domains of the simulated internet."""
 
-import json
 import uuid
 
 import pytest
 from practice import full_only, message, until
+from stranger import talk
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -12,29 +12,23 @@ def agent(lab):
     lab.need("spf")
 
 
-# [client, HELO, sender, recipients, subject] each; prints the replies to RCPT and the one to the end of data.
-SEND = """
-import json, smtplib, sys
-replies = []
-for client, helo, sender, recipients, subject in json.loads(sys.argv[1]):
-    s = smtplib.SMTP(local_hostname=helo, timeout=60, source_address=(client, 0))
-    s.connect('192.0.2.10', 25)
-    s.ehlo(helo)
-    s.mail(sender)
-    answers = [s.rcpt(r) for r in recipients]
-    if any(code == 250 for code, text in answers):
-        answers.append(s.data(f'From: {sender}\\r\\nSubject: {subject}\\r\\n\\r\\nfor the test\\r\\n'))
-    replies.append([[code, text.decode()] for code, text in answers])
-    s.close()
-print(json.dumps(replies))
-"""
 SENDER, OTHER = ("203.0.113.20", "mail.sender.test"), ("203.0.113.21", "mail.other.test")
 RESULTS = ("pass", "fail", "softfail", "neutral", "none", "permerror")
 TO = ["postmaster@home.example"]
 
 
 def send(lab, *mails):
-    return json.loads(lab.sh("python3", "-", json.dumps(mails), host="clients", stdin=SEND).stdout)
+    """Return the replies to RCPT and to the end of data, [[code, text]] for each of *mails*: (client, HELO, sender, recipients, subject)."""
+    return [
+        talk(
+            lab,
+            sender,
+            *recipients,
+            client=client,
+            text=f"From: {sender}\r\nSubject: {subject}\r\n\r\nfor the test\r\n",
+        )[2:]
+        for *client, sender, recipients, subject in mails
+    ]
 
 
 def mail(result, client=SENDER, recipients=TO, subject="spf"):
