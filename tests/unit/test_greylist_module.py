@@ -4,12 +4,10 @@
 import os
 import pwd
 import socket
-import socketserver
-import threading
 import time
 
 import pytest
-from fake_host import FakeRc
+from fake_policy import PolicyHost, Server, found, free_port
 from role_modules import load, util
 
 greylist_postgrey = load("roles/greylist/library/greylist_postgrey.py")
@@ -21,90 +19,30 @@ NAMES = ("mild", "harsh")
 MILD, HARSH = "service postgrey mild", "service postgrey harsh"
 
 
-class Server(socketserver.ThreadingTCPServer):
-    """postgrey as the module sees it: frees the probe's recipient, greylists everybody else. asked: the requests."""
-
-    allow_reuse_address = daemon_threads = True
-
-    def __init__(self, port, answer="DEFER_IF_PERMIT 4.2.0 Greylisted"):
-        super().__init__(("127.0.0.1", port), Request)
-        self.answer, self.asked = answer, []
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    def end(self):
-        self.shutdown()
-        self.server_close()
-
-
-class Request(socketserver.StreamRequestHandler):
-    def handle(self):
-        request = []
-        for line in self.rfile:
-            if line == b"\n":
-                break
-            request.append(line.decode())
-        self.server.asked.append(request)
-        action = "DUNNO" if f"recipient={PROBE}\n" in request else self.server.answer
-        self.wfile.write(f"action={action}\n\n".encode())
-
-
-class Host:
-    """Files, rc.conf, processes and the service command of a host."""
+class Host(PolicyHost):
+    """Two services, which free the probe's recipient and greylist everybody else. broken(name): it does not start."""
 
     def __init__(self, folder):
-        self.folder, self.rc, self.running, self.calls, self.started = folder, FakeRc(), {}, [], 0
-        self.program, self.script, self.clients = folder / "postgrey", folder / "rc", folder / "etc/clients"
-        self.broken, self.answer = lambda name: False, "DEFER_IF_PERMIT 4.2.0 Greylisted"
+        super().__init__(folder, "postgrey")
+        self.running, self.clients = {}, folder / "etc/clients"
+        self.broken, self.says = lambda name: False, "DEFER_IF_PERMIT 4.2.0 Greylisted"
         self.version = (0, "postgrey 1.37\n", "")
-        self.ports = {}
-        for name in NAMES:
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                self.ports[name] = free.getsockname()[1]
+        self.ports = {name: free_port() for name in NAMES}
         (folder / "run").mkdir()
-        self.log = folder / "maillog"
-        self.log.touch()
-        self.install()
-
-    def install(self):
-        self.program.touch(0o755)
-        os.utime(self.program, (1, 1))
 
     def pidfile(self, name):
         return self.folder / "run" / f"svc.{name}.pid"
 
-    def run(self, argv, *_rest, **_options):
-        match [str(word) for word in argv]:
-            case [*_, "--version"]:
-                return self.version
-            case ["pkg", "info", "-e", *_]:
-                return int(not self.program.exists()), "", ""
-            case ["pkg", "update"] | ["pkg", "install", "-yFU" | "-nU", *_]:
-                return 0, "", ""
-            case ["pkg", "install", "-yU", *_]:
-                self.install()
-                return 0, "", ""
-            case ["ps", *words]:
-                title, _server = self.running.get(int(words[words.index("-p") + 1]), ("", None))
-                row = "%s 1 225 Ss perl 60 %s (perl)\n" % (words[words.index("-p") + 1], title)
-                return (0, row, "") if title else (1, "", "")
+    def answer(self, argv):
+        match argv:
             case ["perl", "-e", _code, "--", *patterns]:
                 wrong = [one for one in patterns if one.count("(") != one.count(")")]
                 said = "/%s/: Unmatched ( in regex; marked by <-- HERE in m/( <-- HERE %s/ at -e line 1.\n"
                 return 0, "".join(said % (one, one) for one in wrong), ""
-            case ["sysrc", *words]:
-                return self.rc.sysrc(words)
-            case ["service", "svc", verb, name]:
-                self.calls.append([verb, name])
-                self.stop(name)
-                if not verb.endswith("stop") and not self.broken(name):
-                    self.launch(name)
-                return 0, "", ""
-        if argv[0] == "fstat":
-            # a script's text is its interpreter's
-            return 0, "", ""
-        if argv[:2] == ["pkg", "which"]:
-            return 1, "", ""
-        raise AssertionError(argv)
+        return None
+
+    def title(self, pid):
+        return self.running.get(pid, ("", None))[0]
 
     def stop(self, name):
         for pid, (title, server) in list(self.running.items()):
@@ -112,12 +50,13 @@ class Host:
                 server.end()
                 del self.running[pid]
 
-    def launch(self, name):
-        self.started += 1
-        pid = 2**30 + self.started  # no process of this machine has it
-        flags = self.rc[f"svc_{name}_flags"]
+    def start(self, name):
+        if self.broken(name):
+            return
+        pid, flags = self.pid(), self.rc[f"svc_{name}_flags"]
         title = f"postgrey -d --pidfile={self.pidfile(name)} --dbdir={self.folder}/db/{name} {flags}"
-        server = Server(int(flags.partition("--inet=127.0.0.1:")[2].split()[0]), self.answer)
+        port = int(flags.partition("--inet=127.0.0.1:")[2].split()[0])
+        server = Server(port, lambda request: "DUNNO" if f"recipient={PROBE}\n" in request else self.says)
         self.pidfile(name).write_text(f"{pid}\n")
         self.running[pid] = (title, server)
 
@@ -152,18 +91,10 @@ class Host:
         }
         return getattr(greylist_postgrey.Postgrey(params), state)(check)
 
-    def files(self):
-        return {path: path.read_text() for path in self.folder.rglob("*") if path.is_file()}
-
     def age(self):
         """Have both services be started a minute ago."""
         for name in NAMES:
             os.utime(self.pidfile(name), (time.time() - 60,) * 2)
-
-
-def found(made):
-    """{id: what was found} of a module's findings."""
-    return {one["id"]: one["found"] for one in made["findings"]}
 
 
 def headers(made):
@@ -214,7 +145,7 @@ def test_check_mode_predicts_and_does_nothing(host):
 def test_other_arguments_restart_the_one_they_are_for(served):
     served.rc["svc_harsh_flags"] += " --delay=9"
     served.stop("harsh")
-    served.launch("harsh")
+    served.start("harsh")
     made = served.play()
     assert found(made) == {HARSH: "other arguments"} and served.calls == [["restart", "harsh"]]
     # what rc.conf says explains it
@@ -275,7 +206,7 @@ def test_a_failure_without_a_former_configuration_leaves_nothing(host):
 
 
 def test_a_service_that_greylists_nobody_is_refused(host):
-    host.answer = "DUNNO"
+    host.says = "DUNNO"
     with pytest.raises(Refused, match="'DUNNO'"):
         host.play()
 

@@ -3,12 +3,10 @@
 
 import os
 import socket
-import socketserver
-import threading
 import time
 
 import pytest
-from fake_host import FakeRc
+from fake_policy import PolicyHost, Server, found, free_port
 from role_modules import load, util
 
 sasl_postfwd = load("roles/sasl/library/sasl_postfwd.py")
@@ -21,80 +19,34 @@ RULES = (
 SERVICE = "service postfwd"
 
 
-class Request(socketserver.StreamRequestHandler):
-    def handle(self):
-        for line in self.rfile:
-            if line == b"\n":
-                self.wfile.write(b"action=DUNNO\n\n")
-                return
-
-
-class Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = daemon_threads = True
-
-    def __init__(self, port):
-        super().__init__(("127.0.0.1", port), Request)
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-
-class Host:
-    """Files, rc.conf, the one process and the commands of a host. broken: it does not start."""
+class Host(PolicyHost):
+    """One service, whose answer is DUNNO. broken: it does not start; understands: how many rules it finds in a text."""
 
     def __init__(self, folder):
-        self.folder, self.rc, self.server, self.calls, self.started, self.broken = folder, FakeRc(), None, [], 0, False
-        self.program, self.config, self.script = folder / "postfwd", folder / "rules.cf", folder / "rc"
-        self.pidfile, self.log = folder / "svc.pid", folder / "maillog"
+        super().__init__(folder, "postfwd")
+        self.server, self.broken = None, False
+        self.config, self.pidfile, self.port = folder / "rules.cf", folder / "svc.pid", free_port()
         self.version, self.understands = (1, "postfwd 1.35 (Perl)\n", ""), lambda text: text.count("id=")
-        self.log.touch()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.install()
 
-    def install(self):
-        self.program.touch(0o755)
-        os.utime(self.program, (1, 1))
-
-    def run(self, argv, *_rest, **_options):
-        match [str(word) for word in argv]:
-            case [_, "--version"]:
-                return self.version
+    def answer(self, argv):
+        match argv:
             case [_, "--showconfig", "--file", path]:
                 with open(path, encoding="utf-8") as source:
                     number = self.understands(source.read())
                 return 1, "".join('Rule %3d: id->"x"\n' % rule for rule in range(number)), "ignoring invalid line"
-            case ["pkg", "info", "-e", *_]:
-                return int(not self.program.exists()), "", ""
-            case ["pkg", "install", options, *_]:
-                if options == "-yU":
-                    self.install()
-                return 0, "", ""
-            case ["ps", *_]:
-                row = "%s 1 65534 Ss perl 60 %s --daemon (perl)\n" % (self.pidfile.read_text().strip(), self.program)
-                return (0, row, "") if self.server else (1, "", "")
-            case ["sysrc", *words]:
-                return self.rc.sysrc(words)
-            case ["service", "svc", verb]:
-                self.calls.append(verb)
-                self.stop()
-                if not verb.endswith("stop") and not self.broken:
-                    self.launch()
-                return 0, "", ""
-        if argv[0] == "fstat":
-            # a script's text is its interpreter's
-            return 0, "", ""
-        if argv[:2] == ["pkg", "which"]:
-            return 1, "", ""
-        raise AssertionError(argv)
+        return None
 
-    def launch(self):
-        self.started += 1
-        self.server = Server(self.port)
-        self.pidfile.write_text(f"{2**30 + self.started}\n")  # no process of this machine has it
+    def title(self, pid):
+        return f"{self.program} --daemon" if self.server else ""
+
+    def start(self):
+        if not self.broken:
+            self.server = Server(self.port, lambda _request: "DUNNO")
+            self.pidfile.write_text(f"{self.pid()}\n")
 
     def stop(self):
         if self.server:
-            self.server.shutdown()
-            self.server.server_close()
+            self.server.end()
         self.server = None
 
     def play(self, check=False, state="present", rules=RULES, **more):
@@ -116,14 +68,6 @@ class Host:
         }
         return getattr(sasl_postfwd.Postfwd(params), state)(check)
 
-    def files(self):
-        return {path: path.read_text() for path in self.folder.rglob("*") if path.is_file()}
-
-
-def found(made):
-    """{id: what was found} of a module's findings."""
-    return {one["id"]: one["found"] for one in made["findings"]}
-
 
 @pytest.fixture
 def host(tmp_path, monkeypatch):
@@ -143,7 +87,7 @@ def served(host):
 
 def test_it_is_started_and_asked_and_the_second_run_changes_nothing(host):
     made = host.play()
-    assert made["changed"] and found(made) == {SERVICE: "not running"} and host.calls == ["start"]
+    assert made["changed"] and found(made) == {SERVICE: "not running"} and host.calls == [["start"]]
     assert host.rc == {"svc_enable": "YES"} and host.script.stat().st_mode & 0o777 == 0o555
     assert not list(host.folder.glob("*.staged"))
     made = host.play()
@@ -162,15 +106,15 @@ def test_check_mode_predicts_and_does_nothing(host):
 
 def test_new_rules_restart_it(served):
     made = served.play(rules=RULES.replace("200", "300"))
-    assert found(made) == {SERVICE: f"older than {served.config}"} and served.calls == ["restart"]
+    assert found(made) == {SERVICE: f"older than {served.config}"} and served.calls == [["restart"]]
     assert "300" in served.config.read_text() and not served.play(rules=RULES.replace("200", "300"))["changed"]
 
 
 def test_what_was_killed_or_written_before_a_run_ended_is_repaired_by_the_next(served):
     os.utime(served.pidfile, (time.time() - 60,) * 2)
-    assert found(served.play()).keys() == {SERVICE} and served.calls == ["restart"]
+    assert found(served.play()).keys() == {SERVICE} and served.calls == [["restart"]]
     served.stop()
-    assert found(served.play()) == {SERVICE: "not running"} and served.calls == ["start"]
+    assert found(served.play()) == {SERVICE: "not running"} and served.calls == [["start"]]
 
 
 def test_rules_that_postfwd_does_not_understand_are_refused_before_the_old_ones_go(served):
@@ -220,6 +164,6 @@ def test_absent_stops_it_removes_what_is_ours_and_nothing_else(served):
     (served.folder / "postfwd.cf").write_text("the operator's\n")
     assert served.play(state="absent", check=True)["changed"] and served.script.exists()
     made = served.play(state="absent")
-    assert found(made) == {SERVICE: "running"} and served.calls == ["onestop"] and served.rc == {}
+    assert found(made) == {SERVICE: "running"} and served.calls == [["onestop"]] and served.rc == {}
     assert not served.config.exists() and not served.script.exists() and (served.folder / "postfwd.cf").exists()
     assert not served.play(state="absent")["changed"] and served.calls == []
