@@ -38,6 +38,7 @@ def world(monkeypatch):
     class World:
         def __init__(self):
             self.asked, self.resolved, self.servers = [], [], {OTHER: None, OWN: ZONE, FOREIGN: THEIRS}
+            self.serves = False
 
         def ask(self, server, name, kind, recurse=True, **_more):
             assert not recurse
@@ -47,7 +48,7 @@ def world(monkeypatch):
 
         def resolve(self, _servers, name, kind, _end):
             self.resolved.append((name, kind))
-            return reply(RESOLVED.get((name, kind), []), False)
+            return reply(RESOLVED.get((name, kind), []), self.serves)
 
     one = World()
     monkeypatch.setattr(zones.dns, "ask", one.ask)
@@ -85,6 +86,11 @@ def test_the_resolver_counts_where_no_name_server_of_the_zone_answers_and_is_nam
     world.zones.turn = 0
     asked = len(world.asked)
     assert world.zones.ask("s1._domainkey.home.example", "TXT") == [] and len(world.asked) == asked, "in time for it"
+
+
+def test_a_zone_that_the_host_serves_itself_is_asked_for_where_it_is_served(world):
+    world.serves, world.servers = True, {RESOLVER: ZONE}
+    assert world.zones.ask("s1._domainkey.home.example", "TXT") == ["new"] and world.zones.instead == []
 
 
 def test_a_server_that_has_not_the_zone_says_nothing_of_it(world, monkeypatch):

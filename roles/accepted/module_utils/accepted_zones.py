@@ -60,10 +60,10 @@ class Zones(Resolver):
             if reply is None:
                 self.silent.add(server)
             elif reply["authoritative"] and reply["rcode"] in dns.ANSWERED:
-                values = [value for of, value in reply["records"] if of == kind]
+                found = [value for of, value in reply["records"] if of == kind]
                 alias = [value for of, value in reply["records"] if of == "CNAME"][-1:]
-                if values or not alias:
-                    return values
+                if found or not alias:
+                    return found
                 return self.direct(alias[0], kind, aliases - 1) if aliases else None
         return None
 
@@ -81,19 +81,29 @@ class Zones(Resolver):
 
     def delegated(self, zone):
         """Return the addresses of the name servers of *zone*, [] where they cannot be had, None for what is no zone."""
-        names = self.resolved(zone, "NS")
-        if not names:
-            return names
-        return [value for kind in ("A", "AAAA") for one in names[:SERVERS] for value in self.resolved(one, kind) or []]
+        reply = self.resolved(zone, "NS")
+        if reply is None:
+            return []
+        names = values(reply, "NS")
+        if names and reply["authoritative"]:
+            # the host serves it itself, perhaps at a loopback address alone
+            return self.servers
+        return self.addresses(names[:SERVERS]) if names else None
+
+    def addresses(self, names):
+        asked = [(kind, self.resolved(name, kind)) for kind in ("A", "AAAA") for name in names]
+        return [one for kind, reply in asked if reply for one in values(reply, kind)]
 
     def resolved(self, name, kind):
-        """Return the values of *name* itself that the resolver has, [] where it does not answer, None for none."""
+        """Return the resolver's reply, or None where it has none, or one that something failed."""
         try:
             reply = dns.resolve(self.servers, name, kind, self.turn)
         except UnicodeError:
             return None
-        if not reply or reply["rcode"] not in dns.ANSWERED:
-            return []
-        # of an alias they would be another zone's
-        alias = any(of == "CNAME" for of, _value in reply["records"])
-        return None if alias else [value for of, value in reply["records"] if of == kind] or None
+        return reply if reply and reply["rcode"] in dns.ANSWERED else None
+
+
+def values(reply, kind):
+    """Return the values of type *kind* that a reply has of the name itself: of an alias they would be another zone's."""
+    alias = any(of == "CNAME" for of, _value in reply["records"])
+    return [] if alias else [value for of, value in reply["records"] if of == kind]
