@@ -179,6 +179,7 @@ def test_the_execution_environment_has_what_setup_installs_for_a_controller():
     assert f"COPY _build/{needs['python']} {constraint}" in given["additional_build_steps"]["prepend_base"]
     assert {"src": needs["python"], "dest": "."} in given["additional_build_files"]
     assert re.fullmatch(r"ansible-runner==[\d.]+", needs["ansible_runner"]["package_pip"])
+    assert re.fullmatch(r"\S+/ubi9:9\.\d+", given["images"]["base_image"]["name"]), "a tag that moves is no version"
     packages = re.findall(r"^(\S+) \[platform:rpm\]$", (ROOT / needs["system"]).read_text(), re.MULTILINE)
     assert {"openssh-clients", "git"} <= set(packages)
     assert needs["python_interpreter"]["python_path"] == "/usr/bin/" + needs["python_interpreter"]["package_system"]
