@@ -1,4 +1,4 @@
-"""The older generation, by molecule as a user runs it: Postfix 3.7, BIND 9.18 and Dovecot 2.3 are provisioned and verified, and answer as the newer ones do.
+"""The older generation, by molecule as a user runs it: Postfix 3.7, BIND 9.18 and Dovecot 2.3 on FreeBSD 14 are provisioned and verified, and answer as the newer ones do.
 
 Another Postfix has other texts and other protections, so the dialogues are played here, too: one profile's, and all of them under SOKUHAI_FULL=1."""
 
@@ -6,7 +6,7 @@ import functools
 
 import pytest
 from dialogues.stage import ROWS
-from practice import FULL, MADE, ROOT, Lab
+from practice import FULL, MADE, ROOT, Lab, applied_book, message, play_book
 from test_dialogues import ALWAYS, FULL_ONLY, judged, played, script
 
 PROFILES = script.PROFILES if FULL else ["current"]
@@ -36,6 +36,23 @@ def older(tmp_path_factory):
 
 def test_it_is_as_declared(older):
     molecule(*older, "verify", "-s", "default")
+
+
+def test_pf_of_freebsd_14_is_found_by_a_file_and_its_daemon_is_called_blacklistd(older):
+    """docs/releases.md; on 15: test_blocklist.py."""
+    lab = older[0]
+    assert lab.sh("freebsd-version").stdout.startswith("14.")
+    wanted = {"sokuhai_blocklist": True, "blocklist_mynetworks": ["127.0.0.0/8"], "blocklist_rejects_count": 5}
+    elsewhere = [{"sh": "rm -f /etc/pf.conf; sysrc pf_rules=/usr/local/etc/pf.conf"}]
+    refused = play_book("blocklist_only.yml", lab, blocklist_steps=elsewhere, **wanted)
+    assert refused.returncode and "ln -s /usr/local/etc/pf.conf /etc/pf.conf" in message(refused), refused.stdout
+    assert lab.sh("pfctl", "-s", "Running", check=False).returncode, "nothing was changed"
+    applied_book("blocklist_only.yml", lab, blocklist_steps=[{"sh": "sysrc -x pf_rules"}], **wanted)
+    lab.sh("service", "blacklistd", "onestatus")
+    said = lab.sh("sh", "-c", "sysrc -n blacklistd_enable; pfctl -s rules; pfctl -a sokuhai -s rules").stdout
+    assert said.startswith("YES\n") and 'anchor "/blacklistd/*"' in said
+    applied_book("blocklist_only.yml", lab, blocklist_steps=[{"undo": True}], **wanted)
+    assert lab.sh("service", "blacklistd", "onestatus", check=False).returncode
 
 
 @pytest.fixture(scope="module")

@@ -431,6 +431,45 @@ def test_the_undo_goes_by_the_record_where_the_daemon_is_gone(made, monkeypatch)
     assert not (made.path / "db").exists() and not undoing.undo(False)["changed"]
 
 
+def upgraded(made, monkeypatch, **more):
+    """A host that this role set up as FreeBSD 14 and that is FreeBSD 15 by now, which still has the daemon under its old name."""
+    recorded(made, **more)
+    made.rc.update(blacklistd_enable="YES", blacklistd_flags="-v -r")
+    old = daemons.Daemon("blacklistd")
+    old.config, old.process = made.file("blacklistd.conf", "# " + daemons.MARK), lambda: object()
+    monkeypatch.setattr(daemons, "Daemon", lambda name: old)
+    return old
+
+
+def test_a_daemon_that_has_another_name_since_an_upgrade_is_left_for_the_one_of_today(made, monkeypatch, remote):
+    old = upgraded(made, monkeypatch)
+    assert get_ready(check_mode=True)["changed"] and made.rc["blacklistd_enable"] == "YES"
+    found = get_ready()
+    assert found["changed"] and found["daemon"] == "blocklistd" and "service blacklistd onestop" in made.log()
+    assert (made.rc["blacklistd_enable"], made.rc["blacklistd_flags"]) == ("NO", "-v") and not os.path.exists(
+        old.config
+    )
+    known = operator.record()
+    assert (known["daemon"], known["daemon_enable"], known["daemon_flags"]) == ("blocklistd", "NO", "")
+    assert known["pf_enable"] == "NO" and not get_ready()["changed"]
+
+
+def test_one_that_ran_before_this_role_came_is_its_owners(made, monkeypatch, remote):
+    upgraded(made, monkeypatch, daemon_enable="YES")
+    with pytest.raises(Refused, match="sysrc -x blacklistd_enable"):
+        get_ready()
+
+
+def test_the_undo_after_an_upgrade_takes_the_daemon_of_the_record_back(made, monkeypatch):
+    made.file("pf.conf", pf.with_block("pass all\n", 0, pf.marked(GIVEN["pf_conf"])))
+    upgraded(made, monkeypatch)
+    assert undoing.undo(False)["changed"] and "service blacklistd onestop" in made.log()
+    assert (made.rc["blacklistd_enable"], made.rc["blacklistd_flags"]) == (
+        "NO",
+        "-v",
+    ) and "blocklistd_enable" not in made.rc
+
+
 @pytest.mark.parametrize("more, left", [("", False), ("pass in\n", True)])
 def test_a_pf_conf_that_the_role_made_goes_unless_somebody_wrote_into_it(made, more, left):
     made.file("pf.conf", "# %s, because\n" % daemons.MARK + GIVEN["pf_conf"] + more)

@@ -31,7 +31,9 @@ from ansible.module_utils.sokuhai.host import Refused, answer, read
 
 def ready(p, check_mode):
     """Return the module's answer. p: its options. Raises Refused."""
-    daemon = blocklist_daemon.find()
+    known = blocklist_operator.record()
+    former = blocklist_daemon.former(known)
+    daemon = blocklist_daemon.find(former)
     now = blocklist_operator.operator(p["allow"])
     pf = Pf()
     daemon.refuse_unseen(pf.conf)
@@ -41,6 +43,10 @@ def ready(p, check_mode):
             "blocklist_replace_config: %s was written by somebody else; set blocklist_replace_config: true to replace it (a copy stays beside it)"
             % daemon.config
         )
+    if former:
+        changed = True
+        if not check_mode:
+            blocklist_operator.remember(known, **blocklist_daemon.leave(former, known))
     pf.loaded(load=not check_mode)
     own = pf.find_own_anchor(read(pf.conf), daemon.name)
     if own and not p["own_anchor"]:

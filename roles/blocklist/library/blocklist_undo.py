@@ -38,10 +38,10 @@ UNKNOWN = {"pf_enable": "YES", "pf_was_on": True, "pf_conf": True, "daemon_enabl
 def undo(check_mode):
     """Return the module's answer. Raises Refused."""
     before, pf = blocklist_operator.record(), Pf()
-    # a base system may have lost it since
-    name = (before or {}).get("daemon") or blocklist_daemon.NAMES[0]
+    # a base system may have lost it since, or have it under another name
     installed = blocklist_daemon.installed()
-    daemon = installed or blocklist_daemon.Daemon(name)
+    name = (before or {}).get("daemon") or (installed.name if installed else blocklist_daemon.NAMES[0])
+    daemon = installed if installed and installed.name == name else blocklist_daemon.Daemon(name)
     text = read(pf.conf)
     ours = text is not None and place_of(text) is not None
     if before is None and not ours and not os.path.exists(blocklist_pf.ANCHOR_FILE):
@@ -59,7 +59,7 @@ def undo(check_mode):
     sshd = Sshd(False)
     if sshd.old is not None and (sshd.new != sshd.old or sshd.is_stale()):
         sshd.put()
-    put_daemon_back(daemon, before, installed is not None)
+    put_daemon_back(daemon, before, os.access(daemon.program, os.X_OK))
     loaded = pf.loaded()
     if loaded and os.access(daemon.helper, os.X_OK):
         run([daemon.helper, "flush", daemon.name])

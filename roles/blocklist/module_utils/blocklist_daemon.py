@@ -37,14 +37,17 @@ def installed():
     return None
 
 
-def find():
-    """Return the Daemon of this host. Raises Refused where there is none, or where it is set up in a way that this role is not for."""
+def find(former=None):
+    """Return the Daemon of this host. Raises Refused where there is none, or where it is set up in a way that this role is not for.
+
+    former: the Daemon of former().
+    """
     daemon = installed()
     if daemon is None:
         raise Refused(
             "sokuhai_blocklist: this base system has neither blocklistd nor blacklistd (built WITHOUT_BLOCKLIST?); set sokuhai_blocklist: false"
         )
-    others = rc.read([name + "_enable" for name in NAMES if name != daemon.name])
+    others = rc.read([name + "_enable" for name in NAMES if name not in (daemon.name, former and former.name)])
     for key in sorted(key for key, value in others.items() if rc.yes(value)):
         raise Refused(
             "sokuhai_blocklist: %s sets %s = %s, and that daemon is called %s on this release; move its settings and remove the line (sysrc -x %s)"
@@ -57,6 +60,27 @@ def find():
             % (ipfw, daemon.name)
         )
     return daemon
+
+
+def former(known):
+    """Return the Daemon that this role set up under a name which this release has no longer, or None. known: the record, None without one.
+
+    One that ran before this role came is its owner's, settings and all.
+    """
+    name, now = (known or {}).get("daemon"), installed()
+    renamed = name and now and name != now.name and not rc.yes(known["daemon_enable"])
+    return Daemon(name) if renamed else None
+
+
+def leave(daemon, known):
+    """Take away what this role made of *daemon*, which has another name by now. Return what the record is to say instead (dict)."""
+    host.service(daemon.name, "onestop")
+    rc.apply(rc.compare({daemon.enable: known["daemon_enable"], daemon.flags: known["daemon_flags"]}))
+    if MARK in (host.read(daemon.config) or ""):
+        host.remove(daemon.config)
+    now = installed()
+    said = rc.read([now.enable, now.flags])
+    return {"daemon": now.name, "daemon_enable": said.get(now.enable, "NO"), "daemon_flags": said.get(now.flags, "")}
 
 
 def is_foreign(text):
