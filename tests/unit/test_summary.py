@@ -8,18 +8,26 @@ import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILTER = """
-import os, pathlib
-with open(pathlib.Path(__file__).with_name("loaded"), "a") as log:
-    log.write(f"{os.getpid()}\\n")
+import gc, os, pathlib
+
+def note(name, words):
+    with open(pathlib.Path(__file__).with_name(name), "a") as log:
+        log.write(f"{words}\\n")
+
+note("loaded", os.getpid())
 
 class FilterModule:
     def filters(self):
-        return {"same": lambda value: value}
+        return {"same": self.same}
+
+    def same(self, value):
+        note("rounds", (gc.get_threshold()[0], gc.get_freeze_count() > 1000))
+        return value
 """
 TASK = "ansible.builtin.debug: {msg: \"{{ 'a' | same }}\"}"
 
 
-def test_a_filter_is_loaded_once_and_not_by_the_process_of_each_task(tmp_path):
+def test_a_filter_is_loaded_once_and_garbage_seldom_looked_for_by_the_process_of_each_task(tmp_path):
     for role in ("one", "two"):
         for folder, name, text in (("filter_plugins", f"{role}.py", FILTER), ("tasks", "main.yml", f"- {TASK}\n")):
             (tmp_path / "roles" / role / folder).mkdir(parents=True)
@@ -40,3 +48,5 @@ def test_a_filter_is_loaded_once_and_not_by_the_process_of_each_task(tmp_path):
     for role in ("one", "two"):
         loaded = (tmp_path / "roles" / role / "filter_plugins" / "loaded").read_text().split()
         assert len(loaded) == 1, f"{role}: by {len(loaded)} processes"
+    rounds = [*tmp_path.glob("roles/*/filter_plugins/rounds")]
+    assert rounds and {line for path in rounds for line in path.read_text().splitlines()} == {"(100000, True)"}
