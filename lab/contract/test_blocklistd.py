@@ -217,11 +217,13 @@ def pf(run):
             pytest.skip("this host has no module pf")
         if run("test -e /etc/pf.conf").rc == 0:
             pytest.skip("this host has a pf.conf that is not in use")
-        assert run("printf 'set skip on lo0\\n' | pfctl -q -f - && pfctl -q -e").rc == 0
+        # FreeBSD 14's helper goes by the file
+        rules = "printf 'set skip on lo0\\n' > /etc/pf.conf && pfctl -q -f /etc/pf.conf && pfctl -q -e"
+        assert run(rules).rc == 0
     yield
     run("for a in contract contract/25; do pfctl -q -a $a -F all; done")
     if not enabled:
-        run("pfctl -q -d; pfctl -q -F all")
+        run("pfctl -q -d; pfctl -q -F all; rm -f /etc/pf.conf")
         if not loaded:
             run("kldunload pf")
 
