@@ -103,6 +103,29 @@ def disabled(service):
     return []
 
 
+def jailed(services):
+    """Return {service: [message]} of those of *services* that rc.subr(8) of FreeBSD 15 would start in a jail without a network.
+
+    run_rc_command() makes a jail where NAME_svcj is yes, or svcj_all_enable in its absence, and gives it what NAME_svcj_options names, in rc.conf(5) or in
+    the rc script: that of dns/bind920 has net_basic, that of mail/postfix nothing.
+    """
+    if "svcj" not in (host.read("/etc/rc.subr") or ""):
+        return {}
+    names = [service + end for service in services for end in ("_svcj", "_svcj_options")]
+    said, found = rc.read(["svcj_all_enable", *names]), {}
+    for service in services:
+        name = service + "_svcj" if said.get(service + "_svcj") else "svcj_all_enable"
+        asks = said.get(service + "_svcj_options") or "svcj_options" in (
+            host.read("/usr/local/etc/rc.d/" + service) or ""
+        )
+        if rc.yes(said.get(name)) and not asks:
+            found[service] = [
+                "%s sets %s = %s, and %s would start in a jail without a network, since its rc script asks for none: sysrc %s_svcj=NO"
+                % (rc.place(name), name, said[name], service, service)
+            ]
+    return found
+
+
 def mailer():
     """A program that listens on port 25 at every address, where Postfix is to: its start would fail, or half of the mail would go past it."""
     rows = [line.split() for line in host.run(["sockstat", "-46l", "-P", "tcp", "-p", "25"])[1].splitlines()[1:]]

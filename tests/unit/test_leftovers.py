@@ -123,3 +123,30 @@ def test_a_mail_service_of_ours_is_known_until_it_is_switched_off(monkeypatch, f
     monkeypatch.setattr(os.path, "exists", files.__contains__)
     monkeypatch.setattr(rc, "read", lambda names, _file=None: {"postfix_enable": enabled} if enabled else {})
     assert leftovers.mail("/etc/postfix", CONF) == found
+
+
+SUBR = {"/etc/rc.subr": "_svcj=${svcj_all_enable}"}
+ASKS = {"/usr/local/etc/rc.d/named": 'named_svcj_options=${named_svcj_options:-"net_basic"}'}
+
+
+@pytest.mark.parametrize(
+    "files, set_to, found",
+    [
+        # FreeBSD 14 knows no such jails
+        ({}, {"svcj_all_enable": "YES"}, []),
+        (SUBR, {"svcj_all_enable": "NO"}, []),
+        ({**SUBR, **ASKS}, {"svcj_all_enable": "YES"}, ["postfix"]),
+        ({**SUBR, **ASKS}, {"svcj_all_enable": "YES", "postfix_svcj": "NO"}, []),
+        ({**SUBR, **ASKS}, {"svcj_all_enable": "YES", "postfix_svcj_options": "net_basic"}, []),
+        (SUBR, {"svcj_all_enable": "NO", "named_svcj": "yes"}, ["named"]),
+    ],
+)
+def test_a_service_that_would_come_into_a_jail_without_a_network(monkeypatch, files, set_to, found):
+    files = {**files, "/etc/rc.conf": "".join('%s="%s"\n' % pair for pair in set_to.items())}
+    monkeypatch.setattr(base, "read", files.get)
+    monkeypatch.setattr(os.path, "exists", files.__contains__)
+    monkeypatch.setattr(rc, "read", lambda names, _file=None: {n: v for n, v in set_to.items() if n in names})
+    said = leftovers.jailed(["named", "postfix"])
+    assert list(said) == found
+    for service, (message,) in said.items():
+        assert message.startswith("/etc/rc.conf:") and message.endswith("sysrc %s_svcj=NO" % service)

@@ -111,6 +111,7 @@ def serving():
     """
     directory = host.run(["postconf", "-h", "config_directory"])[1].strip() or "/usr/local/etc/postfix"
     dovecot = foreign_dovecot.config()
+    jailed = leftovers.jailed(["named", "postfix", "dovecot"])
     return {
         "replaced": {
             "bind": foreign_named.refusal(),
@@ -121,9 +122,12 @@ def serving():
         "aliases": foreign.aliases(directory),
         "mail": leftovers.mail(directory, dovecot),
         "leftovers": {
-            "bind": leftovers.named(rc_variables()) + leftovers.disabled("named"),
-            "postfix": leftovers.postfix(directory) + leftovers.mailer() + leftovers.disabled("postfix"),
-            "sasl": leftovers.dovecot(dovecot) + leftovers.disabled("dovecot"),
+            "bind": leftovers.named(rc_variables()) + leftovers.disabled("named") + jailed.get("named", []),
+            "postfix": leftovers.postfix(directory)
+            + leftovers.mailer()
+            + leftovers.disabled("postfix")
+            + jailed.get("postfix", []),
+            "sasl": leftovers.dovecot(dovecot) + leftovers.disabled("dovecot") + jailed.get("dovecot", []),
         },
     }
 
