@@ -48,7 +48,7 @@ def rows(description, running):
     for entry in [*hosts, description["operator"], *internet]:
         for address in entry["addresses"]:
             yield entry["name"], address, entry.get("reverse", entry["name"]), entry["role"]
-    plays = "SMTP clients: any address of the net can be used; internet/zones.yml names some"
+    plays = "SMTP clients: any address of the net can be used; internet/senders.yml names some"
     for own in description["net"]["clients"]["own"]:
         yield "clients", own, "by address", plays
     for where in description["net"].values():

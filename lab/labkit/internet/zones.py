@@ -35,7 +35,8 @@ from .secure import Tls
 from .settings import checked
 
 IN = dns.rdataclass.IN
-DATA = pathlib.Path(__file__).with_name("zones.yml")
+#: The internet, and the zones of those who write to the practice host.
+DATA, SENDERS = (pathlib.Path(__file__).with_name(name) for name in ("zones.yml", "senders.yml"))
 MORE = "more.json"
 LIFETIME = 60 * 86400
 RCODES = {"normal": None, "servfail": 2, "refused": 5}
@@ -235,8 +236,11 @@ class Zone:
 
 
 def described(folder=None):
-    """zones.yml, and in an instance's directory with more.json what that adds: servers, zones, and the mail servers of receivers.py."""
-    data = yaml.load(DATA.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    """zones.yml with senders.yml, and in an instance's directory with more.json what that adds: servers, zones, and the mail servers of receivers.py."""
+    data, senders = (
+        yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) for path in (DATA, SENDERS)
+    )
+    data["zones"] += senders
     path = folder and pathlib.Path(folder) / MORE
     if path and path.exists():
         more = json.loads(path.read_text())
@@ -250,7 +254,7 @@ class Internet:
     """All zones, by name and by the server that answers for them."""
 
     def __init__(self, data=None, keys=None, tls=None):
-        """data: zones.yml's content (default: the file). keys, tls: directories of key files; None makes keys that are forgotten.
+        """data: as described() has it, which is the default. keys, tls: directories of key files; None makes keys that are forgotten.
 
         Raises ValueError when the data names an unknown server or a zone has no zone above it.
         """
@@ -274,7 +278,7 @@ class Internet:
         name = dns.name.from_text(text(entry["name"]))
         server = entry["server"]
         if server not in self.servers:
-            raise ValueError(f"zones.yml: zone {name}: no server {server}")
+            raise ValueError(f"zone {name}: no server {server}")
         signed = entry.get("signed", False)
         ttl = entry.get("ttl", self.data["ttl"])
         zone = Zone(name, server, Key(name, keys) if signed else None, entry.get("behaviour"))
@@ -297,7 +301,7 @@ class Internet:
             else:
                 owner = dns.name.from_text(owner, origin=name)
             if not owner.is_subdomain(name):
-                raise ValueError(f"zones.yml: zone {name}: {owner} is not in it")
+                raise ValueError(f"zone {name}: {owner} is not in it")
             rdata = dns.rdata.from_text(IN, rdtype, rest, origin=name, relativize=False)
             found.setdefault((owner, rdtype), (own, []))[1].append(rdata)
         if signed:
@@ -314,7 +318,7 @@ class Internet:
                 continue
             parent = next((self.zones[s] for s in suffixes(zone.wire)[1:] if s in self.zones), None)
             if parent is None:
-                raise ValueError(f"zones.yml: {zone.name} has no zone above it")
+                raise ValueError(f"zone {zone.name} has no zone above it")
             ns = zone.nodes[zone.wire][int(NS)]
             parent.add(RRset(zone.name, NS, ns.ttl, ns.rdatas))
             if zone.key and parent.key:

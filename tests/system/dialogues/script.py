@@ -7,7 +7,7 @@ Pure but for reading the rows: the unit tests hold every row to the schema below
     profiles      [article, current] unless said
     phase         the state of the lab it is played in, see PHASES (default normal)
     client        source address
-    name          the client's reverse name in zones.yml, or unknown; verified: false when the name does not lead back
+    name          the client's reverse name in senders.yml, or unknown; verified: false when the name does not lead back
     clients       instead of both: {address: name}; the row is played from each, with -1, -2, … behind its id
     port, tls     25; none, starttls or wrapped
     helo          the name (default: the client's); null sends none; greet: helo says HELO instead of EHLO

@@ -20,7 +20,7 @@ WIRES = {
     "465-v4": (465, 4, "wrapped"),
     "465-v6": (465, 6, "wrapped"),
 }
-#: {kind: (IPv4, IPv6, name)} of clients; zones.yml and countries.txt say what they are.
+#: {kind: (IPv4, IPv6, name)} of clients; senders.yml and countries.txt say what they are.
 CLIENTS = {
     "server": ("203.0.113.20", "2001:db8:2::20", "mail.sender.test"),
     "dynamic-eased": ("203.0.113.62", "2001:db8:2::62", "203-0-113-62.adsl.dynamic.test"),
