@@ -154,6 +154,14 @@ def test_both_readmes_give_the_same_commands():
     assert commands("README.md") == commands("README.ja.md")
 
 
+def test_the_roles_that_one_tag_runs_together_say_so_with_all_of_their_tags():
+    tasks = yaml.safe_load((ROOT / "playbooks/tasks/mail.yml").read_text())
+    together = {task["ansible.builtin.import_role"]["name"]: task["tags"] for task in tasks if len(task["tags"]) > 1}
+    for role, tags_ in together.items():
+        (row,) = re.findall(r"^\| tags \| (.*) \|$", (ROOT / "roles" / role / "README.md").read_text(), re.MULTILINE)
+        assert set(tags_) <= set(re.findall(r"`(\w+)`", row)), role
+
+
 def test_both_readmes_list_the_same_roles_in_one_order():
     english, japanese = (
         re.findall(r"roles/(\w+)/README", (ROOT / f"README{end}.md").read_text()) for end in ("", ".ja")
