@@ -2,24 +2,8 @@
 
 import re
 
-NAMES = [
-    "cputime",
-    "filesize",
-    "datasize",
-    "stacksize",
-    "coredumpsize",
-    "memoryuse",
-    "memorylocked",
-    "maxprocesses",
-    "openfiles",
-    "sbsize",
-    "vmemoryuse",
-    "pseudo-terminals",
-    "swapuse",
-    "kqueues",
-    "umtxp",
-    "pipebuf",
-]
+from test_limits import NAMES
+
 ROW = re.compile(r" *(\d+) (\S+) +(\S+) +(infinity|\d+(?: [KMGT]?B)?|\d+ sec) +(infinity|\d+(?: [KMGT]?B)?|\d+ sec) *")
 
 
