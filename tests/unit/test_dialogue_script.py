@@ -1,5 +1,6 @@
 """The rows of the SMTP dialogues and their judge: what the system test will play must say something, about every item there is."""
 
+import functools
 import ipaddress
 import json
 import pathlib
@@ -72,13 +73,14 @@ def test_a_row_that_says_nothing_is_no_row(changes, problem):
     assert problem in "\n".join(script.schema_problems(row(**changes)))
 
 
-INTERNET = zones.Internet()
+# when the first test asks, for every worker collects this file
+internet = functools.cache(zones.Internet)
 
 
 def lookup(name, rdtype):
     """The data of a name in the simulated internet as a list of texts."""
     wire, rdtype = name.to_wire().lower(), dns.rdatatype.from_text(rdtype)
-    found = INTERNET.deepest(wire, rdtype).nodes.get(wire, {}).get(int(rdtype))
+    found = internet().deepest(wire, rdtype).nodes.get(wire, {}).get(int(rdtype))
     return [] if found is None else [rdata.to_text().rstrip(".") for rdata in found.rdatas]
 
 

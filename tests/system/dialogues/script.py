@@ -112,7 +112,7 @@ def load(folder=FOLDER / "rows"):
     """All rows, defaults filled in, rows with several clients taken apart. Raises ValueError when a row breaks the schema."""
     rows = []
     for path in sorted(pathlib.Path(folder).glob("*.yml")):
-        for row in yaml.safe_load(path.read_text()):
+        for row in yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             row = {**DEFAULTS, **row}
             problems = schema_problems(row)
             if problems:
