@@ -1,7 +1,7 @@
 """A full file system: the play fails saying so, the daemons run on with what they had, and the next run ends as usual."""
 
 import pytest
-from practice import changed
+from practice import applied_book, changed, play_book
 
 # a small file system of its own over the daemon's folder, filled to the last block
 FILL = """
@@ -16,28 +16,28 @@ rm -rf /tmp/keep
 
 
 @pytest.mark.parametrize(
-    "tag, folder, variables, question",
+    "book, folder, variables, question",
     [
         (
-            "postfix",
+            "mail_only.yml",
             "/usr/local/etc/postfix",
             {"postfix_main_cf": [{"name": "smtpd_banner", "value": "$myhostname ESMTP new"}]},
             ["/usr/local/sbin/postconf", "-h", "smtpd_banner"],
         ),
         (
-            "bind",
+            "bind_only.yml",
             "/usr/local/etc/namedb",
             {"bind_recursive_clients": 15000},
             ["dig", "+short", "@127.0.0.1", "d0001.test", "MX"],
         ),
     ],
 )
-def test_full_file_system(lab, tag, folder, variables, question):
+def test_full_file_system(lab, book, folder, variables, question):
     before, answer = lab.fingerprint(), lab.sh(*question).stdout
     processes = lab.processes()
     lab.sh("sh", "-c", FILL.format(folder=folder))
     try:
-        result = lab.play("site.yml", "--tags", tag, variables=variables)
+        result = play_book(book, lab, **variables)
         assert result.returncode != 0
         assert "No space left on device" in result.stdout, result.stdout[-3000:]
         assert "Traceback" not in result.stdout, result.stdout[-3000:]
@@ -45,6 +45,6 @@ def test_full_file_system(lab, tag, folder, variables, question):
         assert lab.processes() == processes
     finally:
         lab.sh("umount", folder)
-    healed = lab.applied("site.yml", "--tags", tag)
+    healed = applied_book(book, lab)
     assert lab.fingerprint() == before
     assert changed(healed) == 0
