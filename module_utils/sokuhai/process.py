@@ -56,8 +56,8 @@ class Process:
         """Return the path of the newest of *files* and *program* that surely came after this process began, or None.
 
         The time of a file is that of its last writing, of a program that of its change of status, since a package keeps the build's time of writing. A
-        file that is not there, or is from the future (a clock that was set), tells nothing; nor does a change of status that may be no new program: see
-        _same().
+        file that is not there, or is from the future (a clock that was set), tells nothing; nor does a change of status that is no new program: see
+        _replaced().
         """
         return self._newest(files, program, lambda when: when > self.since[1])
 
@@ -74,26 +74,31 @@ class Process:
         """Return whether this process is the one of *before*, what identity(path) or None gave before *path* was replaced, and the file is another."""
         return before is not None and before[0] == self.pid and before != self.identity(path)
 
-    def _same(self, path, counts):
-        """Return whether this process runs *path* as it is, although its time of change counts().
+    def _replaced(self, path, when, counts):
+        """Return whether the program *path*, whose status changed at *when* (s since 1970), is another than the one that this process runs.
 
         On UFS with soft updates the time of change of a file that reached the disk before it was renamed into its place moves once more, 62 s after
-        (seen on 15.0; handle_workitem_remove() of sys/ufs/ffs/ffs_softdep.c): a daemon that began in between looks older than its own program. A program
-        is found by fstat(1), a script, whose text is its interpreter's, by when pkg(8) installed its package.
+        (seen on 15.0; handle_workitem_remove() of sys/ufs/ffs/ffs_softdep.c): a daemon that began in between looks older than its own program. So it is
+        asked which file it runs; of a script, whose text is its interpreter's, when pkg(8) installed its package.
         """
-        if self.executes(path):
-            return True
-        if counts(os.stat(path).st_mtime):
+        if when < self.since[0]:
             return False
+        with open(path, "rb") as file:
+            script = file.read(2) == b"#!"
+        if not script:
+            text = self.text()
+            return counts(when) if text is None else text != os.stat(path).st_ino
+        if not counts(when) or counts(os.stat(path).st_mtime):
+            return counts(when)
         installed = pkg.installed_at(path)
         # what began within that second is judged by the time of change
-        return installed is not None and not counts(installed + 1)
+        return installed is None or counts(installed + 1)
 
-    def executes(self, path):
-        """Return whether this process runs the very file *path*, by fstat(1); False for a script."""
+    def text(self):
+        """Return the inode (int) of the file that this process runs, by fstat(1), or None."""
         out = host.run(["fstat", "-p", str(self.pid)])[1]
         found = re.search(r"\s%d\s+text\s+\S+\s+(\d+)\s" % self.pid, out)
-        return bool(found) and int(found[1]) == os.stat(path).st_ino
+        return int(found[1]) if found else None
 
     def _newest(self, files, program, counts):
         """Return the path of the newest file whose time counts(), or None."""
@@ -104,7 +109,8 @@ class Process:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             when = there.st_ctime if path == program else there.st_mtime
-            if counts(when) and when <= time.time() and not (path == program and self._same(path, counts)):
+            newer = self._replaced(path, when, counts) if path == program else counts(when)
+            if newer and when <= time.time():
                 found.append((when, path))
         return max(found)[1] if found else None
 

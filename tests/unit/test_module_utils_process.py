@@ -95,11 +95,13 @@ def test_a_program_whose_change_of_status_came_late_is_the_one_that_runs(tmp_pat
         f"root     dovecot        7 text /        {number} -rwxr-xr-x  119848  r\n"
         f"root     dovecot        7   wd /        160705 drwxr-xr-x    1024  r\n"
     )
-    said = {"fstat": (0, printed, ""), "pkg": (1, "was not found in the database\n", "")}
-    monkeypatch.setattr(host, "run", lambda argv: said[argv[0]])
-    began = time.time() - 60
-    assert one((began, began)).older_than(program=path) == (path if older else None)
-    assert one((began, began)).perhaps_older_than(program=path) == (path if older else None)
+    monkeypatch.setattr(host, "run", lambda argv: (0, printed, "") if argv == ["fstat", "-p", "7"] else (127, "", ""))
+    # the second: ps(1) took long to answer, and the clocks cannot tell
+    for since in ((time.time() - 60, time.time() - 60), (time.time() - 60, time.time() + 60)):
+        assert one(since).older_than(program=path) == (path if older else None)
+        assert one(since).perhaps_older_than(program=path) == (path if older else None)
+    began = time.time() + 60
+    assert one((began, began)).older_than(program=path) is None
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,9 @@ def test_a_script_whose_change_of_status_came_late_is_as_old_as_its_package(
     tmp_path, monkeypatch, installed, written, older
 ):
     now = time.time()
-    path = at(tmp_path / "postgrey", now + written)
+    (tmp_path / "postgrey").write_text("#!/usr/local/bin/perl\n")
+    path = str(tmp_path / "postgrey")
+    os.utime(path, (now + written, now + written))
     began = int(now) - 60 + 0.5
 
     def run(argv, *_rest):
