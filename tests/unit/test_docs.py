@@ -145,6 +145,21 @@ def test_the_example_inventory_is_read_by_ansible_and_holds_one_host():
     )
 
 
+def test_every_function_named_in_a_text_is_in_the_file_that_it_names():
+    files = [*ROOT.glob("module_utils/**/*.py"), *ROOT.glob("filter_plugins/*.py"), *ROOT.glob("roles/**/*.py")]
+    named = re.findall(r"`(\w+)(?:\(\))?` of `([\w/]+\.py)`", (ROOT / "docs/releases.md").read_text())
+    gone = [
+        (name, file)
+        for name, file in named
+        if not any(
+            re.search(rf"^ *(?:def|class) {name}\b", path.read_text(), re.MULTILINE)
+            for path in files
+            if str(path).endswith("/" + file)
+        )
+    ]
+    assert len(named) > 15 and gone == []
+
+
 def test_both_readmes_give_the_same_commands():
     def commands(name):
         return [
