@@ -455,9 +455,16 @@ def test_a_daemon_that_has_another_name_since_an_upgrade_is_left_for_the_one_of_
 
 
 def test_one_that_ran_before_this_role_came_is_its_owners(made, monkeypatch, remote):
-    upgraded(made, monkeypatch, daemon_enable="YES")
+    old = upgraded(made, monkeypatch, daemon_enable="YES")
+    made.file("blacklistd.conf.previous", "their own\n")
     with pytest.raises(Refused, match="sysrc -x blacklistd_enable"):
         get_ready()
+    # moved by its owner, it is the daemon of today that the undo is to leave on
+    made.rc["blocklistd_enable"] = made.rc.pop("blacklistd_enable")
+    assert get_ready()["changed"] and "blacklistd_enable" not in made.rc and "onestop" not in "".join(made.log())
+    known = operator.record()
+    assert (known["daemon"], known["daemon_enable"]) == ("blocklistd", "YES") and not get_ready()["changed"]
+    assert (made.path / "blacklistd.conf").read_text() == "their own\n" and not os.path.exists(old.config + ".previous")
 
 
 def test_the_undo_after_an_upgrade_takes_the_daemon_of_the_record_back(made, monkeypatch):

@@ -57,7 +57,7 @@ SETTINGS = "/usr/local/etc/sokuhai-blocklist.json"
 class Blocklist:
     def __init__(self, module):
         self.p, self.check_mode = module.params, module.check_mode
-        self.daemon, self.pf = blocklist_daemon.find(blocklist_daemon.former(blocklist_operator.record())), Pf()
+        self.daemon, self.pf = blocklist_daemon.find(blocklist_operator.record()), Pf()
         self.diff, self.findings = [], []
 
     @property

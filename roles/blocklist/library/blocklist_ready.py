@@ -32,8 +32,7 @@ from ansible.module_utils.sokuhai.host import Refused, answer, read
 def ready(p, check_mode):
     """Return the module's answer. p: its options. Raises Refused."""
     known = blocklist_operator.record()
-    former = blocklist_daemon.former(known)
-    daemon = blocklist_daemon.find(former)
+    daemon, former = blocklist_daemon.find(known), blocklist_daemon.former(known)
     now = blocklist_operator.operator(p["allow"])
     pf = Pf()
     daemon.refuse_unseen(pf.conf)

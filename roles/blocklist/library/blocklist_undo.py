@@ -70,7 +70,7 @@ def undo(check_mode):
     if loaded:
         put_rules_back(pf, before, ours)
     rc.apply(rc.compare({"pf_enable": before["pf_enable"]}))
-    remove(blocklist_pf.ANCHOR_FILE, daemon.config + ".previous", pf.conf + ".previous", blocklist_operator.RECORD)
+    remove(blocklist_pf.ANCHOR_FILE, pf.conf + ".previous", blocklist_operator.RECORD)
     blocklist_change.forget()
     # what is in it is another role's
     with contextlib.suppress(OSError):
@@ -89,9 +89,7 @@ def put_daemon_back(daemon, before, installed):
     if not ran and daemon.process():
         host.service(daemon.name, "onestop")
     rc.apply(rc.compare({daemon.enable: before["daemon_enable"], daemon.flags: before["daemon_flags"]}))
-    previous = read(daemon.config + ".previous")
-    if previous is not None and MARK in (read(daemon.config) or ""):
-        write(daemon.config, previous, 0o644)
+    daemon.restore()
     if ran and installed:
         host.service(daemon.name, "restart")
 

@@ -37,17 +37,18 @@ def installed():
     return None
 
 
-def find(former=None):
+def find(known=None):
     """Return the Daemon of this host. Raises Refused where there is none, or where it is set up in a way that this role is not for.
 
-    former: the Daemon of former().
+    known: the record, None without one.
     """
     daemon = installed()
     if daemon is None:
         raise Refused(
             "sokuhai_blocklist: this base system has neither blocklistd nor blacklistd (built WITHOUT_BLOCKLIST?); set sokuhai_blocklist: false"
         )
-    others = rc.read([name + "_enable" for name in NAMES if name not in (daemon.name, former and former.name)])
+    own = known.get("daemon") if is_ours(known) else None
+    others = rc.read([name + "_enable" for name in NAMES if name not in (daemon.name, own)])
     for key in sorted(key for key, value in others.items() if rc.yes(value)):
         raise Refused(
             "sokuhai_blocklist: %s sets %s = %s, and that daemon is called %s on this release; move its settings and remove the line (sysrc -x %s)"
@@ -62,20 +63,26 @@ def find(former=None):
     return daemon
 
 
-def former(known):
-    """Return the Daemon that this role set up under a name which this release has no longer, or None. known: the record, None without one.
+def is_ours(known):
+    """Return whether nobody ran the daemon before this role came; else it is its owner's, settings and all. known: the record, None without one."""
+    return known is not None and not rc.yes(known["daemon_enable"])
 
-    One that ran before this role came is its owner's, settings and all.
-    """
+
+def former(known):
+    """Return the Daemon of the record under the name that it had on an earlier release, or None. known: the record, None without one."""
     name, now = (known or {}).get("daemon"), installed()
-    renamed = name and now and name != now.name and not rc.yes(known["daemon_enable"])
-    return Daemon(name) if renamed else None
+    return Daemon(name) if name and now and name != now.name else None
 
 
 def leave(daemon, known):
-    """Take away what this role made of *daemon*, which has another name by now. Return what the record is to say instead (dict)."""
-    host.service(daemon.name, "onestop")
-    rc.apply(rc.compare({daemon.enable: known["daemon_enable"], daemon.flags: known["daemon_flags"]}))
+    """Take away what this role made of *daemon*, which has another name by now. Return what the record is to say instead (dict).
+
+    What its owner set of it is gone from rc.conf(5) by now: find() asks for that.
+    """
+    if is_ours(known):
+        host.service(daemon.name, "onestop")
+        rc.apply(rc.compare({daemon.enable: known["daemon_enable"], daemon.flags: known["daemon_flags"]}))
+    daemon.restore()
     if MARK in (host.read(daemon.config) or ""):
         host.remove(daemon.config)
     now = installed()
@@ -121,6 +128,13 @@ class Daemon:
                 "sokuhai_blocklist: pf's rules are in %s (pf_rules of rc.conf), and %s of this release takes pf only where there is %s: ln -s %s %s"
                 % (rules, self.helper, PF_CONF, rules, PF_CONF)
             )
+
+    def restore(self):
+        """Put the configuration back that was there before this role's and lies beside it since."""
+        previous = host.read(self.config + ".previous")
+        if previous is not None and MARK in (host.read(self.config) or ""):
+            host.write(self.config, previous, 0o644)
+        host.remove(self.config + ".previous")
 
     def process(self):
         """Return the daemon's Process, or None. It writes its pid file once, when it starts."""
