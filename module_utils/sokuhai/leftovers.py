@@ -106,22 +106,23 @@ def disabled(service):
 def jailed(services):
     """Return {service: [message]} of those of *services* that rc.subr(8) of FreeBSD 15 would start in a jail without a network.
 
-    run_rc_command() makes a jail where NAME_svcj is yes, or svcj_all_enable in its absence, and gives it what NAME_svcj_options names, in rc.conf(5) or in
-    the rc script: that of dns/bind920 has net_basic, that of mail/postfix nothing.
+    run_rc_command() makes a jail where NAME_svcj is yes, and gives it what NAME_svcj_options names, in rc.conf(5) or in the rc script: that of dns/bind920
+    has net_basic, that of mail/postfix nothing. svcj_all_enable, which rc.conf(5) has for all services, puts none into a jail by itself (15.0 to main of
+    2026): it is read into a variable that nothing asks, and checkyesno says that NAME_svcj is not set properly.
     """
     if "svcj" not in (host.read("/etc/rc.subr") or ""):
         return {}
     names = [service + end for service in services for end in ("_svcj", "_svcj_options")]
-    said, found = rc.read(["svcj_all_enable", *names]), {}
+    said, found = rc.read(names), {}
     for service in services:
-        name = service + "_svcj" if said.get(service + "_svcj") else "svcj_all_enable"
+        name = service + "_svcj"
         asks = said.get(service + "_svcj_options") or "svcj_options" in (
             host.read("/usr/local/etc/rc.d/" + service) or ""
         )
         if rc.yes(said.get(name)) and not asks:
             found[service] = [
-                "%s sets %s = %s, and %s would start in a jail without a network, since its rc script asks for none: sysrc %s_svcj=NO"
-                % (rc.place(name), name, said[name], service, service)
+                "%s sets %s = %s, and %s would start in a jail without a network, since its rc script asks for none: sysrc %s=NO"
+                % (rc.place(name), name, said[name], service, name)
             ]
     return found
 

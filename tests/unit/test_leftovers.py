@@ -133,12 +133,13 @@ ASKS = {"/usr/local/etc/rc.d/named": 'named_svcj_options=${named_svcj_options:-"
     "files, set_to, found",
     [
         # FreeBSD 14 knows no such jails
-        ({}, {"svcj_all_enable": "YES"}, []),
-        (SUBR, {"svcj_all_enable": "NO"}, []),
-        ({**SUBR, **ASKS}, {"svcj_all_enable": "YES"}, ["postfix"]),
-        ({**SUBR, **ASKS}, {"svcj_all_enable": "YES", "postfix_svcj": "NO"}, []),
-        ({**SUBR, **ASKS}, {"svcj_all_enable": "YES", "postfix_svcj_options": "net_basic"}, []),
-        (SUBR, {"svcj_all_enable": "NO", "named_svcj": "yes"}, ["named"]),
+        ({}, {"named_svcj": "YES"}, []),
+        # of which nothing asks, by itself
+        (SUBR, {"svcj_all_enable": "YES"}, []),
+        ({**SUBR, **ASKS}, {"named_svcj": "YES", "postfix_svcj": "YES"}, ["postfix"]),
+        (SUBR, {"postfix_svcj": "NO"}, []),
+        (SUBR, {"postfix_svcj": "YES", "postfix_svcj_options": "net_basic"}, []),
+        (SUBR, {"named_svcj": "yes"}, ["named"]),
     ],
 )
 def test_a_service_that_would_come_into_a_jail_without_a_network(monkeypatch, files, set_to, found):

@@ -157,7 +157,7 @@ def test_modules_and_filters_say_what_they_take():
 
 @pytest.mark.parametrize("script", sorted(ROOT.glob("roles/*/templates/**/rc.d/*")), ids=lambda path: path.stem)
 def test_no_rc_script_lets_its_service_be_put_into_a_jail_of_its_own(script):
-    """rc.subr of FreeBSD 15 does so with svcj_all_enable: from there the sampler sees no other process, and a kernel's trial cannot reboot."""
+    """rc.conf(5) of FreeBSD 15 has svcj_all_enable for that: from there the sampler sees no other process, and a kernel's trial cannot reboot."""
     text = script.read_text()
     name = re.search(r'^name="?(\w+)', text, re.M)[1]
     rest = text.partition("\nload_rc_config ")[2]
