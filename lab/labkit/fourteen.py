@@ -88,7 +88,7 @@ def lay(root, again=False):
         path = pathlib.Path(resolve_in(root, relative))
         older(path, (("blocklist", "blacklist"),), again=True)
         if path.exists():
-            os.rename(path, str(path).replace("blocklist", "blacklist"))
+            os.rename(path, path.with_name(path.name.replace("blocklist", "blacklist")))
     for relative in HEADERS:
         header = pathlib.Path(resolve_in(root, relative))
         if header.exists():

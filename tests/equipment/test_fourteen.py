@@ -19,11 +19,13 @@ def fourteen(monkeypatch):
 @pytest.fixture
 def root(tmp_path):
     """A host's root with what is laid over it, less what needs a daemon's version."""
-    shutil.copytree(ROOT, tmp_path / "root", symlinks=True)
-    shutil.copytree(ROOT.parent / "src", tmp_path / "root/usr/src")
-    (tmp_path / "root/usr/include").mkdir()
-    (tmp_path / "root/usr/include/osreldate.h").write_text("#define __FreeBSD_version 1500068\n")
-    return tmp_path / "root"
+    # by whatever name the practice host goes
+    root = tmp_path / "test-blocklist"
+    shutil.copytree(ROOT, root, symlinks=True)
+    shutil.copytree(ROOT.parent / "src", root / "usr/src")
+    (root / "usr/include").mkdir()
+    (root / "usr/include/osreldate.h").write_text("#define __FreeBSD_version 1500068\n")
+    return root
 
 
 def test_nothing_of_the_other_release_is_left(fourteen, root):
