@@ -191,9 +191,10 @@ class Service:
             for unit in running:
                 self.stop(unit)
             rc.apply(changes)
-            host.remove(*paths[:-1])
+            last = self.declared()[-1][0]
+            host.remove(*(path for path in paths if path != last))
             self.clear()
-            host.remove(*paths[-1:])
+            host.remove(*(path for path in paths if path == last))
         return {
             "changed": bool(paths or changes or running),
             "findings": [finding("service %s" % unit.title, unit.title, "not running", "running") for unit in running],

@@ -81,6 +81,18 @@ def test_what_is_left_of_it_is_ended_where_a_killed_run_has_removed_the_script(s
     assert signer.told == ["onestop"]
 
 
+@pytest.mark.parametrize("script", [True, False])
+def test_nothing_is_left_beside_the_keys_also_where_the_script_is_gone(signer, tmp_path, script):
+    conf = tmp_path / "etc" / "rspamd.conf"
+    conf.parent.mkdir()
+    files = [conf, *([tmp_path / "script"] if script else [])]
+    for path in files:
+        path.write_text("# %s\n" % signer.MARK)
+    signer.p["files"] = {str(conf): "", str(tmp_path / "script"): ""}
+    signer.absent(False)
+    assert not conf.parent.exists() and not (tmp_path / "script").exists()
+
+
 def test_looking_ends_nothing(signer):
     answer = signer.absent(True)
     assert (
