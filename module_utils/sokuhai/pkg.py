@@ -10,6 +10,7 @@ import shutil
 
 from ansible.module_utils.sokuhai import host
 from ansible.module_utils.sokuhai.findings import finding
+from ansible.module_utils.sokuhai.repositories import trouble
 
 _FIELDS = ("name", "version", "origin", "repository", "locked", "installed")
 
@@ -112,20 +113,9 @@ def catalogues():
     return here, lost, "Invalid signature, removing" in err
 
 
-def trouble(repositories):
-    """Return what is wrong with the repositories, as catalogues() has them: the end of a message, or ""."""
-    _here, lost, unsigned = repositories
-    if not lost:
-        return "; pkg update: a repository's signature is not valid" if unsigned else ""
-    return (
-        "; out of reach: %s, enabled in pkg's configuration (pkg -vv). A repository that this host is not to have is disabled by `%s: { enabled: no }` "
-        "in /usr/local/etc/pkg/repos/FreeBSD.conf" % (", ".join(lost), lost[0])
-    )
-
-
 def update():
     """Fetch the catalogues, and return trouble() of them."""
-    return trouble(catalogues())
+    return trouble(*catalogues()[1:])
 
 
 def unavailable(names):
@@ -154,7 +144,7 @@ def install(names, replace=False):
     if not names:
         return
     repositories = catalogues()
-    wrong = trouble(repositories)
+    wrong = trouble(*repositories[1:])
 
     def pkg_install(options):
         status, out, err = host.run(["pkg", "install", options, *names], None, {**host.ENV, "ASSUME_ALWAYS_YES": "yes"})

@@ -2,7 +2,12 @@
 """What preflight refuses of a host, as pure functions."""
 
 import json
+import pathlib
 import re
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "module_utils"))
+from sokuhai.repositories import trouble
 
 
 def preflight_installs(declared):
@@ -105,13 +110,9 @@ def _checks(probe, wanted):
 
 
 def _unavailable(packages=(), lost=(), unsigned=False):
-    why = "; pkg update: a repository's signature is not valid" if unsigned else ""
-    if lost:
-        why = (
-            f"; out of reach: {', '.join(lost)}, enabled in pkg's configuration (pkg -vv). A repository that this host is not to have is disabled by "
-            f"`{lost[0]}: {{ enabled: no }}` in /usr/local/etc/pkg/repos/FreeBSD.conf"
-        )
-    return f"packages: no repository that answers has {', '.join(packages)}{why}; nothing was changed"
+    return (
+        f"packages: no repository that answers has {', '.join(packages)}{trouble(lost, unsigned)}; nothing was changed"
+    )
 
 
 def _loopback(address, bound):
