@@ -32,7 +32,8 @@ def listening(host):
         if len(fields) < 6 or fields[4][:3] not in ("tcp", "udp"):
             continue
         address, _, port = fields[5].rpartition(":")
-        if port.isdigit():
+        # a socket that no process has at this moment is ??'s, with ?? for its pid (displaysock() of sockstat's main.c)
+        if port.isdigit() and fields[2].isdigit():
             sockets.append(Socket(fields[0], fields[1], int(fields[2]), fields[4], address.split("%")[0], int(port)))
     return sockets
 

@@ -21,3 +21,15 @@ def test_what_master_cf_sets_to_nothing_is_not_the_line_after_it():
         "smtpd_relay_restrictions": "permit_sasl_authenticated, reject",
         "syslog_name": "postfix/587",
     }
+
+
+SOCKETS = """\
+USER     COMMAND    PID   FD  PROTO  LOCAL ADDRESS         FOREIGN ADDRESS
+??       ??         ??    ??  tcp4   127.0.0.1:10027       *:*
+postgrey perl       9521  5   tcp4   127.0.0.1:10027       *:*
+"""
+
+
+def test_a_socket_of_no_process_is_left_out():
+    host = types.SimpleNamespace(run=lambda *words: types.SimpleNamespace(rc=0, stdout=SOCKETS, stderr=""))
+    assert [(one.pid, one.port) for one in hostlib.listening(host)] == [(9521, 10027)]
