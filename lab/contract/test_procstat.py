@@ -2,8 +2,24 @@
 
 import re
 
-from test_limits import NAMES
-
+NAMES = [
+    "cputime",
+    "filesize",
+    "datasize",
+    "stacksize",
+    "coredumpsize",
+    "memoryuse",
+    "memorylocked",
+    "maxprocesses",
+    "openfiles",
+    "sbsize",
+    "vmemoryuse",
+    "pseudo-terminals",
+    "swapuse",
+    "kqueues",
+    "umtxp",
+    "pipebuf",
+]
 ROW = re.compile(r" *(\d+) (\S+) +(\S+) +(infinity|\d+(?: [KMGT]?B)?|\d+ sec) +(infinity|\d+(?: [KMGT]?B)?|\d+ sec) *")
 
 
