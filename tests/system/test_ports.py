@@ -247,6 +247,7 @@ def test_a_host_that_died_during_the_installation_is_mended_without_a_second_bui
 
 
 def test_everything_that_can_drift_is_named_by_a_check_run_and_mended_by_the_next(lab):
+    # the named of this port is a script: what came by hand is known by when it was written, what pkg brought by when that was
     built(lab)
     version = package(lab, "postfix").split("|")[0]
     lab.sh(
@@ -259,7 +260,7 @@ def test_everything_that_can_drift_is_named_by_a_check_run_and_mended_by_the_nex
         mkdir /usr/ports/devel/nothing && sed s/pcre2/nothing/ /usr/ports/devel/pcre2/Makefile > /usr/ports/devel/nothing/Makefile
         echo 'BUILD_DEPENDS+= nothing>0:devel/nothing' > /usr/ports/devel/pcre2/Makefile.local
         sed -i.bak 's/^PORTREVISION?=.*/PORTREVISION?=\\t7/' {TREE}/Makefile && rm {TREE}/Makefile.bak
-        sleep 3; cp -p /usr/local/sbin/named /usr/local/sbin/named.new && mv /usr/local/sbin/named.new /usr/local/sbin/named""",
+        sleep 3; cp /usr/local/sbin/named /usr/local/sbin/named.new && mv /usr/local/sbin/named.new /usr/local/sbin/named""",
     )
     write(
         lab,
