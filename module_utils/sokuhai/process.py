@@ -88,8 +88,10 @@ class Process:
         if not script:
             text = self.text()
             return counts(when) if text is None else text != os.stat(path).st_ino
-        if not counts(when) or counts(os.stat(path).st_mtime):
-            return counts(when)
+        if not counts(when):
+            return False
+        if counts(os.stat(path).st_mtime):
+            return True
         installed = pkg.installed_at(path)
         # what began within that second is judged by the time of change
         return installed is None or counts(installed + 1)
